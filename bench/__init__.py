@@ -1,0 +1,1 @@
+"""Measuring: plans, load, accounting, the sweep."""

@@ -1,0 +1,1 @@
+"""What a person reads to choose: tables, costs, plots and pages made from run files."""

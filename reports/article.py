@@ -1,0 +1,96 @@
+"""The article's own figures, quoted, and what follows from them by arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .fields import Fields, read_toml
+
+ARTICLE = Path(__file__).parent / "article.toml"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the article's table; CPU is percent of its whole machine."""
+
+    users: int
+    qps: float
+    p95_ms: float
+    cpu_percent: float
+
+    @property
+    def mean_ms(self) -> float:
+        """Mean latency these users must have seen in a closed loop without think time."""
+        return self.users / self.qps * 1000
+
+    @property
+    def plausible(self) -> bool:
+        """Whether that mean lies at or below the P95."""
+        return self.mean_ms <= self.p95_ms
+
+    @property
+    def tail_ms(self) -> float:
+        """What the slowest twentieth must average at least, for mean and P95 both to hold."""
+        return (self.mean_ms - 0.95 * self.p95_ms) / 0.05
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What the article says besides its table; MB are millions of bytes."""
+
+    image_mb: float
+    full_file_mb: float
+    half_file_mb: float
+    average_ms_below: float
+    distilbert_mb: float
+    distilbert_ms: float
+    cheaper_percent_over: float
+
+
+@dataclass(frozen=True)
+class Article:
+    """The article: its date, machine, table and claims, and which variants it speaks of."""
+
+    date: str
+    cores: int
+    variant: str
+    half_variant: str
+    rows: tuple[Row, ...]
+    claims: Claims
+
+    @property
+    def slowest_p95_ms(self) -> float:
+        """The highest P95 the article shows as acceptable."""
+        return max(row.p95_ms for row in self.rows)
+
+    @property
+    def implausible(self) -> tuple[Row, ...]:
+        """Rows whose mean in a closed loop would lie above their P95."""
+        return tuple(row for row in self.rows if not row.plausible)
+
+
+def read_article(path: Path = ARTICLE) -> Article:
+    """Return the article's figures; raise UnusableInputError if the file is broken."""
+    fields = Fields(read_toml(path), f"article {path.name}")
+    fields.only(("date", "cores", "variant", "half_variant", "row", "claims"))
+    claims = fields.table("claims")
+    claims.only(tuple(Claims.__dataclass_fields__))
+    return Article(
+        fields.word("date"),
+        fields.whole("cores"),
+        fields.word("variant"),
+        fields.word("half_variant"),
+        tuple(_row(entry) for entry in fields.tables("row")),
+        Claims(**{key: claims.number(key) for key in Claims.__dataclass_fields__}),
+    )
+
+
+def _row(fields: Fields) -> Row:
+    fields.only(tuple(Row.__dataclass_fields__))
+    return Row(
+        fields.whole("users"),
+        fields.number("qps"),
+        fields.number("p95_ms"),
+        fields.number("cpu_percent"),
+    )

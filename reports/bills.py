@@ -1,0 +1,85 @@
+"""What a million requests cost on each priced machine, as grids of one currency each."""
+
+from __future__ import annotations
+
+from . import figures
+from .costs import Cost, cost
+from .grids import Entry, Grid, columns, stack
+from .language import Language
+from .prices import Price, Source
+from .report import Report
+
+
+def cost_grid(report: Report, language: Language, currency: str) -> Grid:
+    """Return what a million requests cost at each price of one currency, at each best point."""
+    heads = columns(language, ("machine", "kind", "source", "month", "threads"))
+    failed = {row.name for row in report.variants if not (row.gate and row.gate.passed)}
+    for point in report.best.values():
+        mark = language.say("cell.gate_failed") if point.variant in failed else ""
+        at = language.say(
+            "cell.cost_at",
+            variant=point.variant,
+            mark=mark,
+            stack=stack(point.stack, language),
+            users=language.count(point.users),
+            qps=figures.significant(point.qps.median),
+        )
+        heads += (at,)
+    rows = tuple(
+        _cost_row(report, language, price) for price in report.prices if price.currency == currency
+    )
+    return Grid(
+        heads, rows, language.say("costs.currency", currency=currency), words=frozenset({0, 1, 2})
+    )
+
+
+def _cost_row(report: Report, language: Language, price: Price) -> tuple[Entry, ...]:
+    unknown = language.say("cell.unknown")
+    date = price.source.date or language.say("cell.no_date")
+    hourly = ""
+    if price.per_hour is not None:
+        hourly = language.say("cell.hourly", amount=figures.given(price.per_hour))
+    threads = f"{price.threads_per_core or unknown} / {report.bench.threads_per_core or unknown}"
+    return (
+        Entry(price.name, _size(price, language)),
+        Entry(language.say(f"kind.{price.kind}")),
+        Entry(f"[{price.source.key}]", date),
+        Entry(figures.amount(price.monthly), hourly),
+        Entry(threads),
+        *(
+            _cost_entry(price, cost(price, point.qps.median, report.bench), language)
+            for point in report.best.values()
+        ),
+    )
+
+
+def _cost_entry(price: Price, found: Cost | None, language: Language) -> Entry:
+    if found is not None:
+        note = language.say("cell.optimistic") if found.optimistic else ""
+        return Entry(figures.significant(found.per_million), note)
+    if price.accelerator:
+        return Entry(language.say("cell.no_gpu"), tone="muted")
+    if price.vcpu is None or price.architecture is None:
+        return Entry(language.say("cell.not_measured"), tone="muted")
+    return Entry(language.say("cell.other_architecture"), tone="muted")
+
+
+def _size(price: Price, language: Language) -> str:
+    parts = [
+        language.say("cell.vcpu", vcpu=price.vcpu) if price.vcpu else "",
+        language.say("cell.memory", memory=f"{price.memory_gib:g}") if price.memory_gib else "",
+        price.accelerator or "",
+        price.region or "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def source_line(source: Source, language: Language) -> str:
+    """Return where a price comes from, in one line."""
+    details = (source.date or language.say("cell.no_date"), source.note)
+    return language.say(
+        "costs.source",
+        letter=source.key,
+        title=source.title,
+        details="; ".join(detail for detail in details if detail),
+    )

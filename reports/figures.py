@@ -1,0 +1,89 @@
+"""Numbers as a reader sees them: the same characters in every language."""
+
+from __future__ import annotations
+
+import math
+from decimal import ROUND_HALF_UP, Decimal
+
+MEGABYTE = 1_000_000
+MEBIBYTE = 1024 * 1024
+NONE = "–"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Return a number rounded to ``digits`` significant ones, never in exponent form.
+
+    >>> significant(166.7), significant(62.34), significant(0.1408)
+    ('167', '62.3', '0.141')
+    """
+    if math.isnan(value):
+        return NONE
+    if math.isinf(value):
+        return "∞"
+    rounded = float(f"{value:.{digits - 1}e}")
+    if not rounded:
+        return "0"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
+    return f"{rounded:.{decimals}f}" if decimals else f"{value:.0f}"
+
+
+def percent(value: float, decimals: int = 0) -> str:
+    """Return percent (0..100) with its sign."""
+    return f"{value:.{decimals}f} %"
+
+
+def share(value: float) -> str:
+    """Return a share (0..1) as percent with one decimal."""
+    return percent(value * 100, 1)
+
+
+def given(value: float) -> str:
+    """Return a quoted number with the digits it was given.
+
+    >>> given(45.0), given(0.5)
+    ('45', '0.5')
+    """
+    return f"{value:.10g}"
+
+
+def amount(value: float) -> str:
+    """Return money to the hundredth, halves away from zero as an invoice rounds.
+
+    >>> amount(0.0725 * 730)
+    '52.93'
+    """
+    exact = Decimal(repr(round(value, 6)))  # the binary sum 52.92499... was meant as 52.925
+    return str(exact.quantize(Decimal("0.01"), ROUND_HALF_UP))
+
+
+def money(currency: str, value: float) -> str:
+    """Return an amount with its currency, three significant digits below a hundred.
+
+    >>> money("CNY", 1.597), money("CNY", 8489.9)
+    ('CNY 1.60', 'CNY 8489.90')
+    """
+    return f"{currency} {significant(value) if value < 100 else amount(value)}"
+
+
+def monthly(currency: str, value: float) -> str:
+    """Return a month's price, to the hundredth.
+
+    >>> monthly("CNY", 700)
+    'CNY 700.00'
+    """
+    return f"{currency} {amount(value)}"
+
+
+def megabytes(size: float) -> str:
+    """Return bytes in MB (millions of bytes)."""
+    return significant(size / MEGABYTE)
+
+
+def mebibytes(size: float) -> str:
+    """Return bytes in MiB."""
+    return f"{size / MEBIBYTE:.0f}"
+
+
+def span(low: float, high: float) -> str:
+    """Return a range."""
+    return f"{significant(low)}–{significant(high)}"

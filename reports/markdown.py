@@ -1,0 +1,27 @@
+"""Markdown: text and grids as a code host renders them."""
+
+from __future__ import annotations
+
+from .grids import Entry, Grid
+
+
+def lines(grid: Grid) -> list[str]:
+    """Return a grid as the lines of a Markdown table."""
+    rule = ["---" if place in grid.words else "---:" for place in range(len(grid.columns))]
+    rows = [[cell(entry) for entry in row] for row in grid.rows]
+    head = [escape(column) for column in grid.columns]
+    return [f"| {' | '.join(row)} |" for row in (head, rule, *rows)]
+
+
+def cell(entry: Entry) -> str:
+    """Return a grid's entry as Markdown: the note in brackets, bad news in bold."""
+    text = escape(entry.text)
+    bold = f"**{text}**" if entry.tone == "bad" else text
+    return f"{bold} ({escape(entry.note)})" if entry.note else bold
+
+
+def escape(text: str) -> str:
+    """Return text that Markdown prints as it is, on one line."""
+    for sign in "\\`*_<>|[]":
+        text = text.replace(sign, f"\\{sign}")
+    return " ".join(text.split())

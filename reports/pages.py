@@ -1,0 +1,80 @@
+"""Pages: a report printed as HTML and Markdown in every language, with its plots and its data.
+
+The only file that knows Jinja2.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..toolkit.files import write_text
+from ..toolkit.runs import Run
+from .article import read_article
+from .language import LANGUAGES, Language, read_language
+from .markdown import cell, escape, lines
+from .plots import cost_plot, latency_plot
+from .prices import PRICES, read_prices
+from .report import Report, compose
+from .sections import COST_SVG, LATENCY_SVG, page
+from .summary import as_data
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).parent / "templates"
+HTML = {"en": "index.html", "zh": "index.zh.html"}
+MARKDOWN = {"en": "report.md", "zh": "report.zh.md"}
+
+
+def write_pages(runs: Sequence[Run], out: Path, prices: Path | None = None) -> list[Path]:
+    """Write the pages, plots and data of runs into ``out``; return the files written.
+
+    Everything is made before the first file is replaced, and each file is replaced whole, so a
+    failure leaves the old pages.  Raises UnusableInputError for runs without cells, runs that
+    cannot be mixed, or a price file that cannot be read.
+    """
+    report = compose(runs, read_article(), read_prices(prices or PRICES))
+    files = render(report)
+    for name, text in files.items():
+        write_text(out / name, text)
+    return [out / name for name in files]
+
+
+def render(report: Report) -> dict[str, str]:
+    """Return every file's name and text: what pages refer to comes before the pages."""
+    files = {
+        LATENCY_SVG: latency_plot(report.points),
+        COST_SVG: cost_plot(report.points, report.yardsticks, report.bench),
+        "summary.json": json.dumps(as_data(report), ensure_ascii=False, indent=2) + "\n",
+    }
+    for code in LANGUAGES:
+        language = read_language(code)
+        files[MARKDOWN[code]] = _print("report.md.j2", report, language)
+        files[HTML[code]] = _print("index.html.j2", report, language)
+    return files
+
+
+def _print(template: str, report: Report, language: Language) -> str:
+    other = next(code for code in LANGUAGES if code != language.code)
+    links = {"html": HTML[other], "markdown": MARKDOWN[other]}
+    return _environment().get_template(template).render(page=page(report, language), other=links)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=lambda name: bool(name and name.endswith(".html.j2")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(md=escape, md_cell=cell, md_table=lines)
+    return environment

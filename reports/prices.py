@@ -1,0 +1,124 @@
+"""Prices of machines: what was quoted and what list prices say, each with its source."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..toolkit.errors import UnusableInputError
+from .fields import Fields, read_toml
+
+PRICES = Path(__file__).parent / "prices.toml"
+HOURS_PER_MONTH = 730  # 8760 hours a year over 12: arithmetic, not a monthly offer
+KINDS = ("quoted", "second-hand")
+ARCHITECTURES = ("x86_64", "aarch64")
+CURRENCY = re.compile(r"[A-Z]{3}")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a price comes from; ``date`` is None where the source carries none."""
+
+    key: str
+    title: str
+    date: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Price:
+    """One machine's price; exactly one of ``per_hour`` and ``per_month`` is known.
+
+    ``threads_per_core`` is what one vCPU of this type is: 2 means a hardware thread.
+    """
+
+    cloud: str
+    type: str
+    kind: str
+    currency: str
+    source: Source
+    per_hour: float | None = None
+    per_month: float | None = None
+    vcpu: int | None = None
+    memory_gib: float | None = None
+    region: str | None = None
+    architecture: str | None = None
+    threads_per_core: int | None = None
+    accelerator: str | None = None
+
+    @property
+    def monthly(self) -> float:
+        """Price of a month in ``currency``: as quoted, or the hour times HOURS_PER_MONTH."""
+        if self.per_month is not None:
+            return self.per_month
+        assert self.per_hour is not None
+        return self.per_hour * HOURS_PER_MONTH
+
+    @property
+    def name(self) -> str:
+        """Cloud and type, as a reader would search for it."""
+        return f"{self.cloud} {self.type}"
+
+
+def read_prices(path: Path = PRICES) -> tuple[Price, ...]:
+    """Return the prices of a file in its order.
+
+    Raises UnusableInputError naming the entry that is broken, unknown or there twice.
+    """
+    whole = Fields(read_toml(path), f"prices {path.name}")
+    whole.only(("sources", "price"))
+    table = whole.table("sources")
+    sources = {key: _source(key, table.table(key)) for key in table.data}
+    prices = tuple(_price(entry, sources) for entry in whole.tables("price"))
+    seen: set[tuple[str | None, ...]] = set()
+    for price in prices:
+        identity = (price.cloud, price.type, price.region, price.kind, price.currency)
+        if identity in seen:
+            raise UnusableInputError(f"{whole.origin}: {price.name} ({price.kind}) is there twice")
+        seen.add(identity)
+    return prices
+
+
+def _source(key: str, fields: Fields) -> Source:
+    fields.only(("title", "date", "note"))
+    return Source(
+        key, fields.word("title"), fields.optional_word("date"), fields.optional_word("note")
+    )
+
+
+def _price(fields: Fields, sources: dict[str, Source]) -> Price:
+    fields.only(tuple(Price.__dataclass_fields__))
+    source = _choice(fields, "source", tuple(sources))
+    if not CURRENCY.fullmatch(currency := fields.word("currency")):
+        raise UnusableInputError(f"{fields.origin}: currency {currency!r} is not like 'CNY'")
+    if ("per_hour" in fields.data) == ("per_month" in fields.data):
+        raise UnusableInputError(f"{fields.origin}: give either 'per_hour' or 'per_month'")
+    return Price(
+        cloud=fields.word("cloud"),
+        type=fields.word("type"),
+        kind=_choice(fields, "kind", KINDS),
+        currency=currency,
+        source=sources[source],
+        per_hour=fields.optional_number("per_hour"),
+        per_month=fields.optional_number("per_month"),
+        vcpu=fields.optional_whole("vcpu"),
+        memory_gib=fields.optional_number("memory_gib"),
+        region=fields.optional_word("region"),
+        architecture=(
+            _choice(fields, "architecture", ARCHITECTURES)
+            if "architecture" in fields.data
+            else None
+        ),
+        threads_per_core=fields.optional_whole("threads_per_core"),
+        accelerator=fields.optional_word("accelerator"),
+    )
+
+
+def _choice(fields: Fields, key: str, known: tuple[str, ...]) -> str:
+    value = fields.word(key)
+    if value not in known:
+        raise UnusableInputError(
+            f"{fields.origin}: unknown {key} {value!r}; known: {', '.join(known)}"
+        )
+    return value

@@ -1,0 +1,120 @@
+"""What the article says, quoted, beside what was measured."""
+
+from __future__ import annotations
+
+from . import figures
+from .costs import cheaper_percent
+from .grids import Entry, Grid, columns, milliseconds
+from .language import Language
+from .report import Report
+from .tables import Point
+
+
+def article_grid(report: Report, language: Language) -> Grid:
+    """Return the article's table beside its server and the chosen variant here, by users."""
+    own = report.article
+    here = report.article_points
+    chosen = report.chosen_points
+    quoted = ("article_qps", "article_per_core", "article_p95", "article_mean", "article_cpu")
+    heads = columns(
+        language, ("users", *quoted, "here_qps", "here_per_core", "here_p95", "here_cpu")
+    )
+    if chosen:
+        name = next(iter(chosen.values())).variant
+        heads += columns(language, ("chosen_qps", "chosen_per_core", "chosen_p95"), variant=name)
+    rows = []
+    for row in own.rows:
+        entries = [
+            Entry(str(row.users)),
+            Entry(figures.given(row.qps)),
+            Entry(figures.significant(row.qps / own.cores)),
+            Entry(figures.given(row.p95_ms)),
+            Entry(figures.significant(row.mean_ms), tone="" if row.plausible else "bad"),
+            Entry(figures.percent(row.cpu_percent)),
+            *_beside(here.get(row.users), language, cpu=True),
+        ]
+        if chosen:
+            entries += _beside(chosen.get(row.users), language, cpu=False)
+        rows.append(tuple(entries))
+    return Grid(heads, tuple(rows), words=frozenset())
+
+
+def _beside(point: Point | None, language: Language, *, cpu: bool) -> list[Entry]:
+    if point is None:
+        return [Entry(figures.NONE, tone="muted")] * (4 if cpu else 3)
+    entries = [
+        Entry(figures.significant(point.qps.median)),
+        Entry(figures.significant(point.qps_per_core)),
+        Entry(milliseconds(point.p95_ms, language)),
+    ]
+    return [*entries, Entry(figures.percent(point.server_cpu_percent))] if cpu else entries
+
+
+def claims_grid(report: Report, language: Language) -> Grid:
+    """Return what the article claims besides its table, and what this run says to it."""
+    claims, say = report.article.claims, language.say
+    absent = say("cell.not_measured")
+    half = say(
+        "claim.arrow",
+        one=say("claim.mb", value=figures.given(claims.full_file_mb)),
+        two=say("claim.mb", value=figures.given(claims.half_file_mb)),
+    )
+    distilbert = say(
+        "claim.about",
+        value=figures.given(claims.distilbert_mb),
+        other=figures.given(claims.distilbert_ms),
+    )
+    image = say("claim.mb", value=figures.given(claims.image_mb))
+    average = say("claim.below", value=figures.given(claims.average_ms_below))
+    cheaper = say("claim.over", value=figures.percent(claims.cheaper_percent_over))
+    rows = (
+        ("image", image, absent),
+        ("half", half, _files(report, language) or absent),
+        ("average", average, _means(report, language) or absent),
+        ("distilbert", distilbert, absent),
+        ("cheaper", cheaper, _cheaper(report, language) or figures.NONE),
+    )
+    return Grid(
+        columns(language, ("claim", "article", "here")),
+        tuple((Entry(say(f"claim.{key}")), Entry(said), Entry(here)) for key, said, here in rows),
+        words=frozenset({0, 1, 2}),
+    )
+
+
+def _files(report: Report, language: Language) -> str:
+    sizes = {row.name: row.file_bytes for row in report.variants}
+    full = sizes.get(report.article.variant)
+    half = sizes.get(report.article.half_variant)
+    if full is None or half is None:
+        return ""
+    return language.say(
+        "claim.arrow",
+        one=language.say("claim.mb", value=figures.megabytes(full)),
+        two=language.say("claim.mb", value=figures.megabytes(half)),
+    )
+
+
+def _means(report: Report, language: Language) -> str:
+    here = report.article_points
+    if not here:
+        return ""
+    means = [point.mean_ms for point in here.values()]
+    low, high = figures.significant(min(means)), figures.significant(max(means))
+    if len(here) == 1:
+        return language.say("claim.mean", low=low, first=language.count(min(here)))
+    return language.say(
+        "claim.means", low=low, high=high, first=min(here), last=language.count(max(here))
+    )
+
+
+def _cheaper(report: Report, language: Language) -> str:
+    found = [
+        language.say(
+            "claim.by_price",
+            percent=figures.percent(percent, 1),
+            kind=language.say(f"kind.{price.kind}"),
+        )
+        for price in report.yardsticks
+        if (percent := cheaper_percent(price, report.prices)) is not None
+    ]
+    return str(language.words["list"]).join(found)

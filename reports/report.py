@@ -1,0 +1,127 @@
+"""A report: everything its pages show, computed once from runs, prices and the article."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..toolkit.errors import UnusableInputError
+from ..toolkit.runs import Header, Run
+from .article import Article
+from .costs import Bench, yardsticks
+from .prices import Price
+from .tables import Point, Series, VariantRow, article_points, points, variant_rows
+from .verdict import Verdict, best_points, decide
+
+# Parts of a header that must agree: speed and answers depend on each of them.
+SHARED = ("tool", "model", "gold", "machine", "versions")
+SHARED_PLAN = ("seconds", "warmup_seconds")
+NEEDED = {"machine": ("cpu", "architecture", "usable_cores"), "model": ("name", "parameters")}
+
+
+@dataclass(frozen=True)
+class Report:
+    """One report's facts; ``header`` is the first run's, ``best`` each series' cheapest point."""
+
+    runs: tuple[Run, ...]
+    article: Article
+    prices: tuple[Price, ...]
+    bench: Bench
+    points: tuple[Point, ...]
+    variants: tuple[VariantRow, ...]
+    verdict: Verdict
+    best: Mapping[Series, Point]
+    yardsticks: tuple[Price, ...]
+
+    @property
+    def header(self) -> Header:
+        """What the runs have in common."""
+        return self.runs[0].header
+
+    @property
+    def article_points(self) -> dict[int, Point]:
+        """The points of the article's server, by users."""
+        return article_points(self.points, self.article.variant)
+
+    @property
+    def chosen_points(self) -> dict[int, Point]:
+        """The points of the chosen series by users, unless that is the article's server itself."""
+        chosen = self.verdict.chosen
+        if chosen is None or chosen in self.article_points.values():
+            return {}
+        return {point.users: point for point in self.points if point.series == chosen.series}
+
+
+def compose(runs: Sequence[Run], article: Article, prices: Sequence[Price]) -> Report:
+    """Return the report of runs measured on one machine with one model.
+
+    Raises UnusableInputError if there is no cell, or naming the field in which two runs differ.
+    """
+    if not any(run.cells for run in runs):
+        names = ", ".join(repr(run.header.run) for run in runs) or "none"
+        raise UnusableInputError(f"nothing to report: no cell was measured (runs: {names})")
+    for run in runs:
+        _refuse_incomplete(run)
+    _refuse_mixture(runs)
+    machine = runs[0].header.machine
+    bench = Bench(
+        int(machine["usable_cores"]), machine["architecture"], machine.get("threads_per_core")
+    )
+    found = points(runs, article.variant)
+    variants = variant_rows(runs, found)
+    limit = article.slowest_p95_ms
+    return Report(
+        tuple(runs),
+        article,
+        tuple(prices),
+        bench,
+        found,
+        variants,
+        decide(found, variants, limit),
+        best_points(found, limit),
+        yardsticks(prices, bench),
+    )
+
+
+def _refuse_incomplete(run: Run) -> None:
+    header = run.header
+    for part, keys in NEEDED.items():
+        for key in keys:
+            if getattr(header, part).get(key) is None:
+                raise UnusableInputError(f"run {header.run!r}: its header has no {part}.{key}")
+    for cell in run.cells:
+        if cell.seconds <= 0:
+            raise UnusableInputError(f"run {header.run!r}: cell {cell.key} lasted no time")
+
+
+def _refuse_mixture(runs: Sequence[Run]) -> None:
+    first = runs[0].header
+    names = {first.run}
+    for run in runs[1:]:
+        if run.header.run in names:
+            raise UnusableInputError(f"run {run.header.run!r} is given twice")
+        names.add(run.header.run)
+        for field, here, there in _differences(first, run.header):
+            raise UnusableInputError(
+                f"runs {first.run!r} and {run.header.run!r} cannot share a report: {field} differs"
+                f" ({here!r}, {there!r}); report them apart"
+            )
+
+
+def _differences(one: Header, other: Header) -> Iterator[tuple[str, Any, Any]]:
+    for part in SHARED:
+        yield from _unequal(part, getattr(one, part), getattr(other, part))
+    for key in SHARED_PLAN:
+        yield from _unequal(f"plan.{key}", one.plan.get(key), other.plan.get(key))
+    for name in one.variants.keys() & other.variants.keys():
+        here, there = one.variants[name]["digest"], other.variants[name]["digest"]
+        yield from _unequal(f"variants.{name}.digest", here, there)
+
+
+def _unequal(field: str, one: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for key in sorted(one.keys() | other.keys()):
+            yield from _unequal(f"{field}.{key}", one.get(key), other.get(key))
+    elif one != other:
+        yield field, one, other

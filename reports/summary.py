@@ -1,0 +1,132 @@
+"""Summaries: a report as data for programs, and one run as a small table for a CI job's page."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from ..toolkit.runs import Run
+from .article import read_article
+from .costs import cost
+from .grids import Grid
+from .language import read_language
+from .markdown import escape, lines
+from .measured import point_grid
+from .prices import Price, read_prices
+from .report import Report, compose
+from .sections import verdict_sentences
+from .tables import Point, VariantRow
+
+FORMAT = 1
+
+
+def as_data(report: Report) -> dict[str, Any]:
+    """Return the report as JSON-ready data; latencies in ms, sizes in bytes, no infinities."""
+    header, found = report.header, report.verdict
+    chosen = found.chosen
+    data = {
+        "format": FORMAT,
+        "runs": [run.header.run for run in report.runs],
+        "started": header.started,
+        "tool": header.tool,
+        "model": dict(header.model),
+        "gold": dict(header.gold),
+        "plan": dict(header.plan),
+        "machine": dict(header.machine),
+        "versions": dict(header.versions),
+        "verdict": {
+            "limit_ms": found.limit_ms,
+            "within_limit": found.within_limit,
+            "variant": chosen.variant if chosen else None,
+            "stack": chosen.stack if chosen else None,
+            "users": chosen.users if chosen else None,
+            "too_close": [
+                {**_place(rival.point), "behind_percent": rival.percent} for rival in found.rivals
+            ],
+            "not_recommended": [asdict(refusal) for refusal in found.refusals],
+        },
+        "points": [_point(point) for point in report.points],
+        "variants": [_variant(row) for row in report.variants],
+        "costs": [
+            {
+                **_place(point),
+                **_price(price),
+                "per_million": priced.per_million,
+                "optimistic": priced.optimistic,
+                "measured_threads_per_core": report.bench.threads_per_core,
+            }
+            for point in report.best.values()
+            for price in report.prices
+            if (priced := cost(price, point.qps.median, report.bench))
+        ],
+        "article": asdict(report.article),
+    }
+    return dict(_finite(data))
+
+
+def _place(point: Point) -> dict[str, Any]:
+    return {"variant": point.variant, "stack": point.stack, "users": point.users}
+
+
+def _point(point: Point) -> dict[str, Any]:
+    data = asdict(point)
+    doubts = [{"repeat": doubt.cell.repeat, **asdict(doubt.warn)} for doubt in point.doubts]
+    del data["doubts"]
+    return {**data, "valid": point.valid, "warnings": doubts}
+
+
+def _variant(row: VariantRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "summary": row.entry.get("summary"),
+        "file_bytes": row.file_bytes,
+        "total_bytes": row.total_bytes,
+        "resident_bytes": dict(row.memory),
+        "gate": asdict(row.gate) if row.gate else None,
+    }
+
+
+def _price(price: Price) -> dict[str, Any]:
+    return {
+        "machine": price.name,
+        "region": price.region,
+        "kind": price.kind,
+        "currency": price.currency,
+        "monthly": price.monthly,
+        "vcpu": price.vcpu,
+        "threads_per_core": price.threads_per_core,
+        "source": price.source.title,
+        "date": price.source.date,
+    }
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinity: a percentile among the failures becomes the string "infinite"."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "infinite"
+    return value
+
+
+def markdown_table(run: Run) -> str:
+    """Return one run as a compact Markdown table with its verdict, for a CI job's summary.
+
+    Raises UnusableInputError if the run has no cell.
+    """
+    language = read_language("en")
+    report = compose([run], read_article(), read_prices())
+    grid = point_grid(report, language)
+    kept = [0, 1, 2, 4, 6, len(grid.columns) - 1]
+    small = Grid(
+        tuple(grid.columns[place] for place in kept),
+        tuple(tuple(row[place] for place in kept) for row in grid.rows),
+        words=frozenset({0, len(kept) - 1}),
+    )
+    title = language.pick(run.header.model, "title") or str(run.header.model.get("name"))
+    head = f"**{escape(title)}**, run {escape(run.header.run)}"
+    verdict = escape(language.join(verdict_sentences(report, language)))
+    return "\n".join([head, "", *lines(small), "", verdict, ""])

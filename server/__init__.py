@@ -1,0 +1,1 @@
+"""Serve one variant over HTTP."""

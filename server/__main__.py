@@ -1,0 +1,49 @@
+"""``python -m tiankong.server``: the reference stack serves one variant folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..toolkit.errors import TiankongError
+from .launch import run_reference
+from .settings import Settings
+
+EXAMPLE = "example: python -m tiankong.server --variant-dir artifacts/variants/builtin/onnx-int8"
+
+
+def read_arguments(argv: Sequence[str] | None = None) -> Settings:
+    """Return the settings of a command line; an option not given keeps its default."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tiankong.server",
+        description="Serve one variant over HTTP.",
+        epilog=EXAMPLE,
+        argument_default=argparse.SUPPRESS,
+    )
+    add = parser.add_argument
+    add("--variant-dir", dest="folder", type=Path, required=True, help="a built variant")
+    add("--host", help="address to listen on (127.0.0.1)")
+    add("--port", type=int, help="TCP port, 0 for any free one (8080)")
+    add("--streams", type=int, help="sentences inferred at the same time (usable cores)")
+    add("--threads", type=int, help="threads for one sentence (usable cores)")
+    add("--queue-limit", type=int, help="sentences that may wait (256)")
+    add("--deadline", type=float, help="seconds to the answer (30)")
+    add("--body-limit", type=int, help="bytes of a body (65536)")
+    add("--batch-limit", type=int, help="texts in one batch (256)")
+    return Settings(**vars(parser.parse_args(argv)))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until stopped; return the exit code."""
+    try:
+        run_reference(read_arguments(argv))
+    except TiankongError as error:
+        print(f"tiankong: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

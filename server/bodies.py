@@ -1,0 +1,133 @@
+"""Request bodies: read with a limit, parsed strictly, checked by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from starlette.requests import Request
+
+from .problems import CLOSE, ProblemError
+
+DEFAULT_TOP_K = 5
+MAX_TOP_K = 50
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one request asks: its sentences, how many tokens a [MASK], out of which tokens."""
+
+    texts: tuple[str, ...]
+    top_k: int = DEFAULT_TOP_K
+    candidates: tuple[str, ...] | None = None
+
+
+async def read_body(request: Request, limit: int, until: float) -> bytes:
+    """Return the body.
+
+    Raises a 413 problem for more than ``limit`` bytes, without reading on, and a 408 problem if
+    the body is not there at ``until`` (seconds on the loop's clock).
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
+        raise _too_large(limit)
+    body = bytearray()
+    try:
+        async with asyncio.timeout_at(until):
+            async for chunk in request.stream():
+                if len(body) + len(chunk) > limit:
+                    raise _too_large(limit)
+                body += chunk
+    except TimeoutError:
+        raise ProblemError(408, "the body did not arrive in time", CLOSE) from None
+    return bytes(body)
+
+
+def _too_large(limit: int) -> ProblemError:
+    # Closing the connection keeps the rest of the body from being read at all.
+    return ProblemError(413, f"the body has more than {limit} bytes", CLOSE)
+
+
+def parse_question(body: bytes) -> Question:
+    """Return the question of a /predict body; raise a 400 problem if it is none."""
+    data = _parse_object(body)
+    return Question((_string(data, "text"),), _top_k(data), _candidates(data))
+
+
+def parse_batch(body: bytes, max_texts: int) -> Question:
+    """Return the question of a /predict/batch body.
+
+    Raises a 400 problem if it is none, and a 422 problem for more than ``max_texts`` texts.
+    """
+    data = _parse_object(body)
+    texts = _strings(data, "texts")
+    if len(texts) > max_texts:
+        raise ProblemError(422, f"texts has {len(texts)} items, more than {max_texts}")
+    return Question(texts, _top_k(data), _candidates(data))
+
+
+def _parse_object(body: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(
+            body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant
+        )
+    except RecursionError:
+        raise ProblemError(400, "the body is not usable JSON: nested too deeply") from None
+    except ValueError as error:
+        raise ProblemError(400, f"the body is not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise ProblemError(400, "the body is not a JSON object")
+    return data
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in data:
+            raise ValueError(f"the key {key!r} stands there twice")
+        data[key] = value
+    return data
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _string(data: dict[str, Any], key: str) -> str:
+    if key not in data:
+        raise ProblemError(400, f"{key} is missing")
+    return _checked(data[key], key)
+
+
+def _strings(data: dict[str, Any], key: str) -> tuple[str, ...]:
+    if key not in data:
+        raise ProblemError(400, f"{key} is missing")
+    if not isinstance(data[key], list) or not data[key]:
+        raise ProblemError(400, f"{key} is not a list of at least one string")
+    return tuple(_checked(item, f"{key}[{index}]") for index, item in enumerate(data[key]))
+
+
+def _checked(value: object, name: str) -> str:
+    if not isinstance(value, str):
+        raise ProblemError(400, f"{name} is not a string")
+    if "\0" in value:
+        raise ProblemError(400, f"{name} has a null character")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ProblemError(400, f"{name} is not valid Unicode: it has half a surrogate") from None
+    return value
+
+
+def _top_k(data: dict[str, Any]) -> int:
+    value = data.get("top_k", DEFAULT_TOP_K)
+    # type(), not isinstance(): True is an int to Python.
+    if type(value) is not int or not 1 <= value <= MAX_TOP_K:
+        raise ProblemError(400, f"top_k is not a whole number in 1..{MAX_TOP_K}")
+    return value
+
+
+def _candidates(data: dict[str, Any]) -> tuple[str, ...] | None:
+    return _strings(data, "candidates") if "candidates" in data else None

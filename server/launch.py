@@ -1,0 +1,107 @@
+"""Start a stack: the command line and environment of a subprocess, or right here."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from typing import Literal, NoReturn
+
+from ..toolkit.errors import UnusableInputError
+from ..toolkit.manifest import read_manifest
+from .settings import Settings
+
+Stack = Literal["reference", "article"]
+VARIANT_DIR = "TIANKONG_VARIANT_DIR"
+ARTICLE_TIMEOUT = 120  # seconds; the model loads inside it
+
+
+def command(stack: Stack, settings: Settings) -> list[str]:
+    """Return the argv that serves ``settings.folder`` with a stack (see :func:`environment`).
+
+    The article's stack takes folder, host and port only: the rest is as its article has it.
+    """
+    match stack:
+        case "reference":
+            return [sys.executable, "-m", "tiankong.server", *_arguments(settings)]
+        case "article":
+            return [
+                *(sys.executable, "-m", "gunicorn", "--workers=2", "--threads=4"),
+                *("--worker-class=gthread", f"--timeout={ARTICLE_TIMEOUT}"),
+                # Its place is one file per user, so two servers would fight over it.
+                *("--no-control-socket", f"--bind={_address(settings)}"),
+                "tiankong.server.article:create_app()",
+            ]
+
+
+def environment(stack: Stack, settings: Settings) -> dict[str, str]:
+    """Return the variables a stack needs on top of the caller's environment."""
+    return {VARIANT_DIR: str(settings.folder.absolute())} if stack == "article" else {}
+
+
+def run_reference(settings: Settings) -> None:
+    """Serve in this process until SIGTERM or SIGINT.
+
+    Raises UnusableInputError if the port is taken or the variant is missing or damaged.
+    """
+    # Bound before the model is loaded: a taken port should not cost the wait.
+    with bind(settings) as listener:
+        from ..toolkit.predictor import open_variant
+        from .reference import serve
+
+        serve(open_variant(settings.folder, settings.threads), settings, listener)
+
+
+def run_article(settings: Settings) -> NoReturn:
+    """Become the article's server (Gunicorn takes this process's place).
+
+    Raises UnusableInputError if the port is taken or the variant is not an ONNX one.
+    """
+    require_article(settings)
+    bind(settings).close()
+    argv = command("article", settings)
+    os.execve(argv[0], argv, {**os.environ, **environment("article", settings)})
+
+
+def require_article(settings: Settings) -> None:
+    """Raise UnusableInputError unless the article's stack can serve the folder."""
+    manifest = read_manifest(settings.folder)
+    if manifest.recipe.engine != "onnxruntime":
+        raise UnusableInputError(
+            f"the article's stack runs ONNX variants, {manifest.variant} is a"
+            f" {manifest.recipe.engine} one: choose another with --variant"
+        )
+
+
+def bind(settings: Settings) -> socket.socket:
+    """Return a TCP socket bound to host and port; raise UnusableInputError if it cannot be."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise UnusableInputError(
+            f"cannot listen on {_address(settings)}: {error.strerror}; choose another --port"
+        ) from None
+    return listener
+
+
+def _address(settings: Settings) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{host}:{settings.port}"
+
+
+def _arguments(settings: Settings) -> list[str]:
+    return [
+        f"--variant-dir={settings.folder.absolute()}",
+        f"--host={settings.host}",
+        f"--port={settings.port}",
+        f"--streams={settings.streams}",
+        f"--threads={settings.threads}",
+        f"--queue-limit={settings.queue_limit}",
+        f"--deadline={settings.deadline}",
+        f"--body-limit={settings.body_limit}",
+        f"--batch-limit={settings.batch_limit}",
+    ]

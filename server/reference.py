@@ -1,0 +1,76 @@
+"""The reference stack's process: one uvicorn worker, drained on SIGTERM."""
+
+from __future__ import annotations
+
+import math
+import signal
+import socket
+import sys
+from types import FrameType
+
+import uvicorn
+
+from ..toolkit.errors import UnusableInputError
+from ..toolkit.predictor import Predictor
+from .app import create_app
+from .service import Service
+from .settings import Settings
+
+KEEP_ALIVE = 75  # seconds; longer than the 60 of common load balancers, so that they close first
+GRACE = 5  # seconds over the deadline for the last answers to leave
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that drains at the first signal and then ends well (its own would re-raise it)."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._service.not_ready:
+            self.should_exit = True
+            return
+        for listener in sockets or []:
+            print(f"serving {self._service.variant} on {_url(listener)}", file=sys.stderr)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._service.drain()
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
+
+
+def serve(predictor: Predictor, settings: Settings, listener: socket.socket) -> None:
+    """Serve on a bound socket until SIGTERM or SIGINT; accepted requests are finished first.
+
+    Raises UnusableInputError if the warm-up fails or the socket cannot listen.
+    """
+    app = create_app(predictor, settings)
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_level="warning",
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=math.ceil(settings.deadline) + GRACE,
+    )
+    service: Service = app.state.service
+    try:
+        _Server(config, service).run(sockets=[listener])
+    except OSError as error:
+        raise UnusableInputError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}"
+        ) from None
+    if service.failure:
+        raise UnusableInputError(
+            f"{predictor.name} cannot be served: the warm-up failed: {service.failure}"
+        )
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

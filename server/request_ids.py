@@ -1,0 +1,64 @@
+"""Every response carries X-Request-ID, and none carries a traceback."""
+
+from __future__ import annotations
+
+import logging
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .problems import problem_response
+
+HEADER = "X-Request-ID"
+MAX_LENGTH = 128
+
+log = logging.getLogger("tiankong.server")
+
+
+class RequestIds:
+    """ASGI middleware: names each request, answers 500 for errors nobody foresaw.
+
+    A client's own id is kept if it is 1 to 128 printable ASCII characters.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        name = _sane(Headers(scope=scope).get(HEADER, "")) or uuid4().hex
+        scope.setdefault("state", {})["request_id"] = name
+        started = False
+
+        async def stamped(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                MutableHeaders(scope=message)[HEADER] = name
+            await send(message)
+
+        try:
+            await self._app(scope, receive, stamped)
+        except ClientDisconnect:
+            return  # nobody is left to answer
+        except Exception:
+            log.exception("request %s failed", name)
+            if started:
+                raise
+            problem = problem_response(500, "the server failed; its log says why", name)
+            await problem(scope, receive, stamped)
+
+
+def request_id(request: Request) -> str:
+    """Return the id the middleware gave this request."""
+    return str(request.state.request_id)
+
+
+def _sane(given: str) -> str:
+    usable = given.isascii() and given.isprintable() and len(given) <= MAX_LENGTH
+    return given.strip() if usable else ""

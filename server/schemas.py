@@ -1,0 +1,89 @@
+"""OpenAPI: what bodies, results and problems look like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .bodies import DEFAULT_TOP_K, MAX_TOP_K
+from .problems import MEDIA_TYPE
+
+Schema = dict[str, Any]
+
+EXAMPLE = "床前明月光,疑是地[MASK]霜。"
+PROBLEMS = {
+    400: "Not JSON, a field is missing or wrong, or a text has no [MASK]",
+    408: "The body did not arrive in time",
+    413: "The body is too large",
+    422: "Too many tokens, masks or texts, or an unknown candidate",
+    500: "The server failed",
+    503: "The queue is full, or the server is not ready or draining",
+    504: "The deadline passed",
+}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(required: Sequence[str], **properties: Schema) -> Schema:
+    return {"type": "object", "required": list(required), "properties": properties}
+
+
+def _list(items: Schema, **limits: int) -> Schema:
+    return {"type": "array", "items": items, **limits}
+
+
+TEXT: Schema = {"type": "string", "description": "a sentence with [MASK]", "examples": [EXAMPLE]}
+OPTIONS: dict[str, Schema] = {
+    "top_k": {"type": "integer", "minimum": 1, "maximum": MAX_TOP_K, "default": DEFAULT_TOP_K},
+    "candidates": {
+        **_list({"type": "string"}, minItems=1),
+        "description": "rank these tokens only; scores stay shares of the whole vocabulary",
+    },
+}
+RANKINGS: dict[str, Schema] = {
+    "results": {**_list(_ref("Ranked")), "description": "the first [MASK], best first"},
+    "masks": {**_list(_list(_ref("Ranked"))), "description": "one list per [MASK]"},
+}
+VARIANT: Schema = {"type": "string", "examples": ["onnx-int8"]}
+
+SCHEMAS: dict[str, Schema] = {
+    "Question": _object(["text"], text=TEXT, **OPTIONS),
+    "BatchQuestion": _object(["texts"], texts=_list(TEXT, minItems=1), **OPTIONS),
+    "Ranked": _object(
+        ["token", "score"],
+        token={"type": "string"},
+        score={"type": "number", "minimum": 0, "maximum": 1},
+    ),
+    "Prediction": _object(["results", "masks"], **RANKINGS),
+    "Answer": _object(["results", "masks", "variant"], **RANKINGS, variant=VARIANT),
+    "BatchAnswer": _object(
+        ["predictions", "variant"], predictions=_list(_ref("Prediction")), variant=VARIANT
+    ),
+    "Health": _object(["status"], status={"type": "string", "enum": ["live", "ready"]}),
+    "Problem": _object(
+        ["type", "status", "title", "detail", "request_id", "error"],
+        type={"type": "string"},
+        status={"type": "integer"},
+        title={"type": "string"},
+        detail={"type": "string"},
+        request_id={"type": "string"},
+        error={"type": "string", "description": "same as detail"},
+    ),
+}
+
+
+def operation(answer: str, problems: Sequence[int], question: str | None = None) -> Schema:
+    """Return the ``openapi_extra`` of a route, schemas given by name."""
+    responses: Schema = {"200": {"content": {"application/json": {"schema": _ref(answer)}}}}
+    for status in problems:
+        responses[str(status)] = {
+            "description": PROBLEMS[status],
+            "content": {MEDIA_TYPE: {"schema": _ref("Problem")}},
+        }
+    extra: Schema = {"responses": responses}
+    if question:
+        content = {"application/json": {"schema": _ref(question)}}
+        extra["requestBody"] = {"required": True, "content": content}
+    return extra

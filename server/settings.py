@@ -1,0 +1,56 @@
+"""What a server is told at its start, read once and never changed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..toolkit.errors import UnusableInputError
+from ..toolkit.machine import usable_cores
+
+KIBIBYTE = 1024
+AT_LEAST_ONE = ("streams", "threads", "body_limit", "batch_limit")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one variant is served; raises UnusableInputError for a value that makes no sense.
+
+    Args:
+        folder: the variant's folder.
+        host: the address to listen on.
+        port: the TCP port (0: any free one).
+        streams: sentences inferred at the same time.
+        threads: threads for one sentence.
+        queue_limit: sentences that may wait for a stream.
+        deadline: seconds from a request's arrival to its answer.
+        body_limit: bytes of a request's body.
+        batch_limit: texts in one batch request.
+    """
+
+    folder: Path
+    host: str = "127.0.0.1"
+    port: int = 8080
+    streams: int = field(default_factory=usable_cores)
+    threads: int = field(default_factory=usable_cores)
+    queue_limit: int = 256
+    deadline: float = 30.0
+    body_limit: int = 64 * KIBIBYTE
+    batch_limit: int = 256
+
+    def __post_init__(self) -> None:
+        for name in AT_LEAST_ONE:
+            if getattr(self, name) < 1:
+                raise UnusableInputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.queue_limit < 0:
+            raise UnusableInputError(f"queue_limit must not be negative: {self.queue_limit}")
+        if not 0 < self.deadline < math.inf:
+            raise UnusableInputError(f"deadline must be a number of seconds: {self.deadline}")
+        if not 0 <= self.port <= 65535:
+            raise UnusableInputError(f"port must lie in 0..65535, not {self.port}")
+
+    @property
+    def max_texts(self) -> int:
+        """Texts in one batch request that an idle server has room for."""
+        return min(self.batch_limit, self.streams + self.queue_limit)

@@ -1,0 +1,159 @@
+"""Hand-made runs: cells whose figures a reader can check with a pencil."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tiankong.toolkit.runs import Cell, Header, Run
+
+# Latencies (ms) of a closed loop: with `users` users, QPS = users / latency.
+SPEEDS = {
+    ("onnx-fp32", "article"): {1: 25, 4: 125, 8: 200, 16: 400},
+    ("pytorch-fp32", "reference"): {1: 62.5, 4: 200, 8: 400, 16: 800},
+    ("onnx-fp32", "reference"): {1: 25, 4: 80, 8: 160, 16: 320},
+    ("onnx-fp16", "reference"): {1: 26, 4: 82, 8: 165, 16: 330},
+    ("onnx-int8", "reference"): {1: 16, 4: 32, 8: 50, 16: 100},
+}
+
+
+def gate(passed: bool = True, **changes: Any) -> dict[str, Any]:
+    """A gate result as the header carries it."""
+    return {
+        "passed": passed,
+        "hit_at_1": 0.975,
+        "hit_at_5": 1.0,
+        "top1_agreement": 0.985,
+        "top5_agreement": 0.9,
+        "max_delta": 0.02,
+        "reasons": [] if passed else ["top-1 agreement 0.910 is under 0.970"],
+        "flipped": [] if passed else ["p001"],
+    } | changes
+
+
+def variant(file: int, **changes: Any) -> dict[str, Any]:
+    """A variant as the header carries it."""
+    return {
+        "digest": f"{file:064x}",
+        "size": file + 500_000,
+        "model_file_size": file,
+        "engine": "onnxruntime",
+        "summary": "made for a test",
+        "gate": gate(),
+        "notes": {},
+    } | changes
+
+
+def header(**changes: Any) -> Header:
+    """A header of a small machine, all variants past the gate."""
+    made = Header(
+        run="20260101-test",
+        started="2026-01-01T00:00:00+00:00",
+        tool="0.1.0",
+        model={
+            "name": "builtin-base",
+            "title": "bert-base geometry, built in",
+            "revision": "r1",
+            "source": "package",
+            "parameters": 102_000_000,
+            "layers": 12,
+            "hidden": 768,
+            "heads": 12,
+            "intermediate": 3072,
+            "vocabulary": 21128,
+            "positions": 512,
+            "caveat": "Grown from a small model: fidelity is only indicative.",
+        },
+        gold={"name": "poems", "sha256": "ab" * 32, "items": 200},
+        plan={
+            "name": "table",
+            "levels": [1, 4, 8, 16],
+            "seconds": 20.0,
+            "warmup_seconds": 3.0,
+            "repeats": 1,
+        },
+        seed=7,
+        machine={
+            "cpu": "Test CPU",
+            "architecture": "x86_64",
+            "isa": ["avx2", "avx512_vnni"],
+            "logical_cpus": 2,
+            "usable_cores": 2,
+            "threads_per_core": None,
+            "cgroup_quota_cores": None,
+            "memory_bytes": 8 * 1024**3,
+            "kernel": "Linux 6",
+            "hypervisor": True,
+            "python": "3.11.2",
+        },
+        versions={"tiankong": "0.1.0", "onnxruntime": "1.30"},
+        variants={
+            "pytorch-fp32": variant(409_000_000),
+            "onnx-fp32": variant(409_100_000),
+            "onnx-fp16": variant(204_000_000),
+            "onnx-int8": variant(119_000_000),
+        },
+    )
+    return replace(made, **changes)
+
+
+def cell(variant: str, stack: str, users: int, latency: float, **changes: Any) -> Cell:
+    """A cell of a closed loop in which every answer took ``latency`` ms."""
+    seconds = 20.0
+    answers = round(users * 1000 / latency * seconds)
+    facts: dict[str, Any] = {
+        "latencies_ms": [float(latency)] * answers,
+        "server_cpu_percent": 80.0,
+        "generator_cpu_percent": 6.0,
+        "resident_bytes": 320 * 1024**2,
+    }
+    return Cell(
+        variant=variant,
+        stack=stack,
+        users=users,
+        seconds=seconds,
+        started="2026-01-01T00:00:00+00:00",
+        **(facts | changes),
+    )
+
+
+def run(
+    speeds: Mapping[tuple[str, str], Mapping[int, float]] = SPEEDS,
+    cells: tuple[Cell, ...] = (),
+    **changes: Any,
+) -> Run:
+    """A run of the given latencies, with extra cells and changes to the header."""
+    made = [
+        cell(name, stack, users, latency)
+        for (name, stack), levels in speeds.items()
+        for users, latency in levels.items()
+    ]
+    return Run(header(**changes), (*made, *cells))
+
+
+@pytest.fixture(scope="session")
+def make_run() -> Callable[..., Run]:
+    return run
+
+
+@pytest.fixture(scope="session")
+def make_cell() -> Callable[..., Cell]:
+    return cell
+
+
+@pytest.fixture(scope="session")
+def make_header() -> Callable[..., Header]:
+    return header
+
+
+@pytest.fixture(scope="session")
+def make_variant() -> Callable[..., dict[str, Any]]:
+    return variant
+
+
+@pytest.fixture(scope="session")
+def make_gate() -> Callable[..., dict[str, Any]]:
+    return gate

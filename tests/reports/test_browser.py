@@ -1,0 +1,85 @@
+"""The pages in a real browser: nothing fetched, nothing complained about, readable on a phone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tiankong.reports.pages import write_pages
+from tiankong.toolkit.runs import Cell, Run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+CHROMIUM = shutil.which("chromium")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+api = pytest.importorskip("playwright.sync_api")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def folder(
+    tmp_path_factory: pytest.TempPathFactory,
+    make_run: Callable[..., Run],
+    make_cell: Callable[..., Cell],
+) -> Path:
+    made = tmp_path_factory.mktemp("pages")
+    write_pages([make_run(cells=(make_cell("onnx-int8", "article", 8, 60, wrong=2),))], made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "scheme"),
+    [("index.html", "index.zh.html", "light"), ("index.zh.html", "index.html", "dark")],
+)
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_opens_clean_and_fits(
+    browser: Browser,
+    folder: Path,
+    name: str,
+    other: str,
+    scheme: str,
+    width: int,
+) -> None:
+    context = browser.new_context(
+        viewport={"width": width, "height": 844},
+        color_scheme="dark" if scheme == "dark" else "light",
+    )
+    page = context.new_page()
+    complaints: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("requestfailed", lambda request: complaints.append(request.url))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto((folder / name).as_uri())
+
+    assert complaints == []
+    home = folder.as_uri()
+    assert [url for url in requests if not url.startswith((home, "data:"))] == []
+    assert page.locator("h1").count() == 1
+    assert page.locator("h2").count() == 10
+    assert page.locator("#measured tbody tr").count() == 21
+    assert page.locator("#measured thead th").count() == 13
+    root = page.evaluate(
+        "() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert root[0] <= root[1]
+    drawn = page.evaluate("() => [...document.images].map((i) => i.complete && i.naturalWidth > 0)")
+    assert drawn == [True, True]
+
+    page.click("header .language a")
+    assert page.url.endswith(other)
+    context.close()

@@ -1,0 +1,78 @@
+"""Plots: SVG without fonts, the same bytes twice, every series named and told apart."""
+
+from __future__ import annotations
+
+import warnings
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import pytest
+
+from tiankong.reports.costs import Bench, yardsticks
+from tiankong.reports.plots import COLOURS, _apart, cost_plot, latency_plot, looks
+from tiankong.reports.prices import read_prices
+from tiankong.reports.tables import points
+from tiankong.toolkit.runs import Cell, Run
+
+BENCH = Bench(2, "x86_64", None)
+PRICES = yardsticks(read_prices(), BENCH)
+
+
+@pytest.fixture(autouse=True)
+def _no_missing_glyph() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def test_text_is_paths_and_the_same_points_give_the_same_bytes(
+    make_run: Callable[..., Run],
+) -> None:
+    found = points([make_run()], "onnx-fp32")
+    latency, cost = latency_plot(found), cost_plot(found, PRICES, BENCH)
+    assert latency == latency_plot(found)
+    assert cost == cost_plot(found, PRICES, BENCH)
+    for text in (latency, cost):
+        root = ET.fromstring(text)
+        tags = {element.tag.rpartition("}")[2] for element in root.iter()}
+        assert "text" not in tags
+        assert not tags & {"script", "image"}
+        assert "<dc:date>" not in text
+        for series in looks(found).values():
+            assert series.name in text  # matplotlib keeps the words as a comment
+
+
+def test_a_series_keeps_its_look_and_no_two_share_one(make_run: Callable[..., Run]) -> None:
+    found = looks(points([make_run()], "onnx-fp32"))
+    assert len({(look.colour, look.marker) for look in found.values()}) == len(found)
+    assert len(found) <= len(COLOURS)
+
+
+def test_points_without_enough_answers_leave_an_empty_plot_that_says_so(
+    make_run: Callable[..., Run], make_cell: Callable[..., Cell]
+) -> None:
+    found = points([make_run({}, (make_cell("onnx-int8", "reference", 1, 900),))], "onnx-fp32")
+    assert "enough answers" in latency_plot(found)
+    assert "enough answers" in cost_plot(found, PRICES, BENCH)
+
+
+def test_an_infinite_percentile_is_left_out(
+    make_run: Callable[..., Run], make_cell: Callable[..., Cell]
+) -> None:
+    cell = make_cell("onnx-int8", "reference", 8, 100, failures={"503": 400})
+    found = points([make_run({("onnx-fp32", "reference"): {8: 50}}, (cell,))], "onnx-fp32")
+    assert "onnx-int8" not in cost_plot(found, PRICES, BENCH)
+    ET.fromstring(latency_plot(found))
+
+
+def test_no_price_no_panel(make_run: Callable[..., Run]) -> None:
+    ET.fromstring(cost_plot(points([make_run()], "onnx-fp32"), (), BENCH))
+
+
+def test_labels_are_pushed_apart_in_their_order() -> None:
+    heights = [10.0, 50.0, 11.0, 12.0, 55.0]
+    moved = _apart(heights, 6.0)
+    assert all(after - before >= 6.0 - 1e-9 for before, after in pairwise(sorted(moved)))
+    order = sorted(range(5), key=heights.__getitem__)
+    assert sorted(range(5), key=moved.__getitem__) == order

@@ -1,0 +1,86 @@
+"""A report refuses what must not stand on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tiankong.reports.article import read_article
+from tiankong.reports.prices import read_prices
+from tiankong.reports.report import Report, compose
+from tiankong.toolkit.errors import UnusableInputError
+from tiankong.toolkit.runs import Cell, Header, Run
+
+
+def composed(*runs: Run) -> Report:
+    return compose(runs, read_article(), read_prices())
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("machine", "cpu", "Another CPU"),
+        ("machine", "usable_cores", 8),
+        ("model", "name", "bert-base-chinese"),
+        ("gold", "sha256", "cd" * 32),
+        ("versions", "onnxruntime", "1.29"),
+        ("plan", "seconds", 5.0),
+    ],
+)
+def test_different_runs_are_not_mixed_and_the_field_is_named(
+    make_run: Callable[..., Run],
+    make_header: Callable[..., Header],
+    part: str,
+    key: str,
+    value: Any,
+) -> None:
+    changed = {**getattr(make_header(), part), key: value}
+    with pytest.raises(UnusableInputError, match=f"{part}.{key} differs") as caught:
+        composed(make_run(), make_run(run="other", **{part: changed}))
+    assert "'other'" in str(caught.value)
+
+
+def test_one_variant_with_two_digests_is_not_mixed(
+    make_run: Callable[..., Run], make_variant: Callable[..., dict[str, Any]]
+) -> None:
+    other = make_run(run="other", variants={"onnx-int8": make_variant(5)})
+    with pytest.raises(UnusableInputError, match=r"variants\.onnx-int8\.digest differs"):
+        composed(make_run(), other)
+
+
+def test_runs_that_agree_are_mixed_with_all_their_variants(
+    make_run: Callable[..., Run], make_variant: Callable[..., dict[str, Any]]
+) -> None:
+    speeds = {("onnx-new", "reference"): {8: 40}}
+    other = make_run(speeds, run="other", seed=8, variants={"onnx-new": make_variant(5)})
+    report = composed(make_run(), other)
+    assert report.verdict.chosen is not None
+    assert report.verdict.chosen.variant == "onnx-new"
+
+
+def test_a_run_given_twice_would_be_counted_twice(make_run: Callable[..., Run]) -> None:
+    with pytest.raises(UnusableInputError, match="given twice"):
+        composed(make_run(), make_run())
+
+
+def test_runs_without_cells_say_nothing(make_run: Callable[..., Run]) -> None:
+    with pytest.raises(UnusableInputError, match="no cell was measured"):
+        composed(make_run({}))
+    with pytest.raises(UnusableInputError, match="no cell was measured"):
+        composed()
+
+
+def test_a_header_without_what_decides_a_cost_is_refused(make_run: Callable[..., Run]) -> None:
+    with pytest.raises(UnusableInputError, match=r"no machine\.cpu"):
+        composed(make_run(machine={"architecture": "x86_64", "usable_cores": 2}))
+
+
+def test_a_cell_of_no_time_is_refused(
+    make_run: Callable[..., Run], make_cell: Callable[..., Cell]
+) -> None:
+    cell = make_cell("onnx-int8", "reference", 1, 20)
+    broken = Cell(**{**cell.__dict__, "seconds": 0.0})
+    with pytest.raises(UnusableInputError, match="lasted no time"):
+        composed(make_run({}, (broken,)))

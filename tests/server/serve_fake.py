@@ -1,0 +1,28 @@
+"""The real process of the reference stack around a fake engine; run by the process tests.
+
+``FAKE_DELAY`` is how many seconds a sentence with "slow" takes, ``FAKE_WARM_UP`` the sentence
+the server warms up with.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from conftest import FakeEngine, make_predictor
+from tiankong.server import service
+from tiankong.server.__main__ import read_arguments
+from tiankong.server.launch import bind
+from tiankong.server.reference import serve
+from tiankong.toolkit.errors import TiankongError
+
+service.WARM_UP = os.environ.get("FAKE_WARM_UP", service.WARM_UP)
+try:
+    settings = read_arguments(["--variant-dir=nowhere", "--port=0", *sys.argv[1:]])
+    with bind(settings) as listener:
+        if "FAKE_ANNOUNCE" in os.environ:
+            print(os.environ["FAKE_ANNOUNCE"], file=sys.stderr)
+        serve(make_predictor(FakeEngine(float(os.environ["FAKE_DELAY"]))), settings, listener)
+except TiankongError as error:
+    print(f"tiankong: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)

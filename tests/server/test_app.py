@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+from tiankong.toolkit.predictor import Predictor
+
+TEXT = "今天气很[MASK]。"
+
+
+def problem(response: Any, status: int) -> str:
+    """Return the detail of a response that must be a whole problem."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    document = response.json()
+    assert document["status"] == status
+    assert document["title"]
+    assert document["type"] == "about:blank"
+    assert document["error"] == document["detail"]
+    assert document["request_id"] == response.headers["x-request-id"]
+    assert "Traceback" not in response.text
+    return str(document["detail"])
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_one_mask_is_the_articles_shape(client: TestClient, predictor: Predictor) -> None:
+    [[expected]] = predictor.predict([TEXT])
+    response = client.post("/predict", json={"text": TEXT})
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    rows = [{"token": best.token, "score": best.score} for best in expected]
+    assert response.json() == {"results": rows, "masks": [rows], "variant": "fake"}
+    assert len(rows) == 5
+
+
+def test_top_k_candidates_and_several_masks(client: TestClient) -> None:
+    body = client.post("/predict", json={"text": "[MASK]天[MASK]", "top_k": 2}).json()
+    assert [len(mask) for mask in body["masks"]] == [2, 2]
+    assert body["results"] == body["masks"][0]
+    body = client.post("/predict", json={"text": TEXT, "candidates": ["下", "上", "下"]}).json()
+    assert [best["token"] for best in body["results"]] == ["上", "下"]
+
+
+def test_a_batch_asks_each_text_alone(client: TestClient, engine: Any) -> None:
+    texts = [TEXT, "[MASK]好", "今天气很大很大[MASK]。"]
+    body = client.post("/predict/batch", json={"texts": texts, "top_k": 3}).json()
+    alone = [client.post("/predict", json={"text": t, "top_k": 3}).json() for t in texts]
+    assert body["variant"] == "fake"
+    assert body["predictions"] == [
+        {"results": one["results"], "masks": one["masks"]} for one in alone
+    ]
+    assert set(engine.sentences_at_once) == {1}
+
+
+def test_the_first_bad_text_of_a_batch_is_named(client: TestClient) -> None:
+    response = client.post("/predict/batch", json={"texts": [TEXT, TEXT, "没有"]})
+    assert problem(response, 400) == "texts[2]: the text has no [MASK]"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"text": "今天"}, 400),
+        ({"text": ""}, 400),
+        ({"text": "[mask]"}, 400),
+        ({"text": TEXT, "top_k": 0}, 400),
+        ({"text": TEXT, "top_k": True}, 400),
+        ({"text": "[MASK]" + "今" * 510}, 422),
+        ({"text": "[MASK]" * 9}, 422),
+        ({"text": TEXT, "candidates": ["上", "龘"]}, 422),
+        ({"text": TEXT, "candidates": [""]}, 422),
+    ],
+)
+def test_what_cannot_be_asked(client: TestClient, body: dict[str, Any], status: int) -> None:
+    assert problem(client.post("/predict", json=body), status)
+
+
+def test_512_tokens_are_not_too_many(client: TestClient) -> None:
+    response = client.post("/predict", json={"text": "[MASK]" + "今" * 509})
+    assert response.status_code == 200
+
+
+def test_bad_json_is_a_problem_on_both_routes(client: TestClient) -> None:
+    for path in ("/predict", "/predict/batch"):
+        for body in (b"", b"{", b"[" * 60000, b'{"text": NaN}', b"\xff", b'"[MASK]"'):
+            assert problem(client.post(path, content=body), 400)
+
+
+def test_the_content_type_does_not_matter(client: TestClient) -> None:
+    body = json.dumps({"text": TEXT}).encode()
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+        response = client.post("/predict", content=body, headers={"content-type": kind})
+        assert response.status_code == 200
+
+
+def test_body_limit(client: TestClient) -> None:
+    start, end = b'{"text": "[MASK]"', b"}"
+    fits = start + b" " * (65536 - len(start) - 1) + end
+    assert client.post("/predict", content=fits).status_code == 200
+    response = client.post("/predict", content=fits + b" ")
+    assert "65536" in problem(response, 413)
+    assert response.headers["connection"] == "close"
+
+
+def test_a_body_without_a_length_is_not_read_past_the_limit(client: TestClient) -> None:
+    given = 0
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal given
+        for _ in range(100):
+            given += 4096
+            yield b" " * 4096
+
+    problem(client.post("/predict", content=chunks()), 413)
+    response = client.post("/predict", content=b"{}", headers={"content-length": "9" * 5000})
+    problem(response, 413)
+
+
+def test_unknown_paths_and_methods(client: TestClient) -> None:
+    for path in ("/nowhere", "/predict/", "/docs", "/redoc", "/%00", "/%ff%fe"):
+        problem(client.get(path), 404)
+    response = client.get("/predict")
+    problem(response, 405)
+    assert response.headers["allow"] == "POST"
+    problem(client.post("/health/live"), 405)
+
+
+def test_an_engine_that_fails_is_a_500_without_its_secrets(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = client.post("/predict", json={"text": "boom[MASK]"})
+    problem(response, 500)
+    assert "secret" not in response.text
+    assert "secret of the engine" in caplog.text
+    assert response.headers["x-request-id"] in caplog.text
+    assert client.post("/predict", json={"text": TEXT}).status_code == 200
+
+
+def test_scores_that_are_no_numbers_are_a_500(client: TestClient) -> None:
+    problem(client.post("/predict", json={"text": "nan[MASK]"}), 500)
+
+
+def test_health(client: TestClient) -> None:
+    assert client.get("/health/live").json() == {"status": "live"}
+    assert client.get("/health/ready").json() == {"status": "ready"}
+
+
+def test_ready_only_after_a_warm_up(open_client: Callable[..., TestClient], engine: Any) -> None:
+    client = open_client()
+    assert engine.asked == 1
+    client.app.state.service.not_ready = "the server is warming up"  # type: ignore[attr-defined]
+    assert problem(client.get("/health/ready"), 503) == "the server is warming up"
+    assert client.get("/health/live").status_code == 200
+
+
+@pytest.mark.parametrize("word", ["boom", "nan"])
+def test_a_failed_warm_up_is_never_ready(
+    open_client: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.setattr("tiankong.server.service.WARM_UP", f"{word}[MASK]")
+    client = open_client()
+    assert "the warm-up failed" in problem(client.get("/health/ready"), 503)
+
+
+def test_draining(client: TestClient) -> None:
+    client.app.state.service.drain()  # type: ignore[attr-defined]
+    for response in (
+        client.get("/health/ready"),
+        client.post("/predict", json={"text": TEXT}),
+        client.post("/predict/batch", json={"texts": [TEXT]}),
+    ):
+        assert problem(response, 503) == "the server is draining"
+        assert int(response.headers["retry-after"]) >= 1
+    assert client.get("/health/live").status_code == 200
+
+
+def test_a_full_queue_is_a_503_and_the_accepted_are_answered(
+    open_client: Callable[..., TestClient], engine: Any
+) -> None:
+    client = open_client(queue_limit=1)
+    engine.gate.clear()
+    with ThreadPoolExecutor(2) as callers:
+        slow = {"text": "slow[MASK]"}
+        running = callers.submit(client.post, "/predict", json=slow)
+        wait_until(lambda: engine.asked == 2)
+        waiting = callers.submit(client.post, "/predict", json=slow)
+        statuses = set()
+
+        def overloaded() -> bool:
+            # A probe may take the one free place before the second caller does; it is then held
+            # like it, so the probe asks for two places: never granted, never held.
+            response = client.post("/predict/batch", json={"texts": [TEXT, TEXT]})
+            statuses.add(response.status_code)
+            return response.status_code == 503
+
+        wait_until(overloaded)
+        assert statuses == {503}
+        engine.gate.set()
+        assert {running.result().status_code, waiting.result().status_code} == {200}
+    assert client.post("/predict", json={"text": TEXT}).status_code == 200
+
+
+def test_past_the_deadline_is_a_504_and_what_waited_is_never_run(
+    open_client: Callable[..., TestClient], engine: Any
+) -> None:
+    client = open_client(deadline=0.2)
+    engine.gate.clear()
+    with ThreadPoolExecutor(2) as callers:
+        running = callers.submit(client.post, "/predict", json={"text": "slow[MASK]"})
+        wait_until(lambda: engine.asked == 2)
+        problem(client.post("/predict", json={"text": TEXT}), 504)
+        problem(running.result(), 504)
+    engine.gate.set()
+    assert client.post("/predict", json={"text": TEXT}).status_code == 200
+    assert engine.asked == 3  # the warm-up, the slow one, the last one
+
+
+def test_a_batch_no_queue_could_hold_is_a_422(open_client: Callable[..., TestClient]) -> None:
+    client = open_client(queue_limit=1)
+    problem(client.post("/predict/batch", json={"texts": [TEXT] * 3}), 422)
+    assert client.post("/predict/batch", json={"texts": [TEXT] * 2}).status_code == 200
+
+
+def test_streams_run_side_by_side(open_client: Callable[..., TestClient], engine: Any) -> None:
+    client = open_client(streams=2)
+    engine.gate.clear()
+    timer = threading.Timer(5, engine.gate.set)
+    timer.start()
+    with ThreadPoolExecutor(1) as callers:
+        running = callers.submit(client.post, "/predict", json={"text": "slow[MASK]"})
+        wait_until(lambda: engine.asked == 2)
+        assert client.post("/predict", json={"text": TEXT}).status_code == 200
+        assert not engine.gate.is_set()
+        engine.gate.set()
+        assert running.result().status_code == 200
+    timer.cancel()
+
+
+def test_the_openapi_document_tells_the_truth(client: TestClient) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    document = client.get("/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    assert set(document["paths"]) == {
+        "/predict",
+        "/predict/batch",
+        "/health/live",
+        "/health/ready",
+    }
+
+    def check(value: Any, name: str) -> None:
+        reference = {"$ref": f"#/components/schemas/{name}"}
+        jsonschema.validate(value, reference | {"components": document["components"]})
+
+    def named(part: dict[str, Any]) -> str:
+        [media] = part["content"].values()
+        return str(media["schema"]["$ref"].rpartition("/")[2])
+
+    for path, body in {
+        "/predict": {"text": "[MASK]天[MASK]", "top_k": 2, "candidates": ["上"]},
+        "/predict/batch": {"texts": [TEXT, TEXT]},
+    }.items():
+        operation = document["paths"][path]["post"]
+        check(body, named(operation["requestBody"]))
+        check(client.post(path, json=body).json(), named(operation["responses"]["200"]))
+        for status in ("400", "408", "413", "422", "500", "503", "504"):
+            assert named(operation["responses"][status]) == "Problem"
+    check(client.post("/predict", json={}).json(), "Problem")
+    for path in ("/health/live", "/health/ready"):
+        operation = document["paths"][path]["get"]
+        check(client.get(path).json(), named(operation["responses"]["200"]))

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiankong.server.__main__ import main, read_arguments
+from tiankong.server.launch import bind, command, environment, require_article
+from tiankong.server.settings import Settings
+from tiankong.toolkit.errors import UnusableInputError
+
+
+def test_the_reference_command_says_every_setting(tmp_path: Path) -> None:
+    settings = Settings(tmp_path, "0.0.0.0", 81, 3, 4, 5, 6.5, 7, 8)
+    argv = command("reference", settings)
+    assert argv[:3] == [sys.executable, "-m", "tiankong.server"]
+    assert read_arguments(argv[3:]) == settings
+    assert environment("reference", settings) == {}
+
+
+def test_options_not_given_keep_their_defaults() -> None:
+    assert read_arguments(["--variant-dir", "v"]) == Settings(Path("v"))
+
+
+def test_the_article_command_is_two_workers_by_four_threads() -> None:
+    settings = Settings(Path("v"), port=81)
+    argv = command("article", settings)
+    assert argv[:3] == [sys.executable, "-m", "gunicorn"]
+    assert {"--workers=2", "--threads=4", "--bind=127.0.0.1:81"} <= set(argv)
+    assert environment("article", settings) == {"TIANKONG_VARIANT_DIR": str(Path("v").absolute())}
+    assert "--bind=[::1]:8080" in command("article", Settings(Path("v"), host="::1"))
+
+
+def test_a_taken_port_is_one_line_before_the_model_is_looked_at(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["--variant-dir=nowhere", f"--port={port}"]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in line
+
+
+@pytest.mark.parametrize("host", ["256.1.1.1", "no-such-host.invalid", "::zz"])
+def test_an_address_that_is_none(host: str) -> None:
+    with pytest.raises(UnusableInputError, match="cannot listen"):
+        bind(Settings(Path("v"), host=host, port=0))
+
+
+def test_a_missing_or_damaged_variant_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([f"--variant-dir={tmp_path}", "--port=0"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    (tmp_path / "variant.json").write_text("{")
+    assert main([f"--variant-dir={tmp_path}", "--port=0"]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("tiankong: ")
+    assert line.count("\n") == 1
+
+
+def test_wrong_usage_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--variant-dir=v", "--streams=0"]) == 2
+    for wrong in ([], ["--variant-dir=v", "--port=x"]):
+        with pytest.raises(SystemExit) as caught:
+            main(wrong)
+        assert caught.value.code == 2
+    capsys.readouterr()
+
+
+def test_the_articles_stack_refuses_other_engines(tmp_path: Path, write_variant: Any) -> None:
+    write_variant(tmp_path, engine="pytorch")
+    with pytest.raises(UnusableInputError, match="pytorch"):
+        require_article(Settings(tmp_path))
+
+
+def test_serving_imports_neither_torch_nor_transformers() -> None:
+    script = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from conftest import FakeEngine, make_predictor
+from pathlib import Path
+from starlette.testclient import TestClient
+import tiankong.server.article, tiankong.server.launch, tiankong.server.reference
+from tiankong.server.app import create_app
+from tiankong.server.settings import Settings
+with TestClient(create_app(make_predictor(FakeEngine()), Settings(Path("v")))) as client:
+    assert client.post("/predict", json={"text": "[MASK]"}).status_code == 200
+print([name for name in ("torch", "transformers", "locust", "onnx") if name in sys.modules])
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", script, str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.stdout.strip() == "[]", ran.stderr

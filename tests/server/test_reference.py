@@ -1,0 +1,181 @@
+"""The reference stack as a real process on real sockets."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+START = Callable[..., Any]
+SLOW = {"text": "slow[MASK]"}
+QUICK = {"text": "今天[MASK]"}
+
+
+def ask(port: int, body: object, path: str = "/predict") -> tuple[int, dict[str, Any]]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("POST", path, json.dumps(body))
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+def status_of(port: int, path: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+@pytest.fixture(autouse=True)
+def delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_DELAY", "1.0")
+
+
+def test_it_serves_and_ends_well_while_idle(start_process: START) -> None:
+    server = start_process()
+    assert server.first_line.startswith("serving fake on http://127.0.0.1:")
+    assert status_of(server.port, "/health/ready") == 200
+    status, body = ask(server.port, QUICK)
+    assert (status, len(body["results"])) == (200, 5)
+    server.process.send_signal(signal.SIGTERM)
+    assert server.end() == (0, "")
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_accepted_requests_finish(start_process: START, sig: signal.Signals) -> None:
+    server = start_process("--streams=1")
+    # A connection opened before the signal: what comes on it later is refused, not lost.
+    kept = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    kept.request("GET", "/health/ready")
+    kept.getresponse().read()
+    with ThreadPoolExecutor(2) as callers:
+        accepted = [callers.submit(ask, server.port, SLOW) for _ in range(2)]
+        time.sleep(0.3)
+        server.process.send_signal(sig)
+        assert [future.result()[0] for future in accepted] == [200, 200]
+    kept.close()
+    assert server.end() == (0, "")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.port)).close()
+
+
+def test_not_ready_at_once_after_sigterm(start_process: START) -> None:
+    server = start_process("--streams=1")
+    with ThreadPoolExecutor(1) as callers:
+        accepted = callers.submit(ask, server.port, SLOW)
+        time.sleep(0.3)
+        server.process.send_signal(signal.SIGTERM)
+        end = time.monotonic() + 0.5
+        statuses = []
+        while time.monotonic() < end:
+            try:
+                statuses.append(status_of(server.port, "/health/ready"))
+            except OSError:  # the listener is closed: as clear an answer
+                break
+        assert set(statuses) <= {503}
+        assert accepted.result()[0] == 200
+    assert server.end()[0] == 0
+
+
+def test_overload_is_a_503_and_the_deadline_a_504(start_process: START) -> None:
+    server = start_process("--streams=1", "--queue-limit=1", "--deadline=0.5")
+    with ThreadPoolExecutor(8) as callers:
+        asked = [callers.submit(ask, server.port, SLOW) for _ in range(8)]
+        statuses = sorted(future.result()[0] for future in asked)
+    assert statuses == [503] * 6 + [504] * 2
+    time.sleep(1)
+    assert ask(server.port, QUICK)[0] == 200
+
+
+@pytest.mark.parametrize("word", ["boom", "nan"])
+def test_a_failed_warm_up_is_one_line_and_exit_2(
+    start_process: START, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.setenv("FAKE_WARM_UP", f"{word}[MASK]")
+    server = start_process()
+    assert server.first_line.startswith("tiankong: fake cannot be served: the warm-up failed: ")
+    assert server.end() == (2, "")
+
+
+def test_sigterm_while_warming_up_ends_well(
+    start_process: START, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_WARM_UP", "slow[MASK]")
+    monkeypatch.setenv("FAKE_DELAY", "2")
+    monkeypatch.setenv("FAKE_ANNOUNCE", "warming up")
+    server = start_process()
+    time.sleep(0.5)
+    server.process.send_signal(signal.SIGTERM)
+    assert server.end() == (0, "")
+
+
+def test_an_endless_chunked_body_is_refused(start_process: START) -> None:
+    server = start_process()
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
+        line.sendall(head)
+        sent = 0
+        try:
+            while sent < 50_000_000:
+                line.sendall(b"1000\r\n" + b" " * 4096 + b"\r\n")
+                sent += 4096
+        except OSError:
+            pass
+        assert sent < 50_000_000
+        assert line.recv(65536).startswith(b"HTTP/1.1 413 ")
+    assert ask(server.port, QUICK)[0] == 200
+
+
+def test_a_body_that_never_comes_is_a_408(start_process: START) -> None:
+    server = start_process("--deadline=0.3")
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
+        line.sendall(head)
+        assert line.recv(65536).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_declared_length_is_refused_before_the_body(start_process: START) -> None:
+    server = start_process()
+    head = (
+        b"POST /predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+        b"Content-Length: 99999999\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
+        line.sendall(head)
+        assert line.recv(65536).startswith(b"HTTP/1.1 413 ")
+
+
+def test_clients_that_leave_are_not_errors(start_process: START) -> None:
+    server = start_process()
+    for part in (b"POST /predict HTTP/1.1\r\nContent-Length: 10\r\n\r\n{", b"GET / HT", b""):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
+            line.sendall(part)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
+        body = json.dumps(SLOW).encode()
+        line.sendall(b"POST /predict HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        time.sleep(0.2)
+    assert ask(server.port, QUICK)[0] == 200
+    server.process.send_signal(signal.SIGTERM)
+    assert server.end() == (0, "")
+
+
+def test_one_connection_carries_many_requests(start_process: START) -> None:
+    server = start_process()
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    for body in (b"{", json.dumps(QUICK).encode(), b"[]", json.dumps(QUICK).encode()):
+        connection.request("POST", "/predict", body)
+        response = connection.getresponse()
+        response.read()
+        assert response.status == (200 if b"text" in body else 400)
+    connection.close()

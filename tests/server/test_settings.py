@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiankong.server.settings import Settings
+from tiankong.toolkit.errors import UnusableInputError
+from tiankong.toolkit.machine import usable_cores
+
+
+def test_defaults_are_the_promised_ones() -> None:
+    settings = Settings(Path("v"))
+    assert (settings.host, settings.port) == ("127.0.0.1", 8080)
+    assert settings.streams == settings.threads == usable_cores()
+    assert (settings.queue_limit, settings.batch_limit) == (256, 256)
+    assert (settings.deadline, settings.body_limit) == (30, 65536)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"streams": 0},
+        {"threads": 0},
+        {"queue_limit": -1},
+        {"deadline": 0.0},
+        {"deadline": math.nan},
+        {"deadline": math.inf},
+        {"port": 65536},
+        {"port": -1},
+        {"body_limit": 0},
+        {"batch_limit": 0},
+    ],
+)
+def test_nonsense_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UnusableInputError, match=next(iter(wrong))):
+        Settings(Path("v"), **wrong)
+
+
+def test_no_batch_is_allowed_that_could_never_be_queued() -> None:
+    assert Settings(Path("v"), streams=2, queue_limit=3).max_texts == 5
+    assert Settings(Path("v"), streams=2, batch_limit=4).max_texts == 4

@@ -1,0 +1,193 @@
+"""Build variants: a model and a recipe make a folder, written whole or not at all."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .console import progress
+from .errors import BrokenVariantError, UnusableInputError
+from .files import artifacts, folder_written_whole, require_disk, require_memory, write_json
+from .machine import fingerprint, versions
+from .manifest import Manifest, read_manifest, record_files, write_manifest
+from .models import LoadedModel, ModelInfo, list_models, load_model
+from .predictor import open_variant
+from .recipes import Recipe
+
+PROBES = ("[MASK]", "今天天气真[MASK]啊。")
+BYTES_PER_PARAMETER = 4
+# Float32 copies on the disk at once: two intermediate graphs beside the one being written.
+SCRATCH_COPIES = 3
+# Float32 copies in memory at once (the network, the exporter's copy, protobuf's, the optimizer's).
+MEMORY_COPIES = 6
+BUILDERS = ("torch", "transformers", "onnx", "onnxruntime", "onnxconverter-common")
+
+
+@dataclass(frozen=True)
+class Built:
+    """What became of one variant: its folder, its manifest, and whether it was there already."""
+
+    folder: Path
+    manifest: Manifest
+    skipped: bool
+
+
+def model_folder(model: str) -> Path:
+    """Return the folder of a model's variants: ``artifacts/variants/<model>``."""
+    if Path(model).is_dir():
+        model = Path(model).resolve().name
+    return artifacts() / "variants" / re.sub(r"[^A-Za-z0-9._-]+", "--", model).strip("-.")
+
+
+def variant_folder(model: str, variant: str) -> Path:
+    """Return the folder of one variant."""
+    return model_folder(model) / variant
+
+
+def build(model: str, recipes: Sequence[Recipe], revision: str | None = None) -> list[Built]:
+    """Build the variants that are not there yet; those whose manifest still matches are kept.
+
+    Raises UnusableInputError if the model cannot be had, or disk or memory will not do.
+    """
+    info = _info(model, revision)
+    kept = {recipe.name: _standing(model, recipe, info) for recipe in recipes}
+    missing = [recipe for recipe in recipes if kept[recipe.name] is None]
+    made: dict[str, Built] = {}
+    if missing:
+        _require_room(info, missing)
+        made = _build_missing(model, info, missing, revision)
+    return [made.get(recipe.name) or kept[recipe.name] for recipe in recipes]  # type: ignore[misc]
+
+
+def _info(model: str, revision: str | None) -> ModelInfo:
+    """Return what the model is; a built-in one need not be loaded (grown) for that."""
+    known = {info.name: info for info in list_models() if info.source == "builtin"}
+    if model in known and revision is None:
+        return known[model]
+    return load_model(model, revision).info
+
+
+def _standing(model: str, recipe: Recipe, info: ModelInfo) -> Built | None:
+    """Return the variant that stands, if it is whole and what would be built now."""
+    folder = variant_folder(model, recipe.name)
+    try:
+        manifest = read_manifest(folder)
+        manifest.verify(folder)
+    except UnusableInputError:
+        return None
+    tools = versions()
+    same_tools = all(manifest.versions.get(name) == tools.get(name) for name in BUILDERS)
+    same = manifest.recipe == recipe and dict(manifest.model) == info.as_json() and same_tools
+    return Built(folder, manifest, skipped=True) if same else None
+
+
+def _require_room(info: ModelInfo, recipes: Sequence[Recipe]) -> None:
+    copy = info.parameters * BYTES_PER_PARAMETER
+    what = f"building {len(recipes)} variants of {info.name}"
+    require_disk(artifacts(), copy * (len(recipes) + SCRATCH_COPIES), what)
+    require_memory(copy * MEMORY_COPIES, what)
+
+
+def _build_missing(
+    model: str, info: ModelInfo, recipes: Sequence[Recipe], revision: str | None
+) -> dict[str, Built]:
+    steps = 1 + sum(len(recipe.steps) + 2 for recipe in recipes)
+    artifacts().mkdir(parents=True, exist_ok=True)
+    with (
+        progress("build", steps) as step,
+        tempfile.TemporaryDirectory(prefix=".build-", dir=artifacts()) as scratch,
+    ):
+        step(f"load {info.name}")
+        loaded = load_model(model, revision)
+        workshop = _Workshop(loaded, Path(scratch), step)
+        return {r.name: workshop.build(r, variant_folder(model, r.name)) for r in recipes}
+
+
+class _Workshop:
+    """Makes variants of one loaded model; graphs that recipes share are made once."""
+
+    def __init__(
+        self, loaded: LoadedModel, scratch: Path, step: Callable[[str], None]
+    ) -> None:
+        self._loaded = loaded
+        self._scratch = scratch
+        self._step = step
+        self._made: dict[tuple[str, ...], Path] = {}
+
+    def build(self, recipe: Recipe, folder: Path) -> Built:
+        with folder_written_whole(folder) as place:
+            self._write_tokenizer(place)
+            if recipe.engine == "pytorch":
+                self._step(f"{recipe.name}: write weights")
+                self._loaded.network.save_pretrained(place)
+            else:
+                target = place / recipe.file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self._graph(recipe.steps, recipe.name), target)
+            write_json(place / "config.json", self._loaded.config)
+            manifest = self._manifest(recipe, place)
+            write_manifest(place, manifest)
+            self._step(f"{recipe.name}: verify")
+            _verify(place)
+        return Built(folder, manifest, skipped=False)
+
+    def _graph(self, steps: tuple[str, ...], variant: str) -> Path:
+        """Return the file that a chain of steps makes, from the longest part already made."""
+        from . import graphs
+
+        if steps in self._made:
+            return self._made[steps]
+        target = self._scratch / f"{'-'.join(steps)}.onnx"
+        if len(steps) == 1:
+            self._step(f"{variant}: export")
+            graphs.export(self._loaded.network, target)
+        else:
+            source = self._graph(steps[:-1], variant)
+            self._step(f"{variant}: {steps[-1]}")
+            graphs.STEPS[steps[-1]](source, target, self._loaded.config)
+        self._made[steps] = target
+        return target
+
+    def _write_tokenizer(self, folder: Path) -> None:
+        tokenizer = self._loaded.tokenizer
+        tokenizer.save(str(folder / "tokenizer.json"))
+        specials = {f"{n}_token": f"[{n.upper()}]" for n in ("unk", "sep", "pad", "cls", "mask")}
+        positions = self._loaded.config["max_position_embeddings"]
+        write_json(
+            folder / "tokenizer_config.json",
+            {
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "model_max_length": positions,
+                "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+                **specials,
+            },
+        )
+
+    def _manifest(self, recipe: Recipe, folder: Path) -> Manifest:
+        notes = {}
+        if "int8-dynamic" in recipe.steps:
+            notes["batch"] = "an answer can depend on its neighbours in a batch (dynamic scales)"
+        return Manifest(
+            variant=recipe.name,
+            model=self._loaded.info.as_json(),
+            recipe=recipe,
+            files=record_files(folder),
+            versions=versions(),
+            machine=fingerprint(),
+            built=datetime.now(UTC).isoformat(timespec="seconds"),
+            notes=notes,
+        )
+
+
+def _verify(folder: Path) -> None:
+    """Open what was written, by its digests, and ask it something."""
+    predictor = open_variant(folder)
+    for probe in PROBES:
+        (answer,) = predictor.predict([probe])
+        if len(answer[0]) != 5:
+            raise BrokenVariantError(f"{predictor.name} does not answer {probe!r}")

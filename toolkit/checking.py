@@ -1,0 +1,111 @@
+"""Run the gate over built variants and keep the result in their manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import answers as kept
+from .answers import Answers
+from .build import Built, variant_folder
+from .console import progress
+from .errors import BrokenVariantError, UnusableInputError
+from .gate import Check, broken, check
+from .gold import BUILTIN, HELDOUT, GoldSet, read_gold
+from .manifest import read_manifest, write_manifest
+from .predictor import open_variant
+from .recipes import REFERENCE
+
+NAMED = {"builtin": BUILTIN, "heldout": HELDOUT}
+
+
+@dataclass(frozen=True)
+class Gated:
+    """The gate's results for one model and one gold set."""
+
+    model: str
+    gold: GoldSet
+    checks: Sequence[Check]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every variant passed."""
+        return all(result.passed for result in self.checks)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the results as one JSON object."""
+        return {
+            "model": self.model,
+            "gold": self.gold.name,
+            "gold_sha256": self.gold.digest,
+            "items": len(self.gold.items),
+            "variants": [result.as_json() for result in self.checks],
+        }
+
+
+def find_gold(gold: str) -> GoldSet:
+    """Return a gold set: ``builtin``, ``heldout``, or the path of a file."""
+    return read_gold(NAMED.get(gold, Path(gold)))
+
+
+def standing(model: str, variant: str) -> Built:
+    """Return a variant that was built before; raise UnusableInputError if there is none."""
+    folder = variant_folder(model, variant)
+    return Built(folder, read_manifest(folder), skipped=True)
+
+
+def gate(model: str, variants: Sequence[Built], gold: GoldSet) -> Gated:
+    """Ask every variant and the reference, compare, and write the results down.
+
+    The answers are kept for sweeps; each manifest gets its result.  Raises UnusableInputError if
+    a gold answer is not in the model's vocabulary or a variant's files are damaged.
+    """
+    reference = _reference(model, variants)
+    everyone = {built.manifest.variant: built for built in (reference, *variants)}
+    with progress("check", len(everyone) * len(gold.items)) as step:
+        asked = {name: _ask(built, gold, step) for name, built in everyone.items()}
+    standard = asked[REFERENCE]
+    if isinstance(standard, Check):
+        raise BrokenVariantError(f"{REFERENCE}: {standard.reasons[0]}")
+    results = []
+    for built in variants:
+        given = asked[built.manifest.variant]
+        promise = built.manifest.recipe.promise
+        result = given if isinstance(given, Check) else check(given, standard, gold, promise)
+        results.append(result)
+        _record(built, gold, result)
+    return Gated(model, gold, results)
+
+
+def _reference(model: str, variants: Sequence[Built]) -> Built:
+    for built in variants:
+        if built.manifest.variant == REFERENCE:
+            return built
+    return standing(model, REFERENCE)
+
+
+def _ask(built: Built, gold: GoldSet, step: Callable[[str], None]) -> Answers | Check:
+    """Return a variant's answers, or the failed check of one that cannot give any."""
+    name = built.manifest.variant
+    predictor = open_variant(built.folder)
+    vocabulary = predictor.encoder.vocabulary
+    for item in gold.items:
+        if item.answer not in vocabulary:
+            raise UnusableInputError(
+                f"gold file {gold.name}: answer {item.answer!r} of item {item.id}"
+                " is not a token of the model's vocabulary"
+            )
+    try:
+        given = kept.ask(predictor, gold, built.manifest.digest, lambda: step(name))
+    except BrokenVariantError as error:
+        return broken(name, str(error))
+    kept.save(given)
+    return given
+
+
+def _record(built: Built, gold: GoldSet, result: Check) -> None:
+    summary = result.as_json() | {"gold": gold.name, "gold_sha256": gold.digest}
+    # Read again: the file may have got another result since the variant was looked at.
+    write_manifest(built.folder, read_manifest(built.folder).with_gate(summary))

@@ -1,0 +1,29 @@
+"""Errors a user can cause, each with the exit code the command line promises."""
+
+from __future__ import annotations
+
+
+class TiankongError(Exception):
+    """One clear line for the user; ``exit_code`` is what the process ends with."""
+
+    exit_code = 2
+
+
+class UnusableInputError(TiankongError):
+    """Wrong usage or input that cannot be used (exit code 2)."""
+
+
+class GateFailedError(TiankongError):
+    """A variant broke a promise, or a regression was found (exit code 1)."""
+
+    exit_code = 1
+
+
+class BrokenVariantError(GateFailedError):
+    """A variant loads but gives no usable scores (exit code 1)."""
+
+
+class InvalidMeasurementError(TiankongError):
+    """The measurement cannot be trusted, or says nothing (exit code 3)."""
+
+    exit_code = 3

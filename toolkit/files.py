@@ -1,0 +1,101 @@
+"""Files written whole or not at all, their digests, and the room left for them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .errors import UnusableInputError
+
+MEBIBYTE = 1024 * 1024
+
+
+def artifacts() -> Path:
+    """Return the folder everything made goes to (``TIANKONG_ARTIFACTS``, else ./artifacts)."""
+    return Path(os.environ.get("TIANKONG_ARTIFACTS", "artifacts"))
+
+
+def sha256(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write beside, then rename: the file is the old one or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: object) -> None:
+    """Write one JSON document (UTF-8, indented), whole or not at all."""
+    write_text(path, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return a JSON document; raise UnusableInputError if it is missing or is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UnusableInputError(f"{path} does not exist") from None
+    except (OSError, ValueError) as error:
+        raise UnusableInputError(f"{path} cannot be read as JSON: {error}") from None
+
+
+@contextmanager
+def folder_written_whole(folder: Path) -> Iterator[Path]:
+    """Yield a scratch folder that takes ``folder``'s place when the block ends well.
+
+    If the block raises (or is interrupted), the scratch folder is removed and what stood at
+    ``folder`` stays as it was.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        yield scratch
+        previous = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+        if folder.exists():
+            folder.replace(previous)
+        scratch.replace(folder)
+        shutil.rmtree(previous, ignore_errors=True)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def require_disk(folder: Path, need: int, what: str) -> None:
+    """Raise UnusableInputError unless the disk of ``folder`` has ``need`` bytes free."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < need:
+        raise UnusableInputError(
+            f"{what} needs {need / MEBIBYTE:.0f} MiB of disk, {place} has {free / MEBIBYTE:.0f} MiB"
+            " free: make room, or set TIANKONG_ARTIFACTS to a larger disk"
+        )
+
+
+def require_memory(need: int, what: str) -> None:
+    """Raise UnusableInputError unless ``need`` bytes of memory are available."""
+    import psutil
+
+    available = psutil.virtual_memory().available
+    if available < need:
+        raise UnusableInputError(
+            f"{what} needs about {need / MEBIBYTE:.0f} MiB of memory,"
+            f" {available / MEBIBYTE:.0f} MiB are available: close other programs"
+            " or use a larger machine"
+        )

@@ -1,0 +1,142 @@
+"""The gate: do a variant's answers still hold?  Compared with the gold answers and the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .answers import Answers, Ranking
+from .gold import GoldItem, GoldSet
+from .recipes import REFERENCE, Promise
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Share of items whose gold answer came first, or among the first five."""
+
+    items: int
+    hit_at_1: float
+    hit_at_5: float
+
+
+@dataclass(frozen=True)
+class Flip:
+    """An item whose best token is not the reference's."""
+
+    id: str
+    text: str
+    answer: str
+    reference: str
+    variant: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """The gate's result for one variant; agreements are shares of items in 0..1."""
+
+    variant: str
+    passed: bool
+    hit_at_1: float
+    hit_at_5: float
+    top1_agreement: float
+    top5_agreement: float
+    order_agreement: float
+    max_delta: float
+    categories: Mapping[str, Hits]
+    reasons: Sequence[str]
+    flipped: Sequence[Flip]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result as a JSON object."""
+        return asdict(self)
+
+
+def check(answers: Answers, reference: Answers, gold: GoldSet, promise: Promise) -> Check:
+    """Compare one variant's answers with the gold answers and with the reference's."""
+    count = len(gold.items)
+    pairs = [(answers.rankings[i.id], reference.rankings[i.id]) for i in gold.items]
+    flipped = [
+        Flip(item.id, item.text, item.answer, theirs[0][0], ours[0][0])
+        for item, (ours, theirs) in zip(gold.items, pairs, strict=True)
+        if ours[0][0] != theirs[0][0]
+    ]
+    hits = overall(answers, gold)
+    same_set = sum(set(_top(ours)) == set(_top(theirs)) for ours, theirs in pairs) / count
+    same_order = sum(_top(ours) == _top(theirs) for ours, theirs in pairs) / count
+    delta = max(_delta(ours, theirs) for ours, theirs in pairs)
+    top1 = 1 - len(flipped) / count
+    top5 = same_order if promise.ordered else same_set
+    reference_hit = overall(reference, gold).hit_at_5
+    reasons = _broken(promise, top1, top5, delta, hits.hit_at_5, reference_hit)
+    return Check(
+        variant=answers.variant,
+        passed=not reasons,
+        hit_at_1=hits.hit_at_1,
+        hit_at_5=hits.hit_at_5,
+        top1_agreement=top1,
+        top5_agreement=same_set,
+        order_agreement=same_order,
+        max_delta=delta,
+        categories=by_category(answers, gold),
+        reasons=reasons,
+        flipped=flipped,
+    )
+
+
+def broken(variant: str, reason: str) -> Check:
+    """Return the result of a variant that could not be asked at all."""
+    return Check(variant, False, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, {}, [reason], [])
+
+
+def overall(answers: Answers, gold: GoldSet) -> Hits:
+    """Return hit@1 and hit@5 over the whole gold set."""
+    return _hits(answers, gold.items)
+
+
+def by_category(answers: Answers, gold: GoldSet) -> dict[str, Hits]:
+    """Return hit@1 and hit@5 of each category, in the order they first occur."""
+    categories = dict.fromkeys(item.category for item in gold.items)
+    return {
+        name: _hits(answers, [item for item in gold.items if item.category == name])
+        for name in categories
+    }
+
+
+def _hits(answers: Answers, items: Sequence[GoldItem]) -> Hits:
+    tops = [(_top(answers.rankings[item.id]), item.answer) for item in items]
+    first = sum(top[0] == answer for top, answer in tops)
+    among = sum(answer in top for top, answer in tops)
+    return Hits(len(tops), first / len(tops), among / len(tops))
+
+
+def _top(ranking: Ranking) -> list[str]:
+    return [token for token, _ in ranking[:5]]
+
+
+def _delta(ours: Ranking, theirs: Ranking) -> float:
+    """Return the largest difference in probability over the reference's top-5."""
+    ours_by_token = dict(ours)
+    return max(abs(ours_by_token.get(token, 0.0) - score) for token, score in theirs[:5])
+
+
+def _broken(
+    promise: Promise, top1: float, top5: float, delta: float, hit: float, reference_hit: float
+) -> list[str]:
+    """Return a line for every promise that does not hold."""
+    reasons = []
+    if top1 < promise.top1_agreement:
+        reasons.append(
+            f"same top-1 as {REFERENCE} on {top1:.1%}, promised {promise.top1_agreement:.1%}"
+        )
+    if top5 < promise.top5_agreement:
+        order = "in the same order " if promise.ordered else ""
+        reasons.append(f"same top-5 {order}on {top5:.1%}, promised {promise.top5_agreement:.1%}")
+    if promise.max_delta is not None and delta > promise.max_delta:
+        reasons.append(f"probabilities differ by {delta:.1e}, promised {promise.max_delta:.0e}")
+    if promise.hit_at_5_loss is not None and hit < reference_hit - promise.hit_at_5_loss:
+        reasons.append(
+            f"hit@5 is {hit:.1%} against {reference_hit:.1%},"
+            f" promised at most {promise.hit_at_5_loss:.1%} less"
+        )
+    return reasons

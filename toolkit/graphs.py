@@ -1,0 +1,165 @@
+"""ONNX graphs: export from PyTorch, fusion, float16 storage, 8-bit quantization.
+
+Every step takes and gives files, so each can be run and looked at alone.  A step that did not do
+what it says raises UnusableInputError: silent zeros are a known failure of graph fusion.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+
+from .errors import UnusableInputError
+
+if TYPE_CHECKING:
+    from transformers import BertForMaskedLM
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+OUTPUT = "logits"
+OPSET = 17
+
+
+def export(network: BertForMaskedLM, path: Path) -> None:
+    """Write the float32 graph: full logits, dynamic batch and sequence length.
+
+    The embedding and the decoder stay one tensor in the file (constant folding would write a
+    transposed copy: 474 MB instead of 409 at the geometry of bert-base-chinese).
+    """
+    import torch
+
+    class Wrapped(torch.nn.Module):
+        """Positional inputs, one output: what the exporter records."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(
+            self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor
+        ) -> torch.Tensor:
+            result = self.network(input_ids=ids, attention_mask=mask, token_type_ids=types)
+            logits: torch.Tensor = result.logits
+            return logits
+
+    ids = torch.arange(1, 19).reshape(2, 9)  # any ids do; a padded row keeps the mask in the graph
+    mask = torch.ones_like(ids)
+    mask[1, 5:] = 0
+    # Attention fuses only from the spelled-out form of the TorchScript exporter.
+    network.config._attn_implementation = "eager"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Wrapped().eval(),
+            (ids, mask, torch.zeros_like(ids)),
+            str(path),
+            input_names=list(INPUTS),
+            output_names=[OUTPUT],
+            dynamic_axes={name: {0: "batch", 1: "sequence"} for name in (*INPUTS, OUTPUT)},
+            opset_version=OPSET,
+            do_constant_folding=False,
+            dynamo=False,
+        )
+    onnx.checker.check_model(str(path))
+
+
+def fuse(source: Path, target: Path, config: dict[str, Any]) -> None:
+    """Fuse to Attention, SkipLayerNormalization and BiasGelu, and count that all were fused."""
+    from onnxruntime.transformers import optimizer
+
+    layers = int(config["num_hidden_layers"])
+    fused = optimizer.optimize_model(
+        str(source),
+        model_type="bert",
+        num_heads=int(config["num_attention_heads"]),
+        hidden_size=int(config["hidden_size"]),
+        opt_level=0,
+    )
+    counts = fused.get_fused_operator_statistics()
+    expected = {"Attention": layers, "SkipLayerNormalization": 2 * layers, "BiasGelu": layers + 1}
+    for operator, count in expected.items():
+        if counts[operator] != count:
+            raise UnusableInputError(
+                f"fusion gave {counts[operator]} {operator} nodes, not {count}:"
+                " this graph is not a BERT of the geometry in config.json"
+            )
+    fused.save_model_to_file(str(target))
+
+
+def to_fp16(source: Path, target: Path, config: dict[str, Any]) -> None:
+    """Store the weights in float16; inputs and outputs keep their types."""
+    from onnxconverter_common import float16
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of every weight that rounds to zero
+        model = float16.convert_float_to_float16(onnx.load(str(source)), keep_io_types=True)
+    onnx.save(model, str(target))
+
+
+def to_int8(source: Path, target: Path, config: dict[str, Any]) -> None:
+    """Quantize matrix products and embeddings: U8 activations (dynamic) x S8 weights (a channel).
+
+    U8 x S8 is the pairing that VNNI instructions multiply.  The activation's scale is taken from
+    the whole tensor, so an answer can depend on its neighbours in a batch (the manifest says so).
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    unfolded = onnx.load(str(source))
+    _write_out_transposed_weights(unfolded)
+    beside = target.with_suffix(".float.onnx")
+    try:
+        onnx.save(unfolded, str(beside))
+        quantize_dynamic(
+            str(beside),
+            str(target),
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            extra_options={
+                "DefaultTensorType": onnx.TensorProto.FLOAT,
+                "MatMulConstBOnly": True,
+            },
+        )
+    finally:
+        beside.unlink(missing_ok=True)
+    counts = operators(target)
+    products = int(config["num_hidden_layers"]) * 3 + 2  # attention output, 2 feed-forward; head
+    if counts["QAttention"] != int(config["num_hidden_layers"]):
+        raise UnusableInputError(f"quantization left {counts['Attention']} Attention nodes float")
+    if counts["MatMulInteger"] != products:
+        raise UnusableInputError(
+            f"quantization gave {counts['MatMulInteger']} integer products, not {products}"
+        )
+
+
+def _write_out_transposed_weights(model: onnx.ModelProto) -> None:
+    """Replace ``MatMul(x, Transpose(weight))`` by the transposed weight (or it stays float)."""
+    graph = model.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    transposes = {node.output[0]: node for node in graph.node if node.op_type == "Transpose"}
+    for node in list(graph.node):
+        transpose = transposes.get(node.input[1]) if node.op_type == "MatMul" else None
+        if transpose is None or transpose.input[0] not in weights:
+            continue
+        weight = onnx.numpy_helper.to_array(weights[transpose.input[0]])
+        name = f"{transpose.output[0]}_written_out"
+        graph.initializer.append(onnx.numpy_helper.from_array(weight.T.copy(), name))
+        node.input[1] = name
+        graph.node.remove(transpose)
+
+
+def operators(path: Path) -> Counter[str]:
+    """Return how often each operator occurs in a graph."""
+    graph = onnx.load(str(path), load_external_data=False).graph
+    return Counter(node.op_type for node in graph.node)
+
+
+STEPS: dict[str, Callable[[Path, Path, dict[str, Any]], None]] = {
+    "fuse": fuse,
+    "fp16": to_fp16,
+    "int8-dynamic": to_int8,
+}
+"""The steps a recipe can name after ``export``."""

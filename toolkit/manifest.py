@@ -1,0 +1,136 @@
+"""``variant.json``: what a variant folder holds, where it came from, whether it is still whole.
+
+Format history: 1 (first): recipe, model, files with sizes and SHA-256, versions, machine, gate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from .errors import UnusableInputError
+from .files import read_json, sha256, write_json
+from .recipes import Recipe
+
+NAME = "variant.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """Size in bytes and SHA-256 of one file."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The record of one variant."""
+
+    variant: str
+    model: Mapping[str, Any]
+    recipe: Recipe
+    files: Mapping[str, FileRecord]
+    versions: Mapping[str, str]
+    machine: Mapping[str, Any]
+    built: str
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    gate: Mapping[str, Any] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(record.size for record in self.files.values())
+
+    @property
+    def model_file_size(self) -> int:
+        """Bytes of the file the engine loads (external data included)."""
+        stem = self.recipe.file
+        return sum(r.size for name, r in self.files.items() if name.startswith(stem))
+
+    @property
+    def digest(self) -> str:
+        """One SHA-256 over the names and digests of all files."""
+        lines = [f"{name} {record.sha256}" for name, record in sorted(self.files.items())]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def verify(self, folder: Path) -> None:
+        """Raise UnusableInputError unless every file is there with its size and digest."""
+        for name, record in self.files.items():
+            path = folder / name
+            if not path.is_file():
+                raise UnusableInputError(f"{path} is missing: {self._rebuild()}")
+            if path.stat().st_size != record.size or sha256(path) != record.sha256:
+                raise UnusableInputError(
+                    f"{path} is damaged (its SHA-256 is not the manifest's): {self._rebuild()}"
+                )
+
+    def _rebuild(self) -> str:
+        return f"build it again with 'tiankong build --variants {self.variant}'"
+
+    def with_gate(self, gate: Mapping[str, Any]) -> Manifest:
+        """Return the same record with a gate result."""
+        return replace(self, gate=gate)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as the JSON object that is written."""
+        return {
+            "format": FORMAT,
+            "variant": self.variant,
+            "model": dict(self.model),
+            "recipe": self.recipe.as_json(),
+            "files": {n: {"size": r.size, "sha256": r.sha256} for n, r in self.files.items()},
+            "versions": dict(self.versions),
+            "machine": dict(self.machine),
+            "built": self.built,
+            "notes": dict(self.notes),
+            "gate": None if self.gate is None else dict(self.gate),
+        }
+
+
+def record_files(folder: Path) -> dict[str, FileRecord]:
+    """Return the records of all files of a folder but the manifest, by relative POSIX name."""
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != NAME)
+    return {
+        path.relative_to(folder).as_posix(): FileRecord(path.stat().st_size, sha256(path))
+        for path in paths
+    }
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``variant.json``, whole or not at all."""
+    write_json(folder / NAME, manifest.as_json())
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read ``variant.json``; raise UnusableInputError if the folder is no variant."""
+    path = folder / NAME
+    if not path.is_file():
+        raise UnusableInputError(f"{folder} is no variant ({NAME} is missing): build it first")
+    data = read_json(path)
+    try:
+        if data["format"] != FORMAT:
+            raise UnusableInputError(
+                f"{path} has format {data['format']}, this version reads {FORMAT}: build it again"
+            )
+        for name in data["files"]:
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise UnusableInputError(f"{path} names a file outside its folder: {name}")
+        return Manifest(
+            variant=str(data["variant"]),
+            model=data["model"],
+            recipe=Recipe.from_json(data["recipe"], str(path)),
+            files={n: FileRecord(int(f["size"]), f["sha256"]) for n, f in data["files"].items()},
+            versions=data["versions"],
+            machine=data["machine"],
+            built=data["built"],
+            notes=data.get("notes", {}),
+            gate=data.get("gate"),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError, json.JSONDecodeError) as error:
+        raise UnusableInputError(f"{path} is not a manifest ({error!r}): build it again") from None

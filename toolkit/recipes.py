@@ -1,0 +1,130 @@
+"""Recipes: how a variant is made and what it promises, one TOML file each in ``variants/``."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import UnusableInputError
+
+FOLDER = Path(__file__).parent.parent / "variants"
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
+REFERENCE = "pytorch-fp32"
+STEPS = ("export", "fuse", "fp16", "int8-dynamic")
+ENGINES = ("pytorch", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a variant promises against the reference, on every gold set.
+
+    Shares lie in 0..1.  ``top5`` is what share of items must have the same top-5 (as a set, or
+    ``"ordered"`` as a sequence); ``max_delta`` bounds the difference of any top-5 probability;
+    ``hit_at_5_loss`` is how far hit@5 may fall below the reference's.
+    """
+
+    top1_agreement: float = 0.0
+    top5_agreement: float = 0.0
+    ordered: bool = False
+    max_delta: float | None = None
+    hit_at_5_loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to make a variant: the engine that runs it, the steps that make its file."""
+
+    name: str
+    summary: str
+    engine: str
+    file: str
+    steps: tuple[str, ...]
+    promise: Promise = field(default_factory=Promise)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the recipe as a JSON object (the form the manifest keeps)."""
+        return asdict(self) | {"steps": list(self.steps)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], origin: str) -> Recipe:
+        """Return the recipe of a parsed TOML or JSON object; raise UnusableInputError if broken."""
+        known = {"name", "summary", "engine", "file", "steps", "promise"}
+        if unknown := sorted(set(data) - known):
+            raise UnusableInputError(f"{origin}: unknown key {unknown[0]!r}")
+        for key in ("name", "summary", "engine", "file"):
+            if not isinstance(data.get(key), str) or not data[key]:
+                raise UnusableInputError(f"{origin}: {key!r} is missing or is not a string")
+        if not NAME.fullmatch(data["name"]):
+            raise UnusableInputError(f"{origin}: name {data['name']!r} is not like 'onnx-int8'")
+        if data["engine"] not in ENGINES:
+            raise UnusableInputError(_choice(origin, "engine", data["engine"], ENGINES))
+        if Path(data["file"]).is_absolute() or ".." in Path(data["file"]).parts:
+            raise UnusableInputError(f"{origin}: file {data['file']!r} must lie inside the folder")
+        steps = data.get("steps", [])
+        if not isinstance(steps, list):
+            raise UnusableInputError(f"{origin}: 'steps' is not a list")
+        for step in steps:
+            if step not in STEPS:
+                raise UnusableInputError(_choice(origin, "step", step, STEPS))
+        _check_steps(origin, data["engine"], steps)
+        promise = _promise(data.get("promise", {}), origin)
+        return cls(
+            data["name"], data["summary"], data["engine"], data["file"], tuple(steps), promise
+        )
+
+
+def _check_steps(origin: str, engine: str, steps: Sequence[str]) -> None:
+    if engine == "onnxruntime" and (not steps or steps[0] != "export"):
+        raise UnusableInputError(f"{origin}: an onnxruntime recipe begins with the step 'export'")
+    if engine == "pytorch" and steps:
+        raise UnusableInputError(f"{origin}: a pytorch recipe takes no steps")
+
+
+def _choice(origin: str, what: str, given: object, known: Sequence[str]) -> str:
+    return f"{origin}: unknown {what} {given!r}; known: {', '.join(known)}"
+
+
+def _promise(data: object, origin: str) -> Promise:
+    if not isinstance(data, Mapping):
+        raise UnusableInputError(f"{origin}: 'promise' is not a table")
+    fields = Promise.__dataclass_fields__
+    for key, value in data.items():
+        if key not in fields:
+            raise UnusableInputError(_choice(origin, "promise", key, list(fields)))
+        if key == "ordered":
+            if not isinstance(value, bool):
+                raise UnusableInputError(f"{origin}: promise.ordered is not true or false")
+        elif value is not None and (
+            isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1
+        ):
+            raise UnusableInputError(f"{origin}: promise.{key} = {value!r} is not in 0..1")
+    return Promise(**data)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read one recipe; its name must be the file's.  Raises UnusableInputError."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UnusableInputError(f"recipe {path.name} cannot be read: {error}") from None
+    recipe = Recipe.from_json(data, f"recipe {path.name}")
+    if recipe.name != path.stem:
+        raise UnusableInputError(f"recipe {path.name}: its name is {recipe.name!r}")
+    return recipe
+
+
+def read_recipes(names: Sequence[str] = (), folder: Path = FOLDER) -> list[Recipe]:
+    """Return the named recipes (all of the folder, the reference first, if none is named).
+
+    Raises UnusableInputError for an unknown name or a broken file.
+    """
+    paths = {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    for name in names:
+        if name not in paths:
+            raise UnusableInputError(f"unknown variant {name!r}; known: {', '.join(paths)}")
+    chosen = list(dict.fromkeys(names)) or sorted(paths, key=lambda name: (name != REFERENCE, name))
+    return [read_recipe(paths[name]) for name in chosen]

@@ -1,0 +1,122 @@
+"""From sentences to token ids: the only tokenization there is, without transformers.
+
+A tokenizer is the ``tokenizer.json`` of a variant folder, read by the tokenizers library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from .errors import UnusableInputError
+
+MASK = "[MASK]"
+Ids = NDArray[np.int64]
+
+
+class TextError(ValueError):
+    """A sentence the model cannot be asked (no [MASK], too long, ...)."""
+
+
+class NoMaskError(TextError):
+    """The sentence has no [MASK]."""
+
+
+class TooLongError(TextError):
+    """The sentence is longer than the model's positions, or has too many masks."""
+
+
+class UnknownCandidateError(TextError):
+    """A candidate is not a single token of the vocabulary."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sentences as the model takes them: int64 arrays of shape (sentences, tokens).
+
+    ``rows`` and ``columns`` (shape (masks,)) say where the masks stand, sentence by sentence.
+    """
+
+    input_ids: Ids
+    attention_mask: Ids
+    token_type_ids: Ids
+    rows: Ids
+    columns: Ids
+
+
+class TextEncoder:
+    """Sentences to :class:`Batch`, token ids to tokens.
+
+    Args:
+        tokenizer: the tokenizer; its padding and truncation are switched off.
+        max_tokens: positions the model has, [CLS] and [SEP] included.
+        max_masks: masks allowed in one sentence.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int = 512, max_masks: int = 8) -> None:
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        mask_id = tokenizer.token_to_id(MASK)
+        if mask_id is None:
+            raise UnusableInputError(f"the tokenizer has no {MASK} token")
+        pad_id = tokenizer.token_to_id("[PAD]")
+        self._tokenizer = tokenizer
+        self._mask_id = mask_id
+        self._pad_id = 0 if pad_id is None else pad_id
+        self.max_tokens = max_tokens
+        self.max_masks = max_masks
+
+    @classmethod
+    def from_folder(cls, folder: Path, max_tokens: int = 512) -> TextEncoder:
+        """Read ``tokenizer.json`` of a folder; raise UnusableInputError if it cannot be read."""
+        path = folder / "tokenizer.json"
+        try:
+            return cls(Tokenizer.from_file(str(path)), max_tokens)
+        except UnusableInputError:
+            raise
+        except Exception as error:  # the library raises bare Exception
+            raise UnusableInputError(f"{path} is not a readable tokenizer: {error}") from None
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """Token to id, the added tokens included."""
+        return self._tokenizer.get_vocab()
+
+    def token(self, token_id: int) -> str:
+        """Return the token of an id (an id past the tokenizer's end reads ``[id 30000]``)."""
+        return self._tokenizer.id_to_token(token_id) or f"[id {token_id}]"
+
+    def candidate_id(self, candidate: str) -> int:
+        """Return the id of a candidate; raise UnknownCandidateError if it is not one token."""
+        token_id = self._tokenizer.token_to_id(candidate)
+        if token_id is None:
+            raise UnknownCandidateError(f"candidate {candidate!r} is not in the vocabulary")
+        return token_id
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of one sentence with [CLS] and [SEP]; raise a TextError if unusable."""
+        ids = self._tokenizer.encode(text).ids
+        masks = ids.count(self._mask_id)
+        if not masks:
+            raise NoMaskError(f"the text has no {MASK}")
+        if len(ids) > self.max_tokens:
+            raise TooLongError(f"the text has {len(ids)} tokens, more than {self.max_tokens}")
+        if masks > self.max_masks:
+            raise TooLongError(f"the text has {masks} {MASK}, more than {self.max_masks}")
+        return ids
+
+    def batch(self, encoded: Sequence[Sequence[int]]) -> Batch:
+        """Pad encoded sentences to the longest one."""
+        shape = (len(encoded), max(map(len, encoded)))
+        input_ids = np.full(shape, self._pad_id, dtype=np.int64)
+        attention_mask = np.zeros(shape, dtype=np.int64)
+        for row, ids in enumerate(encoded):
+            input_ids[row, : len(ids)] = ids
+            attention_mask[row, : len(ids)] = 1
+        rows, columns = np.nonzero(input_ids == self._mask_id)
+        return Batch(input_ids, attention_mask, np.zeros(shape, np.int64), rows, columns)
