@@ -8,13 +8,14 @@ from .grids import Entry, Grid, columns, stack
 from .language import Language
 from .prices import Price, Source
 from .report import Report
+from .tables import Point
 
 
 def cost_grid(report: Report, language: Language, currency: str) -> Grid:
     """Return what a million requests cost at each price of one currency, at each best point."""
     heads = columns(language, ("machine", "kind", "source", "month", "threads"))
     failed = {row.name for row in report.variants if not (row.gate and row.gate.passed)}
-    for point in report.best.values():
+    for point in _chosen_first(report):
         mark = language.say("cell.gate_failed") if point.variant in failed else ""
         at = language.say(
             "cell.cost_at",
@@ -33,6 +34,13 @@ def cost_grid(report: Report, language: Language, currency: str) -> Grid:
     )
 
 
+def _chosen_first(report: Report) -> list[Point]:
+    chosen = report.verdict.chosen
+    return sorted(
+        report.best.values(), key=lambda point: chosen is None or point.series != chosen.series
+    )
+
+
 def _cost_row(report: Report, language: Language, price: Price) -> tuple[Entry, ...]:
     unknown = language.say("cell.unknown")
     date = price.source.date or language.say("cell.no_date")
@@ -48,7 +56,7 @@ def _cost_row(report: Report, language: Language, price: Price) -> tuple[Entry, 
         Entry(threads),
         *(
             _cost_entry(price, cost(price, point.qps.median, report.bench), language)
-            for point in report.best.values()
+            for point in _chosen_first(report)
         ),
     )
 

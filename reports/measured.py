@@ -57,7 +57,11 @@ def variant_grid(report: Report, language: Language) -> Grid:
     """Return size, memory and gate of every variant."""
     keys = ("variant", "file", "total", "memory", "gate", "hit1", "hit5", "agreement")
     rows = tuple(_variant_row(row, language) for row in report.variants)
-    return Grid(columns(language, keys), rows, words=frozenset({0, keys.index("gate")}))
+    return Grid(
+        columns(language, keys),
+        rows,
+        words=frozenset({0, keys.index("memory"), keys.index("gate")}),
+    )
 
 
 def _variant_row(row: VariantRow, language: Language) -> tuple[Entry, ...]:

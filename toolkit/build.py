@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .console import progress
 from .errors import BrokenVariantError, UnusableInputError
@@ -18,6 +19,9 @@ from .manifest import Manifest, read_manifest, record_files, write_manifest
 from .models import LoadedModel, ModelInfo, list_models, load_model
 from .predictor import open_variant
 from .recipes import Recipe
+
+if TYPE_CHECKING:
+    from transformers import BertForMaskedLM
 
 PROBES = ("[MASK]", "今天天气真[MASK]啊。")
 BYTES_PER_PARAMETER = 4
@@ -124,7 +128,7 @@ class _Workshop:
             self._write_tokenizer(place)
             if recipe.engine == "pytorch":
                 self._step(f"{recipe.name}: write weights")
-                self._loaded.network.save_pretrained(place)
+                _write_weights(self._loaded.network, place)
             else:
                 target = place / recipe.file
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -182,6 +186,13 @@ class _Workshop:
             built=datetime.now(UTC).isoformat(timespec="seconds"),
             notes=notes,
         )
+
+
+def _write_weights(network: BertForMaskedLM, folder: Path) -> None:
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # ours is on the screen already
+    network.save_pretrained(folder)
 
 
 def _verify(folder: Path) -> None:

@@ -6,6 +6,7 @@ what it says raises UnusableInputError: silent zeros are a known failure of grap
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -113,6 +114,7 @@ def to_int8(source: Path, target: Path, config: dict[str, Any]) -> None:
     beside = target.with_suffix(".float.onnx")
     try:
         onnx.save(unfolded, str(beside))
+        logging.getLogger().setLevel(logging.ERROR)  # it advises a step that fusion has done
         quantize_dynamic(
             str(beside),
             str(target),

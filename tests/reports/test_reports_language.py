@@ -48,5 +48,6 @@ def test_no_figure_is_typed_into_the_words(code: str) -> None:
 
 def test_no_figure_is_typed_into_the_templates() -> None:
     for path in TEMPLATES.glob("*.j2"):
-        visible = re.sub(r"<[^>]*>|\{[%{].*?[%}]\}", "", path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        visible = re.sub(r"<[^>]*>", "", re.sub(r"\{[%{].*?[%}]\}", "", text))
         assert not re.search(r"\d", visible), path.name
