@@ -87,8 +87,8 @@ def _run(
     environment = os.environ | {"TIANKONG_LOAD": str(job_file), "PYTHONUNBUFFERED": "1"}
     with log.open("w", encoding="utf-8") as stream:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, text=True, env=environment,
-            start_new_session=True, preexec_fn=end_with_parent,
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, text=True,
+            env=environment, start_new_session=True, preexec_fn=end_with_parent,
         )  # fmt: skip
         try:
             assert process.stdout is not None

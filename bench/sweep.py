@@ -23,9 +23,7 @@ from .plan import Plan, Point
 from .served import serve
 
 
-def sweep(
-    plan: Plan, variants: Sequence[Built], gold: GoldSet, seed: int | None = None
-) -> Path:
+def sweep(plan: Plan, variants: Sequence[Built], gold: GoldSet, seed: int | None = None) -> Path:
     """Measure what the plan asks for and return the run file.
 
     A run of the same plan, model, variants, gold set, versions and machine that was interrupted
@@ -112,9 +110,7 @@ def _points(plan: Plan, header: Header) -> list[Point]:
     return plan.points(names, header.seed)
 
 
-def _header(
-    plan: Plan, variants: Sequence[Built], gold: GoldSet, seed: int | None
-) -> Header:
+def _header(plan: Plan, variants: Sequence[Built], gold: GoldSet, seed: int | None) -> Header:
     if not variants:
         raise UnusableInputError("there is no variant to sweep: build one first")
     names = [built.manifest.variant for built in variants]

@@ -27,6 +27,7 @@ class Settings:
         deadline: seconds from a request's arrival to its answer.
         body_limit: bytes of a request's body.
         batch_limit: texts in one batch request.
+
     """
 
     folder: Path

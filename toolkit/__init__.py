@@ -1,0 +1,1 @@
+"""The library: models, recipes, variants, engines, the gate, run files, the command line."""

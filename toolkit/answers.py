@@ -1,4 +1,4 @@
-"""A variant's own unloaded answers to a gold set, kept so that answers under load can be held to it.
+"""A variant's own unloaded answers to a gold set, kept to hold answers under load to them.
 
 Each sentence is asked alone, one after the other: no neighbours in a batch, no other callers.
 """

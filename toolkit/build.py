@@ -115,9 +115,7 @@ def _build_missing(
 class _Workshop:
     """Makes variants of one loaded model; graphs that recipes share are made once."""
 
-    def __init__(
-        self, loaded: LoadedModel, scratch: Path, step: Callable[[str], None]
-    ) -> None:
+    def __init__(self, loaded: LoadedModel, scratch: Path, step: Callable[[str], None]) -> None:
         self._loaded = loaded
         self._scratch = scratch
         self._step = step

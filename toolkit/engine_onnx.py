@@ -26,6 +26,7 @@ class OnnxEngine:
         threads: threads for one call (0: all cores this process may use).
 
     Raises UnusableInputError if ONNX Runtime refuses the file or its inputs are not the usual.
+
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:

@@ -23,6 +23,7 @@ class TorchEngine:
         threads: threads for one call (0: all cores this process may use).
 
     Raises UnusableInputError if the folder cannot be loaded.
+
     """
 
     def __init__(self, folder: Path, threads: int = 0) -> None:

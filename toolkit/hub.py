@@ -109,6 +109,7 @@ def download(
             and the plain lines elsewhere.
 
     Raises UnusableInputError, with one line that says what to do, if the model cannot be had.
+
     """
     asked = revision or MAIN
     _require_valid(repo_id, asked)

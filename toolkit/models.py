@@ -122,6 +122,7 @@ def load_model(name: str, revision: str | None = None) -> LoadedModel:
         revision: branch, tag or commit of a hub model; None is ``main``.
 
     Raises UnusableInputError, in one line, if the model cannot be had as it is.
+
     """
     if revision is not None and (name in (BUILTIN, BUILTIN_SMALL) or _is_path(name)):
         raise UnusableInputError(f"{name} has no revisions, a model of the hub has: leave it out")

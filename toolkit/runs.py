@@ -140,7 +140,10 @@ def _failures(cell: Cell) -> Warn | None:
         return None
     seen = f"{cell.failed} of {total} requests failed ({', '.join(sorted(cell.failures))})"
     return Warn(
-        "failures", seen, "read the server's log, lower the load", cell.failed / total > MAX_FAILURE_SHARE
+        "failures",
+        seen,
+        "read the server's log, lower the load",
+        cell.failed / total > MAX_FAILURE_SHARE,
     )
 
 

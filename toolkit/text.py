@@ -56,6 +56,7 @@ class TextEncoder:
         tokenizer: the tokenizer; its padding and truncation are switched off.
         max_tokens: positions the model has, [CLS] and [SEP] included.
         max_masks: masks allowed in one sentence.
+
     """
 
     def __init__(self, tokenizer: Tokenizer, max_tokens: int = 512, max_masks: int = 8) -> None:

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
 from tiankong.server.app import create_app
 from tiankong.server.settings import Settings
 from tiankong.toolkit.manifest import Manifest, record_files, write_manifest
 from tiankong.toolkit.predictor import Logits, Predictor
 from tiankong.toolkit.recipes import Recipe
 from tiankong.toolkit.text import Batch, TextEncoder
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 WORDS = (
     "[PAD]",

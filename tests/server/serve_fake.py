@@ -10,6 +10,7 @@ import os
 import sys
 
 from conftest import FakeEngine, make_predictor
+
 from tiankong.server import service
 from tiankong.server.__main__ import read_arguments
 from tiankong.server.launch import bind

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+
 from tiankong.toolkit.predictor import Predictor
 
 TEXT = "今天气很[MASK]。"

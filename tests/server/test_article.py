@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiankong.server.article import create_app
 from tiankong.server.launch import bind, command, environment
 from tiankong.server.settings import Settings

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from tiankong.server.bodies import Question, parse_batch, parse_question
 from tiankong.server.problems import ProblemError
 

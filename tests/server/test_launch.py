@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tiankong.server.__main__ import main, read_arguments
 from tiankong.server.launch import bind, command, environment, require_article
 from tiankong.server.settings import Settings

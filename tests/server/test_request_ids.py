@@ -6,6 +6,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
+
 from tiankong.server.request_ids import RequestIds
 
 

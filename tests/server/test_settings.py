@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tiankong.server.settings import Settings
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.machine import usable_cores

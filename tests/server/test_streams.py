@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from tiankong.server.problems import ProblemError
 from tiankong.server.streams import Streams
 

@@ -1,0 +1,1 @@
+"""The built-in model: its weights and vocabulary, how it was trained and how it is grown."""

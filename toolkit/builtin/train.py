@@ -238,7 +238,9 @@ class Trainer:
             losses.append(float(loss.detach()))
             if now - logged > 30:
                 mean = sum(losses) / len(losses)
-                print(f"{self.elapsed / 60:6.1f} min  step {self.step}  loss {mean:.3f}", flush=True)
+                print(
+                    f"{self.elapsed / 60:6.1f} min  step {self.step}  loss {mean:.3f}", flush=True
+                )
                 logged, losses = now, []
             if now - saved > 300:
                 self.checkpoint()

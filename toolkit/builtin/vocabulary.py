@@ -53,7 +53,5 @@ def tokenizer(size: int | None = None) -> Tokenizer:
 
     vocabulary = {token: index for index, token in enumerate(tokens(size))}
     wrapper = BertWordPieceTokenizer(vocab=vocabulary, lowercase=True)
-    wrapper.add_special_tokens(
-        [AddedToken(t, special=True) for t in (PAD, UNK, CLS, SEP, MASK)]
-    )
+    wrapper.add_special_tokens([AddedToken(t, special=True) for t in (PAD, UNK, CLS, SEP, MASK)])
     return wrapper._tokenizer

@@ -1,0 +1,125 @@
+"""toolkit/files.py: files and folders written whole or not at all, and the room for them."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from tiankong.toolkit import files
+from tiankong.toolkit.errors import UnusableInputError
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_artifacts_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIANKONG_ARTIFACTS", "/somewhere")
+    assert files.artifacts() == Path("/somewhere")
+    monkeypatch.delenv("TIANKONG_ARTIFACTS")
+    assert files.artifacts() == Path("artifacts")
+
+
+def test_sha256(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert files.sha256(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_write_text_replaces_and_leaves_nothing_beside(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "a.txt"
+    files.write_text(path, "one")
+    files.write_text(path, "二")
+    assert path.read_text(encoding="utf-8") == "二"
+    assert names(path.parent) == ["a.txt"]
+
+
+def test_write_text_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    files.write_text(path, "one")
+    with pytest.raises(UnicodeEncodeError):
+        files.write_text(path, "two \ud800")
+    assert path.read_text() == "one"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_json_roundtrip_and_its_errors(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    with pytest.raises(UnusableInputError, match="does not exist"):
+        files.read_json(path)
+    files.write_json(path, {"字": [1, None]})
+    assert files.read_json(path) == {"字": [1, None]}
+    for broken in (b"{", b"\xff\xfe"):
+        path.write_bytes(broken)
+        with pytest.raises(UnusableInputError, match="cannot be read as JSON"):
+            files.read_json(path)
+
+
+def test_a_folder_takes_its_place_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "variants" / "v"
+    with files.folder_written_whole(folder) as place:
+        (place / "a").write_text("1")
+        assert not folder.exists()
+    with files.folder_written_whole(folder) as place:
+        (place / "b").write_text("2")
+        assert names(folder) == ["a"]
+    assert names(folder) == ["b"]
+    assert names(folder.parent) == ["v"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_interrupted_folder_leaves_the_old_one(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    folder = tmp_path / "v"
+    folder.mkdir()
+    (folder / "a").write_text("1")
+    with pytest.raises(error), files.folder_written_whole(folder) as place:
+        (place / "b").write_text("half")
+        raise error
+    assert names(tmp_path) == ["v"]
+    assert names(folder) == ["a"]
+
+
+def test_a_rename_that_fails_puts_the_old_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "v"
+    folder.mkdir()
+    (folder / "a").write_text("1")
+    rename = Path.replace
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name.endswith(".part"):
+            raise OSError("no more")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(OSError, match="no more"), files.folder_written_whole(folder) as place:
+        (place / "b").write_text("2")
+    assert names(tmp_path) == ["v"]
+    assert names(folder) == ["a"]
+
+
+def test_require_disk_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=5 * files.MEBIBYTE))
+    files.require_disk(tmp_path / "not" / "yet", 5 * files.MEBIBYTE, "this")
+    with pytest.raises(UnusableInputError) as caught:
+        files.require_disk(tmp_path / "not" / "yet", 7 * files.MEBIBYTE, "building")
+    message = str(caught.value)
+    for part in ("building needs 7 MiB", str(tmp_path), "has 5 MiB", "TIANKONG_ARTIFACTS"):
+        assert part in message
+    assert "\n" not in message
+    assert not (tmp_path / "not").exists()
+
+
+def test_require_memory_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = SimpleNamespace(available=5 * files.MEBIBYTE)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    files.require_memory(5 * files.MEBIBYTE, "this")
+    with pytest.raises(UnusableInputError, match="loading needs about 9 MiB of memory, 5 MiB"):
+        files.require_memory(9 * files.MEBIBYTE, "loading")
