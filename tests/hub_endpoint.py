@@ -135,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().setup()
         self.endpoint.connections.append(self.connection)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Stay quiet."""
 
     def do_GET(self) -> None:
@@ -149,7 +149,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
         switches = self.endpoint.switches
-        for kind, pattern in (("tree", _TREE), ("file", _FILE), ("info", _INFO)):
+        patterns = (("tree", _TREE), ("file", _FILE), ("info", _INFO))
+        for kind, pattern in patterns:  # noqa: B007 (read after the loop)
             if match := pattern.fullmatch(path):
                 break
         else:

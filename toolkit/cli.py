@@ -38,6 +38,7 @@ app = typer.Typer(
 Model = Annotated[str, typer.Option("--model", help="builtin, builtin-small, a hub id, a folder")]
 Variants = Annotated[str, typer.Option("--variants", help="names, comma-separated (default: all)")]
 Gold = Annotated[str, typer.Option("--gold", help="builtin, heldout, or a JSON-lines file")]
+PlanName = Annotated[str, typer.Option("--plan", help="table, smoke, full, or a TOML file")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
 Revision = Annotated[str, typer.Option("--revision", help="branch, tag or commit on the hub")]
 
@@ -234,7 +235,7 @@ def serve(
 
 @app.command(epilog="Example: tiankong sweep --plan smoke --variants onnx-fp32,onnx-int8")
 def sweep(
-    model: Model = "", plan: Annotated[str, typer.Option("--plan", help="table, smoke, full or a file")] = "table",
+    model: Model = "", plan: PlanName = "table",
     variants: Variants = "", gold: Gold = "builtin",
     seed: Annotated[int | None, typer.Option("--seed", help="order of the cells")] = None,
     as_json: AsJson = False,
@@ -300,7 +301,7 @@ def _newest_run() -> Path:
 
 @app.command(epilog="Example: tiankong bench --plan table --out pages")
 def bench(
-    model: Model = "", plan: Annotated[str, typer.Option("--plan", help="table, smoke, full or a file")] = "table",
+    model: Model = "", plan: PlanName = "table",
     variants: Variants = "", gold: Gold = "builtin", revision: Revision = "",
     out: Annotated[Path, typer.Option("--out", help="folder")] = Path("artifacts/pages"),
     prices: Annotated[Path | None, typer.Option("--prices", help="your own price file")] = None,

@@ -62,16 +62,18 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    previous = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     try:
         yield scratch
-        previous = folder.with_name(f".{folder.name}.{os.getpid()}.old")
         if folder.exists():
             folder.replace(previous)
         scratch.replace(folder)
         shutil.rmtree(previous, ignore_errors=True)
     finally:
+        if previous.exists() and not folder.exists():  # stopped between the two renames
+            previous.replace(folder)
         shutil.rmtree(scratch, ignore_errors=True)
 
 

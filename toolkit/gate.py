@@ -1,4 +1,4 @@
-"""The gate: do a variant's answers still hold?  Compared with the gold answers and the reference."""
+"""The gate: whether a variant's answers still hold, against gold answers and the reference."""
 
 from __future__ import annotations
 

@@ -131,6 +131,6 @@ def _engine(folder: Path, manifest: Manifest, threads: int) -> Engine:
 
 
 def as_body(answer: Answer) -> dict[str, list[Any]]:
-    """Return an answer as /predict gives it: ``results`` for the first [MASK], ``masks`` for all."""
+    """Return an answer as /predict gives it: the first [MASK] as ``results``, all as ``masks``."""
     masks = [[{"token": best.token, "score": best.score} for best in mask] for mask in answer]
     return {"results": masks[0], "masks": masks}

@@ -139,12 +139,8 @@ def _failures(cell: Cell) -> Warn | None:
     if not cell.failed:
         return None
     seen = f"{cell.failed} of {total} requests failed ({', '.join(sorted(cell.failures))})"
-    return Warn(
-        "failures",
-        seen,
-        "read the server's log, lower the load",
-        cell.failed / total > MAX_FAILURE_SHARE,
-    )
+    invalid = cell.failed / total > MAX_FAILURE_SHARE
+    return Warn("failures", seen, "read the server's log, lower the load", invalid)
 
 
 def _too_few(cell: Cell) -> Warn | None:

@@ -78,7 +78,7 @@ def test_an_interrupted_folder_leaves_the_old_one(
     folder = tmp_path / "v"
     folder.mkdir()
     (folder / "a").write_text("1")
-    with pytest.raises(error), files.folder_written_whole(folder) as place:
+    with pytest.raises(error), files.folder_written_whole(folder) as place:  # noqa: PT012
         (place / "b").write_text("half")
         raise error
     assert names(tmp_path) == ["v"]

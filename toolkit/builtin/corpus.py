@@ -110,7 +110,7 @@ class Corpus:
         names, shares = zip(*MIXTURE, strict=True)
         self._draws: list[Callable[[], Passage]] = [getattr(self, f"_{n}_passage") for n in names]
         self._shares: tuple[float, ...] = shares
-        self._comma = tokenizer.token_to_id(FULL_AND_HALF[0][0])
+        self._comma = self._id(FULL_AND_HALF[0][0])
 
     def draw(self) -> Passage:
         """Return one passage by the mixture, with its punctuation sometimes in another form."""
@@ -124,6 +124,11 @@ class Corpus:
         keep = passage.idiom is not None and passage.idiom[1] <= len(ids)
         return Passage(ids, passage.idiom if keep else None)
 
+    def _id(self, token: str) -> int:
+        token_id = self._tokenizer.token_to_id(token)
+        assert token_id is not None  # the vocabulary is ours
+        return token_id
+
     def _encode(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return [tuple(e.ids) for e in encodings]
@@ -133,8 +138,7 @@ class Corpus:
         return before, after
 
     def _punctuation_map(self) -> dict[int, int]:
-        find = self._tokenizer.token_to_id
-        return {find(full): find(half) for full, half in FULL_AND_HALF}
+        return {self._id(full): self._id(half) for full, half in FULL_AND_HALF}
 
     def _poems(self, folder: Path, names: Sequence[str]) -> list[list[tuple[int, ...]]]:
         texts: list[list[str]] = []

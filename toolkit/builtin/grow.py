@@ -38,7 +38,7 @@ def grow(
     if hidden % config.hidden_size or layers % config.num_hidden_layers:
         raise ValueError("hidden size and layers must be multiples of the small model's")
     times = hidden // config.hidden_size
-    large = BertForMaskedLM(_geometry(config, layers, times, vocabulary)).eval()
+    large: BertForMaskedLM = BertForMaskedLM(_geometry(config, layers, times, vocabulary)).eval()
     source = {name: p.detach().float() for name, p in small.named_parameters()}
     target = {name: p.data for name, p in large.named_parameters()}
     generator = torch.Generator().manual_seed(SEED)
@@ -48,6 +48,7 @@ def grow(
         _grow_group(source, target, index, group, times, generator)
     _grow_head(source, target, times)
     large.tie_weights()
+    large.config._attn_implementation = "eager"
     return large
 
 
@@ -63,7 +64,6 @@ def _geometry(config: BertConfig, layers: int, times: int, vocabulary: int) -> B
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         pad_token_id=config.pad_token_id,
-        attn_implementation="eager",
     )
 
 

@@ -1,4 +1,4 @@
-"""Train the built-in model: ``python -m tiankong.toolkit.builtin.train --corpus DIR --minutes 150``.
+"""Train the built-in model: ``python -m tiankong.toolkit.builtin.train --corpus DIR``.
 
 A BertForMaskedLM of 4 layers x 256, on the CPU, in bfloat16 autocast.  Two things make a model this
 small recall idioms wherever they stand: position embeddings start as sinusoids and the first two
@@ -56,36 +56,39 @@ def _frequencies() -> torch.Tensor:
 def fresh_model(vocabulary_size: int) -> BertForMaskedLM:
     """Return an untrained model with sinusoidal positions and relative heads."""
     model = BertForMaskedLM(configuration(vocabulary_size))
-    embeddings = model.bert.embeddings
+    weights = {name: parameter.data for name, parameter in model.named_parameters()}
     angles = torch.arange(POSITIONS)[:, None] * _frequencies()[None, :]
-    with torch.no_grad():
-        embeddings.word_embeddings.weight[:, :POSITION_DIMS] *= 0.1
-        embeddings.position_embeddings.weight.zero_()
-        embeddings.position_embeddings.weight[:, 0:POSITION_DIMS:2] = 0.04 * angles.sin()
-        embeddings.position_embeddings.weight[:, 1:POSITION_DIMS:2] = 0.04 * angles.cos()
-        embeddings.token_type_embeddings.weight.zero_()
-        for layer, offsets in zip(model.bert.encoder.layer, HEAD_OFFSETS, strict=False):
-            attention = layer.attention
-            for matrix in (attention.self.value, attention.output.dense):
-                matrix.weight.normal_(0.0, HIDDEN**-0.5)
-            for head, offset in enumerate(offsets):
-                _aim(attention.self, head, offset)
+    weights["bert.embeddings.word_embeddings.weight"][:, :POSITION_DIMS] *= 0.1
+    weights["bert.embeddings.token_type_embeddings.weight"].zero_()
+    positions = weights["bert.embeddings.position_embeddings.weight"].zero_()
+    positions[:, 0:POSITION_DIMS:2] = 0.04 * angles.sin()
+    positions[:, 1:POSITION_DIMS:2] = 0.04 * angles.cos()
+    for index, offsets in enumerate(HEAD_OFFSETS):
+        layer = f"bert.encoder.layer.{index}.attention."
+        for name in ("self.value.weight", "output.dense.weight"):
+            weights[layer + name].normal_(0.0, HIDDEN**-0.5)
+        for head, offset in enumerate(offsets):
+            rows = slice(head * POSITION_DIMS, (head + 1) * POSITION_DIMS)
+            query, key = _aimed(offset)
+            weights[layer + "self.query.weight"][rows] = query
+            weights[layer + "self.key.weight"][rows] = key
     return model
 
 
-def _aim(attention: torch.nn.Module, head: int, offset: int) -> None:
-    """Make one head attend to the position ``offset`` away: rotate the query's sinusoids."""
-    rows = slice(head * POSITION_DIMS, (head + 1) * POSITION_DIMS)
+def _aimed(offset: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return one head's query and key rows that look ``offset`` away: the query's are rotated."""
     angle = _frequencies() * offset
-    query = torch.zeros(POSITION_DIMS, HIDDEN)
+    query = 0.02 * torch.randn(POSITION_DIMS, HIDDEN)
+    key = 0.02 * torch.randn(POSITION_DIMS, HIDDEN)
+    key[:, :POSITION_DIMS] += torch.eye(POSITION_DIMS)
     for pair in range(POSITION_DIMS // 2):
         s, c = 2 * pair, 2 * pair + 1
         sine, cosine = float(angle[pair].sin()), float(angle[pair].cos())
-        query[s, s], query[s, c] = cosine, sine  # sin(x + a)
-        query[c, s], query[c, c] = -sine, cosine  # cos(x + a)
-    attention.query.weight[rows] = query + 0.02 * torch.randn_like(query)
-    attention.key.weight[rows] = 0.02 * torch.randn_like(query)
-    attention.key.weight[rows, :POSITION_DIMS] += torch.eye(POSITION_DIMS)
+        query[s, s] += cosine  # sin(x + a)
+        query[s, c] += sine
+        query[c, s] -= sine  # cos(x + a)
+        query[c, c] += cosine
+    return query, key
 
 
 def batches(corpus: Corpus, seed: int) -> Iterator[list[Passage]]:
@@ -238,9 +241,8 @@ class Trainer:
             losses.append(float(loss.detach()))
             if now - logged > 30:
                 mean = sum(losses) / len(losses)
-                print(
-                    f"{self.elapsed / 60:6.1f} min  step {self.step}  loss {mean:.3f}", flush=True
-                )
+                minutes = self.elapsed / 60
+                print(f"{minutes:6.1f} min  step {self.step}  loss {mean:.3f}", flush=True)
                 logged, losses = now, []
             if now - saved > 300:
                 self.checkpoint()
@@ -254,7 +256,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", type=Path, required=True, help="folder laid out as in the card")
     parser.add_argument("--out", type=Path, default=Path("artifacts/train"))
-    parser.add_argument("--minutes", type=float, default=150.0)
+    parser.add_argument("--minutes", type=float, default=92.0)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     corpus = Corpus(arguments.corpus, vocabulary.tokenizer(), arguments.seed)

@@ -49,7 +49,7 @@ def tokens(size: int | None = None) -> list[str]:
 def tokenizer(size: int | None = None) -> Tokenizer:
     """Return the BERT WordPiece tokenizer over :func:`tokens` (adds [CLS] and [SEP])."""
     from tokenizers import AddedToken
-    from tokenizers.implementations import BertWordPieceTokenizer
+    from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 
     vocabulary = {token: index for index, token in enumerate(tokens(size))}
     wrapper = BertWordPieceTokenizer(vocab=vocabulary, lowercase=True)
