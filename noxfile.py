@@ -81,3 +81,16 @@ def report(session: nox.Session) -> None:
     """Write pages from the newest run file (or those named)."""
     install(session)
     session.run("tiankong", "report", *session.posargs)
+
+
+@nox.session(venv_location=ENVIRONMENT)
+def readme(session: nox.Session) -> None:
+    """Put the table of reports/pages/run.jsonl into both READMEs."""
+    install(session)
+    table = session.run("tiankong", "report", "--markdown", "reports/pages/run.jsonl", silent=True)
+    for name in ("README.md", "README.zh-CN.md"):
+        path = HERE / name
+        before, rest = path.read_text(encoding="utf-8").split("<!-- table -->")
+        _, after = rest.split("<!-- /table -->")
+        block = f"<!-- table -->\n{str(table).strip()}\n<!-- /table -->"
+        path.write_text(f"{before}{block}{after}", encoding="utf-8")

@@ -57,6 +57,11 @@ def save(answers: Answers) -> None:
     write_json(_path(answers.digest, answers.gold_digest), data)
 
 
+def exists(variant_digest: str, gold: GoldSet) -> bool:
+    """Tell whether a variant's answers to a gold set are kept."""
+    return _path(variant_digest, gold.digest).exists()
+
+
 def load(variant: str, variant_digest: str, gold: GoldSet) -> Answers:
     """Return kept answers; raise UnusableInputError if this variant was never asked."""
     path = _path(variant_digest, gold.digest)

@@ -79,6 +79,19 @@ def gate(model: str, variants: Sequence[Built], gold: GoldSet) -> Gated:
     return Gated(model, gold, results)
 
 
+def gated(model: str, variants: Sequence[Built], gold: GoldSet) -> list[Built]:
+    """Return the variants with a gate result on this gold set; those without one are asked now."""
+    missing = [built for built in variants if not _is_gated(built, gold)]
+    if missing:
+        gate(model, missing, gold)
+    return [standing(model, built.manifest.variant) for built in variants]
+
+
+def _is_gated(built: Built, gold: GoldSet) -> bool:
+    result = built.manifest.gate or {}
+    return result.get("gold_sha256") == gold.digest and kept.exists(built.manifest.digest, gold)
+
+
 def _reference(model: str, variants: Sequence[Built]) -> Built:
     for built in variants:
         if built.manifest.variant == REFERENCE:

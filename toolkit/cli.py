@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +16,10 @@ from .errors import GateFailedError, TiankongError, UnusableInputError
 from .processes import interrupt_on_terminate
 
 if TYPE_CHECKING:
+    from ..bench.plan import Plan
     from .build import Built
     from .checking import Gated
+    from .runs import Run
 
 INTERRUPTED = 130
 EXTRAS = {
@@ -114,7 +117,10 @@ def _build(model: str, names: Sequence[str], revision: str | None = None) -> lis
 
 
 def _standing(model: str, names: Sequence[str]) -> list[Built]:
-    """Return variants as they stand; those that were never built are built first."""
+    """Return variants as they stand; those that were never built are built first.
+
+    One that another recipe made is refused: its answers would be taken for this recipe's.
+    """
     from .build import variant_folder
     from .checking import standing
     from .manifest import NAME
@@ -124,7 +130,14 @@ def _standing(model: str, names: Sequence[str]) -> list[Built]:
     missing = [r.name for r in recipes if not (variant_folder(model, r.name) / NAME).exists()]
     if missing:
         _build(model, missing)
-    return [standing(model, recipe.name) for recipe in recipes]
+    found = [standing(model, recipe.name) for recipe in recipes]
+    for built, recipe in zip(found, recipes, strict=True):
+        if built.manifest.recipe != recipe:
+            raise UnusableInputError(
+                f"{built.folder} was made by another recipe: run 'tiankong build"
+                f" --model {model} --variants {recipe.name}'"
+            )
+    return found
 
 
 @app.command(epilog="Example: tiankong check --variants onnx-int8 --gold my-gold.jsonl --json")
@@ -235,22 +248,31 @@ def serve(
 
 @app.command(epilog="Example: tiankong sweep --plan smoke --variants onnx-fp32,onnx-int8")
 def sweep(
-    model: Model = "", plan: PlanName = "table",
-    variants: Variants = "", gold: Gold = "builtin",
+    model: Model = "", plan: PlanName = "table", variants: Variants = "", gold: Gold = "builtin",
     seed: Annotated[int | None, typer.Option("--seed", help="order of the cells")] = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Measure: fresh server, Locust, every answer checked; goes on where it stopped."""
-    from ..bench.plan import read_plan
     from ..bench.sweep import sweep as run_sweep
-    from .checking import find_gold
+    from .checking import find_gold, gated
+    from .runs import read_run
 
-    chosen = read_plan(plan)
-    names = _names(variants) or list(chosen.variants)
-    if names and chosen.yardstick and chosen.yardstick not in names:
-        names.append(chosen.yardstick)
-    path = run_sweep(chosen, _standing(model or chosen.model, names), find_gold(gold), seed)
+    chosen = _plan(plan, variants)
+    model = model or chosen.model
+    gold_set = find_gold(gold)
+    names = [*chosen.variants, chosen.yardstick] if chosen.variants else []
+    built = _with_reference(model, [name for name in names if name])
+    path = run_sweep(chosen, gated(model, built, gold_set), gold_set, seed)
     _show_run(path, as_json)
+    _require_valid(read_run(path))
+
+
+def _plan(name: str, variants: str) -> Plan:
+    """Return a plan; variants the user names take the place of the plan's."""
+    from ..bench.plan import read_plan
+
+    plan = read_plan(name)
+    return replace(plan, variants=tuple(_names(variants))) if variants else plan
 
 
 def _show_run(path: Path, as_json: bool) -> None:
@@ -307,30 +329,33 @@ def bench(
     prices: Annotated[Path | None, typer.Option("--prices", help="your own price file")] = None,
 ) -> None:  # fmt: skip
     """Everything: build, check, sweep, report."""
-    from ..bench.plan import read_plan
     from ..bench.sweep import sweep as run_sweep
     from ..reports.pages import write_pages
     from .checking import find_gold, gate, standing
-    from .errors import InvalidMeasurementError
+    from .files import write_text
     from .recipes import REFERENCE
     from .runs import read_run
 
-    chosen = read_plan(plan)
+    chosen = _plan(plan, variants)
     model = model or chosen.model
     gold_set = find_gold(gold)
-    names = _names(variants) or list(chosen.variants)
-    if names:
-        names = list(dict.fromkeys([*names, chosen.yardstick or names[0], REFERENCE]))
-    built = _build(model, names, revision or None)
+    names = [*chosen.variants, chosen.yardstick, REFERENCE] if chosen.variants else []
+    built = _build(model, [name for name in names if name], revision or None)
     gated = gate(model, built, gold_set)
     _print_gate(gated)
-    measured = [standing(model, b.manifest.variant) for b in built]
-    path = run_sweep(chosen, measured, gold_set)
+    path = run_sweep(chosen, [standing(model, b.manifest.variant) for b in built], gold_set)
     run = read_run(path)
     write_pages([run], out, prices)
+    write_text(out / "run.jsonl", path.read_text(encoding="utf-8"))
     _show_run(path, as_json=False)
     say(f"report: begin with {out / 'index.html'}")
     _require_passed(gated)
+    _require_valid(run)
+
+
+def _require_valid(run: Run) -> None:
+    from .errors import InvalidMeasurementError
+
     if not all(cell.valid for cell in run.cells):
         raise InvalidMeasurementError("some cells are invalid: the page says which and why")
 

@@ -80,6 +80,8 @@ class Recipe:
 def _check_steps(origin: str, engine: str, steps: Sequence[str]) -> None:
     if engine == "onnxruntime" and (not steps or steps[0] != "export"):
         raise UnusableInputError(f"{origin}: an onnxruntime recipe begins with the step 'export'")
+    if "export" in steps[1:]:
+        raise UnusableInputError(f"{origin}: the step 'export' only begins a recipe")
     if engine == "pytorch" and steps:
         raise UnusableInputError(f"{origin}: a pytorch recipe takes no steps")
 
@@ -98,9 +100,9 @@ def _promise(data: object, origin: str) -> Promise:
         if key == "ordered":
             if not isinstance(value, bool):
                 raise UnusableInputError(f"{origin}: promise.ordered is not true or false")
-        elif value is not None and (
-            isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1
-        ):
+        elif value is None and fields[key].default is None:
+            continue
+        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
             raise UnusableInputError(f"{origin}: promise.{key} = {value!r} is not in 0..1")
     return Promise(**data)
 

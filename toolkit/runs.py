@@ -147,7 +147,7 @@ def _too_few(cell: Cell) -> Warn | None:
     if cell.percentile_ms(95) is not None:
         return None
     seen = f"{len(cell.latencies_ms)} answers are too few for a P95"
-    return Warn("too-few", seen, "measure longer (--seconds)")
+    return Warn("too-few", seen, "measure longer: a plan with more seconds")
 
 
 def _generator(cell: Cell) -> Warn | None:
