@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -95,12 +96,21 @@ def _plan(name: str, data: Mapping[str, Any], origin: str) -> Plan:
         raise UnusableInputError(f"{origin}: 'repeats' is not a whole number above 0")
     for key, least in (("seconds", 1), ("warmup_seconds", 0)):
         value = data[key]
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < least:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not least <= value < math.inf:
             raise UnusableInputError(f"{origin}: {key!r} is not a number of at least {least}")
+    _check_names(data, origin)
+    variants = data.get("variants", [])
+    return Plan(name, **(dict(data) | {"levels": tuple(levels), "variants": tuple(variants)}))
+
+
+def _check_names(data: Mapping[str, Any], origin: str) -> None:
     variants = data.get("variants", [])
     if not isinstance(variants, list) or not all(isinstance(v, str) for v in variants):
         raise UnusableInputError(f"{origin}: 'variants' is not a list of names")
-    return Plan(name, **(dict(data) | {"levels": tuple(levels), "variants": tuple(variants)}))
+    for key in ("yardstick", "model"):
+        if not isinstance(data.get(key, ""), str):
+            raise UnusableInputError(f"{origin}: {key!r} is not a name")
 
 
 def _whole(value: object) -> bool:

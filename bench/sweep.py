@@ -30,6 +30,8 @@ def sweep(plan: Plan, variants: Sequence[Built], gold: GoldSet, seed: int | None
     is continued where it stopped; otherwise a new one begins.
     """
     header = _header(plan, variants, gold, seed)
+    by_name = {built.manifest.variant: built for built in variants}
+    answers = {name: load(name, b.manifest.digest, gold) for name, b in by_name.items()}
     path = _unfinished(header, plan) or _begin(header)
     header = read_run(path).header
     done = {cell.key for cell in read_run(path).cells}
@@ -37,8 +39,6 @@ def sweep(plan: Plan, variants: Sequence[Built], gold: GoldSet, seed: int | None
     todo = [point for point in points if point.key not in done]
     if done:
         say(f"sweep: going on with {path} ({len(done)} of {len(points)} cells are there)")
-    by_name = {built.manifest.variant: built for built in variants}
-    answers = {name: load(name, b.manifest.digest, gold) for name, b in by_name.items()}
     sentences = _shuffled(gold, header.seed)
     with progress("sweep", len(todo)) as step:
         for number, point in enumerate(todo, start=len(done) + 1):

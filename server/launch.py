@@ -55,9 +55,10 @@ def run_reference(settings: Settings) -> None:
 def run_article(settings: Settings) -> NoReturn:
     """Become the article's server (Gunicorn takes this process's place).
 
-    Raises UnusableInputError if the port is taken or the variant is not an ONNX one.
+    Raises UnusableInputError if the port is taken or the variant is damaged or not an ONNX one.
     """
     require_article(settings)
+    read_manifest(settings.folder).verify(settings.folder)
     bind(settings).close()
     argv = command("article", settings)
     os.execve(argv[0], argv, {**os.environ, **environment("article", settings)})

@@ -1,4 +1,4 @@
-"""What several rooms' tests share: the variants of the built-in small model, built and gated once."""
+"""What several rooms share: the variants of the built-in small model, built and gated once."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ BYTES_PER_PARAMETER = 4
 SCRATCH_COPIES = 3
 # Float32 copies in memory at once (the network, the exporter's copy, protobuf's, the optimizer's).
 MEMORY_COPIES = 6
-BUILDERS = ("torch", "transformers", "onnx", "onnxruntime", "onnxconverter-common")
+BUILDERS = ("torch", "transformers", "onnx", "onnxruntime")
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 EXTRAS = {
-    "torch": "build", "transformers": "build", "onnx": "build", "onnxconverter_common": "build",
+    "torch": "build", "transformers": "build", "onnx": "build",
     "safetensors": "build", "huggingface_hub": "build", "onnxruntime": "serve",
     "fastapi": "serve", "starlette": "serve", "uvicorn": "serve", "locust": "bench",
     "flask": "bench", "gunicorn": "bench", "matplotlib": "report", "jinja2": "report",
@@ -375,11 +375,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"tiankong: this needs {error.name}: pip install 'tiankong[{extra}]'")
         return 2
     except KeyboardInterrupt:
-        say("tiankong: interrupted; what was finished is kept, the same command goes on from there")
-        return INTERRUPTED
+        return _interrupted()
     except SystemExit as leaving:
+        if leaving.code == INTERRUPTED:  # Typer turns Ctrl-C into this
+            return _interrupted()
         return leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
     return 0
+
+
+def _interrupted() -> int:
+    say("tiankong: interrupted; what was finished is kept, the same command goes on from there")
+    return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ LIBRARIES = (
     "transformers",
     "onnx",
     "onnxruntime",
-    "onnxconverter-common",
     "tokenizers",
     "numpy",
     "fastapi",

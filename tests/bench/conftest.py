@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +53,6 @@ def measuring_home(
 
 
 @pytest.fixture
-def home(measuring_home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+def home(measuring_home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.setenv("TIANKONG_ARTIFACTS", str(measuring_home.folder))
-    yield measuring_home
+    return measuring_home

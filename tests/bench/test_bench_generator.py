@@ -112,5 +112,5 @@ def test_a_generator_that_cannot_start_is_an_invalid_measurement(
 ) -> None:
     monkeypatch.setattr("tiankong.bench.generator.LOCUSTFILE", "no/such/locustfile.py")
     load = Load("http://127.0.0.1:9", 1, 0.5, 0, SENTENCES, [])
-    with pytest.raises(InvalidMeasurementError, match="ended early: .*locustfile"):
+    with pytest.raises(InvalidMeasurementError, match=r"ended early: .*locustfile"):
         generate(load, lambda _: None, lambda _: None)

@@ -45,9 +45,7 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("stack", ["reference", "article"])
-def test_a_folder_that_is_no_variant_gives_the_logs_last_line(
-    stack: Stack, tmp_path: Path
-) -> None:
+def test_a_folder_that_is_no_variant_gives_the_logs_last_line(stack: Stack, tmp_path: Path) -> None:
     with pytest.raises(InvalidMeasurementError) as caught, serve(stack, tmp_path):
         pass
     message = str(caught.value)
@@ -70,14 +68,12 @@ def test_a_server_and_its_children_are_gone_after_the_block(stack: Stack, home: 
 
 
 def test_a_server_is_gone_when_the_block_raises(home: Any) -> None:
-    pid = 0
-    with (
-        pytest.raises(KeyboardInterrupt),
-        serve("reference", home.variants["onnx-int8"].folder) as server,
-    ):
-        pid = server.pid
-        raise KeyboardInterrupt
-    assert wait_until_gone([pid]) == []
+    block = serve("reference", home.variants["onnx-int8"].folder)
+    server = block.__enter__()
+    interrupted = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        block.__exit__(KeyboardInterrupt, interrupted, None)
+    assert wait_until_gone([server.pid]) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux only")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+
 from tiankong.toolkit import graphs
 from tiankong.toolkit.build import Built, build, model_folder, variant_folder
 from tiankong.toolkit.errors import UnusableInputError
@@ -26,9 +27,7 @@ def recipe(name: str) -> Recipe:
 
 
 @pytest.fixture
-def own(
-    small_variants: dict[str, Built], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def own(small_variants: dict[str, Built], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An artifacts folder of the test's own, with the two quickest variants in it."""
     monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path))
     for name in ("pytorch-fp32", "onnx-int8"):

@@ -211,7 +211,7 @@ def test_an_answer_outside_the_models_vocabulary(engines: Engines, tmp_path: Pat
 def test_a_sentence_that_cannot_be_asked_is_named(engines: Engines, tmp_path: Path) -> None:
     engines["pytorch-fp32"] = Scores()
     gold = GoldSet("g", "1", (GoldItem("g9", "c", "天" * 600 + "[MASK]", "甲"),))
-    with pytest.raises(UnusableInputError, match="g9 cannot be asked: .* 603 tokens"):
+    with pytest.raises(UnusableInputError, match=r"g9 cannot be asked: .* 603 tokens"):
         checking.gate("m", [standing("pytorch-fp32", tmp_path)], gold)
 
 
@@ -220,3 +220,13 @@ def test_named_gold_sets() -> None:
     assert checking.find_gold("heldout").name == "heldout.jsonl"
     with pytest.raises(UnusableInputError, match="does not exist"):
         checking.find_gold("nowhere.jsonl")
+
+
+def test_the_variants_that_ship_keep_their_answers(gated_variants: dict[str, Built]) -> None:
+    gates = {name: built.manifest.gate for name, built in gated_variants.items()}
+    for name, gate in gates.items():
+        assert gate is not None, name
+        assert gate["gold"] == "gold.jsonl"
+        assert gate["top1_agreement"] >= 0.97, name
+        assert gate["hit_at_5"] >= 0.97, name
+        assert gate["passed"], gate["reasons"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
 from tiankong.toolkit import graphs
 from tiankong.toolkit.engine_onnx import OnnxEngine
 from tiankong.toolkit.errors import UnusableInputError

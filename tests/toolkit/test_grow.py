@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
 from tiankong.toolkit.gold import read_gold
 from tiankong.toolkit.models import GROWN, LoadedModel, load_model
 from tiankong.toolkit.predictor import Logits, top_ids
@@ -107,6 +108,7 @@ def tiny(**sizes: int) -> BertForMaskedLM:
 )
 def test_any_model_grows_to_the_same_function(layers: int, hidden: int, vocabulary: int) -> None:
     import torch
+
     from tiankong.toolkit.builtin.grow import grow
 
     small = tiny()
@@ -130,6 +132,7 @@ def test_sizes_that_are_no_multiples_are_refused(layers: int, hidden: int) -> No
 
 def test_growing_twice_gives_the_same_weights() -> None:
     import torch
+
     from tiankong.toolkit.builtin.grow import grow
 
     first, second = (grow(tiny(), 4, 64, 90).state_dict() for _ in range(2))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.manifest import (
     NAME,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
 from tiankong.toolkit.builtin import vocabulary
 from tiankong.toolkit.errors import BrokenVariantError, UnusableInputError
 from tiankong.toolkit.predictor import (
@@ -31,13 +32,14 @@ MIXED = [
     "今天[MASK]气真[MASK]，我们去公园[MASK]步吧。",
     "春眠不觉晓，" * 84 + "处处闻[MASK]鸟",
 ]
-# The largest difference of a logit to PyTorch's (they spread over about 30).
-CLOSE = {"pytorch-fp32": 0.0, "onnx-fp32": 2e-4, "onnx-fp16": 0.15, "onnx-int8": 8.0}
+# The largest difference of a logit to PyTorch's; seen: 2e-5, 2e-5, 0.007, 1.0.
+CLOSE = {"pytorch-fp32": 1e-4, "onnx-fp32": 1e-4, "onnx-fp16": 1e-3, "onnx-int8": 3.0}
 
 
 @pytest.fixture(scope="module")
 def expected(small_variants: dict[str, Built]) -> Logits:
     import torch
+
     from tiankong.toolkit.models import load_model
 
     model = load_model("builtin-small")
@@ -60,8 +62,7 @@ def test_every_engine_against_pytorch(
     assert given.dtype == np.float32
     assert given.shape == expected.shape == (14, len(vocabulary.tokens()))
     worst = float(np.abs(given - expected).max())
-    print(name, worst)
-    assert worst <= max(CLOSE[name], 2e-4)
+    assert worst <= CLOSE[name]
 
 
 class Fixed:
@@ -128,9 +129,7 @@ def test_probabilities_of_large_logits() -> None:
     assert given.tolist() == [[0.5, 0.5, 0.0]]
 
 
-def test_open_variant_names_what_is_wrong(
-    small_variants: dict[str, Built], tmp_path: Path
-) -> None:
+def test_open_variant_names_what_is_wrong(small_variants: dict[str, Built], tmp_path: Path) -> None:
     with pytest.raises(UnusableInputError, match="is no variant"):
         open_variant(tmp_path)
     folder = shutil.copytree(small_variants["onnx-int8"].folder, tmp_path / "v")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.recipes import FOLDER, Promise, Recipe, read_recipe, read_recipes
 
@@ -47,7 +48,7 @@ def test_named_recipes_keep_their_order_and_come_once() -> None:
 
 
 def test_an_unknown_name_lists_the_known() -> None:
-    with pytest.raises(UnusableInputError, match="unknown variant 'onnx-int4'; known: .*onnx-int8"):
+    with pytest.raises(UnusableInputError, match=r"variant 'onnx-int4'; known: .*onnx-int8"):
         read_recipes(["onnx-int4"])
 
 

@@ -1,0 +1,130 @@
+"""Ctrl-C and SIGTERM in the middle: nothing half-made, nothing left running, then it goes on."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tiankong.toolkit.gold import BUILTIN
+from tiankong.toolkit.runs import Cell, read_run
+
+MODEL = ("--model", "builtin-small")
+INTERRUPTED = 130
+LIMIT = 90.0
+
+
+def wait_for(true: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    limit = time.monotonic() + LIMIT
+    while not true():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < limit, "waited too long"
+        time.sleep(0.01)
+
+
+def read_until(process: subprocess.Popen[str], part: str) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if part in line:
+            return
+    raise AssertionError(f"{part!r} was never printed")
+
+
+def interrupt(process: subprocess.Popen[str], sent: signal.Signals) -> None:
+    """Interrupt it as a terminal (the whole group) or a supervisor (one process) does."""
+    if sent == signal.SIGINT:
+        os.killpg(process.pid, sent)
+    else:
+        process.send_signal(sent)
+    _, err = process.communicate(timeout=40)
+    assert process.returncode == INTERRUPTED, err
+    assert "Traceback" not in err
+    assert "tiankong: interrupted" in err
+
+
+def half_made(folder: Path) -> list[Path]:
+    found = [*folder.rglob("*.part"), *folder.rglob("*.old"), *folder.rglob(".*")]
+    return sorted(set(found))
+
+
+def test_build(own_tool: Any) -> None:
+    tool = own_tool()
+    asked = ("build", *MODEL, "--variants", "pytorch-fp32,onnx-int8")
+    for sent, step in [(signal.SIGINT, "onnx-int8: export"), (signal.SIGTERM, "int8-dynamic")]:
+        process = tool.start(*asked)
+        read_until(process, step)
+        interrupt(process, sent)
+        assert half_made(tool.artifacts) == []
+        assert not tool.variant("onnx-int8").exists()
+        assert tool.left_running() == []
+    built = tool.data(*asked)["variants"]
+    assert [(b["variant"], b["skipped"]) for b in built] == [
+        ("pytorch-fp32", True),
+        ("onnx-int8", False),
+    ]
+
+
+def write_plan(tool: Any) -> Path:
+    plan: Path = tool.home / "tiny.toml"
+    plan.write_text(
+        "levels = [1, 2]\nseconds = 1\nwarmup_seconds = 0.3\n"
+        'variants = ["onnx-int8"]\nyardstick = "onnx-int8"\n'
+    )
+    return plan
+
+
+def write_gold(tool: Any) -> Path:
+    gold: Path = tool.home / "short.jsonl"
+    with BUILTIN.open(encoding="utf-8") as lines:
+        gold.write_text("".join(itertools.islice(lines, 8)), encoding="utf-8")
+    return gold
+
+
+def test_sweep(own_tool: Any) -> None:
+    tool = own_tool("onnx-int8", "pytorch-fp32")
+    gold = str(write_gold(tool))
+    checked = tool.run("check", *MODEL, "--gold", gold, "--variants", "onnx-int8", pinned=True)
+    assert checked.returncode == 0
+    asked = ("sweep", *MODEL, "--plan", str(write_plan(tool)), "--gold", gold, "--seed", "1")
+    kept: tuple[Cell, ...] = ()
+    for sent, cells in [(signal.SIGINT, 1), (signal.SIGTERM, 2)]:
+        process = tool.start(*asked)
+        read_until(process, f"sweep: {cells + 1}/4")
+        wait_for(lambda: any("locust" in line for line in tool.left_running()), process)
+        interrupt(process, sent)
+        assert tool.left_running() == []
+        (path,) = (tool.artifacts / "runs").iterdir()
+        found = read_run(path).cells
+        assert len(found) == cells
+        assert found[: len(kept)] == kept
+        kept = found
+    ran = tool.run(*asked, "--json")
+    assert ran.returncode == 0, ran.stderr
+    assert "going on with" in ran.stderr
+    assert list((tool.artifacts / "runs").iterdir()) == [path]
+    after = read_run(path)
+    assert after.cells[:2] == kept
+    assert len({cell.key for cell in after.cells}) == len(after.cells) == 4
+    assert [(cell.wrong, cell.failed) for cell in after.cells] == [(0, 0)] * 4
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_report(tool: Any, tmp_path: Path, run_file: Path, sent: signal.Signals) -> None:
+    out = tmp_path / "pages"
+    asked = ("report", str(run_file), "--out", str(out))
+    process = tool.start(*asked)
+    wait_for(lambda: "ft2font" in Path(f"/proc/{process.pid}/maps").read_text(), process)
+    interrupt(process, sent)
+    assert not out.exists() or half_made(out) == []
+    ran = tool.run(*asked)
+    assert ran.returncode == 0, ran.stderr
+    names = {path.name for path in out.iterdir()}
+    assert {"index.html", "index.zh.html", "report.md", "report.zh.md", "summary.json"} <= names
+    assert half_made(out) == []
