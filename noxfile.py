@@ -1,8 +1,4 @@
-"""Every task of the project; arguments after ``--`` pass through and win.
-
-One virtual environment serves all sessions: they need the same pinned packages, and PyTorch is
-large.  It is made afresh when pyproject.toml changes.
-"""
+"""Every task of the project; arguments after ``--`` pass through and win."""
 
 import hashlib
 import os
@@ -16,20 +12,23 @@ nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
 
 HERE = Path(__file__).parent
-ENVIRONMENT = ".nox/all"
-WHAT = ".[dev]"
+PROJECT = nox.project.load_toml("pyproject.toml")["project"]
+RUFF = next(p for p in PROJECT["optional-dependencies"]["dev"] if p.startswith("ruff=="))
 
 
-def install(session: nox.Session) -> None:
-    """Install the project (not editable: what is tested is what a wheel holds) with its tools."""
-    stamp = HERE / ENVIRONMENT / "installed"
+def install(session: nox.Session, extra: str) -> None:
+    """Install the project (not editable: what runs is what a wheel holds) with an extra.
+
+    What it needs is installed again only when pyproject.toml has changed.
+    """
+    stamp = Path(session.virtualenv.location) / "installed"
     wanted = hashlib.sha256((HERE / "pyproject.toml").read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
         session.install("--no-deps", "--force-reinstall", "--quiet", ".")
     else:
-        session.install("--quiet", WHAT)
+        session.install("--quiet", f".[{extra}]")
         stamp.write_text(wanted)
-    # setuptools leaves copies behind that would shadow deleted modules in the next wheel
+    # setuptools leaves copies behind that would bring deleted modules back into the next wheel
     shutil.rmtree(HERE / "build", ignore_errors=True)
 
 
@@ -44,49 +43,49 @@ def install_browser(session: nox.Session) -> None:
     )  # fmt: skip
 
 
-@nox.session(venv_location=ENVIRONMENT)
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests."""
-    install(session)
+    install(session, "dev")
     install_browser(session)
     session.run("pytest", *session.posargs)
 
 
-@nox.session(venv_location=ENVIRONMENT)
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting."""
-    install(session)
+    session.install("--quiet", RUFF)
     session.run("ruff", "check", *session.posargs, ".")
     session.run("ruff", "format", "--check", ".")
 
 
-@nox.session(venv_location=ENVIRONMENT)
+@nox.session
 def types(session: nox.Session) -> None:
     """Check types, strictly, on the installed package."""
-    install(session)
+    install(session, "dev")
     with session.chdir(session.create_tmp()):  # so that the package found is the installed one
         session.run("mypy", "--config-file", str(HERE / "pyproject.toml"), "-p", "tiankong",
                     *session.posargs)  # fmt: skip
 
 
-@nox.session(venv_location=ENVIRONMENT)
+@nox.session
 def bench(session: nox.Session) -> None:
     """Build, check, sweep and report: the main job."""
-    install(session)
+    install(session, "bench")
     session.run("tiankong", "bench", "--plan", "table", "--out", "reports/pages", *session.posargs)
 
 
-@nox.session(venv_location=ENVIRONMENT)
+@nox.session
 def report(session: nox.Session) -> None:
     """Write pages from the newest run file (or those named)."""
-    install(session)
+    install(session, "report")
     session.run("tiankong", "report", *session.posargs)
 
 
-@nox.session(venv_location=ENVIRONMENT)
+@nox.session
 def readme(session: nox.Session) -> None:
     """Put the table of reports/pages/run.jsonl into both READMEs."""
-    install(session)
+    install(session, "report")
     table = session.run("tiankong", "report", "--markdown", "reports/pages/run.jsonl", silent=True)
     for name in ("README.md", "README.zh-CN.md"):
         path = HERE / name
