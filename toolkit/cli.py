@@ -13,6 +13,7 @@ import typer
 
 from .console import say
 from .errors import GateFailedError, TiankongError, UnusableInputError
+from .files import artifacts, write_text
 from .processes import interrupt_on_terminate
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ Model = Annotated[str, typer.Option("--model", help="builtin, builtin-small, a h
 Variants = Annotated[str, typer.Option("--variants", help="names, comma-separated (default: all)")]
 Gold = Annotated[str, typer.Option("--gold", help="builtin, heldout, or a JSON-lines file")]
 PlanName = Annotated[str, typer.Option("--plan", help="table, smoke, full, or a TOML file")]
+Out = Annotated[Path | None, typer.Option("--out", help="folder (default: artifacts/pages)")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
 Revision = Annotated[str, typer.Option("--revision", help="branch, tag or commit on the hub")]
 
@@ -293,7 +295,7 @@ def _show_run(path: Path, as_json: bool) -> None:
 @app.command(epilog="Example: tiankong report artifacts/runs/RUN.jsonl --out pages")
 def report(
     runs: Annotated[list[Path] | None, typer.Argument(help="run files (default: newest)")] = None,
-    out: Annotated[Path, typer.Option("--out", help="folder")] = Path("artifacts/pages"),
+    out: Out = None,
     prices: Annotated[Path | None, typer.Option("--prices", help="your own price file")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="only print the table")] = False,
 ) -> None:
@@ -308,13 +310,12 @@ def report(
         for run in read:
             print(markdown_table(run))
         return
+    out = out or artifacts() / "pages"
     written = write_pages(read, out, prices)
     say(f"report: {len(written)} files in {out}, begin with {out / 'index.html'}")
 
 
 def _newest_run() -> Path:
-    from .files import artifacts
-
     found = sorted((artifacts() / "runs").glob("*.jsonl"))
     if not found:
         raise UnusableInputError("there is no run file yet: measure first with 'tiankong sweep'")
@@ -325,17 +326,17 @@ def _newest_run() -> Path:
 def bench(
     model: Model = "", plan: PlanName = "table",
     variants: Variants = "", gold: Gold = "builtin", revision: Revision = "",
-    out: Annotated[Path, typer.Option("--out", help="folder")] = Path("artifacts/pages"),
+    out: Out = None,
     prices: Annotated[Path | None, typer.Option("--prices", help="your own price file")] = None,
 ) -> None:  # fmt: skip
     """Everything: build, check, sweep, report."""
     from ..bench.sweep import sweep as run_sweep
     from ..reports.pages import write_pages
     from .checking import find_gold, gate, standing
-    from .files import write_text
     from .recipes import REFERENCE
     from .runs import read_run
 
+    out = out or artifacts() / "pages"
     chosen = _plan(plan, variants)
     model = model or chosen.model
     gold_set = find_gold(gold)
