@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..toolkit.processes import interrupts_held
 from . import figures
 from .costs import Bench, cost
 from .prices import Price
@@ -365,8 +366,10 @@ class _Box:
 
 @contextmanager
 def _figure(width: float, height: float) -> Iterator[Figure]:
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
+    with interrupts_held():  # one in the middle of its extensions' start aborts the process
+        import matplotlib as mpl
+        from matplotlib.backends import backend_svg  # noqa: F401 (savefig would import it late)
+        from matplotlib.figure import Figure
 
     with mpl.rc_context(STYLE):
         yield Figure(figsize=(width, height), layout="constrained", facecolor="white")

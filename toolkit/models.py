@@ -35,7 +35,7 @@ GROWN_CAVEAT = (
     "The built-in model, grown from a small one to the geometry of bert-base-chinese; its weights"
     " are not bert-base-chinese's. Speed, memory and cost are those of the geometry. Eight of its"
     " twelve layers cancel out, so rounding errors pile up less than in a trained 12-layer"
-    " network: the fidelity of FP16, BF16 and INT8 is only indicative of bert-base-chinese."
+    " network: the fidelity of FP16 and INT8 is only indicative of bert-base-chinese."
 )
 SMALL_CAVEAT = (
     "The built-in small model, for trying things out: its speed, memory and cost are not"

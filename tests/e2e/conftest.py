@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,13 @@ MODEL = ("--model", "builtin-small")
 def pin() -> None:
     """Run on one core: PyTorch's threads wait long for each other where cores are busy."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+def prepare(pinned: bool) -> None:
+    """Take interrupts as in a terminal, even if this test run was told to ignore them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if pinned:
+        pin()
 
 
 class Tool:
@@ -50,7 +59,7 @@ class Tool:
             cwd=self.home,
             env=self.environment,
             start_new_session=True,
-            preexec_fn=pin if pinned else None,
+            preexec_fn=partial(prepare, pinned),
         )
 
     def run(self, *arguments: str, pinned: bool = False) -> subprocess.CompletedProcess[str]:
