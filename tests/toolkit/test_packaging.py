@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import files
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,10 @@ def test_pinned_where_it_decides_speed(project: dict[str, Any]) -> None:
         assert version, f"{requirement} is not pinned"
         assert pinned.setdefault(name, version) == version
     assert {"torch", "transformers"} & {r.split("==")[0] for r in extras["serve"]} == set()
+
+
+def test_the_projects_own_tooling_is_not_in_the_package() -> None:
+    names = [str(file) for file in files("tiankong") or []]
+    if any(name.startswith("tiankong/") for name in names):  # a wheel, not an editable install
+        assert "tiankong/toolkit/cli.py" in names
+        assert not {"tiankong/noxfile.py", "tiankong/setup.py"} & set(names)
