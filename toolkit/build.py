@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import tempfile
@@ -42,9 +43,13 @@ class Built:
 
 
 def model_folder(model: str) -> Path:
-    """Return the folder of a model's variants: ``artifacts/variants/<model>``."""
+    """Return the folder of a model's variants: ``artifacts/variants/<model>``.
+
+    A local folder's name is told from others of the same name by a few digits of its path's digest.
+    """
     if Path(model).is_dir():
-        model = Path(model).resolve().name
+        path = Path(model).resolve()
+        model = f"{path.name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     return artifacts() / "variants" / re.sub(r"[^A-Za-z0-9._-]+", "--", model).strip("-.")
 
 
@@ -68,12 +73,14 @@ def build(model: str, recipes: Sequence[Recipe], revision: str | None = None) ->
     return [made.get(recipe.name) or kept[recipe.name] for recipe in recipes]  # type: ignore[misc]
 
 
+def builtin_info(model: str) -> ModelInfo | None:
+    """Return what a built-in model is without loading (growing) it; None for any other."""
+    return next((i for i in list_models() if i.source == "builtin" and i.name == model), None)
+
+
 def _info(model: str, revision: str | None) -> ModelInfo:
-    """Return what the model is; a built-in one need not be loaded (grown) for that."""
-    known = {info.name: info for info in list_models() if info.source == "builtin"}
-    if model in known and revision is None:
-        return known[model]
-    return load_model(model, revision).info
+    known = builtin_info(model) if revision is None else None
+    return known or load_model(model, revision).info
 
 
 def _standing(model: str, recipe: Recipe, info: ModelInfo) -> Built | None:

@@ -121,9 +121,10 @@ def _build(model: str, names: Sequence[str], revision: str | None = None) -> lis
 def _standing(model: str, names: Sequence[str]) -> list[Built]:
     """Return variants as they stand; those that were never built are built first.
 
-    One that another recipe made is refused: its answers would be taken for this recipe's.
+    One that another recipe or other built-in weights made is refused: its answers would be taken
+    for those of today's.
     """
-    from .build import variant_folder
+    from .build import builtin_info, variant_folder
     from .checking import standing
     from .manifest import NAME
     from .recipes import read_recipes
@@ -133,10 +134,12 @@ def _standing(model: str, names: Sequence[str]) -> list[Built]:
     if missing:
         _build(model, missing)
     found = [standing(model, recipe.name) for recipe in recipes]
+    info = builtin_info(model)
     for built, recipe in zip(found, recipes, strict=True):
-        if built.manifest.recipe != recipe:
+        same_model = info is None or built.manifest.model == info.as_json()
+        if built.manifest.recipe != recipe or not same_model:
             raise UnusableInputError(
-                f"{built.folder} was made by another recipe: run 'tiankong build"
+                f"{built.folder} was made by another version: run 'tiankong build"
                 f" --model {model} --variants {recipe.name}'"
             )
     return found
