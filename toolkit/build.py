@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import tempfile
@@ -43,13 +42,9 @@ class Built:
 
 
 def model_folder(model: str) -> Path:
-    """Return the folder of a model's variants: ``artifacts/variants/<model>``.
-
-    A local folder's name is told from others of the same name by a few digits of its path's digest.
-    """
+    """Return the folder of a model's variants: ``artifacts/variants/<model>``."""
     if Path(model).is_dir():
-        path = Path(model).resolve()
-        model = f"{path.name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+        model = Path(model).resolve().name
     return artifacts() / "variants" / re.sub(r"[^A-Za-z0-9._-]+", "--", model).strip("-.")
 
 

@@ -135,8 +135,12 @@ def _standing(model: str, names: Sequence[str]) -> list[Built]:
         _build(model, missing)
     found = [standing(model, recipe.name) for recipe in recipes]
     info = builtin_info(model)
+    place = Path(model).resolve() if Path(model).is_dir() else None
     for built, recipe in zip(found, recipes, strict=True):
-        same_model = info is None or built.manifest.model == info.as_json()
+        made_of = built.manifest.model
+        same_model = info is None or made_of == info.as_json()
+        if place and Path(str(made_of["name"])).resolve() != place:  # two folders of one name
+            same_model = False
         if built.manifest.recipe != recipe or not same_model:
             raise UnusableInputError(
                 f"{built.folder} was made by another version: run 'tiankong build"
