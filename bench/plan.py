@@ -13,7 +13,7 @@ from typing import Any
 from ..toolkit.errors import UnusableInputError
 
 FOLDER = Path(__file__).parent / "plans"
-REFERENCE_STACK, ARTICLE_STACK, TARGET_STACK = "reference", "article", "target"
+REFERENCE_STACK, ARTICLE_STACK = "reference", "article"
 
 
 @dataclass(frozen=True)

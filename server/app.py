@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ..toolkit.predictor import Answer, Predictor
+from ..toolkit.predictor import Predictor, as_body
 from .bodies import parse_batch, parse_question, read_body
 from .problems import RETRY, ProblemError, problem_response
 from .request_ids import RequestIds, request_id
@@ -68,7 +68,7 @@ async def predict(request: Request) -> Response:
     until = service.accept()
     question = parse_question(await read_body(request, service.settings.body_limit, until))
     [answer] = await service.ask(question, until)
-    return JSONResponse(_prediction(answer) | {"variant": service.variant})
+    return JSONResponse(as_body(answer) | {"variant": service.variant})
 
 
 @router.post(
@@ -81,7 +81,7 @@ async def predict_batch(request: Request) -> Response:
     body = await read_body(request, service.settings.body_limit, until)
     answers = await service.ask(parse_batch(body, service.settings.max_texts), until)
     return JSONResponse(
-        {"predictions": [_prediction(answer) for answer in answers], "variant": service.variant}
+        {"predictions": [as_body(answer) for answer in answers], "variant": service.variant}
     )
 
 
@@ -102,11 +102,6 @@ async def ready(request: Request) -> Response:
 def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
-
-
-def _prediction(answer: Answer) -> dict[str, Any]:
-    masks = [[{"token": best.token, "score": best.score} for best in mask] for mask in answer]
-    return {"results": masks[0], "masks": masks}
 
 
 async def _answer_problem(request: Request, error: Exception) -> Response:
