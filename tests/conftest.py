@@ -43,7 +43,8 @@ def small_variants(shared_artifacts: Path) -> dict[str, Built]:
 @pytest.fixture(scope="session")
 def gated_variants(small_variants: dict[str, Built]) -> dict[str, Built]:
     """The same variants after the gate on the built-in gold set (their answers are kept)."""
-    from tiankong.toolkit.checking import find_gold, gate, standing
+    from tiankong.toolkit.build import standing
+    from tiankong.toolkit.checking import find_gold, gate
 
     gate("builtin-small", list(small_variants.values()), find_gold("builtin"))
     return {name: standing("builtin-small", name) for name in small_variants}

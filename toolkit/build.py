@@ -15,6 +15,7 @@ from .console import progress
 from .errors import BrokenVariantError, UnusableInputError
 from .files import artifacts, folder_written_whole, require_disk, require_memory, write_json
 from .machine import fingerprint, versions
+from .manifest import NAME as MANIFEST
 from .manifest import Manifest, read_manifest, record_files, write_manifest
 from .models import LoadedModel, ModelInfo, list_models, load_model
 from .predictor import open_variant
@@ -59,7 +60,7 @@ def build(model: str, recipes: Sequence[Recipe], revision: str | None = None) ->
     Raises UnusableInputError if the model cannot be had, or disk or memory will not do.
     """
     info = _info(model, revision)
-    kept = {recipe.name: _standing(model, recipe, info) for recipe in recipes}
+    kept = {recipe.name: _unchanged(model, recipe, info) for recipe in recipes}
     missing = [recipe for recipe in recipes if kept[recipe.name] is None]
     made: dict[str, Built] = {}
     if missing:
@@ -78,7 +79,7 @@ def _info(model: str, revision: str | None) -> ModelInfo:
     return known or load_model(model, revision).info
 
 
-def _standing(model: str, recipe: Recipe, info: ModelInfo) -> Built | None:
+def _unchanged(model: str, recipe: Recipe, info: ModelInfo) -> Built | None:
     """Return the variant that stands, if it is whole and what would be built now."""
     folder = variant_folder(model, recipe.name)
     try:
@@ -90,6 +91,41 @@ def _standing(model: str, recipe: Recipe, info: ModelInfo) -> Built | None:
     same_tools = all(manifest.versions.get(name) == tools.get(name) for name in BUILDERS)
     same = manifest.recipe == recipe and dict(manifest.model) == info.as_json() and same_tools
     return Built(folder, manifest, skipped=True) if same else None
+
+
+def standing(model: str, variant: str) -> Built:
+    """Return a variant that was built before; raise UnusableInputError if there is none."""
+    folder = variant_folder(model, variant)
+    return Built(folder, read_manifest(folder), skipped=True)
+
+
+def at_hand(model: str, recipes: Sequence[Recipe]) -> list[Built]:
+    """Return variants as they stand; those that were never built are built first.
+
+    Raises UnusableInputError for one that another recipe, other built-in weights or another folder
+    of the same name made: its answers would be taken for those of today's.
+    """
+    missing = [r for r in recipes if not (variant_folder(model, r.name) / MANIFEST).exists()]
+    if missing:
+        build(model, missing)
+    found = [standing(model, recipe.name) for recipe in recipes]
+    info = builtin_info(model)
+    for built, recipe in zip(found, recipes, strict=True):
+        if built.manifest.recipe != recipe or not _made_of(built.manifest, model, info):
+            raise UnusableInputError(
+                f"{built.folder} was made by another version: run 'tiankong build"
+                f" --model {model} --variants {recipe.name}'"
+            )
+    return found
+
+
+def _made_of(manifest: Manifest, model: str, info: ModelInfo | None) -> bool:
+    """Tell whether a variant was made of this model, as far as can be told without loading it."""
+    if info is not None:
+        return dict(manifest.model) == info.as_json()
+    if Path(model).is_dir():
+        return Path(str(manifest.model["name"])).resolve() == Path(model).resolve()
+    return True
 
 
 def _require_room(info: ModelInfo, recipes: Sequence[Recipe]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from . import answers as kept
 from .answers import Answers
-from .build import Built, variant_folder
+from .build import Built, standing
 from .console import progress
 from .errors import BrokenVariantError, UnusableInputError
 from .gate import Check, broken, check
@@ -48,12 +48,6 @@ class Gated:
 def find_gold(gold: str) -> GoldSet:
     """Return a gold set: ``builtin``, ``heldout``, or the path of a file."""
     return read_gold(NAMED.get(gold, Path(gold)))
-
-
-def standing(model: str, variant: str) -> Built:
-    """Return a variant that was built before; raise UnusableInputError if there is none."""
-    folder = variant_folder(model, variant)
-    return Built(folder, read_manifest(folder), skipped=True)
 
 
 def gate(model: str, variants: Sequence[Built], gold: GoldSet) -> Gated:

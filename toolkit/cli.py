@@ -119,34 +119,10 @@ def _build(model: str, names: Sequence[str], revision: str | None = None) -> lis
 
 
 def _standing(model: str, names: Sequence[str]) -> list[Built]:
-    """Return variants as they stand; those that were never built are built first.
-
-    One that another recipe or other built-in weights made is refused: its answers would be taken
-    for those of today's.
-    """
-    from .build import builtin_info, variant_folder
-    from .checking import standing
-    from .manifest import NAME
+    from .build import at_hand
     from .recipes import read_recipes
 
-    recipes = read_recipes(names)
-    missing = [r.name for r in recipes if not (variant_folder(model, r.name) / NAME).exists()]
-    if missing:
-        _build(model, missing)
-    found = [standing(model, recipe.name) for recipe in recipes]
-    info = builtin_info(model)
-    place = Path(model).resolve() if Path(model).is_dir() else None
-    for built, recipe in zip(found, recipes, strict=True):
-        made_of = built.manifest.model
-        same_model = info is None or made_of == info.as_json()
-        if place and Path(str(made_of["name"])).resolve() != place:  # two folders of one name
-            same_model = False
-        if built.manifest.recipe != recipe or not same_model:
-            raise UnusableInputError(
-                f"{built.folder} was made by another version: run 'tiankong build"
-                f" --model {model} --variants {recipe.name}'"
-            )
-    return found
+    return at_hand(model, read_recipes(names))
 
 
 @app.command(epilog="Example: tiankong check --variants onnx-int8 --gold my-gold.jsonl --json")
@@ -339,7 +315,8 @@ def bench(
     """Everything: build, check, sweep, report."""
     from ..bench.sweep import sweep as run_sweep
     from ..reports.pages import write_pages
-    from .checking import find_gold, gate, standing
+    from .build import standing
+    from .checking import find_gold, gate
     from .recipes import REFERENCE
     from .runs import read_run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import psutil
 import pytest
 
 from tiankong.toolkit import graphs
-from tiankong.toolkit.build import Built, build, model_folder, variant_folder
+from tiankong.toolkit.build import Built, at_hand, build, model_folder, variant_folder
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.manifest import record_files
 from tiankong.toolkit.recipes import Recipe, read_recipes
@@ -108,3 +109,23 @@ def test_names_make_safe_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert model_folder("../../etc").parent == place
     (tmp_path / "mine").mkdir()
     assert model_folder(str(tmp_path / "mine")) == place / "mine"
+
+
+@pytest.mark.parametrize(("part", "key"), [("recipe", "summary"), ("model", "revision")])
+def test_a_variant_of_another_version_is_refused(
+    small_variants: dict[str, Built],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    part: str,
+    key: str,
+) -> None:
+    monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path))
+    folder = variant_folder(MODEL, "onnx-int8")
+    shutil.copytree(small_variants["onnx-int8"].folder, folder)
+    (found,) = at_hand(MODEL, [recipe("onnx-int8")])
+    assert found.folder == folder
+    manifest = json.loads((folder / "variant.json").read_text(encoding="utf-8"))
+    manifest[part][key] = "of yesterday"
+    (folder / "variant.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(UnusableInputError, match="made by another version"):
+        at_hand(MODEL, [recipe("onnx-int8")])
