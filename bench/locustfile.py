@@ -1,86 +1,146 @@
 """Load for a fill-mask server: the gold set's sentences over ``POST /predict``, no think time.
 
-Usable alone: ``locust -f bench/locustfile.py --host http://127.0.0.1:8080``.  The sweep sets
-``TIANKONG_LOAD`` to a job file; then answers are checked, raw latencies of one window after a
-warm-up are written down, and the window's edges are announced on standard output.
+Usable alone: ``locust -f bench/locustfile.py --host http://127.0.0.1:8080``.  The toolkit sets
+``TIANKONG_LOAD`` to a job file (see job.py); then answers are checked, arrivals may be Poisson,
+raw latencies of one window after a warm-up (or of blocks that take turns) are written down, and
+the window's edges are announced on standard output.  With Locust's workers (``--processes``, or
+``--master`` and ``--worker``) the master sends the job to every worker and merges what they saw.
+
+The only file that knows Locust.
 """
 
 import json
 import os
 import sys
 import time
-from collections import Counter
-from itertools import count
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gevent
+import numpy as np
+from gevent.event import Event
+from gevent.queue import Queue
 from locust import FastHttpUser, constant, events, task
+from locust.rpc import Message
+from locust.runners import LocalRunner, MasterRunner, Runner, WorkerRunner
 
-from tiankong.bench.generator import CLOSED, OPENED
-from tiankong.toolkit.answers import same_answer
+from tiankong.bench.generator import CLOSED, OPENED, TURNED
+from tiankong.bench.job import Job, arrivals
+from tiankong.bench.recorder import Recorder, Result, WrongAnswerError, merged, wrong_answer
 from tiankong.toolkit.gold import read_gold
+from tiankong.toolkit.machine import versions
 
-SHOWN_EXAMPLES = 3
-
-
-class WrongAnswerError(Exception):
-    """The server answered, but not with the variant's own unloaded top-5."""
-
-
-class Job:
-    """What to send, what to expect, and how long to measure (all from the job file)."""
-
-    def __init__(self) -> None:
-        path = os.environ.get("TIANKONG_LOAD")
-        data: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
-        self.measured = bool(data)
-        self.sentences: list[str] = data.get("sentences") or read_gold().texts()
-        self.expected: list[list[list[Any]]] = data.get("expected", [])
-        self.warmup: float = data.get("warmup_seconds", 0.0)
-        self.seconds: float = data.get("seconds", 0.0)
-        self.out: str = data.get("out", "")
+JOB, OPEN, CLOSE, SAMPLES = (f"tiankong-{name}" for name in ("job", "open", "close", "samples"))
+HEARTBEAT_SECONDS = 0.02
+PATIENCE_SECONDS = 60.0  # for the workers' samples, once the window is closed
+UNFINISHED = "unfinished"  # requests of an open loop without an answer when the wait ended
 
 
-class Window:
-    """Raw results of the requests that finish while the window is open."""
+class Party:
+    """One generator's part of a job: its turns, its clock, its results."""
 
     def __init__(self) -> None:
-        self.is_open = False
-        self.latencies: list[float] = []
-        self.failures: Counter[str] = Counter()
-        self.wrong = 0
-        self.examples: list[str] = []
+        self.job: Job | None = None
+        self.recorder = Recorder()
+        self.turns: Iterator[list[int]] = iter(())
+        self.queue: Queue[float] = Queue()
+        self.target = 0
+        self.ready, self.flowing = Event(), Event()
+        self.opened = self.closed = self.cpu = self.waited = 0.0
+        self.beats: list[float] = []
 
-    def add(self, latency_ms: float, error: BaseException | None) -> None:
-        """Count one finished request."""
-        if not self.is_open:
-            return
-        if error is None:
-            self.latencies.append(round(latency_ms, 3))
-            return
-        if isinstance(error, WrongAnswerError):
-            self.wrong += 1
-        else:
-            self.failures[_reason(error)] += 1
-        if len(self.examples) < SHOWN_EXAMPLES:
-            self.examples.append(str(error)[:300])
+    @property
+    def is_open_loop(self) -> bool:
+        """Whether requests are due at times of their own."""
+        return self.job is not None and self.job.rate is not None
+
+    def take(self, job: Job, number: int, parties: int) -> None:
+        """Begin a job as number ``number`` of ``parties`` generators."""
+        self.job = job
+        self.turns = job.requests(number * max(1, len(job.sentences) // parties))
+        if job.rate is not None:
+            gevent.spawn(self._arrive, job.rate / parties, job.seed * 1000 + number)
+        if not job.blocks:
+            self.flowing.set()
+        gevent.spawn(self._beat)
+        self.ready.set()
+
+    def _arrive(self, rate: float, seed: int) -> None:
+        start = time.perf_counter()
+        for offset in arrivals(rate, seed):
+            due = start + offset
+            if (pause := due - time.perf_counter()) > 0:
+                gevent.sleep(pause)
+            self.recorder.begin(due)
+            self.queue.put(due)
+
+    def _beat(self) -> None:
+        while True:
+            before = time.perf_counter()
+            gevent.sleep(HEARTBEAT_SECONDS)
+            self.beats.append(time.perf_counter() - before - HEARTBEAT_SECONDS)
+
+    def due(self) -> float:
+        """Wait until there is something to send; return when it should have been sent."""
+        self.ready.wait()
+        if self.is_open_loop:
+            return float(self.queue.get())
+        self.flowing.wait()
+        now = time.perf_counter()
+        self.recorder.begin(now)
+        return now
+
+    def open(self) -> None:
+        """Open the window."""
+        self.beats.clear()
+        self.cpu, self.waited = time.process_time(), queued_seconds()
+        self.opened = time.perf_counter()
+
+    def close(self) -> dict[str, Any]:
+        """Close the window, wait for what was due in it, and return the samples."""
+        self.closed = time.perf_counter()
+        used, waited = time.process_time() - self.cpu, queued_seconds() - self.waited
+        beats = [beat * 1000 for beat in self.beats] or [0.0]
+        if self.is_open_loop:
+            self._drain()
+        part = self.recorder.window(self.opened, self.closed, self.is_open_loop)
+        if unfinished := self.recorder.missing(self.opened, self.closed) * self.is_open_loop:
+            part["failures"][UNFINISHED] = unfinished
+        return part | {
+            "core_percent": 100 * used / (self.closed - self.opened),
+            "wait_percent": 100 * waited / (used + waited),
+            "heartbeat_ms": float(np.percentile(beats, 99)),
+            "version": versions()["tiankong"],
+        }
+
+    def _drain(self) -> None:
+        assert self.job is not None
+        limit = self.closed + self.job.drain_seconds
+        while self.recorder.missing(self.opened, self.closed) and time.perf_counter() < limit:
+            gevent.sleep(HEARTBEAT_SECONDS)
+
+    def block(self, target: int, seconds: float) -> dict[str, Any]:
+        """Load one target alone for so long and until all have their answers; return the counts."""
+        self.target, self.recorder.results = target, []
+        begun = time.perf_counter()
+        self.flowing.set()
+        gevent.sleep(seconds)
+        self.flowing.clear()
+        while self.recorder.waiting:
+            gevent.sleep(0.001)
+        results = self.recorder.results
+        end = max((result.end for result in results), default=time.perf_counter())
+        part = self.recorder.window(begun, end + 1, is_open_loop=False)
+        kept = {name: part[name] for name in ("latencies_ms", "failures", "wrong", "examples")}
+        return {"target": target, "seconds": end - begun, **kept}
 
 
-def _reason(error: BaseException) -> str:
-    status = getattr(getattr(error, "response", None), "status_code", None) or getattr(
-        error, "status_code", None
-    )
-    return f"HTTP {status}" if status else type(error).__name__
-
-
-job = Job()
-window = Window()
-turns = count()
+party = Party()
 
 
 class Reader(FastHttpUser):
-    """Sends one sentence after the other; all users share one round through the sentences."""
+    """Sends what is due; in a closed loop something always is."""
 
     wait_time = constant(0)
     connection_timeout = 30.0
@@ -88,62 +148,134 @@ class Reader(FastHttpUser):
 
     @task
     def predict(self) -> None:
-        """Ask one sentence and check the answer."""
-        turn = next(turns) % len(job.sentences)
-        body = {"text": job.sentences[turn]}
-        with self.client.post("/predict", json=body, catch_response=True) as response:
-            if response.status_code == 200 and job.expected:
-                problem = _problem(response.text, job.expected[turn])
-                if problem:
-                    response.failure(WrongAnswerError(f"{body['text']}: {problem}"))
+        """Ask what one request carries and check the answers."""
+        due = party.due()
+        assert party.job is not None
+        places = next(party.turns)
+        texts = [party.job.sentences[place] for place in places]
+        path, body = "/predict", dict[str, Any](text=texts[0])
+        if party.job.batch > 1:
+            path, body = "/predict/batch", dict[str, Any](texts=texts)
+        target = party.target
+        url = party.job.targets[target] + path
+        sent = time.perf_counter()
+        with self.client.post(url, json=body, name=path, catch_response=True) as response:
+            end, error = time.perf_counter(), response.request_meta["exception"]
+            right = party.job.right(target, places)
+            if not error and right and (why := wrong_answer(texts[0], response.text, right)):
+                error = WrongAnswerError(why)
+                response.failure(error)
+        party.recorder.finish(Result(due, sent, end, error))
 
 
-def _problem(body: str | None, expected: list[list[Any]]) -> str:
-    """Return what is wrong with an answer, or nothing."""
+def queued_seconds() -> float:
+    """Return how long this process has been ready to run and not run (0 if it is not told)."""
     try:
-        results = json.loads(body or "")["results"]
-        given = [(entry["token"], entry["score"]) for entry in results]
-    except (ValueError, KeyError, TypeError) as error:
-        return f"not an answer ({error!r})"
-    wanted = [(token, score) for token, score in expected]
-    if len(given) != 5 or not same_answer(wanted, given):
-        return f"{''.join(token for token, _ in given)}, not {''.join(t for t, _ in wanted[:5])}"
-    return ""
+        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
-@events.request.add_listener
-def record(response_time: float, exception: BaseException | None, **_: Any) -> None:
-    """Take the raw time of every request (Locust's own statistics are rounded)."""
-    window.add(response_time, exception)
+def _read_job(host: str) -> tuple[Job, bool]:
+    """Return the job of the file, or without one an endless load on ``--host``."""
+    path = os.environ.get("TIANKONG_LOAD")
+    if path:
+        return Job.from_json(json.loads(Path(path).read_text(encoding="utf-8"))), True
+    return Job([host], read_gold().texts()), False
 
 
-@events.spawning_complete.add_listener
-def start_clock(**_: Any) -> None:
-    """Begin the warm-up once all users are there."""
-    if job.measured and not window.is_open:
-        gevent.spawn(_measure)
+class Conductor:
+    """The master's side, or in one process the only side: the window's edges, and the result."""
 
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self.job, self.is_measured = _read_job(runner.environment.host or "")
+        self.workers: list[str] = []
+        self.parts: list[dict[str, Any]] = []
+        self.begun = False
 
-def _measure() -> None:
-    gevent.sleep(job.warmup)
-    _announce(OPENED)
-    window.is_open = True
-    started = time.perf_counter()
-    gevent.sleep(job.seconds)
-    window.is_open = False
-    seconds = time.perf_counter() - started
-    result = {
-        "seconds": seconds,
-        "latencies_ms": window.latencies,
-        "failures": dict(window.failures),
-        "wrong": window.wrong,
-        "examples": window.examples,
-    }
-    Path(job.out).write_text(json.dumps(result, ensure_ascii=False), encoding="utf-8")
-    _announce(CLOSED)
-    sys.stdin.readline()  # stands still (no more load) until our CPU time has been read
-    os._exit(0)  # the users would otherwise be waited for; everything needed is written
+    def greet(self, client_id: str, **_: Any) -> None:
+        """Send a worker its job."""
+        self.workers.append(client_id)
+        expected = self.runner.environment.parsed_options.expect_workers
+        data = {"job": self.job.as_json(), "number": len(self.workers) - 1, "parties": expected}
+        self.runner.send_message(JOB, data, client_id)
+
+    def begin(self, **_: Any) -> None:
+        """Begin the measurement once all users are there."""
+        if self.is_measured and not self.begun:
+            self.begun = True
+            gevent.spawn(self._blocks if self.job.blocks else self._window)
+
+    def collect(self, msg: Message, **_: Any) -> None:
+        """Take one generator's samples."""
+        self.parts.append(msg.data)
+
+    def _window(self) -> None:
+        gevent.sleep(self.job.warmup_seconds)
+        _announce(OPENED)
+        self.runner.send_message(OPEN)
+        gevent.sleep(self.job.seconds)
+        _announce(CLOSED)  # before the message: alone, that waits for late answers
+        self.runner.send_message(CLOSE)
+        wanted = max(1, len(self.workers))
+        limit = time.perf_counter() + self.job.drain_seconds + PATIENCE_SECONDS
+        while len(self.parts) < wanted and time.perf_counter() < limit:
+            gevent.sleep(HEARTBEAT_SECONDS)
+        self._leave(self._merged(wanted))
+
+    def _merged(self, wanted: int) -> dict[str, Any]:
+        mine = versions()["tiankong"]
+        for part in self.parts:
+            if (theirs := part.pop("version")) != mine:
+                return {"error": f"a worker runs tiankong {theirs}, not {mine}"}
+        if len(self.parts) < wanted:
+            return {"error": f"{len(self.parts)} of {wanted} load generators sent samples"}
+        return merged(self.parts)
+
+    def _blocks(self) -> None:
+        _announce(OPENED)
+        blocks = []
+        for target, seconds in self.job.blocks:
+            blocks.append(party.block(target, seconds))
+            _announce(TURNED)
+        _announce(CLOSED)
+        self._leave({"blocks": blocks})
+
+    def _leave(self, result: dict[str, Any]) -> None:
+        text = json.dumps(result, ensure_ascii=False)
+        Path(os.environ["TIANKONG_OUT"]).write_text(text, encoding="utf-8")
+        sys.stdin.readline()  # our CPU time is read while we are still there
+        if isinstance(self.runner, MasterRunner):
+            self.runner.send_message("quit")
+            gevent.sleep(0.2)
+        os._exit(0)  # the users would otherwise be waited for; everything needed is written
 
 
 def _announce(line: str) -> None:
     print(line, flush=True)
+
+
+@events.init.add_listener
+def prepare(environment: Any, **_: Any) -> None:
+    """Take the part that this process has: alone, master, or worker."""
+    runner = environment.runner
+    if isinstance(runner, (LocalRunner, WorkerRunner)):
+        runner.register_message(JOB, _take, concurrent=True)
+        runner.register_message(OPEN, lambda **_: party.open())
+        runner.register_message(CLOSE, _close, concurrent=True)
+    if isinstance(runner, (LocalRunner, MasterRunner)):
+        conductor = Conductor(runner)
+        runner.register_message(SAMPLES, conductor.collect)
+        environment.events.spawning_complete.add_listener(conductor.begin)
+        environment.events.worker_connect.add_listener(conductor.greet)
+        if isinstance(runner, LocalRunner):
+            party.take(conductor.job, 0, 1)
+
+
+def _take(msg: Message, **_: Any) -> None:
+    party.take(Job.from_json(msg.data["job"]), msg.data["number"], msg.data["parties"])
+
+
+def _close(environment: Any, **_: Any) -> None:
+    environment.runner.send_message(SAMPLES, party.close())

@@ -8,65 +8,123 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import IO
+
+import psutil
 
 from ..server.launch import Stack, command, environment
 from ..server.settings import Settings
 from ..toolkit.errors import InvalidMeasurementError
+from ..toolkit.machine import allowed_cpus
 from ..toolkit.processes import end_with_parent, free_port, stop
 
 READY_PATHS: dict[Stack, str] = {"reference": "/health/ready", "article": "/health"}
 START_LIMIT_SECONDS = 120.0
 POLL_SECONDS = 0.02
+GONE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Served:
-    """A running server: where, which process, and how long it took to be ready (seconds)."""
+    """A running server: where, which process and settings (None: not ours), seconds to be ready."""
 
     url: str
-    pid: int
+    pid: int | None
     start_seconds: float
-    settings: Settings
+    settings: Settings | None
 
 
 @contextmanager
-def serve(stack: Stack, folder: Path) -> Iterator[Served]:
+def serve(stack: Stack, settings: Settings, cores: int | None = None) -> Iterator[Served]:
     """Start a server on a free port, wait until it is ready, stop it in the end.
 
-    Raises InvalidMeasurementError with the log's last line if it does not become ready.
+    ``cores`` pins it to the first so many of the CPUs we may use.  Raises InvalidMeasurementError
+    with the log's last line if it does not become ready, or if it ended while it was used.
     """
-    settings = Settings(folder=folder, port=free_port())
+    settings = replace(settings, port=free_port())
     url = f"http://{settings.host}:{settings.port}"
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
+    argv, environ = command(stack, settings), environment(stack, settings)
+    begun = time.monotonic()
+    with started(f"the {stack} server of {settings.folder.name}", argv, environ, cores) as process:
+        process.await_ready(url + READY_PATHS[stack])
+        yield Served(url, process.pid, time.monotonic() - begun, settings)
+        process.require_alive()
+
+
+@dataclass(frozen=True)
+class Process:
+    """A server's process, what to call it, and its log."""
+
+    name: str
+    popen: subprocess.Popen[str]
+    log: IO[str]
+
+    @property
+    def pid(self) -> int:
+        """The process id of the tree's root."""
+        return self.popen.pid
+
+    def require_alive(self) -> None:
+        """Raise InvalidMeasurementError with the log's last line if the process has ended."""
+        if (code := self._exit_code()) is not None:
+            self.log.seek(0)
+            last = " ".join(self.log.read().strip().splitlines()[-1:])
+            how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+            raise InvalidMeasurementError(
+                f"{self.name} ended ({how}): {last or 'no word in its log'}"
+            )
+
+    def _exit_code(self) -> int | None:
+        with suppress(psutil.NoSuchProcess):
+            # Killed with threads still going, a process is a zombie before it can be waited for.
+            if psutil.Process(self.pid).status() == psutil.STATUS_ZOMBIE:
+                return self.popen.wait(GONE_SECONDS)
+        return self.popen.poll()
+
+    def await_ready(self, url: str, limit: float = START_LIMIT_SECONDS) -> None:
+        """Wait until ``url`` answers 200; raise InvalidMeasurementError if it never does."""
         started = time.monotonic()
-        process = subprocess.Popen(
-            command(stack, settings),
+        while not is_ready(url):
+            self.require_alive()
+            if time.monotonic() - started > limit:
+                raise InvalidMeasurementError(f"{self.name} was not ready after {limit:.0f} s")
+            time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def started(
+    name: str, argv: Sequence[str], environ: Mapping[str, str], cores: int | None = None
+) -> Iterator[Process]:
+    """Start a process of its own session, ended with us; stop it and what it started in the end."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+        popen = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             text=True,
-            env=os.environ | environment(stack, settings),
+            env=os.environ | environ,
             start_new_session=True,
-            preexec_fn=end_with_parent,
+            preexec_fn=partial(_settle, cores),
         )
         try:
-            while not _ready(url + READY_PATHS[stack]):
-                if process.poll() is not None or time.monotonic() - started > START_LIMIT_SECONDS:
-                    log.seek(0)
-                    last = log.read().strip().splitlines()[-1:]
-                    raise InvalidMeasurementError(
-                        f"the {stack} server of {folder.name} did not start: {' '.join(last)}"
-                    )
-                time.sleep(POLL_SECONDS)
-            yield Served(url, process.pid, time.monotonic() - started, settings)
+            yield Process(name, popen, log)
         finally:
-            stop(process)
+            stop(popen)
 
 
-def _ready(url: str) -> bool:
+def _settle(cores: int | None) -> None:
+    end_with_parent()
+    if cores is not None:
+        os.sched_setaffinity(0, allowed_cpus()[:cores])
+
+
+def is_ready(url: str) -> bool:
+    """Tell whether a URL answers 200 within five seconds."""
     try:
         with urllib.request.urlopen(url, timeout=5) as response:
             return bool(response.status == 200)

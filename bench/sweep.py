@@ -4,134 +4,179 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..server.settings import Settings
 from ..toolkit.answers import Answers, load
 from ..toolkit.build import Built
+from ..toolkit.cells import Cell
 from ..toolkit.console import progress, say
-from ..toolkit.errors import UnusableInputError
+from ..toolkit.errors import InvalidMeasurementError, UnusableInputError
 from ..toolkit.files import artifacts
 from ..toolkit.gold import GoldSet
 from ..toolkit.machine import fingerprint, versions
-from ..toolkit.runs import Cell, Header, append_cell, create_run, read_run
-from .accounting import Snapshot, memory, snapshot, usage
-from .generator import Load, generate
-from .plan import Plan, Point
-from .served import serve
+from ..toolkit.runs import Header, Run, append_cell, create_run, locked, read_run
+from .generator import ALONE, Generators
+from .measure import Window, measure, running, settings_for
+from .plan import REFERENCE_STACK, TARGET_STACK, Plan, Point
+from .sentences import Questions, ask, gold_questions, of_length
+from .served import Served
+
+TRIES = 2  # of a point whose server or generator ended; the second end stops the sweep
 
 
-def sweep(plan: Plan, variants: Sequence[Built], gold: GoldSet, seed: int | None = None) -> Path:
+@dataclass(frozen=True)
+class Ground:
+    """What all points of a sweep share: variants with their answers, and who makes the load."""
+
+    variants: Mapping[str, Built]
+    answers: Mapping[str, Answers]
+    gold: GoldSet
+    generators: Generators = ALONE
+    target: str = ""
+
+    @classmethod
+    def of(
+        cls, variants: Sequence[Built], gold: GoldSet, generators: Generators, target: str = ""
+    ) -> Ground:
+        """Return the ground of gated variants; raise UnusableInputError if one was not asked."""
+        by_name = {built.manifest.variant: built for built in variants}
+        answers = {name: load(name, b.manifest.digest, gold) for name, b in by_name.items()}
+        return cls(by_name, answers, gold, generators, target)
+
+    def measure(self, point: Point, plan: Plan, seed: int, attempt: int = 1) -> Cell:
+        """Measure one point with a fresh server.
+
+        Raises InvalidMeasurementError if the server or the generator ended by itself.
+        """
+        settings = settings_for(point, Settings(folder=self.variants[point.variant].folder))
+        window = Window(plan.seconds, plan.warmup_seconds, self.generators, seed, attempt)
+        with running(point, settings, self.target) as server:
+            return measure(point, server, self._questions(point, server, seed), window)
+
+    def _questions(self, point: Point, server: Served, seed: int) -> Questions:
+        if point.tokens is None:
+            return gold_questions(self.gold, self.answers[point.variant], seed)
+        folder = self.variants[point.variant].folder
+        return ask(server.url, of_length(folder, self.gold, point.tokens, seed))
+
+
+def sweep(
+    plan: Plan,
+    variants: Sequence[Built],
+    gold: GoldSet,
+    seed: int | None = None,
+    generators: Generators | None = None,
+    target: str = "",
+) -> Path:
     """Measure what the plan asks for and return the run file.
 
     A run of the same plan, model, variants, gold set, versions and machine that was interrupted
-    is continued where it stopped; otherwise a new one begins.
+    is continued where it stopped; otherwise a new one begins.  ``target`` is the URL of a server
+    that runs already; the plan's points are then measured there, whatever it serves must be the
+    only variant.  Raises InvalidMeasurementError if a server or a generator keeps ending.
     """
-    header = _header(plan, variants, gold, seed)
-    by_name = {built.manifest.variant: built for built in variants}
-    answers = {name: load(name, b.manifest.digest, gold) for name, b in by_name.items()}
-    path = _unfinished(header, plan) or _begin(header)
-    header = read_run(path).header
-    done = {cell.key for cell in read_run(path).cells}
-    points = _points(plan, header)
-    todo = [point for point in points if point.key not in done]
-    if done:
-        say(f"sweep: going on with {path} ({len(done)} of {len(points)} cells are there)")
-    sentences = _shuffled(gold, header.seed)
-    with progress("sweep", len(todo)) as step:
-        for number, point in enumerate(todo, start=len(done) + 1):
-            stack = "" if point.stack == "reference" else f" on the {point.stack}'s server"
-            step(f"{number}/{len(points)} {point.variant}{stack}, {point.users} users")
-            built, expected = by_name[point.variant], answers[point.variant]
-            append_cell(path, measure(point, plan, built.folder, sentences, expected))
+    ground = Ground.of(variants, gold, generators or Generators(), target)
+    header = _header(plan, ground, seed)
+    path = _unfinished(header, plan, target) or begin_run(header)
+    with locked(path):
+        _measure_missing(path, plan, ground)
     return path
 
 
-def measure(
-    point: Point, plan: Plan, folder: Path, sentences: Sequence[tuple[str, str]], answers: Answers
-) -> Cell:
-    """Measure one point; ``sentences`` are (gold id, text) in the order they are sent."""
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    edges: list[Snapshot] = []
-    resident: list[tuple[int, int | None]] = []
-    with serve("article" if point.stack == "article" else "reference", folder) as server:
-        load_spec = Load(
-            url=server.url,
-            users=point.users,
-            seconds=plan.seconds,
-            warmup_seconds=plan.warmup_seconds,
-            sentences=[text for _, text in sentences],
-            expected=[list(answers.rankings[item][:10]) for item, _ in sentences],
-        )
-
-        def opened(generator: int) -> None:
-            edges.append(snapshot(server.pid, generator))
-
-        def closed(generator: int) -> None:
-            edges.append(snapshot(server.pid, generator))
-            resident.append(memory(server.pid))
-
-        samples = generate(load_spec, opened, closed)
-    used = usage(*edges)
-    return Cell(
-        variant=point.variant,
-        stack=point.stack,
-        users=point.users,
-        repeat=point.repeat,
-        seconds=samples.seconds,
-        latencies_ms=samples.latencies_ms,
-        started=started,
-        warmup_seconds=plan.warmup_seconds,
-        failures=samples.failures,
-        wrong=samples.wrong,
-        examples=samples.examples,
-        server_cpu_percent=round(used.server, 2),
-        generator_cpu_percent=round(used.generator, 2),
-        other_cpu_percent=round(used.other, 2),
-        generator_core_percent=round(used.generator_core, 2),
-        steal_percent=round(used.steal, 2),
-        resident_bytes=resident[0][0],
-        proportional_bytes=resident[0][1],
-        start_seconds=round(server.start_seconds, 3),
-        settings=_settings(point, server.settings.streams, server.settings.threads),
-    )
+def _measure_missing(path: Path, plan: Plan, ground: Ground) -> None:
+    run = read_run(path)
+    points = _points(plan, run.header, ground.target)
+    if run.cells:
+        say(f"sweep: going on with {path} ({len(run.cells)} of {len(points)} cells are there)")
+    todo = list(_todo(points, run, plan))
+    with progress("sweep", len(todo)) as step:
+        for number, (point, attempt) in enumerate(todo, start=len(run.cells) + 1):
+            step(f"{number}/{len(points)} {described(point)}")
+            append_cell(path, _persistent(ground, point, plan, run.header.seed, attempt))
+    while again := list(_todo(points, read_run(path), plan)):  # ends: attempts are counted
+        with progress("sweep", len(again)) as step:
+            for point, attempt in again:
+                step(f"again, it was disturbed: {described(point)}")
+                append_cell(path, _persistent(ground, point, plan, run.header.seed, attempt))
 
 
-def _settings(point: Point, streams: int, threads: int) -> dict[str, Any]:
-    if point.stack == "article":
-        return {"workers": 2, "threads": 4}
-    return {"streams": streams, "threads": threads}
+def described(point: Point) -> str:
+    """Return a point in a few words."""
+    stack = "" if point.stack == "reference" else f" on the {point.stack}'s server"
+    return f"{point.variant}{stack}, {point}"
 
 
-def _points(plan: Plan, header: Header) -> list[Point]:
+def _persistent(ground: Ground, point: Point, plan: Plan, seed: int, attempt: int) -> Cell:
+    for left in range(TRIES - 1, -1, -1):
+        try:
+            return ground.measure(point, plan, seed, attempt)
+        except InvalidMeasurementError as error:
+            if not left:
+                raise
+            say(f"sweep: {error}; measuring {described(point)} once more")
+    raise AssertionError("unreachable")
+
+
+def _todo(points: Sequence[Point], run: Run, plan: Plan) -> Iterator[tuple[Point, int]]:
+    """Yield points without a cell, and those disturbed from outside that may be tried again."""
+    cells = {cell.key: cell for cell in run.cells}
+    for point in points:
+        cell = cells.get(point.key)
+        if cell is None:
+            yield point, 1
+        elif cell.disturbed and cell.attempt < plan.attempts:
+            yield point, cell.attempt + 1
+
+
+def _points(plan: Plan, header: Header, target: str) -> list[Point]:
     names = [n for n in header.variants if not plan.variants or n in plan.variants]
-    return plan.points(names, header.seed)
+    points = plan.points(names, header.seed, TARGET_STACK if target else REFERENCE_STACK)
+    there = header.machine["usable_cores"]
+    return [point for point in points if point.cores is None or point.cores <= there]
 
 
-def _header(plan: Plan, variants: Sequence[Built], gold: GoldSet, seed: int | None) -> Header:
-    if not variants:
+def _header(plan: Plan, ground: Ground, seed: int | None) -> Header:
+    names = list(ground.variants)
+    if not names:
         raise UnusableInputError("there is no variant to sweep: build one first")
-    names = [built.manifest.variant for built in variants]
-    if plan.yardstick and plan.yardstick not in names:
+    if ground.target and len(names) != 1:
+        raise UnusableInputError("a running server has one variant: name it with --variants")
+    if plan.yardstick and not ground.target and plan.yardstick not in names:
         raise UnusableInputError(
             f"plan {plan.name} needs {plan.yardstick} for the article's server: build it too"
         )
+    if ground.target and any(grid.cores for grid in plan.grids):
+        raise UnusableInputError(
+            f"plan {plan.name} pins the server to cores: a running one cannot be pinned"
+        )
+    extra = {"generators": vars(ground.generators), "target": ground.target}
+    return new_header(plan.name, plan.as_json() | extra, ground, seed)
+
+
+def new_header(
+    name: str, plan: Mapping[str, Any], ground: Ground, seed: int | None = None
+) -> Header:
+    """Return the header of a run that begins now."""
     now = datetime.now(UTC)
-    model = variants[0].manifest.model
+    gold = ground.gold
+    model = next(iter(ground.variants.values())).manifest.model
     found = versions()
     return Header(
-        run=f"{now:%Y%m%dT%H%M%S}Z-{plan.name}-{model['name'].replace('/', '--')}",
+        run=f"{now:%Y%m%dT%H%M%S}Z-{name}-{model['name'].replace('/', '--')}",
         started=now.isoformat(timespec="seconds"),
         tool=found["tiankong"],
         model=dict(model),
         gold={"name": gold.name, "sha256": gold.digest, "items": len(gold.items)},
-        plan=plan.as_json(),
+        plan=plan,
         seed=random.SystemRandom().randrange(2**31) if seed is None else seed,
         machine=fingerprint(),
         versions=found,
-        variants={built.manifest.variant: _entry(built) for built in variants},
+        variants={name: _entry(built) for name, built in ground.variants.items()},
     )
 
 
@@ -153,33 +198,44 @@ def runs_folder() -> Path:
     return artifacts() / "runs"
 
 
-def _begin(header: Header) -> Path:
+def begin_run(header: Header) -> Path:
+    """Start a run file and return its path."""
     path = runs_folder() / f"{header.run}.jsonl"
     create_run(path, header)
     return path
 
 
-def _unfinished(header: Header, plan: Plan) -> Path | None:
+def _unfinished(header: Header, plan: Plan, target: str) -> Path | None:
     """Return the newest run that is this one, begun earlier and not yet complete."""
-    for path in sorted(runs_folder().glob("*.jsonl"), reverse=True):
-        try:
-            run = read_run(path)
-        except UnusableInputError as error:
-            say(f"sweep: passing over an unreadable run ({error})")
-            continue
-        if _comparable(run.header) == _comparable(header):
-            missing = {p.key for p in _points(plan, run.header)} - {c.key for c in run.cells}
+    for path, run in earlier_runs():
+        if comparable(run.header) == comparable(header):
+            missing = list(_todo(_points(plan, run.header, target), run, plan))
             return path if missing else None
+        _explain(path, run, header)
     return None
 
 
-def _comparable(header: Header) -> dict[str, Any]:
-    """Return what must agree, in the form a file gives it back."""
+def earlier_runs() -> Iterator[tuple[Path, Run]]:
+    """Yield every readable run, the newest first."""
+    for path in sorted(runs_folder().glob("*.jsonl"), reverse=True):
+        try:
+            yield path, read_run(path)
+        except UnusableInputError as error:
+            say(f"sweep: passing over an unreadable run ({error})")
+
+
+def _explain(path: Path, run: Run, header: Header) -> None:
+    """Say why a run of the same name that was left unfinished is not gone on with."""
+    same = ("name", run.header.plan.get("name")) == ("name", header.plan.get("name"))
+    if not same or run.header.model.get("name") != header.model.get("name"):
+        return
+    parts = comparable(run.header), comparable(header)
+    differing = sorted(key for key in parts[0].keys() | parts[1].keys()
+                       if parts[0].get(key) != parts[1].get(key))  # fmt: skip
+    say(f"sweep: not going on with {path.name}: another {', '.join(differing)}")
+
+
+def comparable(header: Header) -> dict[str, Any]:
+    """Return what must agree for a run to be continued, in the form a file gives it back."""
     result: dict[str, Any] = json.loads(json.dumps(header.identity()))
     return result
-
-
-def _shuffled(gold: GoldSet, seed: int) -> list[tuple[str, str]]:
-    sentences = [(item.id, item.text) for item in gold.items]
-    random.Random(seed).shuffle(sentences)
-    return sentences

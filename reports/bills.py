@@ -23,7 +23,7 @@ def cost_grid(report: Report, language: Language, currency: str) -> Grid:
             mark=mark,
             stack=stack(point.stack, language),
             users=language.count(point.users),
-            qps=figures.significant(point.qps.median),
+            qps=figures.significant(point.qps.value),
         )
         heads += (at,)
     rows = tuple(
@@ -55,7 +55,7 @@ def _cost_row(report: Report, language: Language, price: Price) -> tuple[Entry, 
         Entry(figures.amount(price.monthly), hourly),
         Entry(threads),
         *(
-            _cost_entry(price, cost(price, point.qps.median, report.bench), language)
+            _cost_entry(price, cost(price, point.qps.value, report.bench), language)
             for point in _chosen_first(report)
         ),
     )

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from . import figures
+from .estimates import Estimate
 from .language import Language
-from .tables import Spread
+from .loads import Load
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,29 @@ def columns(language: Language, keys: Iterable[str], **values: object) -> tuple[
     return tuple(language.say(f"column.{key}", **values) for key in keys)
 
 
-def milliseconds(spread: Spread | None, language: Language) -> str:
-    """Return the median latency, or that there were too few answers for it."""
-    if spread is None:
+def milliseconds(latency: Estimate | None, language: Language) -> str:
+    """Return a latency, or that there were too few answers for it."""
+    if latency is None:
         return language.say("cell.too_few")
-    return figures.significant(spread.median)
+    return figures.significant(latency.value)
+
+
+def load(asked: Load, language: Language) -> str:
+    """Return a load as a phrase: users or arrivals, then whatever is not plain."""
+    parts = [language.count(asked.users) if asked.users else "", *shape(asked, language)]
+    if asked.rate is not None:
+        parts[0] = language.say("load.rate", rate=figures.given(asked.rate))
+    return str(language.words["load"]["and"]).join(part for part in parts if part)
+
+
+def shape(asked: Load, language: Language) -> list[str]:
+    """Return the parts of a load that are not plain, each as a phrase."""
+    parts = []
+    if asked.tokens is not None:
+        parts.append(language.say("load.tokens", tokens=asked.tokens))
+    if asked.batch != 1:
+        parts.append(language.say("load.batch", batch=asked.batch))
+    if asked.cores is not None:
+        key = "load.core" if asked.cores == 1 else "load.cores"
+        parts.append(language.say(key, cores=asked.cores))
+    return parts

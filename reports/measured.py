@@ -1,93 +1,161 @@
-"""What was measured: the grid of points and the grid of variants."""
+"""What was measured: the grids of points, each column a way to show one point."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
 from . import figures
-from .grids import Entry, Grid, columns, stack
+from .estimates import Estimate
+from .grids import Entry, Grid, columns, load, shape, stack
 from .language import Language
 from .report import Report
-from .tables import Point, Spread, VariantRow
+from .tables import Point
+
+Show = Callable[[Point, Language], Entry]
+
+SPEEDS = ("qps", "goodput", "per_core", "ratio", "p50", "p90", "p95", "p99")
+LOADS = ("server_cpu", "server_quota", "generator_cpu", "memory", "joules")
+WRONGS = ("failures", "wrong", "warnings")
+OPEN = ("rate", "qps", "goodput", "p50", "p95", "p99", "late", "server_cpu")
+OTHERS = ("load", "sentences", "p50", "p95", "warnings")
+SMALL = ("users", "qps", "ratio", "p95", "warnings")
+WORDS = frozenset({"variant", "load", "warnings"})
+OPTIONAL: Mapping[str, Callable[[Point], object]] = {  # shown where any point has one
+    "server_quota": lambda point: point.server_quota_percent,
+    "joules": lambda point: point.joules_per_request,
+}
 
 
 def point_grid(report: Report, language: Language) -> Grid:
-    """Return every point: throughput, latency, CPU, memory, failures."""
-    rates = ("users", "qps", "per_core", "ratio", "p50", "p95")
-    loads = ("server_cpu", "generator_cpu", "memory", "failures", "wrong", "warnings")
-    return Grid(
-        columns(language, ("variant", *rates, *loads)),
-        tuple(_point_row(point, language) for point in report.points),
-        words=frozenset({0, len(rates) + len(loads)}),
+    """Return every plain point: throughput, latency, CPU, memory, failures."""
+    return grid(report.points, ("users", *SPEEDS, *LOADS, *WRONGS), language)
+
+
+def open_grid(report: Report, language: Language) -> Grid:
+    """Return every open-loop point: what was asked, what was answered, how late."""
+    return grid(report.open_points, (*OPEN, *WRONGS), language)
+
+
+def small_grid(report: Report, language: Language) -> Grid:
+    """Return the plain points in few columns; of a report without any, all others."""
+    if report.points:
+        return grid(report.points, SMALL, language)
+    return grid(
+        (*report.open_points, *report.scaling.points, *report.scaling.others), OTHERS, language
     )
 
 
-def _point_row(point: Point, language: Language) -> tuple[Entry, ...]:
+def other_grid(found: Sequence[Point], language: Language) -> Grid:
+    """Return points of any load in few columns."""
+    return grid(found, OTHERS, language, language.say("scaling.others"))
+
+
+def grid(
+    found: Sequence[Point],
+    keys: Sequence[str],
+    language: Language,
+    caption: str = "",
+    more: Mapping[str, Show] | None = None,
+) -> Grid:
+    """Return points as rows with the columns ``keys`` after the variant; ``more`` adds columns."""
+    shows = {**_SHOWS, **(more or {})}
+    keys = [
+        key
+        for key in ("variant", *keys)
+        if key not in OPTIONAL or any(OPTIONAL[key](point) is not None for point in found)
+    ]
+    rows = tuple(tuple(shows[key](point, language) for key in keys) for point in found)
+    words = frozenset(place for place, key in enumerate(keys) if key in WORDS)
+    return Grid(columns(language, keys), rows, caption, words)
+
+
+def estimate(found: Estimate) -> Entry:
+    """Return a figure with its interval as small print."""
+    return Entry(figures.significant(found.value), figures.span(*found.ends) if found.ends else "")
+
+
+def repeats(point: Point, language: Language) -> str:
+    """Return how many repeats there are and how many are valid, nothing for a single one."""
+    if point.repeats == 1:
+        return ""
+    if point.valid_repeats == point.repeats:
+        return language.say("cell.repeats_all", repeats=point.repeats)
+    return language.say("cell.repeats", valid=point.valid_repeats, repeats=point.repeats)
+
+
+def _latency(name: str) -> Show:
+    def show(point: Point, language: Language) -> Entry:
+        found: Estimate | None = getattr(point, name)
+        if found is None:
+            return Entry(language.say("cell.too_few"), tone="muted")
+        return estimate(found)
+
+    return show
+
+
+def _number(number: Callable[[Point], float | None], write: Callable[[float], str]) -> Show:
+    def show(point: Point, _language: Language) -> Entry:
+        found = number(point)
+        return Entry(figures.NONE, tone="muted") if found is None else Entry(write(found))
+
+    return show
+
+
+def _count(count: Callable[[Point], int]) -> Show:
+    def show(point: Point, _language: Language) -> Entry:
+        return Entry(str(count(point)), tone="bad" if count(point) else "")
+
+    return show
+
+
+def _variant(point: Point, language: Language) -> Entry:
+    """Name a point; an invalid one says so here too, where a wide table never scrolls it away."""
+    place = stack(point.stack, language)
+    if point.valid:
+        return Entry(point.variant, place)
+    notes = (place, language.say("cell.invalid"))
+    return Entry(point.variant, str(language.words["list"]).join(notes), "bad")
+
+
+def _rate(point: Point, language: Language) -> Entry:
+    notes = [*shape(point.load, language), repeats(point, language)]
+    note = str(language.words["list"]).join(part for part in notes if part)
+    return Entry(figures.given(point.load.rate or 0), note)
+
+
+def _late(point: Point, language: Language) -> Entry:
+    if point.late_p99_ms is None:
+        return Entry(language.say("cell.too_few"), tone="muted")
+    return Entry(figures.significant(point.late_p99_ms))
+
+
+def _warnings(point: Point, language: Language) -> Entry:
     codes = ", ".join(dict.fromkeys(doubt.warn.code for doubt in point.doubts))
     invalid = "" if point.valid else language.say("cell.invalid")
-    repeats = language.say("cell.repeats", valid=point.valid_repeats, repeats=point.repeats)
-    return (
-        Entry(point.variant, stack(point.stack, language)),
-        Entry(str(point.users), repeats if point.repeats > 1 else ""),
-        _spread(point.qps, point),
-        Entry(figures.significant(point.qps_per_core)),
-        Entry(figures.significant(point.ratio) if point.ratio is not None else figures.NONE),
-        _latency(point.p50_ms, point, language),
-        _latency(point.p95_ms, point, language),
-        Entry(figures.percent(point.server_cpu_percent)),
-        Entry(figures.percent(point.generator_cpu_percent)),
-        Entry(figures.mebibytes(point.resident_bytes)),
-        Entry(str(point.failures), tone="bad" if point.failures else ""),
-        Entry(str(point.wrong), tone="bad" if point.wrong else ""),
-        Entry(codes or figures.NONE, invalid, tone="bad" if codes else "muted"),
-    )
+    return Entry(codes or figures.NONE, invalid, tone="bad" if codes else "muted")
 
 
-def _spread(spread: Spread, point: Point) -> Entry:
-    repeated = max(point.valid_repeats, 1 if point.valid else point.repeats) > 1
-    note = figures.span(spread.low, spread.high) if repeated else ""
-    return Entry(figures.significant(spread.median), note)
-
-
-def _latency(spread: Spread | None, point: Point, language: Language) -> Entry:
-    if spread is None:
-        return Entry(language.say("cell.too_few"), tone="muted")
-    return _spread(spread, point)
-
-
-def variant_grid(report: Report, language: Language) -> Grid:
-    """Return size, memory and gate of every variant."""
-    keys = ("variant", "file", "total", "memory", "gate", "hit1", "hit5", "agreement")
-    rows = tuple(_variant_row(row, language) for row in report.variants)
-    return Grid(
-        columns(language, keys),
-        rows,
-        words=frozenset({0, keys.index("memory"), keys.index("gate")}),
-    )
-
-
-def _variant_row(row: VariantRow, language: Language) -> tuple[Entry, ...]:
-    memory = str(language.words["list"]).join(
-        language.say(
-            "cell.memory_at", mebibytes=figures.mebibytes(size), stack=stack(name, language)
-        )
-        for name, size in row.memory
-    )
-    gate = row.gate
-    shares: tuple[float, ...] = ()
-    if gate is None:
-        answer = Entry(language.say("cell.unasked"), tone="bad")
-    else:
-        shares = (gate.hit_at_1, gate.hit_at_5, gate.top1_agreement)
-        answer = Entry(
-            language.say("cell.passed" if gate.passed else "cell.failed"),
-            "; ".join(gate.reasons),
-            "good" if gate.passed else "bad",
-        )
-    return (
-        Entry(row.name, language.pick(row.entry, "summary")),
-        Entry(figures.megabytes(row.file_bytes) if row.file_bytes else figures.NONE),
-        Entry(figures.megabytes(row.total_bytes) if row.total_bytes else figures.NONE),
-        Entry(memory or figures.NONE),
-        answer,
-        *(Entry(figures.share(value)) for value in shares),
-        *(Entry(figures.NONE, tone="muted") for _ in range(3 - len(shares))),
-    )
+_SHOWS: Mapping[str, Show] = {
+    "variant": _variant,
+    "users": lambda point, language: Entry(str(point.users), repeats(point, language)),
+    "rate": _rate,
+    "load": lambda point, language: Entry(load(point.load, language), repeats(point, language)),
+    "qps": lambda point, _: estimate(point.qps),
+    "sentences": lambda point, _: estimate(point.sentences),
+    "goodput": _number(lambda point: point.goodput, figures.significant),
+    "per_core": _number(lambda point: point.qps_per_core, figures.significant),
+    "ratio": _number(lambda point: point.ratio, figures.significant),
+    "p50": _latency("p50_ms"),
+    "p90": _latency("p90_ms"),
+    "p95": _latency("p95_ms"),
+    "p99": _latency("p99_ms"),
+    "late": _late,
+    "server_cpu": _number(lambda point: point.server_cpu_percent, figures.percent),
+    "server_quota": _number(lambda point: point.server_quota_percent, figures.percent),
+    "generator_cpu": _number(lambda point: point.generator_cpu_percent, figures.percent),
+    "memory": _number(lambda point: point.resident_bytes, figures.mebibytes),
+    "joules": _number(lambda point: point.joules_per_request, figures.significant),
+    "failures": _count(lambda point: point.failures),
+    "wrong": _count(lambda point: point.wrong),
+    "warnings": _warnings,
+}

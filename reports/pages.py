@@ -16,10 +16,11 @@ from ..toolkit.runs import Run
 from .article import read_article
 from .language import LANGUAGES, Language, read_language
 from .markdown import cell, escape, lines
+from .panels import scaling_plot
 from .plots import cost_plot, latency_plot
 from .prices import PRICES, read_prices
 from .report import Report, compose
-from .sections import COST_SVG, LATENCY_SVG, page
+from .sections import COST_SVG, LATENCY_SVG, SCALING_SVG, page
 from .summary import as_data
 
 if TYPE_CHECKING:
@@ -46,11 +47,13 @@ def write_pages(runs: Sequence[Run], out: Path, prices: Path | None = None) -> l
 
 def render(report: Report) -> dict[str, str]:
     """Return every file's name and text: what pages refer to comes before the pages."""
-    files = {
-        LATENCY_SVG: latency_plot(report.points),
-        COST_SVG: cost_plot(report.points, report.yardsticks, report.bench),
-        "summary.json": json.dumps(as_data(report), ensure_ascii=False, indent=2) + "\n",
-    }
+    files = {}
+    if report.points:
+        files[LATENCY_SVG] = latency_plot(report.points)
+        files[COST_SVG] = cost_plot(report.points, report.yardsticks, report.bench)
+    if report.scaling.axes:
+        files[SCALING_SVG] = scaling_plot(report.scaling.axes)
+    files["summary.json"] = json.dumps(as_data(report), ensure_ascii=False, indent=2) + "\n"
     for code in LANGUAGES:
         language = read_language(code)
         files[MARKDOWN[code]] = _print("report.md.j2", report, language)

@@ -1,84 +1,38 @@
 """Plots: latency as users are added, and cost against latency, as SVG text.
 
-The only file that knows matplotlib.  Text is drawn as paths and ids are salted, so the same points
-give the same bytes on every machine with the same matplotlib.
+Only plain points are drawn here: a closed loop over the gold set.
 """
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from ..toolkit.processes import interrupts_held
 from . import figures
 from .costs import Bench, cost
+from .drawing import Look, canvas, finite, ink, looks, mark, plain_log, say_empty, svg
 from .prices import Price
-from .tables import Point, Series
+from .tables import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.text import Annotation
-
-# Okabe and Ito's colour-blind safe colours, without the yellow that vanishes on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h", "<", ">", "p")
-INK = "#24292f"
-MUTED = "#6e7781"
-GRID = "#e6e8eb"
-TOO_FEW = "no point has enough answers for a percentile"
-STYLE: dict[Any, Any] = {  # matplotlib types the keys as one huge Literal
-    "svg.fonttype": "path",
-    "svg.hashsalt": "tiankong",
-    "font.family": "DejaVu Sans",  # ships with matplotlib: the same everywhere
-    "font.size": 9.0,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": MUTED,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 11.0,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "lines.linewidth": 1.8,
-    "lines.markersize": 6.5,
-}
 
 
 @dataclass(frozen=True)
-class Look:
-    """How one series is drawn in every plot."""
-
-    name: str
+class _Label:
+    text: str
+    x: float
+    y: float
     colour: str
-    marker: str
-
-
-def looks(points: Sequence[Point]) -> dict[Series, Look]:
-    """Return a look for each series, in the order of the points."""
-    names = dict.fromkeys(point.series for point in points)
-    return {
-        series: Look(
-            " / ".join(series), COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
-        )
-        for place, series in enumerate(names)
-    }
+    bold: bool = field(default=True)
 
 
 def latency_plot(points: Sequence[Point]) -> str:
     """Return P95 (solid) and P50 (dotted) against users as SVG text."""
-    with _figure(7.6, 4.4) as figure:
+    with canvas(7.6, 4.4) as figure:
         axes = figure.subplots()
         axes.set_title("Latency by number of users (ms)", pad=12)
         axes.set_xlabel("users (closed loop, no think time)")
@@ -91,7 +45,7 @@ def latency_plot(points: Sequence[Point]) -> str:
                 ends.append(_Label(look.name, *drawn[-1], look.colour))
         _scales(axes, sorted({point.users for point in points}), empty=not ends)
         _label_ends(axes, ends)
-        return _svg(figure)
+        return svg(figure)
 
 
 def cost_plot(points: Sequence[Point], prices: Sequence[Price], bench: Bench) -> str:
@@ -99,7 +53,7 @@ def cost_plot(points: Sequence[Point], prices: Sequence[Price], bench: Bench) ->
 
     All prices must be in one currency and fit ``bench``; only valid points are drawn.
     """
-    with _figure(7.6, 0.6 + 3.7 * max(1, len(prices))) as figure:
+    with canvas(7.6, 0.6 + 3.7 * max(1, len(prices))) as figure:
         panels = figure.subplots(max(1, len(prices)), 1, sharex=True, squeeze=False)[:, 0]
         labels = []
         for axes, price in zip(panels, prices, strict=False):
@@ -111,27 +65,13 @@ def cost_plot(points: Sequence[Point], prices: Sequence[Price], bench: Bench) ->
         figure.draw_without_rendering()  # lays the figure out: pixels are not known before
         for axes, (users, names) in labels:
             _Placer(axes, users).place([*users, *names])
-        return _svg(figure)
-
-
-@dataclass(frozen=True)
-class _Label:
-    text: str
-    x: float
-    y: float
-    colour: str
-    bold: bool = field(default=True)
-
-
-def _finite(point: Point, percentile: str) -> float | None:
-    spread = getattr(point, percentile)
-    return spread.median if spread is not None and math.isfinite(spread.median) else None
+        return svg(figure)
 
 
 def _line(
     axes: Axes, points: Sequence[Point], look: Look, percentile: str, *, solid: bool
 ) -> list[tuple[float, float]]:
-    known = [(point, value) for point in points if (value := _finite(point, percentile))]
+    known = [(point, value) for point in points if (value := finite(getattr(point, percentile)))]
     drawn = [(float(point.users), value) for point, value in known]
     if drawn:
         axes.plot(
@@ -142,22 +82,8 @@ def _line(
         )
     if solid:
         for point, value in known:
-            _mark(axes, point.users, value, look, hollow=not point.valid)
+            mark(axes, point.users, value, look, hollow=not point.valid)
     return drawn
-
-
-def _mark(axes: Axes, x: float, y: float, look: Look, *, hollow: bool = False) -> None:
-    axes.plot(
-        [x],
-        [y],
-        marker=look.marker,
-        linestyle="none",
-        markerfacecolor="white" if hollow else look.colour,
-        markeredgecolor=look.colour if hollow else "white",
-        markeredgewidth=1.6 if hollow else 0.9,
-        markersize=7.5,
-        zorder=4,
-    )
 
 
 def _scales(axes: Axes, users: Sequence[int], *, empty: bool) -> None:
@@ -166,25 +92,9 @@ def _scales(axes: Axes, users: Sequence[int], *, empty: bool) -> None:
     axes.set_xticks(users, [str(level) for level in users])
     axes.set_xticks([], minor=True)
     if empty:
-        _say_empty(axes)
+        say_empty(axes)
     else:
-        _plain_log(axes.yaxis, axes.set_yscale)
-
-
-def _say_empty(axes: Axes) -> None:
-    axes.set_yticks([])
-    axes.text(0.5, 0.5, TOO_FEW, transform=axes.transAxes, ha="center", color=MUTED)
-
-
-def _plain_log(axis: Any, set_scale: Any) -> None:
-    """Make an axis logarithmic with plain numbers as ticks (20, 50, 100), as many as fit."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    set_scale("log")
-    axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
-    axis.set_tick_params(which="minor", length=0)
+        plain_log(axes.yaxis, axes.set_yscale)
 
 
 def _label_ends(axes: Axes, labels: Sequence[_Label]) -> None:
@@ -202,7 +112,7 @@ def _label_ends(axes: Axes, labels: Sequence[_Label]) -> None:
             (label.x, label.y),
             xytext=(1.02, there / height),
             textcoords="axes fraction",
-            color=_ink(label.colour),
+            color=ink(label.colour),
             fontweight="bold",
             va="center",
             annotation_clip=False,
@@ -214,16 +124,6 @@ def _label_ends(axes: Axes, labels: Sequence[_Label]) -> None:
                 "shrinkB": 5,
             },
         )
-
-
-def _ink(colour: str) -> str:
-    """Return a colour dark enough for text on white.
-
-    >>> _ink("#56B4E9")
-    '#3a7a9e'
-    """
-    parts = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
-    return "#" + "".join(f"{round(part * 0.68):02x}" for part in parts)
 
 
 def _apart(heights: Sequence[float], gap: float) -> list[float]:
@@ -264,24 +164,24 @@ def _cost_panel(
             for point in points
             if point.series == series
             and point.valid
-            and (p95 := _finite(point, "p95_ms"))
-            and point.qps.median > 0
-            and (found := cost(price, point.qps.median, bench))
+            and (p95 := finite(point.p95_ms))
+            and point.qps.value > 0
+            and (found := cost(price, point.qps.value, bench))
         ]
         if not own:
             continue
         line = [(p95, amount) for _, p95, amount in own]
         axes.plot(*zip(*line, strict=True), color=look.colour, linewidth=1.0, alpha=0.45)
         for point, p95, amount in own:
-            _mark(axes, p95, amount, look)
+            mark(axes, p95, amount, look)
             users.append(_Label(str(point.users), p95, amount, look.colour, bold=False))
         names.append(_Label(look.name, *line[-1], look.colour))
     if not names:
-        _say_empty(axes)
+        say_empty(axes)
         axes.set_xticks([])
         return users, names
-    _plain_log(axes.xaxis, axes.set_xscale)
-    _plain_log(axes.yaxis, axes.set_yscale)
+    plain_log(axes.xaxis, axes.set_xscale)
+    plain_log(axes.yaxis, axes.set_yscale)
     axes.margins(x=0.12, y=0.16)
     axes.tick_params(labelbottom=True)
     return users, names
@@ -335,7 +235,7 @@ class _Placer:
             textcoords="offset points",
             ha=_side(x),
             va="center",
-            color=_ink(label.colour),
+            color=ink(label.colour),
             fontsize=9 if label.bold else 8,
             fontweight="bold" if label.bold else "normal",
         )
@@ -362,20 +262,3 @@ class _Box:
         width = min(self.right, other.right) - max(self.left, other.left)
         height = min(self.high, other.high) - max(self.low, other.low)
         return max(0.0, width) * max(0.0, height)
-
-
-@contextmanager
-def _figure(width: float, height: float) -> Iterator[Figure]:
-    with interrupts_held():  # one in the middle of its extensions' start aborts the process
-        import matplotlib as mpl
-        from matplotlib.backends import backend_svg  # noqa: F401 (savefig would import it late)
-        from matplotlib.figure import Figure
-
-    with mpl.rc_context(STYLE):
-        yield Figure(figsize=(width, height), layout="constrained", facecolor="white")
-
-
-def _svg(figure: Figure) -> str:
-    stream = io.StringIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    return stream.getvalue()

@@ -43,7 +43,7 @@ def _beside(point: Point | None, language: Language, *, cpu: bool) -> list[Entry
     if point is None:
         return [Entry(figures.NONE, tone="muted")] * (4 if cpu else 3)
     entries = [
-        Entry(figures.significant(point.qps.median)),
+        Entry(figures.significant(point.qps.value)),
         Entry(figures.significant(point.qps_per_core)),
         Entry(milliseconds(point.p95_ms, language)),
     ]

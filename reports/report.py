@@ -4,31 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.runs import Header, Run
 from .article import Article
 from .costs import Bench, yardsticks
+from .loads import Load
 from .prices import Price
-from .tables import Point, Series, VariantRow, article_points, points, variant_rows
+from .scaling import Scaling, scaling
+from .tables import Point, PointKey, Series, article_points, points
+from .variants import VariantRow, variant_rows
 from .verdict import Verdict, best_points, decide
 
 # Parts of a header that must agree: speed and answers depend on each of them.
 SHARED = ("tool", "model", "gold", "machine", "versions")
+# Parts of a plan that must agree where two runs measured the same point: its repeats are averaged.
 SHARED_PLAN = ("seconds", "warmup_seconds")
 NEEDED = {"machine": ("cpu", "architecture", "usable_cores"), "model": ("name", "parameters")}
 
 
 @dataclass(frozen=True)
 class Report:
-    """One report's facts; ``header`` is the first run's, ``best`` each series' cheapest point."""
+    """One report's facts; ``header`` is the first run's, ``best`` each series' cheapest point.
+
+    ``points`` are the plain ones (a closed loop over the gold set), on which verdict, costs and
+    the comparison with the article rest; any of the kinds of points may be missing.
+    """
 
     runs: tuple[Run, ...]
     article: Article
     prices: tuple[Price, ...]
     bench: Bench
     points: tuple[Point, ...]
+    open_points: tuple[Point, ...]
+    scaling: Scaling
     variants: tuple[VariantRow, ...]
     verdict: Verdict
     best: Mapping[Series, Point]
@@ -38,6 +49,12 @@ class Report:
     def header(self) -> Header:
         """What the runs have in common."""
         return self.runs[0].header
+
+    @property
+    def every_point(self) -> tuple[Point, ...]:
+        """All points: plain, open loop, scaling."""
+        scaled = (*self.scaling.points, *self.scaling.others)
+        return (*self.points, *self.open_points, *(p for p in scaled if not p.load.plain))
 
     @property
     def article_points(self) -> dict[int, Point]:
@@ -68,15 +85,19 @@ def compose(runs: Sequence[Run], article: Article, prices: Sequence[Price]) -> R
     bench = Bench(
         int(machine["usable_cores"]), machine["architecture"], machine.get("threads_per_core")
     )
-    found = points(runs, article.variant)
-    variants = variant_rows(runs, found)
     limit = article.slowest_p95_ms
+    every = points(runs, article.variant, limit)
+    found = tuple(point for point in every if point.load.plain)
+    # Other loads need more memory, and not all variants may have been put under them.
+    variants = variant_rows(runs, found or every)
     return Report(
         tuple(runs),
         article,
         tuple(prices),
         bench,
         found,
+        tuple(point for point in every if point.load.is_open),
+        scaling(every),
         variants,
         decide(found, variants, limit),
         best_points(found, limit),
@@ -107,13 +128,30 @@ def _refuse_mixture(runs: Sequence[Run]) -> None:
                 f"runs {first.run!r} and {run.header.run!r} cannot share a report: {field} differs"
                 f" ({here!r}, {there!r}); report them apart"
             )
+    for one, other in combinations(runs, 2):
+        _refuse_windows(one, other)
+
+
+def _refuse_windows(one: Run, other: Run) -> None:
+    """Refuse one point measured with different windows."""
+    if not _points(one) & _points(other):
+        return
+    for key in SHARED_PLAN:
+        here, there = one.header.plan.get(key), other.header.plan.get(key)
+        if here != there:
+            raise UnusableInputError(
+                f"runs {one.header.run!r} and {other.header.run!r} measured the same point, but"
+                f" plan.{key} differs ({here!r}, {there!r}); report them apart"
+            )
+
+
+def _points(run: Run) -> set[PointKey]:
+    return {(cell.variant, cell.stack, Load.of(cell)) for cell in run.cells}
 
 
 def _differences(one: Header, other: Header) -> Iterator[tuple[str, Any, Any]]:
     for part in SHARED:
         yield from _unequal(part, getattr(one, part), getattr(other, part))
-    for key in SHARED_PLAN:
-        yield from _unequal(f"plan.{key}", one.plan.get(key), other.plan.get(key))
     for name in one.variants.keys() & other.variants.keys():
         here, there = one.variants[name]["digest"], other.variants[name]["digest"]
         yield from _unequal(f"variants.{name}.digest", here, there)

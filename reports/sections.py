@@ -1,62 +1,32 @@
-"""Sections: a report in one language as headings, paragraphs and grids of finished text.
-
-HTML and Markdown are two ways to print the same sections, so they cannot disagree.
-"""
+"""Sections: a report in one language as headings, paragraphs and grids of finished text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from . import figures
 from .bills import cost_grid, source_line
-from .costs import SECONDS_PER_MONTH, cost
-from .grids import Entry, Grid, columns, milliseconds, stack
+from .costs import SECONDS_PER_MONTH
+from .estimates import CONFIDENCE_PERCENT
+from .grids import Entry, Grid, columns
+from .growth import axis_grids, axis_name
+from .inventory import variant_grid
 from .language import Language
-from .measured import point_grid, variant_grid
+from .layout import Page, Picture, Section
+from .measured import open_grid, other_grid, point_grid
+from .method import method
 from .prices import HOURS_PER_MONTH
 from .quoted import article_grid, claims_grid
+from .recommended import verdict
 from .report import Report
-from .tables import Doubt
-from .verdict import CLOSE_PERCENT, Verdict
+from .tables import Point
+from .warned import warnings
 
 LATENCY_SVG = "latency.svg"
 COST_SVG = "cost.svg"
+SCALING_SVG = "scaling.svg"
 PER_COUNT = 1_000_000
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An SVG beside the page, and what it shows in words."""
-
-    file: str
-    alt: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """One part of a page, in the order: paragraphs, grids, pictures, items, small print."""
-
-    id: str
-    heading: str
-    paragraphs: tuple[str, ...] = ()
-    grids: tuple[Grid, ...] = ()
-    pictures: tuple[Picture, ...] = ()
-    items: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Page:
-    """One language's page; ``caveat`` is empty where the model needs none."""
-
-    language: Language
-    title: str
-    lead: str
-    caveat: str
-    sections: tuple[Section, ...]
-    footer: str
 
 
 def page(report: Report, language: Language) -> Page:
@@ -76,103 +46,86 @@ def page(report: Report, language: Language) -> Page:
         **{key: model.get(key, figures.NONE) for key in known},
     )
     caveat = language.pick(model, "caveat")
-    sections = (
-        verdict,
-        measured,
-        article,
-        latency,
-        costs_plot,
-        variants,
-        costs,
-        machine_facts,
-        method,
-    )
     return Page(
         language,
         say("page.title", model=title),
         lead,
         say("page.caveat", caveat=caveat) if caveat else "",
-        (*(make(report, language) for make in sections), warnings(report, language)),
+        tuple(make(report, language) for make in _makers(report)),
         say("page.footer", tool=header.tool),
     )
 
 
-def verdict(report: Report, language: Language) -> Section:
-    """Say what to deploy, and what cannot be recommended."""
-    found = report.verdict
-    paragraph = language.join(verdict_sentences(report, language))
-    refused = tuple(
-        language.say(f"verdict.{refusal.reason}", variant=refusal.variant)
-        for refusal in found.refusals
-    )
-    return Section("verdict", language.say("heading.verdict"), (paragraph,), items=refused)
-
-
-def verdict_sentences(report: Report, language: Language) -> Iterator[str]:
-    """Yield the verdict's sentences: what was chosen and how sure that is."""
-    found, say = report.verdict, language.say
-    point = found.chosen
-    yield _headline(found, language)
-    if point is None:
-        return
-    if point.ratio is not None and report.chosen_points:
-        yield say("verdict.ratio", ratio=figures.significant(point.ratio))
-    for price in report.yardsticks:
-        if priced := cost(price, point.qps.median, report.bench):
-            yield say(
-                "verdict.cost",
-                amount=figures.money(price.currency, priced.per_million),
-                price=price.name,
-                kind=say(f"kind.{price.kind}"),
-                monthly=figures.monthly(price.currency, price.monthly),
-            )
-    gate = next(row.gate for row in report.variants if row.name == point.variant)
-    if gate:
-        yield say(
-            "verdict.gate",
-            hit1=figures.share(gate.hit_at_1),
-            hit5=figures.share(gate.hit_at_5),
-            agreement=figures.share(gate.top1_agreement),
-        )
-    for rival in found.rivals:
-        yield say(
-            "verdict.close",
-            variant=rival.point.variant,
-            stack=stack(rival.point.stack, language),
-            percent=figures.percent(rival.percent, 1),
-            users=language.count(rival.point.users),
-            margin=figures.percent(CLOSE_PERCENT),
-        )
-    if point.doubts:
-        yield say("verdict.doubtful", count=len(point.doubts))
-    if point.valid_repeats == 1:
-        yield say("verdict.single")
-
-
-def _headline(found: Verdict, language: Language) -> str:
-    point = found.chosen
-    if point is None:
-        return language.say("verdict.nothing")
-    return language.say(
-        "verdict.deploy" if found.within_limit else "verdict.beyond",
-        variant=point.variant,
-        stack=stack(point.stack, language),
-        users=language.count(point.users),
-        qps=figures.significant(point.qps.median),
-        p95=milliseconds(point.p95_ms, language),
-        limit=figures.given(found.limit_ms),
-    )
+def _makers(report: Report) -> Iterator[Callable[[Report, Language], Section]]:
+    """Yield what makes each section, in order, leaving out those that have no point to show."""
+    yield verdict
+    if report.points:
+        yield from (measured, article, latency, costs_plot)
+    if report.open_points:
+        yield open_loop
+    if report.scaling.axes or report.scaling.others:
+        yield scaling
+    yield variants
+    if report.points:
+        yield costs
+    yield from (machine_facts, method, warnings)
 
 
 def measured(report: Report, language: Language) -> Section:
-    """Show every point: throughput, latency, CPU, memory, failures."""
+    """Show every plain point: throughput, latency, CPU, memory, failures."""
+    say = language.say
     known = any(point.ratio is not None for point in report.points)
     notes = (
-        language.say("measured.note", cores=report.bench.cores),
-        language.say("measured.yardstick" if known else "measured.no_yardstick"),
+        say("measured.note", cores=report.bench.cores),
+        *_interval_note(report.points, language),
+        say("measured.goodput", limit=figures.given(report.verdict.limit_ms)),
+        say("measured.yardstick" if known else "measured.no_yardstick"),
     )
-    heading = language.say("heading.measured")
-    return Section("measured", heading, grids=(point_grid(report, language),), notes=notes)
+    return Section(
+        "measured", say("heading.measured"), grids=(point_grid(report, language),), notes=notes
+    )
+
+
+def _interval_note(found: Sequence[Point], language: Language) -> tuple[str, ...]:
+    if not any(point.qps.ends for point in found):
+        return (language.say("measured.single"),)
+    return (language.say("measured.interval", level=figures.percent(CONFIDENCE_PERCENT)),)
+
+
+def open_loop(report: Report, language: Language) -> Section:
+    """Show every open-loop point: what was asked, what was answered, how late."""
+    say = language.say
+    notes = (
+        say("open.note"),
+        say("measured.goodput", limit=figures.given(report.verdict.limit_ms)),
+        *_interval_note(report.open_points, language),
+    )
+    return Section(
+        "open",
+        say("heading.open"),
+        (say("open.lead"),),
+        (open_grid(report, language),),
+        notes=notes,
+    )
+
+
+def scaling(report: Report, language: Language) -> Section:
+    """Show how throughput and latency grow along each axis there are points for."""
+    found, say = report.scaling, language.say
+    grids = axis_grids(report, language)
+    if found.others:
+        grids += (other_grid(found.others, language),)
+    names = str(language.words["list"]).join(axis_name(axis, language) for axis in found.axes)
+    alt = say("plot.scaling_alt", axes=names, series=_series_names(found.points))
+    every = (*found.points, *found.others)
+    return Section(
+        "scaling",
+        say("heading.scaling"),
+        (say("scaling.lead"),),
+        grids,
+        (Picture(SCALING_SVG, alt),) if found.axes else (),
+        notes=(say("scaling.note"), *_interval_note(every, language)),
+    )
 
 
 def article(report: Report, language: Language) -> Section:
@@ -201,13 +154,13 @@ def article(report: Report, language: Language) -> Section:
     )
 
 
-def _series_names(report: Report) -> str:
-    return ", ".join(dict.fromkeys(" / ".join(point.series) for point in report.points))
+def _series_names(found: Sequence[Point]) -> str:
+    return ", ".join(dict.fromkeys(" / ".join(point.series) for point in found))
 
 
 def latency(report: Report, language: Language) -> Section:
     """Show the plot of latency against users."""
-    alt = language.say("plot.latency_alt", series=_series_names(report))
+    alt = language.say("plot.latency_alt", series=_series_names(report.points))
     return Section(
         "latency",
         language.say("heading.latency"),
@@ -219,7 +172,7 @@ def latency(report: Report, language: Language) -> Section:
 def costs_plot(report: Report, language: Language) -> Section:
     """Show the plot of cost against latency."""
     currency = report.yardsticks[0].currency if report.yardsticks else figures.NONE
-    alt = language.say("plot.cost_alt", currency=currency, series=_series_names(report))
+    alt = language.say("plot.cost_alt", currency=currency, series=_series_names(report.points))
     prices = "; ".join(
         f"{price.name}, {language.say(f'kind.{price.kind}')},"
         f" {figures.monthly(price.currency, price.monthly)}"
@@ -298,77 +251,3 @@ def _fact(key: str, value: Any, language: Language) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(str(part) for part in value)
     return str(value)
-
-
-def method(report: Report, language: Language) -> Section:
-    """Say how the points were measured, so that they can be measured again."""
-    header, say = report.header, language.say
-    plan, gold, model = header.plan, header.gold, header.model
-    levels = ", ".join(str(level) for level in sorted({point.users for point in report.points}))
-    modes = dict.fromkeys(cell.mode for run in report.runs for cell in run.cells)
-    seeds = ", ".join(str(run.header.seed) for run in report.runs)
-    items = [
-        say("method.closed" if mode == "closed" else "method.open", mode=mode, levels=levels)
-        for mode in modes
-    ]
-    items += [
-        say(
-            "method.plan",
-            plan=plan.get("name", figures.NONE),
-            seconds=_given(plan.get("seconds")),
-            warmup=_given(plan.get("warmup_seconds")),
-            repeats=_given(plan.get("repeats")),
-        ),
-        say(
-            "method.gold",
-            gold=gold.get("name", figures.NONE),
-            items=gold.get("items", figures.NONE),
-            sha=str(gold.get("sha256", figures.NONE))[:12],
-        ),
-        say("method.order", seed=seeds),
-        say(
-            "method.model",
-            name=model.get("name", figures.NONE),
-            revision=model.get("revision") or figures.NONE,
-            source=model.get("source") or figures.NONE,
-        ),
-        say("method.absolute"),
-    ]
-    return Section("method", say("heading.method"), items=tuple(items))
-
-
-def _given(value: float | None) -> str:
-    return figures.NONE if value is None else figures.given(value)
-
-
-def warnings(report: Report, language: Language) -> Section:
-    """List every reason to doubt a point, with what to try."""
-    items = tuple(_warning(doubt, language) for point in report.points for doubt in point.doubts)
-    calm = () if items else (language.say("warnings.none"),)
-    return Section("warnings", language.say("heading.warnings"), calm, items=items)
-
-
-def _warning(doubt: Doubt, language: Language) -> str:
-    cell, warn = doubt.cell, doubt.warn
-    values = {
-        "wrong": cell.wrong,
-        "failed": cell.failed,
-        "total": len(cell.latencies_ms) + cell.failed + cell.wrong,
-        "kinds": ", ".join(sorted(cell.failures)),
-        "answers": len(cell.latencies_ms),
-        "generator": f"{cell.generator_core_percent:.0f}",
-        "other": f"{cell.other_cpu_percent:.0f}",
-        "steal": f"{cell.steal_percent:.0f}",
-        "inside": f"{cell.qps * cell.mean_ms / 1000:.2f}",
-        "users": language.count(cell.users),
-    }
-    return language.say(
-        "warnings.line",
-        variant=cell.variant,
-        stack=stack(cell.stack, language),
-        users=language.count(cell.users),
-        repeat=cell.repeat,
-        seen=language.say_or(f"seen.{warn.code}", warn.seen, **values),
-        advice=language.say_or(f"advice.{warn.code}", warn.advice),
-        invalid=language.say("warnings.invalid") if warn.invalidates else "",
-    )

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from ..toolkit.runs import Run
 from .article import read_article
 from .costs import cost
-from .grids import Grid
 from .language import read_language
 from .markdown import escape, lines
-from .measured import point_grid
+from .measured import small_grid
 from .prices import Price, read_prices
+from .recommended import verdict_sentences
 from .report import Report, compose
-from .sections import verdict_sentences
-from .tables import Point, VariantRow
+from .scaling import Axis
+from .tables import Point
+from .variants import VariantRow
 
-FORMAT = 1
+FORMAT = 2
 
 
 def as_data(report: Report) -> dict[str, Any]:
@@ -42,11 +43,18 @@ def as_data(report: Report) -> dict[str, Any]:
             "stack": chosen.stack if chosen else None,
             "users": chosen.users if chosen else None,
             "too_close": [
-                {**_place(rival.point), "behind_percent": rival.percent} for rival in found.rivals
+                {
+                    **_place(rival.point),
+                    "behind_percent": rival.percent,
+                    "overlapping": rival.overlapping,
+                }
+                for rival in found.rivals
             ],
             "not_recommended": [asdict(refusal) for refusal in found.refusals],
         },
-        "points": [_point(point) for point in report.points],
+        "cells": _cells(report),
+        "points": [_point(point) for point in report.every_point],
+        "scaling": [_axis(axis) for axis in report.scaling.axes],
         "variants": [_variant(row) for row in report.variants],
         "costs": [
             {
@@ -58,7 +66,7 @@ def as_data(report: Report) -> dict[str, Any]:
             }
             for point in report.best.values()
             for price in report.prices
-            if (priced := cost(price, point.qps.median, report.bench))
+            if (priced := cost(price, point.qps.value, report.bench))
         ],
         "article": asdict(report.article),
     }
@@ -69,11 +77,38 @@ def _place(point: Point) -> dict[str, Any]:
     return {"variant": point.variant, "stack": point.stack, "users": point.users}
 
 
+def _cells(report: Report) -> dict[str, int]:
+    cells = [cell for run in report.runs for cell in run.cells]
+    return {
+        "measured": len(cells),
+        "valid": sum(cell.valid for cell in cells),
+        "superseded": sum(len(run.superseded) for run in report.runs),
+    }
+
+
 def _point(point: Point) -> dict[str, Any]:
-    data = asdict(point)
+    """Return a point with its load's fields beside its own; an interval is ``low`` to ``high``."""
+    data = asdict(replace(point, doubts=()))
     doubts = [{"repeat": doubt.cell.repeat, **asdict(doubt.warn)} for doubt in point.doubts]
-    del data["doubts"]
-    return {**data, "valid": point.valid, "warnings": doubts}
+    del data["doubts"], data["load"]
+    return {
+        **_place(point),
+        "mode": "open" if point.load.is_open else "closed",
+        **asdict(point.load),
+        **data,
+        "sentences_per_second": asdict(point.sentences),
+        "valid": point.valid,
+        "warnings": doubts,
+    }
+
+
+def _axis(axis: Axis) -> dict[str, Any]:
+    """Return which points lie on an axis: those that differ in ``axis`` alone."""
+    fixed = asdict(axis.fixed)
+    del fixed[axis.name], fixed["rate"]
+    series = dict.fromkeys(point.series for point in axis.points)
+    names = [{"variant": variant, "stack": stack} for variant, stack in series]
+    return {"axis": axis.name, "levels": list(axis.levels), "fixed": fixed, "series": names}
 
 
 def _variant(row: VariantRow) -> dict[str, Any]:
@@ -119,13 +154,7 @@ def markdown_table(run: Run) -> str:
     """
     language = read_language("en")
     report = compose([run], read_article(), read_prices())
-    grid = point_grid(report, language)
-    kept = [0, 1, 2, 4, 6, len(grid.columns) - 1]
-    small = Grid(
-        tuple(grid.columns[place] for place in kept),
-        tuple(tuple(row[place] for place in kept) for row in grid.rows),
-        words=frozenset({0, len(kept) - 1}),
-    )
+    small = small_grid(report, language)
     title = language.pick(run.header.model, "title") or str(run.header.model.get("name"))
     head = f"**{escape(title)}**, run {escape(run.header.run)}"
     verdict = escape(language.join(verdict_sentences(report, language)))

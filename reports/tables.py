@@ -1,4 +1,4 @@
-"""Points: the cells of a run gathered by variant, stack and users, as a reader compares them."""
+"""Points: the cells of runs gathered by variant, stack and load, as a reader compares them."""
 
 from __future__ import annotations
 
@@ -6,27 +6,17 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import chain
 
 from ..toolkit.runs import Cell, Run, Warn
+from ..toolkit.stats import percentile
+from .estimates import Estimate, Noise, central, percentile_estimate
+from .loads import Load, LoadKey
 
 ARTICLE_STACK = "article"
 
 Series = tuple[str, str]  # variant, stack
-
-
-@dataclass(frozen=True)
-class Spread:
-    """The median over repeats and the range it came from, in the unit of what was measured."""
-
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """Return the spread of at least one value."""
-        return cls(statistics.median(values), min(values), max(values))
+PointKey = tuple[str, str, Load]
 
 
 @dataclass(frozen=True)
@@ -39,25 +29,33 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Point:
-    """One variant behind one stack at one number of users, over its repeats.
+    """One variant behind one stack under one load, over its repeats.
 
     Latencies are milliseconds (None: too few answers), CPU percent of the whole machine.  Figures
     come from the valid repeats, or from all where none is valid; ``failures``, ``wrong`` and
-    ``doubts`` count every repeat.  ``ratio`` is QPS over that of the article's server in the run.
+    ``doubts`` count every repeat.  Rates and percentiles are estimates, other figures medians.
+    ``goodput`` is right answers a second within the verdict's limit, ``late_p99_ms`` (open loop)
+    how late requests were sent, ``ratio`` QPS over that of the article's server in the run.
     """
 
     variant: str
     stack: str
-    users: int
+    load: Load
     repeats: int
     valid_repeats: int
-    qps: Spread
+    qps: Estimate
     qps_per_core: float
+    goodput: float
     mean_ms: float
-    p50_ms: Spread | None
-    p95_ms: Spread | None
+    p50_ms: Estimate | None
+    p90_ms: Estimate | None
+    p95_ms: Estimate | None
+    p99_ms: Estimate | None
+    late_p99_ms: float | None
     server_cpu_percent: float
+    server_quota_percent: float | None
     generator_cpu_percent: float
+    joules_per_request: float | None
     resident_bytes: int
     failures: int
     wrong: int
@@ -70,77 +68,90 @@ class Point:
         return (self.variant, self.stack)
 
     @property
+    def key(self) -> PointKey:
+        """What makes the point unique in a report."""
+        return (self.variant, self.stack, self.load)
+
+    @property
+    def users(self) -> int:
+        """Concurrent callers of a closed loop, 0 in an open one."""
+        return self.load.users
+
+    @property
+    def sentences(self) -> Estimate:
+        """Sentences rightly answered a second."""
+        return self.qps.times(self.load.batch)
+
+    @property
     def valid(self) -> bool:
         """Whether at least one repeat is valid."""
         return self.valid_repeats > 0
 
 
-@dataclass(frozen=True)
-class Gate:
-    """What the gate said about a variant; shares lie in 0..1."""
-
-    passed: bool
-    hit_at_1: float
-    hit_at_5: float
-    top1_agreement: float
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class VariantRow:
-    """A variant's files (bytes), gate (None: never asked) and memory by stack (bytes)."""
-
-    name: str
-    entry: Mapping[str, Any]
-    file_bytes: int | None
-    total_bytes: int | None
-    gate: Gate | None
-    memory: tuple[tuple[str, int], ...]
-
-
-def points(runs: Sequence[Run], article_variant: str) -> tuple[Point, ...]:
+def points(runs: Sequence[Run], article_variant: str, limit_ms: float) -> tuple[Point, ...]:
     """Return the points of runs that may be mixed: the article's server first, then by variant."""
     cores = int(runs[0].header.machine["usable_cores"])
-    every = [cell for run in runs for cell in run.cells]
+    groups = _grouped(cell for run in runs for cell in run.cells)
+    noise = {is_open: _noise(groups, is_open) for is_open in (False, True)}
     ratios = [_ratios(run, article_variant) for run in runs]
     found = [
-        replace(_point(cells, cores), ratio=_ratio(ratios, key))
-        for key, cells in _grouped(every).items()
+        replace(
+            _point(key, cells, key[2].cores or cores, noise[key[2].is_open], limit_ms),
+            ratio=_ratio(ratios, key),
+        )
+        for key, cells in groups.items()
     ]
     order = list(dict.fromkeys(name for run in runs for name in run.header.variants))
     return tuple(sorted(found, key=lambda point: _place(point, order)))
 
 
-def _place(point: Point, order: Sequence[str]) -> tuple[bool, int, str, str, int]:
+def _noise(groups: Mapping[PointKey, Sequence[Cell]], is_open: bool) -> Noise:
+    # Apart: arrivals fix an open loop's QPS, so its repeats vary far less than a closed loop's.
+    return Noise.of(
+        [cell for cell in cells if cell.valid]
+        for (_, _, load), cells in groups.items()
+        if load.is_open is is_open
+    )
+
+
+def _place(point: Point, order: Sequence[str]) -> tuple[bool, int, str, str, LoadKey]:
     place = order.index(point.variant) if point.variant in order else len(order)
-    return (point.stack != ARTICLE_STACK, place, point.variant, point.stack, point.users)
+    return (point.stack != ARTICLE_STACK, place, point.variant, point.stack, point.load.order)
 
 
-def _grouped(cells: Iterable[Cell]) -> dict[tuple[str, str, int], list[Cell]]:
-    groups: dict[tuple[str, str, int], list[Cell]] = defaultdict(list)
+def _grouped(cells: Iterable[Cell]) -> dict[PointKey, list[Cell]]:
+    groups: dict[PointKey, list[Cell]] = defaultdict(list)
     for cell in cells:
-        groups[cell.variant, cell.stack, cell.users].append(cell)
+        groups[cell.variant, cell.stack, Load.of(cell)].append(cell)
     return groups
 
 
-def _point(cells: Sequence[Cell], cores: int) -> Point:
+def _point(
+    key: PointKey, cells: Sequence[Cell], cores: int, noise: Noise, limit_ms: float
+) -> Point:
     valid = [cell for cell in cells if cell.valid]
     counted = valid or cells
-    first = cells[0]
-    qps = Spread.of([cell.qps for cell in counted])
+    qps = Estimate.of([cell.qps for cell in counted], noise.qps)
+    late = list(chain.from_iterable(cell.late_ms for cell in counted))
     return Point(
-        variant=first.variant,
-        stack=first.stack,
-        users=first.users,
+        variant=key[0],
+        stack=key[1],
+        load=key[2],
         repeats=len(cells),
         valid_repeats=len(valid),
         qps=qps,
-        qps_per_core=qps.median / cores,
+        qps_per_core=qps.value / cores,
+        goodput=statistics.fmean(cell.goodput(limit_ms) for cell in counted),
         mean_ms=statistics.median(cell.mean_ms for cell in counted),
-        p50_ms=_percentile(counted, 50),
-        p95_ms=_percentile(counted, 95),
+        p50_ms=percentile_estimate(counted, 50, noise),
+        p90_ms=percentile_estimate(counted, 90, noise),
+        p95_ms=percentile_estimate(counted, 95, noise),
+        p99_ms=percentile_estimate(counted, 99, noise),
+        late_p99_ms=percentile(late, 99),
         server_cpu_percent=statistics.median(cell.server_cpu_percent for cell in counted),
+        server_quota_percent=_median(cell.server_quota_percent for cell in counted),
         generator_cpu_percent=statistics.median(cell.generator_cpu_percent for cell in counted),
+        joules_per_request=_median(cell.joules_per_request for cell in counted),
         resident_bytes=max(cell.resident_bytes for cell in cells),
         failures=sum(cell.failed for cell in cells),
         wrong=sum(cell.wrong for cell in cells),
@@ -148,11 +159,9 @@ def _point(cells: Sequence[Cell], cores: int) -> Point:
     )
 
 
-def _percentile(cells: Sequence[Cell], rank: int) -> Spread | None:
-    found = [cell.percentile_ms(rank) for cell in cells]
-    known = [value for value in found if value is not None]
-    # A slow repeat answers less: leaving out those with too few answers would flatter the rest.
-    return Spread.of(known) if len(known) == len(found) else None
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
 
 
 def _yardstick(run: Run, article_variant: str) -> str | None:
@@ -163,9 +172,9 @@ def _yardstick(run: Run, article_variant: str) -> str | None:
     return behind.pop() if len(behind) == 1 else None
 
 
-def _ratios(run: Run, article_variant: str) -> dict[tuple[str, str, int], float]:
+def _ratios(run: Run, article_variant: str) -> dict[PointKey, float]:
     rates = {
-        key: statistics.median(cell.qps for cell in cells if cell.valid)
+        key: central([cell.qps for cell in cells if cell.valid])
         for key, cells in _grouped(run.cells).items()
         if any(cell.valid for cell in cells)
     }
@@ -179,55 +188,16 @@ def _ratios(run: Run, article_variant: str) -> dict[tuple[str, str, int], float]
     }
 
 
-def _ratio(
-    ratios: Sequence[Mapping[tuple[str, str, int], float]], key: tuple[str, str, int]
-) -> float | None:
-    """Return the median over runs of a ratio that was formed inside each run."""
+def _ratio(ratios: Sequence[Mapping[PointKey, float]], key: PointKey) -> float | None:
+    """Return the mean over runs of a ratio that was formed inside each run."""
     found = [run[key] for run in ratios if key in run]
-    return statistics.median(found) if found else None
+    return central(found) if found else None
 
 
 def article_points(found: Sequence[Point], article_variant: str) -> dict[int, Point]:
-    """Return the points of the article's server, by users."""
-    behind = [point for point in found if point.stack == ARTICLE_STACK]
+    """Return the plain points of the article's server, by users."""
+    behind = [point for point in found if point.stack == ARTICLE_STACK and point.load.plain]
     own = [point for point in behind if point.variant == article_variant]
     if not own and len({point.variant for point in behind}) == 1:
         own = behind
     return {point.users: point for point in own}
-
-
-def variant_rows(runs: Sequence[Run], found: Sequence[Point]) -> tuple[VariantRow, ...]:
-    """Return every variant of the runs' headers, and any that only cells name."""
-    entries: dict[str, Mapping[str, Any]] = {}
-    for run in runs:
-        entries.update(run.header.variants)
-    for point in found:
-        entries.setdefault(point.variant, {})
-    return tuple(_variant_row(name, entry, found) for name, entry in entries.items())
-
-
-def _variant_row(name: str, entry: Mapping[str, Any], found: Sequence[Point]) -> VariantRow:
-    memory: dict[str, int] = {}
-    for point in found:
-        if point.variant == name:
-            memory[point.stack] = max(memory.get(point.stack, 0), point.resident_bytes)
-    return VariantRow(
-        name,
-        entry,
-        entry.get("model_file_size"),
-        entry.get("size"),
-        _gate(entry.get("gate")),
-        tuple(memory.items()),
-    )
-
-
-def _gate(data: Mapping[str, Any] | None) -> Gate | None:
-    if data is None:
-        return None
-    return Gate(
-        bool(data["passed"]),
-        data["hit_at_1"],
-        data["hit_at_5"],
-        data["top1_agreement"],
-        tuple(str(reason) for reason in data.get("reasons", ())),
-    )

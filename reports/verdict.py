@@ -1,6 +1,7 @@
 """The verdict: which variant to deploy, from valid points of variants that passed the gate.
 
-All points share one machine, so the cheapest million requests is the highest QPS.
+All points share one machine, so the cheapest million requests is the highest QPS.  Only plain
+points belong here: a closed loop over the gold set, so that every variant did the same work.
 """
 
 from __future__ import annotations
@@ -9,17 +10,22 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .tables import Point, Series, VariantRow
+from .tables import Point, Series
+from .variants import VariantRow
 
 CLOSE_PERCENT = 5.0
 
 
 @dataclass(frozen=True)
 class Rival:
-    """A point too close to the chosen one to call, and how many percent lie between them."""
+    """A point too close to the chosen one to call, and how many percent lie between them.
+
+    ``overlapping`` tells whether intervals that overlap say so; else it is the margin.
+    """
 
     point: Point
     percent: float
+    overlapping: bool
 
 
 @dataclass(frozen=True)
@@ -48,13 +54,13 @@ def decide(found: Sequence[Point], variants: Sequence[VariantRow], limit_ms: flo
     """Return the cheapest point whose P95 is at most ``limit_ms``, else the one of lowest P95."""
     passed = {row.name for row in variants if row.gate and row.gate.passed}
     usable = [point for point in found if point.variant in passed and _usable(point)]
-    refusals = tuple(_refusals(variants, {point.variant for point in usable}))
+    refusals = tuple(_refusals(variants, {point.variant for point in usable} if found else None))
     within = [point for point in usable if _p95(point) <= limit_ms]
     if within:
         chosen = max(within, key=_cheapness)
         rivals = _rivals(chosen, best_points(within, limit_ms).values())
         return Verdict(limit_ms, chosen, True, rivals, refusals)
-    fastest = min(usable, key=lambda point: (_p95(point), -point.qps.median), default=None)
+    fastest = min(usable, key=lambda point: (_p95(point), -point.qps.value), default=None)
     return Verdict(limit_ms, fastest, False, (), refusals)
 
 
@@ -75,39 +81,37 @@ def _rank(point: Point, limit_ms: float) -> tuple[bool, float, float]:
 
 
 def _cheapness(point: Point) -> tuple[float, float]:
-    return (point.qps.median, -_p95(point))
+    return (point.qps.value, -_p95(point))
 
 
 def _usable(point: Point) -> bool:
-    return point.valid and point.qps.median > 0 and math.isfinite(_p95(point))
+    return point.valid and point.qps.value > 0 and math.isfinite(_p95(point))
 
 
 def _p95(point: Point) -> float:
-    return point.p95_ms.median if point.p95_ms is not None else math.inf
+    return point.p95_ms.value if point.p95_ms is not None else math.inf
 
 
 def _rivals(chosen: Point, others: Iterable[Point]) -> tuple[Rival, ...]:
-    rivals = [
-        Rival(other, (chosen.qps.median / other.qps.median - 1) * 100)
-        for other in others
-        if other.series != chosen.series
-    ]
-    return tuple(rival for rival in rivals if _close(chosen, rival))
+    found = (_rival(chosen, other) for other in others if other.series != chosen.series)
+    return tuple(rival for rival in found if rival is not None)
 
 
-def _close(chosen: Point, rival: Rival) -> bool:
-    # A single run carries no interval, so a margin decides; overlapping repeats are no difference.
-    if rival.percent < CLOSE_PERCENT:
-        return True
-    repeated = min(chosen.valid_repeats, rival.point.valid_repeats) > 1
-    return repeated and rival.point.qps.high >= chosen.qps.low
+def _rival(chosen: Point, other: Point) -> Rival | None:
+    """Return ``other`` as a rival if it is too close to call."""
+    percent = (chosen.qps.value / other.qps.value - 1) * 100
+    overlapping = chosen.qps.overlaps(other.qps)
+    # Without repeats there is no interval, so a margin decides.
+    close = percent < CLOSE_PERCENT if overlapping is None else overlapping
+    return Rival(other, percent, bool(overlapping)) if close else None
 
 
-def _refusals(variants: Sequence[VariantRow], usable: set[str]) -> Iterable[Refusal]:
+def _refusals(variants: Sequence[VariantRow], usable: set[str] | None) -> Iterable[Refusal]:
+    """Yield refusals; ``usable`` None: nothing was measured that a verdict could rest on."""
     for row in variants:
         if row.gate is None:
             yield Refusal(row.name, "no-gate")
         elif not row.gate.passed:
             yield Refusal(row.name, "gate-failed")
-        elif row.name not in usable:
+        elif usable is not None and row.name not in usable:
             yield Refusal(row.name, "no-valid-point")

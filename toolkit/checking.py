@@ -9,14 +9,14 @@ from typing import Any
 
 from . import answers as kept
 from .answers import Answers
-from .build import Built, standing
+from .build import Built, at_hand, standing
 from .console import progress
 from .errors import BrokenVariantError, UnusableInputError
 from .gate import Check, broken, check
 from .gold import BUILTIN, HELDOUT, GoldSet, read_gold
 from .manifest import read_manifest, write_manifest
 from .predictor import open_variant
-from .recipes import REFERENCE
+from .recipes import REFERENCE, read_recipes
 
 NAMED = {"builtin": BUILTIN, "heldout": HELDOUT}
 
@@ -48,6 +48,15 @@ class Gated:
 def find_gold(gold: str) -> GoldSet:
     """Return a gold set: ``builtin``, ``heldout``, or the path of a file."""
     return read_gold(NAMED.get(gold, Path(gold)))
+
+
+def at_hand_named(model: str, names: Sequence[str]) -> list[Built]:
+    """Return variants by name (none: all), and see that the reference stands beside them.
+
+    What was never built is built now; what is damaged is refused (:func:`.build.at_hand`).
+    """
+    found = at_hand(model, read_recipes([*names, REFERENCE] if names else []))
+    return [built for built in found if not names or built.manifest.variant in names]
 
 
 def gate(model: str, variants: Sequence[Built], gold: GoldSet) -> Gated:

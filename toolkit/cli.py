@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .console import say
-from .errors import GateFailedError, TiankongError, UnusableInputError
-from .files import artifacts, write_text
+from .errors import TiankongError, UnusableInputError
+from .files import artifacts
+from .measuring import add_commands
+from .options import AsJson, Gold, Model, Out, Revision, Variants, names
+from .printing import print_gate, print_json, require_passed
 from .processes import interrupt_on_terminate
 
 if TYPE_CHECKING:
-    from ..bench.plan import Plan
     from .build import Built
-    from .checking import Gated
-    from .runs import Run
 
 INTERRUPTED = 130
 EXTRAS = {
@@ -28,6 +26,7 @@ EXTRAS = {
     "safetensors": "build", "huggingface_hub": "build", "onnxruntime": "serve",
     "fastapi": "serve", "starlette": "serve", "uvicorn": "serve", "locust": "bench",
     "flask": "bench", "gunicorn": "bench", "matplotlib": "report", "jinja2": "report",
+    "scipy": "report", "packaging": "bench",
 }  # fmt: skip
 
 app = typer.Typer(
@@ -38,22 +37,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-Model = Annotated[str, typer.Option("--model", help="builtin, builtin-small, a hub id, a folder")]
-Variants = Annotated[str, typer.Option("--variants", help="names, comma-separated (default: all)")]
-Gold = Annotated[str, typer.Option("--gold", help="builtin, heldout, or a JSON-lines file")]
-PlanName = Annotated[str, typer.Option("--plan", help="table, smoke, full, or a TOML file")]
-Out = Annotated[Path | None, typer.Option("--out", help="folder (default: artifacts/pages)")]
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
-Revision = Annotated[str, typer.Option("--revision", help="branch, tag or commit on the hub")]
-
-
-def _names(variants: str) -> list[str]:
-    return [name.strip() for name in variants.split(",") if name.strip()]
-
-
-def _print_json(data: object) -> None:
-    print(json.dumps(data, ensure_ascii=False))
 
 
 def _version(asked: bool) -> None:
@@ -80,7 +63,7 @@ def models(as_json: AsJson = False) -> None:
 
     found = list_models()
     if as_json:
-        _print_json({"models": [info.as_json() for info in found]})
+        print_json({"models": [info.as_json() for info in found]})
         return
     for info in found:
         print(
@@ -96,10 +79,10 @@ def build(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Make variants: recipes to artifacts/variants/<model>/<variant>/."""
-    built = _build(model, _names(variants), revision or None)
+    built = _build(model, names(variants), revision or None)
     if as_json:
         entries = [b.manifest.as_json() | _place(b) for b in built]
-        _print_json({"model": model, "variants": entries})
+        print_json({"model": model, "variants": entries})
         return
     for entry in built:
         state = "unchanged" if entry.skipped else "built"
@@ -131,49 +114,15 @@ def check(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Gate: do the answers still hold?  One line a variant, flipped items named."""
-    from .checking import find_gold, gate
+    from .checking import at_hand_named, find_gold, gate
 
     gold_set = find_gold(gold)
-    gated = gate(model, _with_reference(model, _names(variants)), gold_set)
+    gated = gate(model, at_hand_named(model, names(variants)), gold_set)
     if as_json:
-        _print_json(gated.as_json())
+        print_json(gated.as_json())
     else:
-        _print_gate(gated)
-    _require_passed(gated)
-
-
-def _with_reference(model: str, names: Sequence[str]) -> list[Built]:
-    from .recipes import REFERENCE
-
-    found = _standing(model, [*names, REFERENCE] if names else [])
-    return [b for b in found if not names or b.manifest.variant in names]
-
-
-def _require_passed(gated: Gated) -> None:
-    failed = [result.variant for result in gated.checks if not result.passed]
-    if failed:
-        raise GateFailedError(f"the gate failed for {', '.join(failed)}")
-
-
-def _print_gate(gated: Gated) -> None:
-    print(f"model {gated.model}, gold set {gated.gold.name} ({len(gated.gold.items)} items)")
-    for result in gated.checks:
-        verdict = "passed" if result.passed else "FAILED"
-        print(
-            f"{result.variant:<16} {verdict}  hit@1 {result.hit_at_1:.1%}"
-            f"  hit@5 {result.hit_at_5:.1%}  same top-1 {result.top1_agreement:.1%}"
-            f"  same top-5 {result.top5_agreement:.1%} (ordered {result.order_agreement:.1%})"
-            f"  max difference {result.max_delta:.1e}"
-        )
-        for category, hits in result.categories.items():
-            print(
-                f"  {category:<14} {hits.items:4} items"
-                f"  hit@1 {hits.hit_at_1:.1%}  hit@5 {hits.hit_at_5:.1%}"
-            )
-        for reason in result.reasons:
-            print(f"  broken promise: {reason}")
-        for flip in result.flipped:
-            print(f"  flipped {flip.id}: {flip.text} {flip.reference} -> {flip.variant}")
+        print_gate(gated)
+    require_passed(gated)
 
 
 @app.command(epilog="Example: tiankong predict '今天天气真[MASK]啊,适合出去玩。'")
@@ -194,7 +143,7 @@ def predict(
     except TextError as error:
         raise UnusableInputError(str(error)) from None
     if as_json:
-        _print_json(as_body(answer) | {"variant": variant})
+        print_json(as_body(answer) | {"variant": variant})
         return
     for number, ranking in enumerate(answer, start=1):
         if len(answer) > 1:
@@ -231,50 +180,6 @@ def serve(
     run_reference(settings)
 
 
-@app.command(epilog="Example: tiankong sweep --plan smoke --variants onnx-fp32,onnx-int8")
-def sweep(
-    model: Model = "", plan: PlanName = "table", variants: Variants = "", gold: Gold = "builtin",
-    seed: Annotated[int | None, typer.Option("--seed", help="order of the cells")] = None,
-    as_json: AsJson = False,
-) -> None:  # fmt: skip
-    """Measure: fresh server, Locust, every answer checked; goes on where it stopped."""
-    from ..bench.sweep import sweep as run_sweep
-    from .checking import find_gold, gated
-    from .runs import read_run
-
-    chosen = _plan(plan, variants)
-    model = model or chosen.model
-    gold_set = find_gold(gold)
-    names = [*chosen.variants, chosen.yardstick] if chosen.variants else []
-    built = _with_reference(model, [name for name in names if name])
-    path = run_sweep(chosen, gated(model, built, gold_set), gold_set, seed)
-    _show_run(path, as_json)
-    _require_valid(read_run(path))
-
-
-def _plan(name: str, variants: str) -> Plan:
-    """Return a plan; variants the user names take the place of the plan's."""
-    from ..bench.plan import read_plan
-
-    plan = read_plan(name)
-    return replace(plan, variants=tuple(_names(variants))) if variants else plan
-
-
-def _show_run(path: Path, as_json: bool) -> None:
-    from .runs import read_run
-
-    run = read_run(path)
-    if as_json:
-        cells = [{"key": list(c.key), "qps": c.qps, "p95_ms": c.percentile_ms(95),
-                  "valid": c.valid} for c in run.cells]  # fmt: skip
-        _print_json({"run": str(path), "cells": cells})
-        return
-    from ..reports.summary import markdown_table
-
-    print(markdown_table(run))
-    say(f"run file: {path}")
-
-
 @app.command(epilog="Example: tiankong report artifacts/runs/RUN.jsonl --out pages")
 def report(
     runs: Annotated[list[Path] | None, typer.Argument(help="run files (default: newest)")] = None,
@@ -305,44 +210,7 @@ def _newest_run() -> Path:
     return found[-1]
 
 
-@app.command(epilog="Example: tiankong bench --plan table --out pages")
-def bench(
-    model: Model = "", plan: PlanName = "table",
-    variants: Variants = "", gold: Gold = "builtin", revision: Revision = "",
-    out: Out = None,
-    prices: Annotated[Path | None, typer.Option("--prices", help="your own price file")] = None,
-) -> None:  # fmt: skip
-    """Everything: build, check, sweep, report."""
-    from ..bench.sweep import sweep as run_sweep
-    from ..reports.pages import write_pages
-    from .build import standing
-    from .checking import find_gold, gate
-    from .recipes import REFERENCE
-    from .runs import read_run
-
-    out = out or artifacts() / "pages"
-    chosen = _plan(plan, variants)
-    model = model or chosen.model
-    gold_set = find_gold(gold)
-    names = [*chosen.variants, chosen.yardstick, REFERENCE] if chosen.variants else []
-    built = _build(model, [name for name in names if name], revision or None)
-    gated = gate(model, built, gold_set)
-    _print_gate(gated)
-    path = run_sweep(chosen, [standing(model, b.manifest.variant) for b in built], gold_set)
-    run = read_run(path)
-    write_pages([run], out, prices)
-    write_text(out / "run.jsonl", path.read_text(encoding="utf-8"))
-    _show_run(path, as_json=False)
-    say(f"report: begin with {out / 'index.html'}")
-    _require_passed(gated)
-    _require_valid(run)
-
-
-def _require_valid(run: Run) -> None:
-    from .errors import InvalidMeasurementError
-
-    if not all(cell.valid for cell in run.cells):
-        raise InvalidMeasurementError("some cells are invalid: the page says which and why")
+add_commands(app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from .cgroup import quota
 
 LIBRARIES = (
     "tiankong",
@@ -25,37 +30,20 @@ LIBRARIES = (
     "locust",
 )
 ISA_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
-CGROUP = Path("/sys/fs/cgroup")
+
+
+def allowed_cpus() -> list[int]:
+    """Return the numbers of the CPUs this process may run on (its affinity mask)."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def usable_cores() -> int:
     """Return how many cores this process may use: affinity mask, capped by the cgroup quota."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    quota = cgroup_quota()
-    return max(1, min(affinity or 1, int(quota) if quota else affinity or 1))
-
-
-def cgroup_quota() -> float | None:
-    """Return the CPU quota of this process's cgroup (v2, then v1) in cores, None if unlimited."""
-    try:
-        limit, period = _cgroup_v2("cpu.max").split()
-        return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
-        pass
-    try:
-        quota = int((CGROUP / "cpu/cpu.cfs_quota_us").read_text())
-        period_us = int((CGROUP / "cpu/cpu.cfs_period_us").read_text())
-        return quota / period_us if quota > 0 else None
-    except (OSError, ValueError):
-        return None
-
-
-def _cgroup_v2(name: str) -> str:
-    """Return a control file of this process's own cgroup (the mount's root has none)."""
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        if line.startswith("0::"):
-            return (CGROUP / line[3:].lstrip("/") / name).read_text()
-    raise OSError("no cgroup v2")
+    cores = len(allowed_cpus())
+    limit = quota()
+    return max(1, min(cores, int(limit) if limit else cores))
 
 
 def fingerprint() -> dict[str, Any]:
@@ -70,12 +58,18 @@ def fingerprint() -> dict[str, Any]:
         "logical_cpus": os.cpu_count(),
         "usable_cores": usable_cores(),
         "threads_per_core": threads_per_core(),
-        "cgroup_quota_cores": cgroup_quota(),
+        "cgroup_quota_cores": quota(),
         "memory_bytes": psutil.virtual_memory().total,
         "kernel": f"{platform.system()} {platform.release()}",
         "hypervisor": "hypervisor" in flags,
         "python": platform.python_version(),
     }
+
+
+def digest(machine: Mapping[str, Any]) -> str:
+    """Return a short digest of a fingerprint (the same for what a JSON file gives back)."""
+    text = json.dumps(machine, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _cpuinfo() -> dict[str, str]:

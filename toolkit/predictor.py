@@ -43,7 +43,7 @@ class Predictor:
     def __init__(self, name: str, encoder: TextEncoder, engine: Engine) -> None:
         self.name = name
         self.encoder = encoder
-        self._engine = engine
+        self.engine = engine
 
     def predict(
         self, texts: Sequence[str], top_k: int = 5, candidates: Sequence[str] | None = None
@@ -59,7 +59,7 @@ class Predictor:
         if candidates is not None:
             ids = dict.fromkeys(self.encoder.candidate_id(c) for c in candidates)
             allowed = np.asarray(list(ids), dtype=np.int64)
-        logits = self._engine.logits(batch)
+        logits = self.engine.logits(batch)
         if not np.isfinite(logits).all():
             raise BrokenVariantError(f"{self.name} gives scores that are not numbers")
         answers: list[Answer] = [[] for _ in texts]

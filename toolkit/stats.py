@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,3 +27,53 @@ def percentile(latencies: Sequence[float], rank: int, failures: int = 0) -> floa
     total = len(ordered) + failures
     place = int(np.ceil(total * rank / 100)) - 1  # nearest rank: an observed value, never between
     return float(ordered[place]) if place < len(ordered) else float("inf")
+
+
+def percentile_bounds(latencies: Sequence[float], rank: int) -> tuple[float, float]:
+    """Return a 95 % interval of a percentile from order statistics (binomial, normal form).
+
+    No assumption about the latencies' distribution.  At least one latency is needed.
+    """
+    ordered = np.sort(np.asarray(latencies, dtype=np.float64))
+    count, share = len(ordered), rank / 100
+    half = 1.96 * np.sqrt(count * share * (1 - share))
+    low = int(np.clip(np.floor(count * share - half) - 1, 0, count - 1))
+    high = int(np.clip(np.ceil(count * share + half), 0, count - 1))
+    return float(ordered[low]), float(ordered[high])
+
+
+@dataclass(frozen=True)
+class Variation:
+    """Relative variation between repeats: standard deviation of logarithms, degrees of freedom."""
+
+    deviation: float
+    freedom: int
+
+
+def variation(groups: Iterable[Sequence[float]]) -> Variation | None:
+    """Return the variation between repeats, pooled over groups of positive values.
+
+    Two or three repeats of one point say little about how much repeats vary; those of all points
+    of a run together do (one-way analysis of variance on logarithms).  None without any repeat.
+    """
+    squares, freedom = 0.0, 0
+    for group in groups:
+        logs = np.log(np.asarray(group, dtype=np.float64))
+        if len(logs) > 1:
+            squares += float(np.square(logs - logs.mean()).sum())
+            freedom += len(logs) - 1
+    return Variation(float(np.sqrt(squares / freedom)), freedom) if freedom else None
+
+
+def interval(values: Sequence[float], between: Variation | None) -> tuple[float, float] | None:
+    """Return the 95 % interval of the geometric mean of positive repeats (Student's t).
+
+    ``between`` is the variation of the repeats, of this group or pooled.  None where it is unknown.
+    """
+    if between is None or not values:
+        return None
+    from scipy.stats import t
+
+    logs = np.log(np.asarray(values, dtype=np.float64))
+    half = t.ppf(0.975, between.freedom) * between.deviation / np.sqrt(len(logs))
+    return float(np.exp(logs.mean() - half)), float(np.exp(logs.mean() + half))

@@ -111,6 +111,23 @@ class TextEncoder:
             raise TooLongError(f"the text has {masks} {MASK}, more than {self.max_masks}")
         return ids
 
+    def cut(self, text: str, tokens: int) -> str | None:
+        """Return a piece of a text that has exactly ``tokens`` tokens, specials included.
+
+        It keeps the first [MASK].  None if the text is too short or its pieces, encoded by
+        themselves, come out otherwise.
+        """
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        specials = self._tokenizer.num_special_tokens_to_add(False)
+        wanted, mask = tokens - specials, encoding.ids.index(self._mask_id)
+        if wanted > len(encoding.ids) or wanted < 1:
+            return None
+        begin = 0 if mask < wanted else mask - wanted // 2
+        begin = min(begin, len(encoding.ids) - wanted)
+        piece = text[encoding.offsets[begin][0] : encoding.offsets[begin + wanted - 1][1]]
+        ids = self._tokenizer.encode(piece).ids
+        return piece if len(ids) == tokens and ids.count(self._mask_id) == 1 else None
+
     def batch(self, encoded: Sequence[Sequence[int]]) -> Batch:
         """Pad encoded sentences to the longest one."""
         shape = (len(encoded), max(map(len, encoded)))

@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tiankong.bench import accounting
 from tiankong.bench.accounting import Snapshot, memory, processes, snapshot, usage
-from tiankong.toolkit.machine import usable_cores
+from tiankong.bench.energy import Counter
+from tiankong.toolkit.cgroup import Throttling
+from tiankong.toolkit.machine import allowed_cpus
 
 CHILD = """
 import sys, time
@@ -67,30 +70,29 @@ def gone() -> int:
 
 def test_a_server_that_burns_is_counted_as_server(child: Callable[..., Child]) -> None:
     server, generator = child(), child()
-    before = snapshot(server.process.pid, generator.process.pid)
+    before = snapshot([server.process.pid], generator.process.pid)
     server.burn(0.5)
-    after = snapshot(server.process.pid, generator.process.pid)
+    after = snapshot([server.process.pid], generator.process.pid)
     used = usage(before, after)
     seconds = after.clock - before.clock
     assert after.server - before.server == pytest.approx(0.5, abs=0.06)
     assert used.server == pytest.approx(
-        100 * (after.server - before.server) / seconds / usable_cores()
+        100 * (after.server - before.server) / seconds / len(allowed_cpus())
     )
-    assert used.server <= 100 / usable_cores() + 5
+    assert used.server <= 100 / len(allowed_cpus()) + 5
     assert used.generator < 2
-    assert used.generator_core < 4
 
 
 def test_a_third_process_is_counted_as_other(child: Callable[..., Child]) -> None:
     server, generator, neighbour = child(), child(), child()
-    before = snapshot(server.process.pid, generator.process.pid)
+    before = snapshot([server.process.pid], generator.process.pid)
     neighbour.burn(0.5)
-    after = snapshot(server.process.pid, generator.process.pid)
+    after = snapshot([server.process.pid], generator.process.pid)
     used = usage(before, after)
     seconds = after.clock - before.clock
     assert used.server < 2
     assert used.generator < 2
-    assert used.other * seconds * usable_cores() / 100 >= 0.4
+    assert used.other * seconds * len(allowed_cpus()) / 100 >= 0.4
 
 
 def test_the_children_of_the_server_count_too(child: Callable[..., Child]) -> None:
@@ -98,16 +100,97 @@ def test_the_children_of_the_server_count_too(child: Callable[..., Child]) -> No
     assert len(processes(parent.process.pid)) == 2
 
 
+def test_several_servers_are_counted_together(child: Callable[..., Child]) -> None:
+    first, second, generator = child(), child(), child()
+    pids = [first.process.pid, second.process.pid]
+    before = snapshot(pids, generator.process.pid)
+    first.burn(0.2)
+    second.burn(0.2)
+    after = snapshot(pids, generator.process.pid)
+    assert after.server - before.server == pytest.approx(0.4, abs=0.06)
+    assert set(after.throttling) == {*pids, generator.process.pid}
+
+
+def test_a_server_elsewhere_uses_nothing_here(child: Callable[..., Child]) -> None:
+    generator = child()
+    taken = snapshot([], generator.process.pid)
+    assert (taken.server, taken.quota) == (0, None)
+    assert usage(taken, snapshot([], generator.process.pid)).server == 0
+
+
+def at(
+    clock: float = 0.0, server: float = 0.0, generator: float = 0.0, own: float = 0.0,
+    busy: float = 0.0, stolen: float = 0.0, swapped: int = 0,
+    throttling: dict[int, list[Throttling]] | None = None, energy: dict[str, Counter] | None = None,
+    quota: float | None = None,
+) -> Snapshot:  # fmt: skip
+    """Return a made-up snapshot."""
+    return Snapshot(
+        clock, server, generator, own, busy, stolen, swapped, throttling or {}, energy or {}, quota
+    )
+
+
+@pytest.fixture
+def four_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounting, "allowed_cpus", lambda: [0, 1, 2, 3])
+
+
+@pytest.mark.usefixtures("four_cpus")
 def test_shares_of_made_up_snapshots() -> None:
-    cores = usable_cores()
-    before = Snapshot(clock=10, server=1, generator=2, own=0, busy=100, stolen=5)
-    after = Snapshot(clock=12, server=2, generator=2.5, own=0.25, busy=103, stolen=5.2)
+    before = at(clock=10, server=1, generator=2, own=0, busy=100, stolen=5)
+    after = at(clock=12, server=2, generator=2.5, own=0.25, busy=103, stolen=5.2)
     used = usage(before, after)
-    assert used.server == pytest.approx(50 / cores)
-    assert used.generator == pytest.approx(25 / cores)
-    assert used.generator_core == pytest.approx(25)
-    assert used.other == pytest.approx(62.5 / cores)
-    assert used.steal == pytest.approx(10 / cores)
+    assert used.server == pytest.approx(12.5)
+    assert used.generator == pytest.approx(6.25)
+    assert used.other == pytest.approx(100 * 1.25 / 8)  # 3 s less 1, 0.5 and our own 0.25
+    assert used.steal == pytest.approx(2.5)
+    assert (used.server_quota, used.joules) == (None, None)
+    assert (used.throttled, used.swapped) == (0, 0)
+
+
+@pytest.mark.usefixtures("four_cpus")
+def test_counters_read_in_turn_give_no_negative_share() -> None:
+    used = usage(at(busy=10, swapped=7, stolen=1), at(clock=1, server=1, busy=10.9, stolen=0.9))
+    assert (used.other, used.steal, used.swapped) == (0, 0, 0)
+
+
+@pytest.mark.usefixtures("four_cpus")
+def test_the_servers_share_of_its_quota() -> None:
+    used = usage(at(quota=1.5), at(clock=2, server=2.4, quota=1.5))
+    assert used.server_quota == pytest.approx(80)
+    assert used.server == pytest.approx(30)
+
+
+def test_swapping_is_counted_in_bytes() -> None:
+    assert usage(at(swapped=4096), at(clock=1, swapped=12288)).swapped == 8192
+
+
+def test_energy_between_two_snapshots() -> None:
+    before, after = Counter(1_000_000, 10_000_000), Counter(3_500_000, 10_000_000)
+    used = usage(at(energy={"intel-rapl:0": before}), at(clock=1, energy={"intel-rapl:0": after}))
+    assert used.joules == 2.5
+
+
+def test_the_most_throttled_group_counts() -> None:
+    before = {1: [Throttling(100, 10), Throttling(500, 0)], 2: [Throttling(0, 0)]}
+    after = {1: [Throttling(200, 15), Throttling(600, 20)], 2: [Throttling(100, 1)]}
+    assert usage(at(throttling=before), at(clock=1, throttling=after)).throttled == 20
+
+
+def test_no_period_no_throttling() -> None:
+    same = {1: [Throttling(100, 10)], 2: []}
+    assert usage(at(throttling=same), at(clock=1, throttling=same)).throttled == 0
+    gone = {3: [Throttling(100, 90)]}
+    assert usage(at(throttling=same), at(clock=1, throttling=gone)).throttled == 0
+
+
+def test_the_tightest_quota_of_the_servers_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    quotas = {11: 2.0, 12: 1.5, 13: None, 14: 0.5}
+    monkeypatch.setattr(accounting, "quota", quotas.get)
+    monkeypatch.setattr(accounting, "throttling", lambda _: [])
+    monkeypatch.setattr(accounting, "processes", lambda _: [])
+    assert snapshot([11, 12, 13], 14).quota == 1.5  # 14 is the generator
+    assert snapshot([13], 14).quota is None
 
 
 def test_memory_grows_with_what_a_child_holds(child: Callable[..., Child]) -> None:
@@ -123,7 +206,8 @@ def test_a_process_that_is_gone_counts_nothing() -> None:
     pid = gone()
     assert processes(pid) == []
     assert memory(pid)[0] == 0
-    taken = snapshot(pid, pid)
+    taken = snapshot([pid], pid)
     assert (taken.server, taken.generator) == (0, 0)
+    assert taken.throttling == {pid: []}
     assert taken.own > 0
     assert os.getpid() != pid

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
-from tiankong.bench.generator import Load, Samples, generate
-from tiankong.toolkit.errors import InvalidMeasurementError
+from tiankong.bench.generator import Generators, Samples, connections, generate, work_for
+from tiankong.bench.job import Job
+from tiankong.toolkit.errors import InvalidMeasurementError, UnusableInputError
+from tiankong.toolkit.processes import free_port
 
 RIGHT = [("上", 0.9), ("下", 0.05), ("中", 0.02), ("里", 0.01), ("外", 0.005), ("前", 0.001)]
 SENTENCES = ["疑是地[MASK]霜。", "天气真[MASK]。"]
@@ -24,22 +29,25 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        assert body["text"] in SENTENCES
-        time.sleep(0.005)
+        texts = body["texts"] if self.path == "/predict/batch" else [body["text"]]
+        assert set(texts) <= set(SENTENCES)
+        time.sleep(30 if self.mood == "hang" else 0.005)
         if self.mood == "drop":
             self.close_connection = True
             return
-        top = RIGHT[:5]
-        if self.mood == "wrong" or (self.mood == "mixed" and body["text"] == SENTENCES[1]):
-            top = [RIGHT[1], RIGHT[0], *RIGHT[2:5]]
-        results = [{"token": token, "score": score} for token, score in top]
-        answer = json.dumps({"results": results}).encode()
-        if self.mood == "garbage":
-            answer = b"<html>"
+        bodies = [{"results": self.ranked(text)} for text in texts]
+        data = {"predictions": bodies} if self.path == "/predict/batch" else bodies[0]
+        answer = b"<html>" if self.mood == "garbage" else json.dumps(data).encode()
         self.send_response(500 if self.mood == "error" else 200)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
+
+    def ranked(self, text: str) -> list[dict[str, object]]:
+        top = RIGHT[:5]
+        if self.mood == "wrong" or (self.mood == "mixed" and text == SENTENCES[1]):
+            top = [RIGHT[1], RIGHT[0], *RIGHT[2:5]]
+        return [{"token": token, "score": score} for token, score in top]
 
     def log_message(self, *_: object) -> None:
         pass
@@ -55,11 +63,17 @@ def listening(mood: str) -> Iterator[str]:
         server.shutdown()
 
 
-def measured(mood: str, edges: list[int] | None = None) -> Samples:
+def job(url: str, **more: Any) -> Job:
+    given = {"users": 2, "seconds": 0.5, "warmup_seconds": 0.2} | more
+    return Job([url], SENTENCES, [RIGHT, RIGHT], **given)
+
+
+def measured(
+    mood: str, edges: list[int] | None = None, by: Generators | None = None, **more: Any
+) -> Samples:
     edges = [] if edges is None else edges
     with listening(mood) as url:
-        load = Load(url, 2, 0.5, 0.2, SENTENCES, [RIGHT, RIGHT])
-        return generate(load, edges.append, edges.append)
+        return generate(job(url, **more), edges.append, edges.append, by)
 
 
 def test_right_answers_give_raw_latencies() -> None:
@@ -111,6 +125,76 @@ def test_a_generator_that_cannot_start_is_an_invalid_measurement(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("tiankong.bench.generator.LOCUSTFILE", "no/such/locustfile.py")
-    load = Load("http://127.0.0.1:9", 1, 0.5, 0, SENTENCES, [])
     with pytest.raises(InvalidMeasurementError, match=r"ended early: .*locustfile"):
-        generate(load, lambda _: None, lambda _: None)
+        generate(job("http://127.0.0.1:9"), lambda _: None, lambda _: None)
+
+
+def test_completion_times_lie_in_the_window_and_in_order() -> None:
+    samples = measured("right")
+    assert len(samples.ends_ms) == len(samples.latencies_ms)
+    assert list(samples.ends_ms) == sorted(samples.ends_ms)
+    assert 0 <= samples.ends_ms[0] <= samples.ends_ms[-1] <= samples.seconds * 1000
+    assert samples.late_ms == []
+    assert samples.core_percent > 0
+    assert samples.generators == 1
+
+
+def test_an_open_loop_asks_at_its_own_rate_and_times_from_the_intended_start() -> None:
+    samples = measured("right", rate=60.0, users=connections(60.0), seconds=2.0)
+    assert 70 < len(samples.latencies_ms) < 180  # Poisson, mean 120: four deviations either way
+    assert len(samples.late_ms) == len(samples.latencies_ms)
+    pairs = zip(samples.late_ms, samples.latencies_ms, strict=True)
+    assert all(0 <= late < taken for late, taken in pairs)
+
+
+def test_an_open_loop_counts_what_never_came_as_failures() -> None:
+    samples = measured("hang", rate=20.0, users=connections(20.0), seconds=1.0, drain_seconds=0.3)
+    assert samples.latencies_ms == []
+    assert samples.failures["unfinished"] > 4
+
+
+def test_batches_go_to_their_own_path_and_every_answer_is_checked() -> None:
+    samples = measured("right", batch=3)
+    assert len(samples.latencies_ms) > 5
+    assert (samples.wrong, samples.failures) == (0, {})
+    assert measured("mixed", batch=3).latencies_ms == []
+
+
+@pytest.mark.parametrize("more", [{}, {"rate": 40.0}])
+def test_several_processes_are_merged_into_one(more: dict[str, Any]) -> None:
+    samples = measured("right", by=Generators(processes=2), users=4, seconds=1.0, **more)
+    assert samples.generators == 2
+    assert samples.wrong == 0
+    assert samples.failures == {}
+    assert list(samples.ends_ms) == sorted(samples.ends_ms)
+    assert len(samples.ends_ms) == len(samples.latencies_ms) > 15
+
+
+@contextmanager
+def workers(port: int, count: int) -> Iterator[None]:
+    command = [sys.executable, "-m", "tiankong", "worker", "--master", f"127.0.0.1:{port}"]
+    started = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in started:
+            process.terminate()
+        assert {process.wait(20) for process in started} == {130}
+
+
+def test_two_workers_over_the_network_are_merged_job_after_job() -> None:
+    port = free_port()
+    by = Generators(workers=2, bind=f"127.0.0.1:{port}")
+    with workers(port, 2):
+        for rate in (None, 50.0):
+            samples = measured("right", by=by, users=4, rate=rate, seconds=1.0)
+            assert samples.generators == 2
+            assert samples.wrong == 0
+            assert samples.failures == {}
+            assert len(samples.latencies_ms) > 15
+
+
+@pytest.mark.parametrize("bind", ["nowhere", "host:", ":80", "host:0", "host:99999"])
+def test_an_address_that_is_none_is_said(bind: str) -> None:
+    with pytest.raises(UnusableInputError, match="is not HOST:PORT"):
+        work_for(bind, 1)

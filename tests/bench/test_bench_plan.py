@@ -1,38 +1,105 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tiankong.bench.plan import FOLDER, Plan, read_plan
+from tiankong.bench.plan import FOLDER, Grid, Plan, Point, read_plan
+from tiankong.toolkit.cells import Cell
 from tiankong.toolkit.errors import UnusableInputError
 
-GOOD = "levels = [1]\nseconds = 1\nwarmup_seconds = 0\n"
+NAMES = ["full", "open", "scaling", "smoke", "table"]
+TIMES = "seconds = 1\nwarmup_seconds = 0\n"
+GOOD = "levels = [1]\n" + TIMES
 
 
-@pytest.mark.parametrize("name", ["smoke", "table", "full"])
+def parts(*texts: str) -> str:
+    return TIMES + "".join(f"[[parts]]\n{text}\n" for text in texts)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_plans_that_ship_can_be_read(name: str) -> None:
     plan = read_plan(name)
     assert plan.name == name
-    assert plan.yardstick == "onnx-fp32"
-    assert plan.levels
-    assert plan.as_json()["levels"] == list(plan.levels)
+    assert plan.seconds >= 4
+    assert plan.points(plan.variants or ["onnx-fp32"], 1)
+    assert json.loads(json.dumps(plan.as_json())) == plan.as_json()
 
 
 def test_the_table_has_the_articles_levels() -> None:
-    assert read_plan("table").levels == (1, 4, 8, 16)
+    plan = read_plan("table")
+    assert plan.grids == (Grid(levels=(1, 4, 8, 16)),)
+    assert (plan.yardstick, plan.variants, plan.repeats, plan.attempts) == ("onnx-fp32", (), 2, 2)
+
+
+def test_full_is_the_table_in_longer_windows() -> None:
+    full, table = read_plan("full"), read_plan("table")
+    assert (full.grids, full.yardstick) == (table.grids, table.yardstick)
+    assert full.seconds > table.seconds
+    assert full.repeats > table.repeats
+
+
+def test_smoke_is_the_small_model_for_under_a_minute() -> None:
+    plan = read_plan("smoke")
+    assert (plan.model, plan.variants) == ("builtin-small", ("onnx-fp32", "onnx-int8"))
+    points = plan.points(plan.variants, 1)
+    assert len(points) * (plan.seconds + plan.warmup_seconds) < 60
+
+
+def test_open_has_rates_and_no_users() -> None:
+    plan = read_plan("open")
+    assert plan.yardstick == ""
+    assert {point.mode for point in plan.points(plan.variants, 1)} == {"open"}
+    assert {point.rate for point in plan.points(plan.variants, 1)} == {5, 10, 20, 40}
+    assert plan.as_json()["levels"] == []
+
+
+def test_scaling_varies_one_thing_at_a_time() -> None:
+    plan = read_plan("scaling")
+    lengths, batches, cores, users = plan.grids
+    assert lengths == Grid(levels=(1,), tokens=(8, 16, 32, 64, 128, 256, 512))
+    assert batches == Grid(levels=(1,), tokens=(16,), batches=(1, 2, 4, 8, 16))
+    assert cores == Grid(levels=(4,), tokens=(16,), cores=(1, 2))
+    assert users == Grid(levels=(1, 2, 4, 8, 16, 32, 64), tokens=(16,))
+    points = plan.points(plan.variants, 1)
+    assert len(points) == len({point.key for point in points})  # parts overlap
+    assert len(points) == 2 * (7 + 4 + 2 + 6)
 
 
 def test_an_unknown_plan_names_the_known_ones() -> None:
-    with pytest.raises(UnusableInputError, match="'nope'; known: full, smoke, table"):
+    known = "full, open, scaling, smoke, table"
+    with pytest.raises(UnusableInputError, match=f"'nope'; known: {known}"):
         read_plan("nope")
-    assert sorted(p.stem for p in FOLDER.glob("*.toml")) == ["full", "smoke", "table"]
+    assert sorted(p.stem for p in FOLDER.glob("*.toml")) == NAMES
 
 
 def test_a_plan_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text(GOOD + 'repeats = 2\nvariants = ["a", "b"]\nmodel = "m"\n')
-    assert read_plan(str(path)) == Plan("mine", (1,), 1, 0, 2, ("a", "b"), "", "m")
+    path.write_text(GOOD + 'repeats = 2\nattempts = 3\nvariants = ["a", "b"]\nmodel = "m"\n')
+    grids = (Grid(levels=(1,)),)
+    assert read_plan(str(path)) == Plan("mine", grids, 1, 0, 2, 3, ("a", "b"), "", "m")
+
+
+def test_every_axis_of_a_plan_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    axes = "levels = [1, 4]\nrates = [20, 40.5]\ntokens = [8, 512]\nbatches = [2]\ncores = [1]\n"
+    path.write_text(axes + TIMES)
+    plan = read_plan(str(path))
+    assert plan.grids == (Grid((1, 4), (20, 40.5), (8, 512), (2,), (1,)),)
+    assert plan.as_json()["grids"] == [
+        {"levels": [1, 4], "rates": [20, 40.5], "tokens": [8, 512], "batches": [2], "cores": [1]}
+    ]
+    assert plan.as_json()["levels"] == [1, 4]
+
+
+def test_what_a_part_leaves_out_stands_above(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("levels = [4]\ntokens = [16]\n" + parts("rates = [5]", "tokens = [32]"))
+    first, second = read_plan(str(path)).grids
+    assert first == Grid(levels=(4,), rates=(5,), tokens=(16,))
+    assert second == Grid(levels=(4,), tokens=(32,))
 
 
 @pytest.mark.parametrize(
@@ -41,19 +108,44 @@ def test_a_plan_of_ones_own(tmp_path: Path) -> None:
         ("levels = [1", "cannot be read"),
         (GOOD + "speed = 1\n", "unknown key 'speed'"),
         (GOOD + 'name = "x"\n', "unknown key 'name'"),
+        (GOOD + 'sentences = "x"\n', "unknown key 'sentences'"),
+        (GOOD + "grids = []\n", "unknown key 'grids'"),
         ("levels = [1]\nseconds = 1\n", "'warmup_seconds' is missing"),
-        ("levels = []\nseconds = 1\nwarmup_seconds = 0\n", "'levels'"),
-        ("levels = [0]\nseconds = 1\nwarmup_seconds = 0\n", "'levels'"),
-        ("levels = [1.5]\nseconds = 1\nwarmup_seconds = 0\n", "'levels'"),
-        ("levels = [true]\nseconds = 1\nwarmup_seconds = 0\n", "'levels'"),
-        ("levels = 4\nseconds = 1\nwarmup_seconds = 0\n", "'levels'"),
-        ("levels = [1]\nseconds = 0.5\nwarmup_seconds = 0\n", "'seconds'"),
-        ("levels = [1]\nseconds = true\nwarmup_seconds = 0\n", "'seconds'"),
-        ("levels = [1]\nseconds = 1\nwarmup_seconds = -1\n", "'warmup_seconds'"),
-        ("levels = [1]\nseconds = nan\nwarmup_seconds = 0\n", "'seconds'"),
-        ("levels = [1]\nseconds = inf\nwarmup_seconds = 0\n", "'seconds'"),
+        ("levels = [1]\nwarmup_seconds = 1\n", "'seconds' is missing"),
+        (TIMES, "neither 'levels' nor 'rates'"),
+        (TIMES + "levels = []\n", "neither 'levels' nor 'rates'"),
+        (TIMES + "levels = [0]\n", "'levels' is not a list of whole numbers"),
+        (TIMES + "levels = [1.5]\n", "'levels'"),
+        (TIMES + "levels = [true]\n", "'levels'"),
+        (TIMES + "levels = 4\n", "'levels'"),
+        (TIMES + "rates = [0]\n", "'rates' is not a list of numbers above 0"),
+        (TIMES + "rates = [-1.5]\n", "'rates'"),
+        (TIMES + "rates = [true]\n", "'rates'"),
+        (TIMES + "rates = [inf]\n", "'rates'"),
+        (TIMES + "rates = [nan]\n", "'rates'"),
+        (TIMES + 'rates = ["5"]\n', "'rates'"),
+        (GOOD + "tokens = [7]\n", "'tokens' must lie in 8..512, not 7"),
+        (GOOD + "tokens = [8, 513]\n", "'tokens' must lie in 8..512, not 513"),
+        (GOOD + "tokens = [16.0]\n", "'tokens' is not a list of whole numbers"),
+        (GOOD + "batches = [0]\n", "'batches'"),
+        (GOOD + "batches = 8\n", "'batches'"),
+        (GOOD + "cores = [0]\n", "'cores'"),
+        (GOOD + "cores = [false]\n", "'cores'"),
+        (GOOD + "parts = []\n", "'parts' is not an array of tables"),
+        (GOOD + "parts = 3\n", "'parts' is not an array of tables"),
+        (GOOD + "parts = [1]\n", "'parts' is not an array of tables"),
+        (parts("levels = [1]\nseconds = 2"), "unknown key 'seconds' in a part"),
+        (parts("levels = [1]", "tokens = [8]"), "neither 'levels' nor 'rates'"),
+        (parts("levels = [1]\nbatches = [0]"), "'batches'"),
+        (GOOD.replace("seconds = 1", "seconds = 0.5", 1), "'seconds'"),
+        (GOOD.replace("seconds = 1", "seconds = true", 1), "'seconds'"),
+        (GOOD.replace("seconds = 1", "seconds = nan", 1), "'seconds'"),
+        (GOOD.replace("seconds = 1", "seconds = inf", 1), "'seconds'"),
+        (GOOD.replace("warmup_seconds = 0", "warmup_seconds = -1"), "'warmup_seconds'"),
         (GOOD + "repeats = 0\n", "'repeats'"),
         (GOOD + "repeats = true\n", "'repeats'"),
+        (GOOD + "attempts = 0\n", "'attempts'"),
+        (GOOD + "attempts = 1.5\n", "'attempts'"),
         (GOOD + 'variants = "a"\n', "'variants'"),
         (GOOD + "variants = [1]\n", "'variants'"),
         (GOOD + "yardstick = true\n", "'yardstick'"),
@@ -69,15 +161,77 @@ def test_a_broken_plan_says_where(tmp_path: Path, text: str, message: str) -> No
 
 
 def test_every_point_is_there_once_in_an_order_the_seed_decides() -> None:
-    plan = Plan("p", (1, 2, 4), 1, 0, repeats=2, yardstick="a")
+    plan = Plan("p", (Grid(levels=(1, 2, 4)),), 1, 0, repeats=2, yardstick="a")
     points = plan.points(["a", "b"], seed=7)
     rows = [("a", "reference"), ("b", "reference"), ("a", "article")]
-    wanted = {(*row, users, n) for row in rows for users in (1, 2, 4) for n in (1, 2)}
+    wanted = {
+        (*row, users, None, None, 1, None, n) for row in rows for users in (1, 2, 4) for n in (1, 2)
+    }
     assert {point.key for point in points} == wanted
     assert len(points) == len(wanted)
     assert points == plan.points(["a", "b"], seed=7)
     assert points != plan.points(["a", "b"], seed=8)
 
 
+def test_a_points_repeats_lie_apart() -> None:
+    plan = Plan("p", (Grid(levels=(1, 2, 4, 8)),), 1, 0, repeats=3)
+    repeats = [point.repeat for point in plan.points(["a", "b"], seed=7)]
+    assert repeats == [1] * 8 + [2] * 8 + [3] * 8
+
+
+def test_every_combination_of_the_axes_is_a_point() -> None:
+    grid = Grid(levels=(1, 4), rates=(5, 10), tokens=(8, 16), batches=(1, 2), cores=(1, 2))
+    points = Plan("p", (grid,), 1, 0).points(["a"], 1)
+    assert len(points) == (2 + 2) * 2 * 2 * 2
+    assert Point("a", "reference", 4, tokens=16, batch=2, cores=1) in points
+    assert Point("a", "reference", 0, rate=10, tokens=8, batch=1, cores=2) in points
+    assert {point.users for point in points if point.mode == "open"} == {0}
+
+
+def test_points_that_parts_share_are_measured_once() -> None:
+    grids = (Grid(levels=(1, 4)), Grid(levels=(4, 8)))
+    points = Plan("p", grids, 1, 0, repeats=2, yardstick="a").points(["a"], 1)
+    assert len(points) == len(set(points)) == 2 * 2 * 3
+
+
 def test_without_a_yardstick_the_articles_server_is_left_out() -> None:
-    assert {p.stack for p in Plan("p", (1,), 1, 0).points(["a"], 1)} == {"reference"}
+    plan = Plan("p", (Grid(levels=(1,)),), 1, 0)
+    assert {p.stack for p in plan.points(["a"], 1)} == {"reference"}
+
+
+def test_the_articles_server_takes_no_batches() -> None:
+    grid = Grid(levels=(1,), batches=(1, 4))
+    points = Plan("p", (grid,), 1, 0, yardstick="a").points(["a"], 1)
+    assert {(point.stack, point.batch) for point in points} == {
+        ("reference", 1),
+        ("reference", 4),
+        ("article", 1),
+    }
+
+
+def test_a_server_that_runs_already_is_the_only_stack() -> None:
+    points = Plan("p", (Grid(levels=(1, 2)),), 1, 0, yardstick="a").points(["a"], 1, "target")
+    assert [point.stack for point in points] == ["target"] * 2
+
+
+@pytest.mark.parametrize(
+    ("load", "text"),
+    [
+        ({"users": 4}, "4 users"),
+        ({"rate": 40.5}, "40.5 requests/s"),
+        ({"rate": 40.0}, "40 requests/s"),
+        ({"users": 1, "tokens": 16}, "1 users, 16 tokens"),
+        ({"users": 1, "batch": 8, "cores": 2}, "1 users, batches of 8, 2 cores"),
+    ],
+)
+def test_a_point_in_words(load: dict[str, Any], text: str) -> None:
+    assert str(Point("a", "reference", **load)) == text
+
+
+def test_a_point_and_its_cell_have_one_key() -> None:
+    point = Point("a", "article", 0, 2, 40.5, 16, 8, 2)
+    cell = Cell(
+        "a", "article", 0, 1.0, (), "", mode=point.mode, rate=40.5, tokens=16, batch=8, cores=2,
+        repeat=2,
+    )  # fmt: skip
+    assert point.key == cell.key

@@ -14,6 +14,7 @@ import pytest
 
 from tiankong.bench.accounting import processes
 from tiankong.bench.served import serve
+from tiankong.server.settings import Settings
 from tiankong.toolkit.errors import InvalidMeasurementError
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.parametrize("stack", ["reference", "article"])
 def test_a_folder_that_is_no_variant_gives_the_logs_last_line(stack: Stack, tmp_path: Path) -> None:
-    with pytest.raises(InvalidMeasurementError) as caught, serve(stack, tmp_path):
+    with pytest.raises(InvalidMeasurementError) as caught, serve(stack, Settings(folder=tmp_path)):
         pass
     message = str(caught.value)
-    assert f"the {stack} server of {tmp_path.name} did not start" in message
+    assert f"the {stack} server of {tmp_path.name} ended (exit code" in message
     assert "\n" not in message
     if stack == "reference":
         assert "variant.json is missing" in message
@@ -57,7 +58,8 @@ def test_a_folder_that_is_no_variant_gives_the_logs_last_line(stack: Stack, tmp_
 
 @pytest.mark.parametrize("stack", ["reference", "article"])
 def test_a_server_and_its_children_are_gone_after_the_block(stack: Stack, home: Any) -> None:
-    with serve(stack, home.variants["onnx-int8"].folder) as server:
+    with serve(stack, Settings(folder=home.variants["onnx-int8"].folder)) as server:
+        assert server.pid is not None
         pids = [process.pid for process in processes(server.pid)]
         assert server.pid in pids
         assert len(pids) == (1 if stack == "reference" else 3)
@@ -68,9 +70,10 @@ def test_a_server_and_its_children_are_gone_after_the_block(stack: Stack, home: 
 
 
 def test_a_server_is_gone_when_the_block_raises(home: Any) -> None:
-    block = serve("reference", home.variants["onnx-int8"].folder)
+    block = serve("reference", Settings(folder=home.variants["onnx-int8"].folder))
     server = block.__enter__()
     assert not block.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert server.pid is not None
     assert wait_until_gone([server.pid]) == []
 
 
@@ -83,3 +86,18 @@ def test_a_child_dies_with_a_parent_that_is_killed() -> None:
     os.kill(parent.pid, signal.SIGKILL)
     parent.communicate()
     assert wait_until_gone([child]) == []
+
+
+def test_a_server_that_was_killed_is_no_measurement(home: Any) -> None:
+    block = serve("reference", Settings(folder=home.variants["onnx-int8"].folder))
+    with pytest.raises(InvalidMeasurementError, match=r"ended \(killed by signal 9\)"), block as it:  # noqa: PT012
+        assert it.pid is not None
+        os.kill(it.pid, signal.SIGKILL)
+        assert wait_until_gone([it.pid]) == []
+
+
+def test_a_server_is_pinned_to_the_cores_it_is_given(home: Any) -> None:
+    settings = Settings(folder=home.variants["onnx-int8"].folder)
+    with serve("reference", settings, cores=1) as server:
+        assert server.pid is not None
+        assert os.sched_getaffinity(server.pid) == {min(os.sched_getaffinity(0))}

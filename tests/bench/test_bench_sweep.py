@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 import tiankong.bench.sweep as sweeping
-from tiankong.bench.plan import Plan, Point
+from tiankong.bench.plan import Grid, Plan, Point
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.runs import Cell, read_run
 
-PLAN = Plan("tiny", (1, 2), 1.0, 0.3, yardstick="onnx-fp32")
+PLAN = Plan("tiny", (Grid((1, 2)),), 1.0, 0.3, yardstick="onnx-fp32")
 NAMES = ("onnx-fp32", "onnx-int8")
 ROWS = [("onnx-fp32", "reference"), ("onnx-int8", "reference"), ("onnx-fp32", "article")]
-KEYS = {(*row, users, 1) for row in ROWS for users in (1, 2)}
+KEYS = {Point(*row, users).key for row in ROWS for users in (1, 2)}
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +34,11 @@ def unmeasured(measured: Path, monkeypatch: pytest.MonkeyPatch) -> list[Point]:
     cells = {cell.key: cell for cell in read_run(measured).cells}
     asked: list[Point] = []
 
-    def fake(point: Point, *_: object) -> Cell:
+    def fake(_: object, point: Point, *__: object) -> Cell:
         asked.append(point)
         return replace(cells[point.key], started="again")
 
-    monkeypatch.setattr(sweeping, "measure", fake)
+    monkeypatch.setattr(sweeping.Ground, "measure", fake)
     return asked
 
 

@@ -39,13 +39,18 @@ def prepare(pinned: bool) -> None:
 class Tool:
     """``python -m tiankong`` with its own artifacts and current folder."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, folder: Path | None = None) -> None:
         self.home = home
+        self.folder = folder or home
         self.environment = os.environ | {"TIANKONG_ARTIFACTS": str(home / "artifacts")}
 
     @property
     def artifacts(self) -> Path:
         return self.home / "artifacts"
+
+    def at(self, folder: Path) -> Tool:
+        """Return the same home, asked from another current folder."""
+        return Tool(self.home, folder)
 
     def variant(self, name: str) -> Path:
         return self.artifacts / "variants" / "builtin-small" / name
@@ -56,7 +61,7 @@ class Tool:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=self.home,
+            cwd=self.folder,
             env=self.environment,
             start_new_session=True,
             preexec_fn=partial(prepare, pinned),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tiankong.bench.plan import Point
 from tiankong.toolkit.gold import BUILTIN
 from tiankong.toolkit.runs import read_run
 
@@ -29,7 +30,7 @@ def pages(tool: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with BUILTIN.open(encoding="utf-8") as lines:
         gold.write_text("".join(itertools.islice(lines, 8)), encoding="utf-8")
     ran = tool.run("bench", "--plan", str(plan), "--gold", str(gold), "--out", str(out))
-    assert ran.returncode == 0, ran.stderr
+    assert ran.returncode in (0, 3), ran.stderr  # 3: this machine was busy while it measured
     assert "onnx-int8" in ran.stdout
     assert f"begin with {out / 'index.html'}" in ran.stderr
     return out
@@ -40,10 +41,10 @@ def test_bench_writes_pages_from_complete_cells(tool: Any, pages: Path) -> None:
     assert {"index.html", "index.zh.html", "report.md", "report.zh.md", "summary.json"} <= names
     run = read_run(max((tool.artifacts / "runs").glob("*-tiny-*.jsonl")))
     assert {cell.key for cell in run.cells} == {
-        ("onnx-int8", "reference", 1, 1),
-        ("onnx-fp32", "article", 1, 1),
+        Point("onnx-int8", "reference", 1).key,
+        Point("onnx-fp32", "article", 1).key,
     }
-    assert all(cell.valid for cell in run.cells)
+    assert all(cell.valid or cell.disturbed for cell in run.cells)
 
 
 def test_report_writes_the_newest_run_again(tool: Any, pages: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tiankong.toolkit.runs import Cell, Header, Run
 
 # Latencies (ms) of a closed loop: with `users` users, QPS = users / latency.
-SPEEDS = {
+SPEEDS: dict[tuple[str, str], dict[int, float]] = {
     ("onnx-fp32", "article"): {1: 25, 4: 125, 8: 200, 16: 400},
     ("pytorch-fp32", "reference"): {1: 62.5, 4: 200, 8: 400, 16: 800},
     ("onnx-fp32", "reference"): {1: 25, 4: 80, 8: 160, 16: 320},
@@ -120,6 +120,31 @@ def cell(variant: str, stack: str, users: int, latency: float, **changes: Any) -
     )
 
 
+def open_cell(variant: str, rate: float, latency: float, **changes: Any) -> Cell:
+    """A cell of an open loop that kept up: as many answers as arrivals, each ``latency`` ms."""
+    answers = round(rate * 20)
+    facts: dict[str, Any] = {
+        "mode": "open",
+        "rate": rate,
+        "latencies_ms": [float(latency)] * answers,
+        "late_ms": [0.5] * answers,
+    }
+    return cell(variant, "reference", 0, latency, **(facts | changes))
+
+
+def scaling_cells(variant: str = "onnx-int8", slower: float = 1.0) -> tuple[Cell, ...]:
+    """Cells of every scaling axis: latency is proportional to the tokens, a batch costs half."""
+
+    def one(users: int, latency: float, **load: Any) -> Cell:
+        return cell(variant, "reference", users, latency * slower, **load)
+
+    lengths = [one(1, tokens * 0.5, tokens=tokens) for tokens in (8, 16, 32, 64)]
+    batches = [one(1, 8 * batch / 2, tokens=16, batch=batch) for batch in (2, 4)]
+    pinned = [one(4, 32 / cores, tokens=16, cores=cores) for cores in (1, 2)]
+    crowded = [one(users, 5.0 * users, tokens=16) for users in (2, 4, 8)]
+    return (*lengths, *batches, *pinned, *crowded)
+
+
 def run(
     speeds: Mapping[tuple[str, str], Mapping[int, float]] = SPEEDS,
     cells: tuple[Cell, ...] = (),
@@ -157,3 +182,13 @@ def make_variant() -> Callable[..., dict[str, Any]]:
 @pytest.fixture(scope="session")
 def make_gate() -> Callable[..., dict[str, Any]]:
     return gate
+
+
+@pytest.fixture(scope="session")
+def make_open_cell() -> Callable[..., Cell]:
+    return open_cell
+
+
+@pytest.fixture(scope="session")
+def make_scaling() -> Callable[..., tuple[Cell, ...]]:
+    return scaling_cells

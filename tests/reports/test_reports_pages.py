@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from tiankong.reports.pages import write_pages
 from tiankong.reports.summary import markdown_table
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.runs import Cell, Run
+from tiankong.toolkit.validity import _CHECKS
 
 NAMES = {
     "latency.svg",
@@ -34,7 +37,7 @@ VOID = {"meta", "link", "img", "br"}
 @pytest.fixture(autouse=True)
 def _quick_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots have their own tests, and take a second each."""
-    for plot in ("latency_plot", "cost_plot"):
+    for plot in ("latency_plot", "cost_plot", "scaling_plot"):
         monkeypatch.setattr(pages, plot, lambda *_: "<svg xmlns='http://www.w3.org/2000/svg'/>")
 
 
@@ -162,25 +165,255 @@ def test_too_few_and_wrong_answers_are_shown(doubtful: Run, tmp_path: Path) -> N
     assert "wrong answers" not in chinese
 
 
-def test_every_warning_is_said_in_chinese(make_cell: Callable[..., Cell]) -> None:
-    doubts = [
-        make_cell("v", "s", 1, 900, wrong=1, failures={"503": 2}),
-        make_cell(
-            "v",
-            "s",
-            3,
-            30,
-            generator_core_percent=99.0,
-            other_cpu_percent=50.0,
-            steal_percent=9.0,
-        ),
-        make_cell("v", "s", 3, 30, latencies_ms=[1.0] * 300),
-        make_cell("v", "s", 3, 30, latencies_ms=[]),
+def doubtful_cells(make_cell: Callable[..., Cell]) -> list[Cell]:
+    """Cells that between them give every warning there is."""
+
+    def one(**changes: Any) -> Cell:
+        return make_cell("onnx-int8", "reference", 8, 80, **changes)
+
+    steady = [80.0] * 2000
+    stalled = [(place + 1) * 7.5 for place in range(2000)]  # nothing in the last quarter
+    rising = [math.sqrt((place + 1) / 2000) * 20_000 for place in range(2000)]
+    slowing = [60.0] * 1300 + [120.0] * 700
+    return [
+        one(wrong=1, failures={"503": 2}),
+        one(changes=("kernel", "fingerprint")),
+        one(generator_core_percent=81.0, generator_wait_percent=25.0, generator_late_ms=77.0),
+        one(throttled_percent=31.0, swapped_bytes=5 * 1024**2),
+        one(other_cpu_percent=50.0, steal_percent=9.0),
+        one(latencies_ms=[1.0] * 300),
+        one(latencies_ms=[]),
+        one(latencies_ms=steady, ends_ms=stalled),
+        one(latencies_ms=steady, ends_ms=rising),
+        one(latencies_ms=slowing, ends_ms=[(place + 1) * 10.0 for place in range(2000)]),
+        make_cell("onnx-int8", "reference", 1, 900),
     ]
-    codes = {warn.code for cell in doubts for warn in cell.warnings()}
+
+
+def test_every_warning_is_said_in_both_languages(
+    make_run: Callable[..., Run], make_cell: Callable[..., Cell], tmp_path: Path
+) -> None:
+    cells = doubtful_cells(make_cell)
+    codes = {warn.code for cell in cells for warn in cell.warnings()}
     words = read_language("zh").words
-    assert codes <= set(words["seen"])
-    assert set(words["seen"]) == set(words["advice"])
+    assert codes == set(words["seen"]) == set(words["advice"])
+    assert len(codes) == len(_CHECKS) + 1  # a check may say "no-requests" or "failures"
+
+    write_pages([make_run({}, numbered(cells))], tmp_path)
+    english = section(tmp_path / "report.md", "Warnings")
+    chinese = section(tmp_path / "report.zh.md", "警告")
+    assert "the closed loop's P99 of 80 ms hides it" in english
+    assert "the generator's heartbeat was 77 ms late" in english
+    assert "QPS in thirds" in english
+    assert "P95 in thirds" in english
+    for one, other in zip(english.splitlines(), chinese.splitlines(), strict=True):
+        assert figures_of(one) == figures_of(other)
+        assert other.count("此点无效") == one.count("This point is invalid")
+    for known in ("heartbeat", "thirds", "waits", "swapped", "held", "Try"):
+        assert known not in chinese
+
+
+def numbered(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The cells as repeats of their points."""
+    return tuple(replace(cell, repeat=number) for number, cell in enumerate(cells, start=1))
+
+
+def section(path: Path, heading: str) -> str:
+    """One section of a Markdown page."""
+    text = path.read_text(encoding="utf-8")
+    return text.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def test_how_much_is_valid_is_said_at_the_top(doubtful: Run, tmp_path: Path) -> None:
+    write_pages([doubtful], tmp_path)
+    english = section(tmp_path / "report.md", "Verdict")
+    assert "21 of 23 measured cells are valid. 2 points have no valid cell" in english
+    assert "23 次单独测量中 21 次有效" in section(tmp_path / "report.zh.md", "结论")
+    table = section(tmp_path / "report.md", "Throughput, latency and CPU")
+    assert table.count("**onnx-int8** (article's server; invalid)") == 1
+    assert table.count("**onnx-fp16** (article's server; invalid)") == 1
+
+
+def test_a_valid_run_says_nothing_of_broken_points(
+    make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    write_pages([make_run()], tmp_path)
+    english = section(tmp_path / "report.md", "Verdict")
+    assert "20 of 20 measured cells are valid." in english
+    assert "no valid cell" not in english
+
+
+@pytest.mark.parametrize(
+    ("again", "said"),
+    [
+        (
+            (1,),
+            "1 cell was measured again because something outside disturbed it (earlier",
+        ),
+        (
+            (1, 2, 2),
+            "2 cells were measured again because something outside disturbed them (earlier",
+        ),
+    ],
+)
+def test_points_measured_again_are_counted(
+    make_run: Callable[..., Run],
+    make_cell: Callable[..., Cell],
+    tmp_path: Path,
+    again: tuple[int, ...],
+    said: str,
+) -> None:
+    earlier = (
+        make_cell("onnx-int8", "reference", 8, 50, repeat=repeat, steal_percent=9.0)
+        for repeat in again
+    )
+    write_pages([replace(make_run(), superseded=tuple(earlier))], tmp_path)
+    assert said in section(tmp_path / "report.md", "Warnings")
+    assert f"有 {len(set(again))} 次测量因外界干扰而重测" in section(
+        tmp_path / "report.zh.md", "警告"
+    )
+    write_pages([make_run()], tmp_path)
+    assert "again" not in section(tmp_path / "report.md", "Warnings")
+
+
+@pytest.fixture
+def repeated(make_run: Callable[..., Run], make_cell: Callable[..., Cell]) -> Run:
+    cells = [
+        make_cell(name, "reference", 8, latency, repeat=repeat)
+        for name, latency in (("onnx-int8", 50.0), ("onnx-fp16", 51.0))
+        for repeat, latency in enumerate((latency, latency * 1.04), start=1)
+    ]
+    return make_run({}, tuple(cells))
+
+
+def test_repeats_show_their_intervals(repeated: Run, tmp_path: Path) -> None:
+    write_pages([repeated], tmp_path)
+    table = section(tmp_path / "report.md", "Throughput, latency and CPU")
+    row = next(line for line in table.splitlines() if line.startswith("| onnx-int8"))
+    assert re.search(r"\| 8 \(2 repeats\) \| 157 \(14\d–17\d\) \|", row)
+    assert "95 % intervals: Student's t" in table
+    verdict = section(tmp_path / "report.md", "Verdict")
+    assert "Too close to call: onnx-fp16" in verdict
+    assert "the 95 % intervals of QPS overlap" in verdict
+    assert "One repeat a point" not in verdict
+    assert "| 8 (2 repeats) | 157 (14" in markdown_table(repeated)
+
+
+def test_a_single_repeat_shows_none(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    write_pages([make_run()], tmp_path)
+    table = section(tmp_path / "report.md", "Throughput, latency and CPU")
+    assert "No interval is shown" in table
+    assert "–" not in table.split("\n\n")[0].replace("| – |", "")
+    assert "One repeat a point" in section(tmp_path / "report.md", "Verdict")
+
+
+def test_columns_few_machines_know_are_shown_where_one_does(
+    make_run: Callable[..., Run], make_cell: Callable[..., Cell], tmp_path: Path
+) -> None:
+    write_pages([make_run()], tmp_path / "without")
+    without = (tmp_path / "without" / "report.md").read_text(encoding="utf-8")
+    assert "Joules" not in without
+    assert "of quota" not in without
+    full = make_cell("onnx-int8", "article", 1, 50, server_quota_percent=93.0, joules=200.0)
+    write_pages([make_run(cells=(full,))], tmp_path / "with")
+    table = section(tmp_path / "with" / "report.md", "Throughput, latency and CPU")
+    assert "Joules a request" in table
+    row = next(line for line in table.splitlines() if line.startswith("| onnx-int8 (article"))
+    assert "| 93 % |" in row
+    assert "| 0.500 |" in row  # 200 J over 400 answers
+
+
+PLAIN_ONLY = ("Throughput, latency and CPU", "The article", "Latency as", "What a million")
+
+
+def test_a_run_of_the_scaling_plan_alone(
+    make_run: Callable[..., Run], make_scaling: Callable[..., tuple[Cell, ...]], tmp_path: Path
+) -> None:
+    run = make_run({}, make_scaling())
+    written = {path.name for path in write_pages([run], tmp_path)}
+    assert written == (NAMES - {"latency.svg", "cost.svg"}) | {"scaling.svg"}
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "hold no closed-loop point over the gold set" in section(
+        tmp_path / "report.md", "Verdict"
+    )
+    assert "## Scaling" in text
+    assert "](scaling.svg)" in text
+    assert not any(f"## {heading}" in text for heading in PLAIN_ONLY)
+    for name in ("index.html", "index.zh.html"):
+        for link in read(tmp_path / name).links:
+            assert link == "data:," or (tmp_path / link).is_file()
+    table = [line for line in markdown_table(run).splitlines() if line.startswith("|")]
+    assert len(table) == 2 + 11
+    assert any("1 user, 16 tokens, batches of 4 | 250 |" in line for line in table)
+
+
+def test_a_run_of_open_loops_alone(
+    make_run: Callable[..., Run], make_open_cell: Callable[..., Cell], tmp_path: Path
+) -> None:
+    late = make_open_cell("onnx-int8", 80.0, 400, latencies_ms=[400.0] * 800)
+    cells = (make_open_cell("onnx-int8", 40.0, 20), late)
+    run = make_run({}, cells)
+    written = {path.name for path in write_pages([run], tmp_path)}
+    assert written == NAMES - {"latency.svg", "cost.svg"}
+    table = section(tmp_path / "report.md", "Open loop: Poisson arrivals")
+    rows = [line for line in table.splitlines() if line.startswith("| onnx-int8")]
+    # Arrivals, answered, goodput within 130 ms, P50, P95, P99, sent late.
+    assert "| 40 | 40.0 | 40.0 | 20.0 | 20.0 | 20.0 | 0.500 |" in rows[0]
+    assert "| 80 | 40.0 | 0 | 400 | 400 | 400 |" in rows[1]
+    assert "80 arrivals a second" in markdown_table(run)
+    assert "arrivals a second: 40, 80" in section(tmp_path / "report.md", "How it was measured")
+
+
+def test_every_kind_of_point_on_one_page(
+    make_run: Callable[..., Run],
+    make_scaling: Callable[..., tuple[Cell, ...]],
+    make_open_cell: Callable[..., Cell],
+    tmp_path: Path,
+) -> None:
+    cells = (*make_scaling(), make_open_cell("onnx-int8", 40.0, 20, tokens=16))
+    written = {path.name for path in write_pages([make_run(cells=cells)], tmp_path)}
+    assert written == NAMES | {"scaling.svg"}
+    english, chinese = tmp_path / "report.md", tmp_path / "report.zh.md"
+    for heading, other in (
+        ("Open loop: Poisson arrivals", "开环：泊松到达"),
+        ("Scaling: sentence length, batch, cores, concurrency", "扩展性：句长、批量、核心、并发"),
+    ):
+        assert figures_of(section(english, heading)) == figures_of(section(chinese, other))
+    measured = section(english, "Throughput, latency and CPU")
+    assert len([line for line in measured.splitlines() if line.startswith("|")]) == 2 + 20
+
+    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert len(summary["points"]) == 20 + 11 + 1
+    assert summary["cells"] == {"measured": 32, "valid": 32, "superseded": 0}
+    (batch,) = [point for point in summary["points"] if point["batch"] == 4]
+    assert (batch["mode"], batch["users"], batch["tokens"], batch["cores"]) == (
+        "closed",
+        1,
+        16,
+        None,
+    )
+    assert batch["qps"]["value"] == 62.5
+    assert batch["sentences_per_second"]["value"] == 250
+    assert batch["p99_ms"]["value"] == 16
+    (arriving,) = [point for point in summary["points"] if point["mode"] == "open"]
+    assert (arriving["rate"], arriving["goodput"], arriving["late_p99_ms"]) == (40, 40, 0.5)
+    assert [axis["axis"] for axis in summary["scaling"]] == ["tokens", "batch", "cores", "users"]
+    assert summary["scaling"][1] == {
+        "axis": "batch",
+        "levels": [1, 2, 4],
+        "fixed": {"users": 1, "tokens": 16, "cores": None},
+        "series": [{"variant": "onnx-int8", "stack": "reference"}],
+    }
+
+
+def test_intervals_stand_in_the_summary(repeated: Run, tmp_path: Path) -> None:
+    write_pages([repeated], tmp_path)
+    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    point = next(point for point in summary["points"] if point["variant"] == "onnx-int8")
+    assert point["qps"]["low"] < point["qps"]["value"] < point["qps"]["high"]
+    assert point["p95_ms"]["low"] < point["p95_ms"]["value"] < point["p95_ms"]["high"]
+    (rival,) = summary["verdict"]["too_close"]
+    assert rival["overlapping"] is True
 
 
 def test_a_failed_variant_is_shown_and_never_recommended(
@@ -250,7 +483,8 @@ def test_the_summary_is_data_without_infinities(
     chosen = summary["verdict"]
     assert (chosen["variant"], chosen["users"]) == ("onnx-int8", 8)
     (point,) = [p for p in summary["points"] if p["variant"] == "onnx-int8" and not p["valid"]]
-    assert point["p95_ms"]["median"] == "infinite"
+    assert point["p95_ms"] == {"value": "infinite", "low": None, "high": None}
+    assert summary["format"] == 2
     assert {cost["currency"] for cost in summary["costs"]} == {"CNY", "USD"}
 
 

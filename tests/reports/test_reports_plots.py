@@ -10,8 +10,11 @@ from itertools import pairwise
 import pytest
 
 from tiankong.reports.costs import Bench, yardsticks
-from tiankong.reports.plots import COLOURS, _apart, cost_plot, latency_plot, looks
+from tiankong.reports.drawing import COLOURS, looks
+from tiankong.reports.panels import scaling_plot
+from tiankong.reports.plots import _apart, cost_plot, latency_plot
 from tiankong.reports.prices import read_prices
+from tiankong.reports.scaling import scaling
 from tiankong.reports.tables import points
 from tiankong.toolkit.runs import Cell, Run
 
@@ -29,7 +32,7 @@ def _no_missing_glyph() -> Iterator[None]:
 def test_text_is_paths_and_the_same_points_give_the_same_bytes(
     make_run: Callable[..., Run],
 ) -> None:
-    found = points([make_run()], "onnx-fp32")
+    found = points([make_run()], "onnx-fp32", 130.0)
     latency, cost = latency_plot(found), cost_plot(found, PRICES, BENCH)
     assert latency == latency_plot(found)
     assert cost == cost_plot(found, PRICES, BENCH)
@@ -44,7 +47,7 @@ def test_text_is_paths_and_the_same_points_give_the_same_bytes(
 
 
 def test_a_series_keeps_its_look_and_no_two_share_one(make_run: Callable[..., Run]) -> None:
-    found = looks(points([make_run()], "onnx-fp32"))
+    found = looks(points([make_run()], "onnx-fp32", 130.0))
     assert len({(look.colour, look.marker) for look in found.values()}) == len(found)
     assert len(found) <= len(COLOURS)
 
@@ -52,7 +55,9 @@ def test_a_series_keeps_its_look_and_no_two_share_one(make_run: Callable[..., Ru
 def test_points_without_enough_answers_leave_an_empty_plot_that_says_so(
     make_run: Callable[..., Run], make_cell: Callable[..., Cell]
 ) -> None:
-    found = points([make_run({}, (make_cell("onnx-int8", "reference", 1, 900),))], "onnx-fp32")
+    found = points(
+        [make_run({}, (make_cell("onnx-int8", "reference", 1, 900),))], "onnx-fp32", 130.0
+    )
     assert "enough answers" in latency_plot(found)
     assert "enough answers" in cost_plot(found, PRICES, BENCH)
 
@@ -61,13 +66,38 @@ def test_an_infinite_percentile_is_left_out(
     make_run: Callable[..., Run], make_cell: Callable[..., Cell]
 ) -> None:
     cell = make_cell("onnx-int8", "reference", 8, 100, failures={"503": 400})
-    found = points([make_run({("onnx-fp32", "reference"): {8: 50}}, (cell,))], "onnx-fp32")
+    found = points([make_run({("onnx-fp32", "reference"): {8: 50}}, (cell,))], "onnx-fp32", 130.0)
     assert "onnx-int8" not in cost_plot(found, PRICES, BENCH)
     ET.fromstring(latency_plot(found))
 
 
 def test_no_price_no_panel(make_run: Callable[..., Run]) -> None:
-    ET.fromstring(cost_plot(points([make_run()], "onnx-fp32"), (), BENCH))
+    ET.fromstring(cost_plot(points([make_run()], "onnx-fp32", 130.0), (), BENCH))
+
+
+def test_the_scaling_plot_has_two_panels_an_axis(
+    make_run: Callable[..., Run], make_scaling: Callable[..., tuple[Cell, ...]]
+) -> None:
+    cells = (*make_scaling("onnx-int8"), *make_scaling("onnx-fp32", 2.0))
+    axes = scaling(points([make_run({}, cells)], "onnx-fp32", 130.0)).axes
+    text = scaling_plot(axes)
+    assert text == scaling_plot(axes)
+    root = ET.fromstring(text)
+    tags = {element.tag.rpartition("}")[2] for element in root.iter()}
+    assert not tags & {"text", "script", "image"}
+    assert len([element for element in root.iter() if "axes_" in element.get("id", "")]) == 8
+    for said in ("Sentence length (1 user)", "Batch size (1 user, 16 tokens)",
+                 "Server cores (4 users, 16 tokens)", "Concurrency (16 tokens)",
+                 "onnx-int8 / reference", "onnx-fp32 / reference"):  # fmt: skip
+        assert said in text
+
+
+def test_a_scaling_point_without_answers_leaves_an_empty_panel(
+    make_run: Callable[..., Run], make_cell: Callable[..., Cell]
+) -> None:
+    cells = [make_cell("onnx-int8", "reference", 1, 5, tokens=n, latencies_ms=[]) for n in (8, 16)]
+    axes = scaling(points([make_run({}, tuple(cells))], "onnx-fp32", 130.0)).axes
+    assert "enough answers" in scaling_plot(axes)
 
 
 def test_labels_are_pushed_apart_in_their_order() -> None:

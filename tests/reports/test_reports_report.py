@@ -26,7 +26,6 @@ def composed(*runs: Run) -> Report:
         ("model", "name", "bert-base-chinese"),
         ("gold", "sha256", "cd" * 32),
         ("versions", "onnxruntime", "1.29"),
-        ("plan", "seconds", 5.0),
     ],
 )
 def test_different_runs_are_not_mixed_and_the_field_is_named(
@@ -40,6 +39,46 @@ def test_different_runs_are_not_mixed_and_the_field_is_named(
     with pytest.raises(UnusableInputError, match=f"{part}.{key} differs") as caught:
         composed(make_run(), make_run(run="other", **{part: changed}))
     assert "'other'" in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["seconds", "warmup_seconds"])
+def test_one_point_is_not_averaged_over_different_windows(
+    make_run: Callable[..., Run], make_header: Callable[..., Header], key: str
+) -> None:
+    plan = {**make_header().plan, key: 5.0}
+    with pytest.raises(UnusableInputError, match=rf"same point, but plan\.{key} differs") as caught:
+        composed(make_run(), make_run(run="other", plan=plan))
+    assert "'other'" in str(caught.value)
+
+
+def test_different_windows_of_different_points_are_mixed(
+    make_run: Callable[..., Run],
+    make_header: Callable[..., Header],
+    make_scaling: Callable[..., tuple[Cell, ...]],
+) -> None:
+    plan = {**make_header().plan, "seconds": 5.0}
+    scaling = make_run({}, make_scaling(), run="scaling", plan=plan)
+    report = composed(make_run(), scaling)
+    assert len(report.points) == 20
+    assert {axis.name for axis in report.scaling.axes} == {"tokens", "batch", "cores", "users"}
+    again = make_run({}, make_scaling()[:1], run="again")
+    with pytest.raises(UnusableInputError, match="'scaling' and 'again' measured the same point"):
+        composed(make_run(), scaling, again)
+
+
+def test_points_of_other_loads_bear_no_verdict(
+    make_run: Callable[..., Run],
+    make_scaling: Callable[..., tuple[Cell, ...]],
+    make_open_cell: Callable[..., Cell],
+) -> None:
+    alone = composed(make_run())
+    cells = (*make_scaling("onnx-fp16", 0.1), make_open_cell("onnx-fp16", 900.0, 1))
+    beside = composed(make_run(cells=cells))
+    assert beside.verdict == alone.verdict
+    assert beside.best.keys() == alone.best.keys()
+    assert beside.article_points == alone.article_points
+    assert len(beside.open_points) == 1
+    assert len({point.key for point in beside.every_point}) == len(beside.every_point) == 32
 
 
 def test_one_variant_with_two_digests_is_not_mixed(

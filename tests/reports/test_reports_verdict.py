@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tiankong.reports.tables import points, variant_rows
+from tiankong.reports.tables import points
+from tiankong.reports.variants import variant_rows
 from tiankong.reports.verdict import Verdict, best_points, decide
 from tiankong.toolkit.runs import Cell, Run
 
@@ -15,7 +16,7 @@ LIMIT = 130.0
 
 
 def verdict(run: Run, limit: float = LIMIT) -> Verdict:
-    found = points([run], "onnx-fp32")
+    found = points([run], "onnx-fp32", LIMIT)
     return decide(found, variant_rows([run], found), limit)
 
 
@@ -56,19 +57,52 @@ def test_less_than_five_percent_is_too_close_to_call(
     assert bool(verdict(make_run(speeds)).rivals) is close
 
 
-def test_overlapping_repeats_are_too_close_to_call(
-    make_run: Callable[..., Run], make_cell: Callable[..., Cell]
-) -> None:
-    def repeats(variant: str, latencies: tuple[float, ...]) -> tuple[Cell, ...]:
+@pytest.fixture
+def repeats(make_cell: Callable[..., Cell]) -> Callable[..., tuple[Cell, ...]]:
+    def made(variant: str, *latencies: float) -> tuple[Cell, ...]:
         return tuple(
             make_cell(variant, "reference", 8, latency, repeat=number)
             for number, latency in enumerate(latencies, start=1)
         )
 
-    cells = (*repeats("onnx-int8", (50, 51, 62)), *repeats("onnx-fp16", (57, 58, 59)))
+    return made
+
+
+def test_overlapping_intervals_are_too_close_to_call(
+    make_run: Callable[..., Run], repeats: Callable[..., tuple[Cell, ...]]
+) -> None:
+    cells = (*repeats("onnx-int8", 50, 51, 62), *repeats("onnx-fp16", 57, 58, 59))
     found = verdict(make_run({}, cells))
     assert [rival.point.variant for rival in found.rivals] == ["onnx-fp16"]
-    assert found.rivals[0].percent == pytest.approx((58 / 51 - 1) * 100, abs=0.5)
+    mean = ((57 * 58 * 59) / (50 * 51 * 62)) ** (1 / 3)
+    assert found.rivals[0].percent == pytest.approx((mean - 1) * 100, abs=0.3)
+    assert found.rivals[0].overlapping
+
+
+def test_steady_repeats_tell_even_a_small_difference(
+    make_run: Callable[..., Run], repeats: Callable[..., tuple[Cell, ...]]
+) -> None:
+    cells = (*repeats("onnx-int8", 50, 50.1, 49.9), *repeats("onnx-fp16", 52, 52.1, 51.9))
+    assert verdict(make_run({}, cells)).rivals == ()  # 4 % behind, but beyond both intervals
+
+
+def test_the_margin_decides_where_one_point_has_no_interval(
+    make_run: Callable[..., Run], repeats: Callable[..., tuple[Cell, ...]]
+) -> None:
+    cells = (*repeats("onnx-int8", 50, 50.1, 49.9), *repeats("onnx-fp16", 52))
+    (rival,) = verdict(make_run({}, cells)).rivals
+    assert not rival.overlapping
+
+
+def test_without_any_point_only_the_gate_refuses(
+    make_run: Callable[..., Run],
+    make_variant: Callable[..., dict[str, Any]],
+    make_gate: Callable[..., dict[str, Any]],
+) -> None:
+    variants = {"good": make_variant(1), "bad": make_variant(2, gate=make_gate(False))}
+    found = decide([], variant_rows([make_run({}, variants=variants)], []), LIMIT)
+    assert found.chosen is None
+    assert [refusal.variant for refusal in found.refusals] == ["bad"]
 
 
 def test_beyond_the_limit_the_lowest_p95_is_named_as_such(make_run: Callable[..., Run]) -> None:
@@ -92,6 +126,6 @@ def test_the_best_point_within_the_limit_comes_before_a_cheaper_one_beyond(
     make_run: Callable[..., Run],
 ) -> None:
     speeds: Mapping[Any, Any] = {("onnx-int8", "reference"): {4: 100, 16: 200}}
-    found = points([make_run(speeds)], "onnx-fp32")
+    found = points([make_run(speeds)], "onnx-fp32", LIMIT)
     assert best_points(found, LIMIT)["onnx-int8", "reference"].users == 4
     assert best_points(found, 250.0)["onnx-int8", "reference"].users == 16

@@ -19,36 +19,31 @@ def test_cores_are_the_affinity_mask_capped_by_the_quota(
     monkeypatch: pytest.MonkeyPatch, cores: int, quota: float | None, usable: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
-    monkeypatch.setattr(machine, "cgroup_quota", lambda: quota)
+    monkeypatch.setattr(machine, "quota", lambda: quota)
     assert machine.usable_cores() == usable
 
 
-@pytest.mark.parametrize(
-    ("content", "quota"), [("max 100000\n", None), ("150000 100000\n", 1.5), ("50000 100000", 0.5)]
-)
-def test_quota_of_cgroup_v2(monkeypatch: pytest.MonkeyPatch, content: str, quota: float) -> None:
-    monkeypatch.setattr(machine, "_cgroup_v2", lambda _: content)
-    assert machine.cgroup_quota() == quota
+def test_the_affinity_mask_names_the_cpus_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5, 2, 3}, raising=False)
+    assert machine.allowed_cpus() == [2, 3, 5]
 
 
-@pytest.mark.parametrize(("limit", "quota"), [("-1", None), ("250000", 2.5)])
-def test_quota_of_cgroup_v1(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str, quota: float | None
-) -> None:
-    def none(_: str) -> str:
-        raise OSError("no cgroup v2")
-
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(limit)
-    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
-    monkeypatch.setattr(machine, "_cgroup_v2", none)
-    monkeypatch.setattr(machine, "CGROUP", tmp_path)
-    assert machine.cgroup_quota() == quota
+def test_without_an_affinity_mask_all_cpus_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert machine.allowed_cpus() == [0, 1, 2]
 
 
-def test_no_cgroup_no_quota(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(machine, "CGROUP", tmp_path)
-    assert machine.cgroup_quota() is None
+def test_the_fingerprint_has_the_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "quota", lambda: 1.5)
+    assert machine.fingerprint()["cgroup_quota_cores"] == 1.5
+
+
+def test_the_digest_is_that_of_what_json_gives_back() -> None:
+    here = machine.fingerprint()
+    assert machine.digest(json.loads(json.dumps(here))) == machine.digest(here)
+    assert machine.digest(dict(reversed(list(here.items())))) == machine.digest(here)
+    assert machine.digest(here | {"kernel": "another"}) != machine.digest(here)
 
 
 def test_the_fingerprint_is_json_and_stays_the_same() -> None:

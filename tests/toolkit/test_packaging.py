@@ -13,7 +13,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("bench", "reports", "server", "toolkit", "variants")
-HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "locust", "matplotlib", "fastapi", "flask")
+HEAVY = (
+    "torch", "transformers", "onnx", "onnxruntime", "locust", "matplotlib", "fastapi", "flask",
+    "scipy",
+)  # fmt: skip
 # Made while running or by other tools; a package keeps its own pages of the latest run out of it.
 NOT_PACKAGES = ("reports/pages", "__pycache__")
 
@@ -45,7 +48,15 @@ def test_no_room_is_forgotten(project: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["tiankong", "tiankong.toolkit.cli", "tiankong.toolkit.runs", "tiankong.toolkit.gate"]
+    "module",
+    [
+        "tiankong",
+        "tiankong.toolkit.cli",
+        "tiankong.toolkit.gate",
+        "tiankong.toolkit.measuring",
+        "tiankong.toolkit.runs",
+        "tiankong.toolkit.stats",
+    ],
 )
 def test_importing_is_light(module: str) -> None:
     program = f"import sys, {module}; print(*sorted({HEAVY!r} & sys.modules.keys()))"

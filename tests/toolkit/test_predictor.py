@@ -58,7 +58,7 @@ def test_every_engine_against_pytorch(
 ) -> None:
     predictor = open_variant(small_variants[name].folder)
     batch = predictor.encoder.batch([predictor.encoder.encode(text) for text in MIXED])
-    given = predictor._engine.logits(batch)
+    given = predictor.engine.logits(batch)
     assert given.dtype == np.float32
     assert given.shape == expected.shape == (14, len(vocabulary.tokens()))
     worst = float(np.abs(given - expected).max())

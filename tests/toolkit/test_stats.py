@@ -1,13 +1,22 @@
-"""toolkit/stats.py: nearest-rank percentiles, failures as infinity, and too few."""
+"""toolkit/stats.py: nearest-rank percentiles, their bounds, and intervals of repeats."""
 
 from __future__ import annotations
 
 import math
 import random
 
+import numpy as np
 import pytest
+from scipy.stats import t
 
-from tiankong.toolkit.stats import SUPPORT, percentile
+from tiankong.toolkit.stats import (
+    SUPPORT,
+    Variation,
+    interval,
+    percentile,
+    percentile_bounds,
+    variation,
+)
 
 
 def test_nearest_rank_is_an_observed_value() -> None:
@@ -36,3 +45,94 @@ def test_failures_are_infinitely_slow() -> None:
 
 def test_failures_do_not_count_as_support() -> None:
     assert percentile([1.0] * 100, 95, failures=1000) is None
+
+
+@pytest.mark.parametrize(("rank", "count"), [(50, 60), (90, 200), (95, 300), (99, 2000)])
+def test_bounds_hold_the_true_percentile_in_about_95_of_100_samples(rank: int, count: int) -> None:
+    source = np.random.default_rng(rank)
+    true = -np.log(1 - rank / 100)  # of the exponential distribution
+    samples = source.exponential(size=(1500, count))
+    bounds = [percentile_bounds(sample, rank) for sample in samples]
+    held = np.mean([low <= true <= high for low, high in bounds])
+    assert 0.94 <= held <= 0.985  # whole ranks make it err on the safe side
+    below = np.mean([true < low for low, _ in bounds])
+    above = np.mean([true > high for _, high in bounds])
+    assert max(below, above) < 0.04
+
+
+def test_bounds_by_hand() -> None:
+    latencies = [float(n) for n in range(1, 101)]
+    random.Random(3).shuffle(latencies)
+    # 100 x 0.5 +- 1.96 x 5: the 40.2nd and the 59.8th, outwards
+    assert percentile_bounds(latencies, 50) == (40.0, 61.0)
+
+
+def test_bounds_are_observed_values_around_the_percentile() -> None:
+    latencies = [float(n) for n in range(500)]
+    for rank in SUPPORT:
+        low, high = percentile_bounds(latencies, rank)
+        assert low <= np.percentile(latencies, rank) <= high
+        assert {low, high} <= set(latencies)
+
+
+def test_bounds_of_hardly_anything_stay_inside_it() -> None:
+    assert percentile_bounds([7.0], 95) == (7.0, 7.0)
+    assert percentile_bounds([7.0, 9.0, 8.0], 99) == (8.0, 9.0)
+    assert percentile_bounds([7.0] * 1000, 95) == (7.0, 7.0)
+
+
+def test_variation_of_one_group_is_its_standard_deviation_of_logarithms() -> None:
+    group = [100.0, 110.0, 95.0]
+    found = variation([group])
+    assert found is not None
+    assert found.deviation == pytest.approx(np.std(np.log(group), ddof=1))
+    assert found.freedom == 2
+
+
+def test_variation_is_pooled_over_groups_and_their_levels_do_not_matter() -> None:
+    groups = [[10.0, 11.0], [1000.0, 900.0, 1100.0], [5.0]]
+    squares = sum(np.var(np.log(group)) * len(group) for group in groups)
+    found = variation(groups)
+    scaled = variation([[value * 7 for value in group] for group in groups])
+    assert found is not None
+    assert scaled is not None
+    assert scaled.deviation == pytest.approx(found.deviation)
+    assert found.deviation == pytest.approx(np.sqrt(squares / 3))
+    assert found.freedom == 3
+
+
+def test_without_a_repeat_nothing_is_known_about_variation() -> None:
+    assert variation([]) is None
+    assert variation([[5.0], [6.0], []]) is None
+
+
+def test_interval_against_students_t() -> None:
+    values = [100.0, 110.0, 95.0]
+    logs = np.log(values)
+    expected = t.interval(0.95, 2, logs.mean(), np.std(logs, ddof=1) / np.sqrt(3))
+    assert interval(values, variation([values])) == pytest.approx(tuple(np.exp(expected)))
+
+
+def test_one_value_has_an_interval_where_others_vary() -> None:
+    found = interval([100.0], Variation(0.05, 8))
+    half = t.ppf(0.975, 8) * 0.05
+    assert found == pytest.approx((100 * np.exp(-half), 100 * np.exp(half)))
+
+
+def test_no_value_or_no_variation_has_no_interval() -> None:
+    assert interval([], Variation(0.05, 8)) is None
+    assert interval([100.0, 110.0], None) is None
+
+
+@pytest.mark.parametrize(("groups", "repeats"), [(6, 2), (1, 3), (16, 2)])
+def test_intervals_hold_the_truth_in_95_of_100_runs(groups: int, repeats: int) -> None:
+    source = np.random.default_rng(groups)
+    true = np.geomspace(10, 300, groups)
+    held = []
+    for _ in range(600):
+        run = true[:, None] * np.exp(source.normal(0, 0.06, (groups, repeats)))
+        pooled = variation(run.tolist())
+        for level, values in zip(true, run.tolist(), strict=True):
+            low, high = interval(values, pooled) or (np.nan, np.nan)
+            held.append(low <= level <= high)
+    assert np.mean(held) == pytest.approx(0.95, abs=0.025)

@@ -1,0 +1,107 @@
+"""Contenders: what ``compare`` sets side by side, from a few words to a running server.
+
+onnx-int8                          a variant behind the reference server
+onnx-int8@streams=2,threads=1      with settings of its own
+onnx-fp32@stack=article            behind the article's server
+http://127.0.0.1:8080              a server that already runs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from ..server.launch import Stack
+from ..server.settings import Settings
+from ..toolkit.build import Built
+from ..toolkit.errors import UnusableInputError
+from .compare import Opener
+from .plan import ARTICLE_STACK, REFERENCE_STACK
+from .revisions import Revision
+from .served import Served, serve
+
+NUMBERS = ("streams", "threads", "cores")
+STACKS = (REFERENCE_STACK, ARTICLE_STACK)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One side of a comparison: a variant with settings, at a revision or here; or a URL."""
+
+    name: str
+    variant: str = ""
+    url: str = ""
+    stack: str = REFERENCE_STACK
+    settings: Mapping[str, int] = field(default_factory=dict)
+    revision: str = ""
+
+    @property
+    def label(self) -> str:
+        """What tables and JSON call it."""
+        return f"{self.name} ({self.revision})" if self.revision else self.name
+
+
+def parse_contender(text: str) -> Contender:
+    """Return the contender that ``VARIANT[@KEY=VALUE,...]`` or a URL names.
+
+    Raises UnusableInputError for an unknown key or a value that makes no sense.
+    """
+    if text.startswith(("http://", "https://")):
+        return Contender(text, url=text.rstrip("/"))
+    variant, _, rest = text.partition("@")
+    if not variant:
+        raise UnusableInputError(f"{text!r} names no variant")
+    settings: dict[str, int] = {}
+    stack = REFERENCE_STACK
+    for part in filter(None, rest.split(",")):
+        key, _, value = part.partition("=")
+        if key == "stack" and value in STACKS:
+            stack = value
+        elif key in NUMBERS and value.isdigit() and int(value) > 0:
+            settings[key] = int(value)
+        else:
+            raise UnusableInputError(
+                f"{text!r}: {part!r} is none of stack={'|'.join(STACKS)},"
+                f" {', '.join(f'{number}=N' for number in NUMBERS)}"
+            )
+    if stack == ARTICLE_STACK and settings.keys() & {"streams", "threads"}:
+        raise UnusableInputError(f"{text!r}: the article's server has no streams or threads to set")
+    return Contender(text, variant, stack=stack, settings=settings)
+
+
+@contextmanager
+def running(url: str) -> Iterator[Served]:
+    """Take a server that already runs."""
+    yield Served(url, None, 0.0, None)
+
+
+def open_server(
+    settings: Settings, stack: Stack = "reference", cores: int | None = None
+) -> AbstractContextManager[Served]:
+    """Return a server of a variant built here, started when entered, stopped when left."""
+    return serve(stack, settings, cores)
+
+
+def opener(contender: Contender, built: Built | None, revision: Revision | None) -> Opener:
+    """Return what starts a contender's server: of ``revision``, else of what was built here."""
+    if contender.url:
+        return partial(running, contender.url)
+    if revision is not None:
+        return partial(revision.serve, contender.variant, contender.stack, contender.settings)
+    assert built is not None
+    stack: Stack = "article" if contender.stack == ARTICLE_STACK else "reference"
+    cores = contender.settings.get("cores")
+    return partial(open_server, settings_of(contender, built), stack, cores)
+
+
+def settings_of(contender: Contender, built: Built) -> Settings:
+    """Return the server settings of a contender that is a variant built here."""
+    settings, given = Settings(folder=built.folder), contender.settings
+    cores = given.get("cores")
+    return replace(
+        settings,
+        streams=given.get("streams", cores or settings.streams),
+        threads=given.get("threads", cores or settings.threads),
+    )

@@ -1,0 +1,1 @@
+"""Proof that the measurements hold: planted differences, another generator, planted trouble."""

@@ -1,0 +1,165 @@
+"""Proof that ``compare`` is right: a variant against itself, and against planted differences.
+
+    python -m tiankong.bench.proof.comparisons --model builtin --variant onnx-int8
+
+Twenty comparisons each of the variant with itself, with a copy planted to be 15 % slower, and of
+a slowed copy with the variant, which is 15 % faster; during half of them another process works on
+one core.  Results go to ``artifacts/proof/comparisons.jsonl``, one a line; the
+same command goes on where it was interrupted.  ``--summary`` prints the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+from ...server.settings import Settings
+from ...toolkit.answers import load
+from ...toolkit.build import Built, standing
+from ...toolkit.checking import gated
+from ...toolkit.console import say
+from ...toolkit.files import artifacts
+from ...toolkit.gold import read_gold
+from ...toolkit.machine import allowed_cpus, fingerprint
+from ...toolkit.processes import end_with_parent, free_port
+from ..compare import Opener, Terms, compare
+from ..contender import open_server
+from ..duel import CLOSE, FASTER, SLOWER, Comparison
+from ..sentences import Questions
+from ..served import Served, started
+
+TIMES = 20
+SLOWER_RATIO, FASTER_RATIO = 0.85, 1.15
+KINDS = {"same": CLOSE, "slower": SLOWER, "faster": FASTER}
+CALIBRATION = {"extra": 0.25, "seconds": 150.0}
+LOOP = "while True: pass"
+
+
+@contextmanager
+def slowed(built: Built, extra: float) -> Iterator[Served]:
+    """Serve a variant with ``extra`` of its inferences made twice."""
+    port = free_port()
+    argv = [sys.executable, "-m", "tiankong.bench.proof.slowed", "--variant-dir",
+            str(built.folder.absolute()), "--port", str(port), "--extra", str(extra)]  # fmt: skip
+    begun = time.monotonic()
+    with started("the slowed server", argv, {}) as process:
+        process.await_ready(f"http://127.0.0.1:{port}/health/ready")
+        settings = Settings(folder=built.folder)
+        yield Served(f"http://127.0.0.1:{port}", process.pid, time.monotonic() - begun, settings)
+        process.require_alive()
+
+
+@contextmanager
+def competitor(cpu: int) -> Iterator[None]:
+    """Keep another process at work on one core."""
+    with Popen(["taskset", "-c", str(cpu), sys.executable, "-c", LOOP],
+               preexec_fn=end_with_parent) as process:  # fmt: skip
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def main() -> None:
+    """Run what is missing and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="builtin")
+    parser.add_argument("--variant", default="onnx-int8")
+    parser.add_argument("--times", type=int, default=TIMES)
+    parser.add_argument("--summary", action="store_true", help="only print the table")
+    given = parser.parse_args()
+    out = artifacts() / "proof" / "comparisons.jsonl"
+    if not given.summary:
+        prove(given.model, given.variant, given.times, out)
+    print(summary([json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]))
+
+
+def prove(model: str, variant: str, times: int, out: Path) -> None:
+    """Run every comparison that ``out`` does not have yet, and append it there."""
+    gold = read_gold()
+    (built,) = gated(model, [standing(model, variant)], gold)
+    answers = load(variant, built.manifest.digest, gold)
+    expected = [list(answers.rankings[item.id][:10]) for item in gold.items]
+    questions = Questions(gold.texts(), expected)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lines = out.read_text(encoding="utf-8").splitlines() if out.exists() else []
+    done = {(entry["kind"], entry["number"]): entry for entry in map(json.loads, lines)}
+    plain: Opener = partial(open_server, Settings(folder=built.folder))
+    if ("calibration", 0) not in done:
+        slow = partial(slowed, built, CALIBRATION["extra"])
+        terms = Terms(seconds=CALIBRATION["seconds"])
+        _append(out, "calibration", 0, _timed((plain, slow), questions, terms), {}, model, variant)
+        prove(model, variant, times, out)
+        return
+    # Inferences are a share s of a request's cost: doing x of them twice costs 1 + x s.
+    share = (1 / done["calibration", 0]["result"]["ratio"] - 1) / CALIBRATION["extra"]
+    down = partial(slowed, built, (1 / SLOWER_RATIO - 1) / share)
+    up = partial(slowed, built, (FASTER_RATIO - 1) / share)
+    pairs: dict[str, tuple[Opener, Opener]] = {
+        "same": (plain, plain),
+        "slower": (plain, down),
+        "faster": (up, plain),
+    }
+    for number in range(times):
+        for kind, openers in pairs.items():
+            if (kind, number) in done:
+                continue
+            disturbed = number % 2 == 1
+            with competitor(allowed_cpus()[-1]) if disturbed else nullcontext():
+                result = _timed(openers, questions, Terms(seed=number))
+            more = {"disturbed": disturbed}
+            _append(out, kind, number, result, more, model, variant)
+
+
+def _timed(
+    openers: tuple[Opener, Opener], questions: Questions, terms: Terms
+) -> tuple[Comparison, float]:
+    begun = time.monotonic()
+    result = compare(("A", "B"), openers, (questions, questions), terms)
+    return result, time.monotonic() - begun
+
+
+def _append(
+    out: Path, kind: str, number: int, timed: tuple[Comparison, float], more: dict[str, Any],
+    model: str, variant: str,
+) -> None:  # fmt: skip
+    result, seconds = timed
+    entry = {"kind": kind, "number": number, "model": model, "variant": variant, **more}
+    entry |= {"seconds": round(seconds, 1), "result": result.as_json(), "machine": fingerprint()}
+    with out.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(entry) + "\n")
+    ratio = result.ratio
+    say(f"{kind} {number}: {result.verdict} {ratio.ratio:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]")
+
+
+def summary(entries: list[dict[str, Any]]) -> str:
+    """Return the table of what was called what, as Markdown."""
+    heads = ["planted", "other process", "comparisons", SLOWER, CLOSE, FASTER, "ratios", "longest"]
+    lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+    names = {"same": "nothing", "slower": f"{SLOWER_RATIO:g} x", "faster": f"{FASTER_RATIO:g} x"}
+    for kind in KINDS:
+        for disturbed in (False, True):
+            own = [e for e in entries if e["kind"] == kind and e.get("disturbed") == disturbed]
+            if not own:
+                continue
+            called = [entry["result"]["verdict"] for entry in own]
+            ratios = [entry["result"]["ratio"] for entry in own]
+            counts = " | ".join(str(called.count(name)) for name in (SLOWER, CLOSE, FASTER))
+            lines.append(
+                f"| {names[kind]} | {'on one core' if disturbed else 'none'} | {len(own)} |"
+                f" {counts} | {min(ratios):.3f} to {max(ratios):.3f} |"
+                f" {max(entry['seconds'] for entry in own):.0f} s |"
+            )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The reference server with a planted slowdown: a share of all inferences is made twice.
+
+    python -m tiankong.bench.proof.slowed --variant-dir DIR --port 8080 --extra 0.2
+
+The extra work is the engine's own, so it costs what the real work costs: cores, caches, memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+
+from ...server.launch import bind
+from ...server.reference import serve
+from ...server.settings import Settings
+from ...toolkit.predictor import Engine, Logits, Predictor, open_variant
+from ...toolkit.text import Batch
+
+
+class SlowedEngine:
+    """An engine that makes ``extra`` of its inferences twice (0.2: every fifth)."""
+
+    def __init__(self, inner: Engine, extra: float) -> None:
+        self._inner, self._extra = inner, extra
+        self._owed = 0.0
+        self._lock = Lock()
+
+    def logits(self, batch: Batch) -> Logits:
+        """Return the inner engine's logits, having inferred once more where it is due."""
+        with self._lock:
+            self._owed += self._extra
+            again = int(self._owed)
+            self._owed -= again
+        for _ in range(again):
+            self._inner.logits(batch)
+        return self._inner.logits(batch)
+
+
+def main() -> None:
+    """Serve until stopped."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--variant-dir", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--extra", type=float, required=True)
+    given = parser.parse_args()
+    settings = replace(Settings(folder=given.variant_dir), port=given.port)
+    with bind(settings) as listener:
+        whole = open_variant(settings.folder, settings.threads)
+        engine = SlowedEngine(whole.engine, given.extra)
+        predictor = Predictor(whole.name, whole.encoder, engine)
+        serve(predictor, settings, listener)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Proof that the generator tells the truth: the same server loaded by Locust and by wrk in turn.
+
+    python -m tiankong.bench.proof.wrk --model builtin --variant onnx-int8     (needs Debian's wrk)
+
+For each number of users one server, and rounds of a window each, Locust and wrk taking turns in
+going first.  Results go to ``artifacts/proof/wrk.jsonl``; ``--summary`` prints the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from ...server.settings import Settings
+from ...toolkit.answers import load
+from ...toolkit.build import standing
+from ...toolkit.checking import gated
+from ...toolkit.console import say
+from ...toolkit.errors import InvalidMeasurementError, UnusableInputError
+from ...toolkit.files import artifacts
+from ...toolkit.gold import read_gold
+from ...toolkit.machine import fingerprint
+from ..measure import Window, measure
+from ..plan import REFERENCE_STACK, Point
+from ..sentences import Questions, gold_questions
+from ..served import Served, serve
+
+USERS = (1, 4, 8, 16)
+ROUNDS = 4
+SECONDS, WARMUP_SECONDS = 12.0, 1.0
+SCRIPT = """
+local bodies = {%s}
+local turn = 0
+request = function()
+  turn = turn %% #bodies + 1
+  return wrk.format("POST", "/predict", {["Content-Type"] = "application/json"}, bodies[turn])
+end
+done = function(summary, latency, requests)
+  local bad = summary.errors.connect + summary.errors.read + summary.errors.write
+  bad = bad + summary.errors.status + summary.errors.timeout
+  io.write(string.format("tiankong %%d %%d %%f %%f %%d\\n", summary.requests, summary.duration,
+    latency:percentile(50), latency:percentile(95), bad))
+end
+"""
+RESULT = re.compile(r"^tiankong (\d+) (\d+) ([\d.]+) ([\d.]+) (\d+)$", re.MULTILINE)
+
+
+def wrk(url: str, texts: Sequence[str], users: int, seconds: float) -> dict[str, Any]:
+    """Load a server with wrk and return QPS and latency percentiles in milliseconds.
+
+    Raises UnusableInputError if wrk is not installed, InvalidMeasurementError if requests failed.
+    """
+    if shutil.which("wrk") is None:
+        raise UnusableInputError("wrk is not installed: apt-get install wrk")
+    bodies = ", ".join(f"[==[{json.dumps({'text': t}, ensure_ascii=False)}]==]" for t in texts)
+    with tempfile.TemporaryDirectory(prefix="tiankong-wrk-") as folder:
+        script = Path(folder) / "script.lua"
+        script.write_text(SCRIPT % bodies, encoding="utf-8")
+        command = ["wrk", "-t", "1", "-c", str(users), "-d", f"{seconds:.0f}s", "-s", str(script)]
+        done = subprocess.run([*command, url], capture_output=True, text=True, check=False)
+    found = RESULT.search(done.stdout)
+    if done.returncode or found is None or int(found[5]):
+        raise InvalidMeasurementError(f"wrk failed: {(done.stderr or done.stdout).strip()[-300:]}")
+    requests, microseconds, median, tail = (float(found[i]) for i in range(1, 5))
+    return {
+        "qps": requests / microseconds * 1e6,
+        "p50_ms": median / 1000,
+        "p95_ms": tail / 1000,
+    }
+
+
+def ours(server: Served, questions: Questions, users: int, variant: str) -> dict[str, Any]:
+    """Load the same server with our generator."""
+    cell = measure(
+        Point(variant, REFERENCE_STACK, users), server, questions, Window(SECONDS, WARMUP_SECONDS)
+    )
+    return {
+        "qps": cell.qps,
+        "p50_ms": cell.percentile_ms(50),
+        "p95_ms": cell.percentile_ms(95),
+        "warnings": [warn.code for warn in cell.warnings()],
+    }
+
+
+def prove(model: str, variant: str, out: Path) -> None:
+    """Measure every number of users that ``out`` does not have yet, and append it there."""
+    gold = read_gold()
+    (built,) = gated(model, [standing(model, variant)], gold)
+    questions = gold_questions(gold, load(variant, built.manifest.digest, gold), seed=0)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lines = out.read_text(encoding="utf-8").splitlines() if out.exists() else []
+    done = {entry["users"] for entry in map(json.loads, lines)}
+    for users in (users for users in USERS if users not in done):
+        with serve("reference", Settings(folder=built.folder)) as server:
+            rounds = _rounds(server, questions, users, variant)
+        entry = {"users": users, "model": model, "variant": variant, "rounds": rounds}
+        with out.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(entry | {"machine": fingerprint()}) + "\n")
+        say(f"wrk: {users} users measured")
+
+
+def _rounds(
+    server: Served, questions: Questions, users: int, variant: str
+) -> list[dict[str, dict[str, Any]]]:
+    wrk(server.url, questions.texts, users, 2)  # the warm-up of both
+    turns: dict[str, Callable[[], dict[str, Any]]] = {
+        "locust": lambda: ours(server, questions, users, variant),
+        "wrk": lambda: wrk(server.url, questions.texts, users, SECONDS),
+    }
+    orders = (list(turns), list(reversed(turns)))
+    return [{name: turns[name]() for name in orders[number % 2]} for number in range(ROUNDS)]
+
+
+def summary(entries: Sequence[dict[str, Any]]) -> str:
+    """Return both generators' means over the rounds and how far apart they are, as Markdown."""
+    heads = ("users", "QPS Locust", "QPS wrk", "apart", "P95 Locust", "P95 wrk", "apart")
+    lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+    for entry in sorted(entries, key=lambda entry: int(entry["users"])):
+        row = [str(entry["users"])]
+        for key, unit in (("qps", ""), ("p95_ms", " ms")):
+            mine, theirs = (
+                fmean(one[name][key] for one in entry["rounds"]) for name in ("locust", "wrk")
+            )
+            row += [f"{mine:.4g}{unit}", f"{theirs:.4g}{unit}", f"{mine / theirs - 1:+.1%}"]
+        lines.append(f"| {' | '.join(row)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure what is missing and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="builtin")
+    parser.add_argument("--variant", default="onnx-int8")
+    parser.add_argument("--summary", action="store_true", help="only print the table")
+    given = parser.parse_args()
+    out = artifacts() / "proof" / "wrk.jsonl"
+    if not given.summary:
+        prove(given.model, given.variant, out)
+    print(summary([json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]))
+
+
+if __name__ == "__main__":
+    main()

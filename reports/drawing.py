@@ -1,0 +1,139 @@
+"""Drawing: the look of every plot, and the matplotlib they share.
+
+Only the modules of plots know matplotlib.  Text is drawn as paths and ids are salted, so the same
+points give the same bytes on every machine with the same matplotlib.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..toolkit.processes import interrupts_held
+from .estimates import Estimate
+from .tables import Point, Series
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colour-blind safe colours, without the yellow that vanishes on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h", "<", ">", "p")
+INK = "#24292f"
+MUTED = "#6e7781"
+GRID = "#e6e8eb"
+TOO_FEW = "no point has enough answers for a percentile"
+STYLE: dict[Any, Any] = {  # matplotlib types the keys as one huge Literal
+    "svg.fonttype": "path",
+    "svg.hashsalt": "tiankong",
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same everywhere
+    "font.size": 9.0,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 6.5,
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one series is drawn in every plot."""
+
+    name: str
+    colour: str
+    marker: str
+
+
+def looks(points: Sequence[Point]) -> dict[Series, Look]:
+    """Return a look for each series, in the order of the points."""
+    names = dict.fromkeys(point.series for point in points)
+    return {
+        series: Look(
+            " / ".join(series), COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+        )
+        for place, series in enumerate(names)
+    }
+
+
+def finite(found: Estimate | None) -> float | None:
+    """Return what can be drawn: nothing for "too few" or among the failures."""
+    return found.value if found is not None and math.isfinite(found.value) else None
+
+
+def mark(axes: Axes, x: float, y: float, look: Look, *, hollow: bool = False) -> None:
+    """Draw one point, hollow where no repeat is valid."""
+    axes.plot(
+        [x],
+        [y],
+        marker=look.marker,
+        linestyle="none",
+        markerfacecolor="white" if hollow else look.colour,
+        markeredgecolor=look.colour if hollow else "white",
+        markeredgewidth=1.6 if hollow else 0.9,
+        markersize=7.5,
+        zorder=4,
+    )
+
+
+def say_empty(axes: Axes) -> None:
+    """Say that there is nothing to draw."""
+    axes.set_yticks([])
+    axes.text(0.5, 0.5, TOO_FEW, transform=axes.transAxes, ha="center", color=MUTED)
+
+
+def plain_log(axis: Any, set_scale: Any) -> None:
+    """Make an axis logarithmic with plain numbers as ticks (20, 50, 100), as many as fit."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    set_scale("log")
+    axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_tick_params(which="minor", length=0)
+
+
+def ink(colour: str) -> str:
+    """Return a colour dark enough for text on white.
+
+    >>> ink("#56B4E9")
+    '#3a7a9e'
+    """
+    parts = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return "#" + "".join(f"{round(part * 0.68):02x}" for part in parts)
+
+
+@contextmanager
+def canvas(width: float, height: float) -> Iterator[Figure]:
+    """Give a figure of so many inches in the style of all plots."""
+    with interrupts_held():  # one in the middle of its extensions' start aborts the process
+        import matplotlib as mpl
+        from matplotlib.backends import backend_svg  # noqa: F401 (savefig would import it late)
+        from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):
+        yield Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def svg(figure: Figure) -> str:
+    """Return a figure as SVG text."""
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    return stream.getvalue()

@@ -1,0 +1,112 @@
+"""Estimates: one figure from a point's repeats, with its 95 % interval where repeats give one.
+
+The central value is the geometric mean: speeds vary by factors, and the interval is that of the
+mean logarithm (Student's t), its width taken from how much repeats vary at all points together.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from ..toolkit.cells import Cell
+from ..toolkit.stats import Variation, interval, percentile, variation
+
+CONFIDENCE_PERCENT = 95  # what toolkit.stats.interval gives
+RANKS = (50, 90, 95, 99)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and the ends of its interval (None: one repeat, or none that supports it)."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def of(cls, values: Sequence[float], between: Variation | None) -> Estimate:
+        """Return the estimate of at least one repeat."""
+        return cls.around(central(values), values, between)
+
+    @classmethod
+    def around(cls, value: float, values: Sequence[float], between: Variation | None) -> Estimate:
+        """Return ``value`` with the interval that as many repeats as ``values`` give it."""
+        if len(values) < 2 or not 0 < value < math.inf:
+            return cls(value)
+        ends = interval([value] * len(values), between)
+        return cls(value, *ends) if ends else cls(value)
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """The interval's ends, None where there is none."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    def overlaps(self, other: Estimate) -> bool | None:
+        """Tell whether both intervals share a value; None where one of them has none."""
+        if self.ends is None or other.ends is None:
+            return None
+        return self.ends[0] <= other.ends[1] and other.ends[0] <= self.ends[1]
+
+    def times(self, factor: float) -> Estimate:
+        """Return the estimate in another unit."""
+        ends = () if self.ends is None else tuple(end * factor for end in self.ends)
+        return Estimate(self.value * factor, *ends)
+
+
+def central(values: Sequence[float]) -> float:
+    """Return the geometric mean; infinite with any infinite value, else 0 with any zero.
+
+    >>> round(central([50.0, 200.0]), 6), central([80.0]), central([0.0, 5.0])
+    (100.0, 80.0, 0.0)
+    """
+    if len(set(values)) == 1:
+        return values[0]  # exactly, not by way of a logarithm
+    if math.inf in values or min(values) <= 0:
+        return math.inf if math.inf in values else 0.0
+    return statistics.geometric_mean(values)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How much valid repeats of one point vary, pooled over points: QPS and each percentile."""
+
+    qps: Variation | None
+    percentiles: dict[int, Variation | None]
+
+    @classmethod
+    def of(cls, groups: Iterable[Sequence[Cell]]) -> Noise:
+        """Return the variation in groups of valid cells, one group a point."""
+        repeated = [cells for cells in groups if len(cells) > 1]
+        return cls(
+            variation([_positive(cell.qps for cell in cells) for cells in repeated]),
+            {
+                rank: variation(
+                    [_positive(cell.percentile_ms(rank) for cell in cells) for cells in repeated]
+                )
+                for rank in RANKS
+            },
+        )
+
+
+def _positive(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None and 0 < value < math.inf]
+
+
+def percentile_estimate(cells: Sequence[Cell], rank: int, noise: Noise) -> Estimate | None:
+    """Return a percentile of latency over a point's repeats in ms, None: too few answers.
+
+    Where a repeat has too few answers of its own, the answers of all are one sample (leaving that
+    repeat out would flatter the rest: a slow one answers less).
+    """
+    found = [cell.percentile_ms(rank) for cell in cells]
+    known = [value for value in found if value is not None]
+    between = noise.percentiles[rank]
+    if len(known) == len(found):
+        return Estimate.of(known, between)
+    every = list(chain.from_iterable(cell.latencies_ms for cell in cells))
+    pooled = percentile(every, rank, sum(cell.failed + cell.wrong for cell in cells))
+    return None if pooled is None else Estimate.around(pooled, known, between)

@@ -1,0 +1,49 @@
+"""The inventory: the grid of variants with their sizes, memory and gate."""
+
+from __future__ import annotations
+
+from . import figures
+from .grids import Entry, Grid, columns, stack
+from .language import Language
+from .report import Report
+from .variants import VariantRow
+
+
+def variant_grid(report: Report, language: Language) -> Grid:
+    """Return size, memory and gate of every variant."""
+    keys = ("variant", "file", "total", "memory", "gate", "hit1", "hit5", "agreement")
+    rows = tuple(_variant_row(row, language) for row in report.variants)
+    return Grid(
+        columns(language, keys),
+        rows,
+        words=frozenset({0, keys.index("memory"), keys.index("gate")}),
+    )
+
+
+def _variant_row(row: VariantRow, language: Language) -> tuple[Entry, ...]:
+    memory = str(language.words["list"]).join(
+        language.say(
+            "cell.memory_at", mebibytes=figures.mebibytes(size), stack=stack(name, language)
+        )
+        for name, size in row.memory
+    )
+    gate = row.gate
+    shares: tuple[float, ...] = ()
+    if gate is None:
+        answer = Entry(language.say("cell.unasked"), tone="bad")
+    else:
+        shares = (gate.hit_at_1, gate.hit_at_5, gate.top1_agreement)
+        answer = Entry(
+            language.say("cell.passed" if gate.passed else "cell.failed"),
+            "; ".join(gate.reasons),
+            "good" if gate.passed else "bad",
+        )
+    return (
+        Entry(row.name, language.pick(row.entry, "summary")),
+        Entry(figures.megabytes(row.file_bytes) if row.file_bytes else figures.NONE),
+        Entry(figures.megabytes(row.total_bytes) if row.total_bytes else figures.NONE),
+        Entry(memory or figures.NONE),
+        answer,
+        *(Entry(figures.share(value)) for value in shares),
+        *(Entry(figures.NONE, tone="muted") for _ in range(3 - len(shares))),
+    )

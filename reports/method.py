@@ -1,0 +1,63 @@
+"""The method in words: how the points were measured, so that they can be measured again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from . import figures
+from .language import Language
+from .layout import Section
+from .report import Report
+
+
+def method(report: Report, language: Language) -> Section:
+    """Say how the points were measured, so that they can be measured again."""
+    header, say = report.header, language.say
+    gold, model = header.gold, header.model
+    items = [*_modes(report, language)]
+    plans = [run.header.plan for run in report.runs]
+    items += dict.fromkeys(_plan(plan, language) for plan in plans)
+    items += [
+        say(
+            "method.gold",
+            gold=gold.get("name", figures.NONE),
+            items=gold.get("items", figures.NONE),
+            sha=str(gold.get("sha256", figures.NONE))[:12],
+        ),
+        say("method.order", seed=", ".join(str(run.header.seed) for run in report.runs)),
+        say(
+            "method.model",
+            name=model.get("name", figures.NONE),
+            revision=model.get("revision") or figures.NONE,
+            source=model.get("source") or figures.NONE,
+        ),
+        say("method.absolute"),
+    ]
+    return Section("method", say("heading.method"), items=tuple(items))
+
+
+def _modes(report: Report, language: Language) -> Iterator[str]:
+    loads = [point.load for point in report.every_point]
+    levels = sorted({load.users for load in loads if not load.is_open})
+    rates = sorted({load.rate for load in loads if load.rate is not None})
+    if levels:
+        yield language.say("method.closed", levels=", ".join(str(level) for level in levels))
+    if rates:
+        yield language.say("method.open", rates=", ".join(figures.given(rate) for rate in rates))
+    if any(load.shaped for load in loads):
+        yield language.say("method.shaped")
+
+
+def _plan(plan: Mapping[str, Any], language: Language) -> str:
+    return language.say(
+        "method.plan",
+        plan=plan.get("name", figures.NONE),
+        seconds=_given(plan.get("seconds")),
+        warmup=_given(plan.get("warmup_seconds")),
+        repeats=_given(plan.get("repeats")),
+    )
+
+
+def _given(value: float | None) -> str:
+    return figures.NONE if value is None else figures.given(value)

@@ -1,0 +1,112 @@
+"""The verdict in words: what to deploy, how sure that is, and what cannot be recommended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from . import figures
+from .costs import cost
+from .estimates import CONFIDENCE_PERCENT
+from .grids import milliseconds, stack
+from .language import Language
+from .layout import Section
+from .report import Report
+from .tables import Point
+from .verdict import CLOSE_PERCENT, Rival, Verdict
+
+
+def verdict(report: Report, language: Language) -> Section:
+    """Say what to deploy, how much of it all is valid, and what cannot be recommended."""
+    paragraph = language.join(verdict_sentences(report, language))
+    refused = tuple(
+        language.say(f"verdict.{refusal.reason}", variant=refusal.variant)
+        for refusal in report.verdict.refusals
+    )
+    counts = language.join(validity_sentences(report, language))
+    return Section("verdict", language.say("heading.verdict"), (paragraph, counts), items=refused)
+
+
+def verdict_sentences(report: Report, language: Language) -> Iterator[str]:
+    """Yield the verdict's sentences: what was chosen and how sure that is."""
+    found, say = report.verdict, language.say
+    if not report.points:
+        yield say("verdict.no_plain")
+        return
+    point = found.chosen
+    yield _headline(found, language)
+    if point is None:
+        return
+    if point.ratio is not None and report.chosen_points:
+        yield say("verdict.ratio", ratio=figures.significant(point.ratio))
+    for price in report.yardsticks:
+        if priced := cost(price, point.qps.value, report.bench):
+            yield say(
+                "verdict.cost",
+                amount=figures.money(price.currency, priced.per_million),
+                price=price.name,
+                kind=say(f"kind.{price.kind}"),
+                monthly=figures.monthly(price.currency, price.monthly),
+            )
+    gate = next(row.gate for row in report.variants if row.name == point.variant)
+    if gate:
+        yield say(
+            "verdict.gate",
+            hit1=figures.share(gate.hit_at_1),
+            hit5=figures.share(gate.hit_at_5),
+            agreement=figures.share(gate.top1_agreement),
+        )
+    for rival in found.rivals:
+        yield _close(rival, language)
+    yield from _sureness(point, language)
+
+
+def _headline(found: Verdict, language: Language) -> str:
+    point = found.chosen
+    if point is None:
+        return language.say("verdict.nothing")
+    return language.say(
+        "verdict.deploy" if found.within_limit else "verdict.beyond",
+        variant=point.variant,
+        stack=stack(point.stack, language),
+        users=language.count(point.users),
+        qps=figures.significant(point.qps.value),
+        p95=milliseconds(point.p95_ms, language),
+        limit=figures.given(found.limit_ms),
+    )
+
+
+def _close(rival: Rival, language: Language) -> str:
+    say = language.say
+    name = say(
+        "verdict.rival",
+        variant=rival.point.variant,
+        stack=stack(rival.point.stack, language),
+        users=language.count(rival.point.users),
+        percent=figures.percent(max(rival.percent, 0.0), 1),
+    )
+    if rival.overlapping:
+        return say("verdict.overlapping", rival=name, level=figures.percent(CONFIDENCE_PERCENT))
+    return say("verdict.close", rival=name, margin=figures.percent(CLOSE_PERCENT))
+
+
+def _sureness(point: Point, language: Language) -> Iterator[str]:
+    if point.qps.ends:
+        yield language.say(
+            "verdict.interval",
+            level=figures.percent(CONFIDENCE_PERCENT),
+            span=figures.span(*point.qps.ends),
+        )
+    if point.doubts:
+        yield language.say("verdict.doubtful", count=len(point.doubts))
+    if point.valid_repeats == 1:
+        yield language.say("verdict.single")
+
+
+def validity_sentences(report: Report, language: Language) -> Iterator[str]:
+    """Yield how many cells are valid, and how many points have no valid one."""
+    cells = [cell for run in report.runs for cell in run.cells]
+    valid = sum(cell.valid for cell in cells)
+    yield language.say("validity.cells", valid=valid, cells=len(cells))
+    broken = sum(not point.valid for point in report.every_point)
+    if broken:
+        yield language.say("validity.none_one" if broken == 1 else "validity.none", count=broken)

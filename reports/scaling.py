@@ -1,0 +1,108 @@
+"""Scaling: which points show how speed grows along one axis, all else being equal."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from .loads import Load
+from .tables import Point, Series
+
+LEAST_LEVELS = 2  # fewer show no growth
+LEAST_PLAIN_LEVELS = 5  # a table of a few user levels is no curve
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Points that differ in one field of their load, ``name``; ``fixed`` holds the other fields.
+
+    The field itself has its plainest value in ``fixed``.
+    """
+
+    name: str
+    fixed: Load
+    points: tuple[Point, ...]
+
+    def level(self, point: Point) -> int:
+        """Return where a point lies on the axis."""
+        return int(getattr(point.load, self.name))
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The axis's values, rising."""
+        return tuple(sorted({self.level(point) for point in self.points}))
+
+    def base(self, point: Point) -> Point:
+        """Return the point of the same series at its lowest level."""
+        own = [other for other in self.points if other.series == point.series]
+        return min(own, key=self.level)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The axes a report has points for, and the points that lie on none."""
+
+    axes: tuple[Axis, ...]
+    others: tuple[Point, ...]
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """Every point of every axis, once."""
+        return tuple({point.key: point for axis in self.axes for point in axis.points}.values())
+
+
+def scaling(found: Sequence[Point]) -> Scaling:
+    """Return the axes of closed-loop points; one axis a field, the one with the most points."""
+    closed = [point for point in found if not point.load.is_open]
+    axes = tuple(axis for make in _MAKERS if (axis := make(closed)))
+    shown = [point.key for axis in axes for point in axis.points]
+    others = (point for point in closed if point.load.shaped and point.key not in shown)
+    return Scaling(axes, tuple(others))
+
+
+def _tokens(closed: Sequence[Point]) -> Axis | None:
+    def fits(load: Load) -> bool:
+        return load.tokens is not None and (load.batch, load.cores) == (1, None)
+
+    return _axis("tokens", closed, fits)
+
+
+def _batch(closed: Sequence[Point]) -> Axis | None:
+    return _axis("batch", closed, lambda load: load.cores is None)
+
+
+def _cores(closed: Sequence[Point]) -> Axis | None:
+    return _axis("cores", closed, lambda load: load.cores is not None)
+
+
+def _users(closed: Sequence[Point]) -> Axis | None:
+    def fits(load: Load) -> bool:
+        return load.tokens is not None and (load.batch, load.cores) == (1, None)
+
+    plain = _axis("users", closed, lambda load: load.plain)
+    if plain is not None and len(plain.levels) < LEAST_PLAIN_LEVELS:
+        plain = None
+    return _axis("users", closed, fits) or plain
+
+
+_MAKERS = (_tokens, _batch, _cores, _users)
+_PLAINEST = {"tokens": None, "batch": 1, "cores": None, "users": 0}
+
+
+def _axis(name: str, closed: Sequence[Point], fits: Callable[[Load], bool]) -> Axis | None:
+    groups: dict[Load, list[Point]] = defaultdict(list)
+    for point in closed:
+        if fits(point.load):
+            rest: dict[str, int | None] = {name: _PLAINEST[name]}
+            groups[replace(point.load, **rest)].append(point)  # type: ignore[arg-type]
+    axes = (Axis(name, fixed, _by_level(name, own)) for fixed, own in groups.items())
+    known = [axis for axis in axes if len(axis.levels) >= LEAST_LEVELS]
+    return max(known, key=lambda axis: (len(axis.levels), len(axis.points)), default=None)
+
+
+def _by_level(name: str, own: Sequence[Point]) -> tuple[Point, ...]:
+    places: dict[Series, int] = {}
+    for point in own:
+        places.setdefault(point.series, len(places))
+    return tuple(sorted(own, key=lambda point: (places[point.series], getattr(point.load, name))))

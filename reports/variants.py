@@ -1,0 +1,70 @@
+"""Variants: what a report says of each one besides its speed: files, gate, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..toolkit.runs import Run
+from .tables import Point
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What the gate said about a variant; shares lie in 0..1."""
+
+    passed: bool
+    hit_at_1: float
+    hit_at_5: float
+    top1_agreement: float
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class VariantRow:
+    """A variant's files (bytes), gate (None: never asked) and memory by stack (bytes)."""
+
+    name: str
+    entry: Mapping[str, Any]
+    file_bytes: int | None
+    total_bytes: int | None
+    gate: Gate | None
+    memory: tuple[tuple[str, int], ...]
+
+
+def variant_rows(runs: Sequence[Run], found: Sequence[Point]) -> tuple[VariantRow, ...]:
+    """Return every variant of the runs' headers, and any that only cells name."""
+    entries: dict[str, Mapping[str, Any]] = {}
+    for run in runs:
+        entries.update(run.header.variants)
+    for point in found:
+        entries.setdefault(point.variant, {})
+    return tuple(_variant_row(name, entry, found) for name, entry in entries.items())
+
+
+def _variant_row(name: str, entry: Mapping[str, Any], found: Sequence[Point]) -> VariantRow:
+    memory: dict[str, int] = {}
+    for point in found:
+        if point.variant == name:
+            memory[point.stack] = max(memory.get(point.stack, 0), point.resident_bytes)
+    return VariantRow(
+        name,
+        entry,
+        entry.get("model_file_size"),
+        entry.get("size"),
+        _gate(entry.get("gate")),
+        tuple(memory.items()),
+    )
+
+
+def _gate(data: Mapping[str, Any] | None) -> Gate | None:
+    if data is None:
+        return None
+    return Gate(
+        bool(data["passed"]),
+        data["hit_at_1"],
+        data["hit_at_5"],
+        data["top1_agreement"],
+        tuple(str(reason) for reason in data.get("reasons", ())),
+    )

@@ -1,0 +1,75 @@
+"""Warnings in words: every reason to doubt a point, with what was seen and what to try."""
+
+from __future__ import annotations
+
+from ..toolkit.runs import Cell, Warn
+from ..toolkit.validity import hidden_wait_ms, littles_users
+from . import figures
+from .grids import load, stack
+from .language import Language
+from .layout import Section
+from .loads import Load
+from .report import Report
+from .tables import Doubt
+
+
+def warnings(report: Report, language: Language) -> Section:
+    """List every reason to doubt a point, and how many points were measured again."""
+    items = tuple(
+        _warning(doubt, language) for point in report.every_point for doubt in point.doubts
+    )
+    calm = () if items else (language.say("warnings.none"),)
+    heading = language.say("heading.warnings")
+    return Section("warnings", heading, (*_again(report, language), *calm), items=items)
+
+
+def _again(report: Report, language: Language) -> tuple[str, ...]:
+    earlier = [(run.header.run, cell.key) for run in report.runs for cell in run.superseded]
+    if not earlier:
+        return ()
+    again = len(set(earlier))
+    key = "warnings.again_one" if again == 1 else "warnings.again"
+    return (language.say(key, count=again, attempts=len(earlier)),)
+
+
+def _warning(doubt: Doubt, language: Language) -> str:
+    cell, warn = doubt.cell, doubt.warn
+    values = _values(cell, warn, language)
+    return language.say(
+        "warnings.line",
+        variant=cell.variant,
+        stack=stack(cell.stack, language),
+        load=load(Load.of(cell), language),
+        repeat=cell.repeat,
+        seen=language.say_or(f"seen.{warn.code}", warn.seen, **values),
+        advice=language.say_or(f"advice.{warn.code}", warn.advice),
+        invalid=language.say("warnings.invalid") if warn.invalidates else "",
+    )
+
+
+def _values(cell: Cell, warn: Warn, language: Language) -> dict[str, object]:
+    """Return what a warning's words may speak of, by name."""
+    return {
+        "wrong": cell.wrong,
+        "failed": cell.failed,
+        "total": cell.requests,
+        "kinds": ", ".join(sorted(cell.failures)),
+        "changes": ", ".join(cell.changes),
+        "answers": len(cell.latencies_ms),
+        "generator": f"{cell.generator_core_percent:.0f}",
+        "late": f"{cell.generator_late_ms:.0f}",
+        "waited": f"{cell.generator_wait_percent:.0f}",
+        "throttled": f"{cell.throttled_percent:.0f}",
+        "other": f"{cell.other_cpu_percent:.0f}",
+        "steal": f"{cell.steal_percent:.0f}",
+        "swapped": figures.mebibytes(cell.swapped_bytes),
+        "inside": f"{littles_users(cell):.2f}",
+        "users": language.count(cell.users),
+        "waits": _whole(hidden_wait_ms(cell)),
+        "hidden": _whole(cell.percentile_ms(99)),
+        **warn.figures,
+    }
+
+
+def _whole(value: float | None) -> str:
+    return figures.NONE if value is None else f"{value:.0f}"

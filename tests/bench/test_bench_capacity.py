@@ -1,0 +1,359 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tiankong.bench import capacity as hunting
+from tiankong.bench.capacity import CONFIRMATIONS, PROBE, Capacity, NotHeldError, Terms, capacity
+from tiankong.bench.generator import Generators
+from tiankong.bench.plan import Plan, Point
+from tiankong.bench.slo import parse_slo
+from tiankong.bench.sweep import runs_folder
+from tiankong.toolkit.cells import CLOSED, OPEN, Cell
+from tiankong.toolkit.errors import InvalidMeasurementError, UnusableInputError
+from tiankong.toolkit.runs import locked, read_run
+
+MODEL = {"name": "m"}
+RECIPE = SimpleNamespace(engine="onnxruntime", summary="")
+MANIFEST = SimpleNamespace(
+    variant="a", model=MODEL, digest="ab", size=1, model_file_size=1, recipe=RECIPE, notes={},
+    gate=None,
+)  # fmt: skip
+SERVICE_MS, SERVERS = 20.0, 2
+CLOSED_TERMS = Terms(parse_slo("p95=100ms"))
+OPEN_TERMS = replace(CLOSED_TERMS, mode=OPEN)
+FASTEST = 100.0  # answers a second the made-up server can give
+
+Spoil = Callable[[Cell], Cell]
+
+
+class Interrupted(BaseException):
+    """As when the user presses Ctrl-C."""
+
+
+class FakeGround:
+    """A server that is only made up: two streams of 20 ms, or in an open loop M/M/1."""
+
+    def __init__(self) -> None:
+        self.variants = {"a": SimpleNamespace(manifest=MANIFEST)}
+        self.gold = SimpleNamespace(name="gold", digest="cd", items=[1])
+        self.generators, self.target = Generators(), ""
+        self.measured: list[tuple[float, int, int]] = []
+        self.plans: list[Plan] = []
+        self.patience = 1000
+        self.spoil: Spoil = lambda cell: cell
+
+    @property
+    def loads(self) -> list[float]:
+        """The loads of the probes."""
+        return [load for load, repeat, _ in self.measured if repeat == PROBE]
+
+    def measure(self, point: Point, plan: Plan, seed: int, attempt: int = 1) -> Cell:
+        if len(self.measured) == self.patience:
+            raise Interrupted
+        load = float(point.users if point.rate is None else point.rate)
+        self.measured.append((load, point.repeat, attempt))
+        self.plans.append(plan)
+        source = np.random.default_rng([int(load * 1000), point.repeat, attempt])
+        times = self._open if point.mode == OPEN else self._closed
+        latencies, ends = times(load, plan.seconds, source)
+        order = np.argsort(ends)
+        cell = Cell(
+            point.variant, point.stack, point.users, plan.seconds,
+            tuple(latencies[order].tolist()), "now", mode=point.mode, rate=point.rate,
+            repeat=point.repeat, attempt=attempt, ends_ms=tuple(ends[order].tolist()),
+        )  # fmt: skip
+        return self.spoil(cell)
+
+    def _closed(self, users: float, seconds: float, source: Any) -> tuple[Any, Any]:
+        mean = SERVICE_MS * max(1.0, users / SERVERS)
+        count = int(users / mean * 1000 * seconds)
+        noise = np.exp(source.normal(0, 0.1, count))
+        return mean * noise / noise.mean(), np.linspace(1, 1000 * seconds - 1, count)
+
+    def _open(self, rate: float, seconds: float, source: Any) -> tuple[Any, Any]:
+        count = max(1, int(rate * seconds))
+        due = np.linspace(1, 1000 * seconds - 1, count)
+        if rate >= FASTEST:  # the queue grows and grows
+            latencies = 10 + due * (rate / FASTEST - 1)
+        else:  # every quantile of the exponential distribution once
+            shares = source.permutation((np.arange(count) + 0.5) / count)
+            latencies = -1000 / (FASTEST - rate) * np.log(1 - shares)
+        return latencies, due + latencies
+
+
+@pytest.fixture
+def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeGround:
+    monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path))
+    real, numbers = hunting.new_header, iter(range(100))
+
+    def header(*words: Any) -> Any:
+        return replace(real(*words), run=f"{next(numbers):02}-capacity-m")  # more than one a second
+
+    monkeypatch.setattr(hunting, "new_header", header)
+    return FakeGround()
+
+
+def searched(ground: Any, terms: Terms = CLOSED_TERMS) -> Capacity:
+    return capacity("a", terms, ground)
+
+
+def test_the_users_that_hold_are_found_and_confirmed(ground: FakeGround) -> None:
+    found = searched(ground)
+    assert (found.load, found.failed_load) == (8, 9)  # P95 is 1.17 times 10 ms a user
+    assert found.qps == pytest.approx(FASTEST, rel=0.01)
+    assert found.low <= found.qps <= found.high
+    assert [cell.repeat for cell in found.cells] == list(CONFIRMATIONS)
+    assert {cell.users for cell in found.cells} == {8}
+    assert ground.loads == [1, 2, 4, 8, 16, 12, 10, 9]
+    assert [repeat for _, repeat, _ in ground.measured[8:]] == list(CONFIRMATIONS)
+    assert {plan.seconds for plan in ground.plans[:8]} == {CLOSED_TERMS.probe_seconds}
+    assert {plan.seconds for plan in ground.plans[8:]} == {CLOSED_TERMS.confirm_seconds}
+
+
+def test_the_rate_that_holds_is_found_and_confirmed(ground: FakeGround) -> None:
+    found = searched(ground, OPEN_TERMS)
+    limit = FASTEST - 1000 * np.log(20) / 100  # P95 of M/M/1
+    assert found.failed_load is not None
+    assert found.load <= limit < found.failed_load
+    assert found.failed_load - found.load <= 0.05 * found.load
+    assert found.qps == pytest.approx(found.load, rel=0.01)
+    assert found.low <= found.load
+    assert found.high >= found.failed_load
+    assert ground.loads[:4] == [8, 16, 32, 64]
+    assert {(cell.mode, cell.users) for cell in found.cells} == {(OPEN, 0)}
+
+
+def test_everything_that_was_measured_stands_in_the_run_file(ground: FakeGround) -> None:
+    found = searched(ground)
+    run = read_run(found.run)
+    assert [(cell.users, cell.repeat, cell.attempt) for cell in run.cells] == ground.measured
+    assert run.header.plan["slo"] == "p95=100ms"
+    assert run.cells[-3:] == found.cells
+
+
+@pytest.mark.parametrize("terms", [CLOSED_TERMS, OPEN_TERMS])
+def test_an_interrupted_search_goes_on_without_measuring_again(
+    ground: FakeGround, terms: Terms
+) -> None:
+    for patience in range(1, 1000):
+        ground.patience = patience
+        try:
+            found = searched(ground, terms)
+        except Interrupted:
+            continue
+        break
+    assert len(ground.measured) == len(set(ground.measured)) == patience > 10
+    (path,) = found.run.parent.glob("*.jsonl")
+    assert path == found.run
+    whole = FakeGround()
+    assert searched(whole, replace(terms, slo=parse_slo("p95=0.1s"))).load == found.load
+    assert whole.measured == ground.measured
+
+
+def test_a_finished_search_is_begun_anew(ground: FakeGround) -> None:
+    first = searched(ground)
+    count = len(ground.measured)
+    second = searched(ground)
+    assert second.run != first.run
+    assert len(ground.measured) == 2 * count
+
+
+@pytest.mark.parametrize(
+    "change", [{"slo": parse_slo("p95=200ms")}, {"probe_seconds": 9.0}, {"mode": OPEN}]
+)
+def test_a_search_for_something_else_is_not_gone_on_with(
+    ground: FakeGround, change: dict[str, Any]
+) -> None:
+    ground.patience = 2
+    with pytest.raises(Interrupted):
+        searched(ground)
+    ground.patience = 1000
+    found = searched(ground, replace(CLOSED_TERMS, **change))
+    assert len(list(found.run.parent.glob("*.jsonl"))) == 2
+    assert len(read_run(found.run).cells) == len(ground.measured) - 2
+
+
+def test_a_search_that_another_process_is_at_is_left_alone(ground: FakeGround) -> None:
+    ground.patience = 2
+    with pytest.raises(Interrupted):
+        searched(ground)
+    (path,) = runs_folder().glob("*.jsonl")
+    with locked(path), pytest.raises(UnusableInputError, match="another process is measuring"):
+        searched(ground)
+
+
+def test_no_number_of_users_holds(ground: FakeGround) -> None:
+    with pytest.raises(NotHeldError, match="a does not hold p95=1ms even at 1 users") as caught:
+        searched(ground, Terms(parse_slo("p95=1ms")))
+    assert caught.value.exit_code == 1
+    assert ground.measured == [(1, PROBE, 1)]
+
+
+def test_no_rate_holds(ground: FakeGround) -> None:
+    with pytest.raises(NotHeldError, match="does not hold p95=1ms"):
+        searched(ground, Terms(parse_slo("p95=1ms"), OPEN))
+    assert len(ground.measured) == 7
+    assert min(ground.loads) == 8 / 64
+
+
+def test_a_search_that_found_nothing_is_begun_anew(ground: FakeGround) -> None:
+    for _ in range(2):
+        with pytest.raises(NotHeldError):
+            searched(ground, Terms(parse_slo("p95=1ms")))
+    assert len(ground.measured) == 2
+
+
+def test_wrong_answers_hold_no_objective(ground: FakeGround) -> None:
+    ground.spoil = lambda cell: replace(cell, wrong=1)
+    with pytest.raises(NotHeldError, match="does not hold"):
+        searched(ground)
+
+
+def test_what_never_fails_is_searched_up_to_the_most(
+    ground: FakeGround, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hunting, "MOST_USERS", 8)
+    found = searched(ground)
+    assert (found.load, found.failed_load) == (8, None)
+    monkeypatch.setattr(hunting, "MOST_RATE", 50.0)
+    found = searched(ground, OPEN_TERMS)
+    assert (found.load, found.failed_load) == (50.0, None)
+    assert found.high == pytest.approx(50.0, rel=0.01)
+
+
+def slow_confirmations(least: float) -> Spoil:
+    """Return what makes the longer runs slow from a load on."""
+
+    def spoil(cell: Cell) -> Cell:
+        load = cell.users if cell.rate is None else cell.rate
+        if cell.repeat == PROBE or load < least:
+            return cell
+        return replace(cell, latencies_ms=tuple(ms + 100.0 for ms in cell.latencies_ms))
+
+    return spoil
+
+
+def test_users_that_are_not_confirmed_are_taken_back_one_by_one(ground: FakeGround) -> None:
+    ground.spoil = slow_confirmations(7)
+    found = searched(ground)
+    assert (found.load, found.failed_load) == (6, 7)
+    confirmed = [load for load, repeat, _ in ground.measured if repeat == CONFIRMATIONS[0]]
+    assert confirmed == [8, 7, 6]
+
+
+def test_a_rate_that_is_not_confirmed_is_taken_back_by_a_tenth(ground: FakeGround) -> None:
+    ground.spoil = slow_confirmations(60)
+    found = searched(ground, OPEN_TERMS)
+    confirmed = [load for load, repeat, _ in ground.measured if repeat == CONFIRMATIONS[0]]
+    assert confirmed[1:] == pytest.approx([0.9 * load for load in confirmed[:-1]])
+    assert (found.load, found.failed_load) == (confirmed[-1], confirmed[-2])
+    assert found.load < 60 <= confirmed[-2]
+
+
+def test_an_interrupted_retreat_goes_on(ground: FakeGround) -> None:
+    ground.spoil = slow_confirmations(7)
+    ground.patience = 8 + 4  # all probes, the confirmations of 8 users, one of 7 users
+    with pytest.raises(Interrupted):
+        searched(ground)
+    ground.patience = 1000
+    assert searched(ground).load == 6
+    assert len(ground.measured) == len(set(ground.measured)) == 8 + 9
+
+
+def test_a_load_that_is_never_confirmed_is_given_up(ground: FakeGround) -> None:
+    ground.spoil = slow_confirmations(0)
+    with pytest.raises(NotHeldError, match=r"no load could be confirmed to hold p95=100ms"):
+        searched(ground)
+    confirmed = [load for load, repeat, _ in ground.measured if repeat == CONFIRMATIONS[0]]
+    assert confirmed == [8, 7, 6, 5, 4, 3]
+
+
+def test_a_single_user_that_is_not_confirmed_is_the_end(ground: FakeGround) -> None:
+    ground.spoil = slow_confirmations(0)
+    with pytest.raises(NotHeldError, match="does not hold p95=25ms even at 1 users"):
+        searched(ground, Terms(parse_slo("p95=25ms")))
+
+
+def disturbed(load: int, repeat: int, attempts: int, **change: Any) -> Spoil:
+    """Return what disturbs the first attempts at one point."""
+
+    def spoil(cell: Cell) -> Cell:
+        if (cell.users, cell.repeat) != (load, repeat) or cell.attempt > attempts:
+            return cell
+        return replace(cell, **change)
+
+    return spoil
+
+
+def test_a_disturbed_cell_is_measured_once_more(ground: FakeGround) -> None:
+    slow = (500.0,) * 800  # it would not have held
+    ground.spoil = disturbed(4, PROBE, 1, steal_percent=9.0, latencies_ms=slow)
+    found = searched(ground)
+    assert found.load == 8
+    assert ground.measured[2:4] == [(4, PROBE, 1), (4, PROBE, 2)]
+    run = read_run(found.run)
+    assert [(cell.users, cell.attempt) for cell in run.superseded] == [(4, 1)]
+
+
+def test_a_probe_that_stays_disturbed_counts_as_it_is(ground: FakeGround) -> None:
+    ground.spoil = disturbed(4, PROBE, 9, steal_percent=9.0)
+    assert searched(ground).load == 8
+    assert [attempt for load, _, attempt in ground.measured if load == 4] == [1, 2]
+
+
+def drifting(cell: Cell) -> Cell:
+    """Return the cell with all its answers in the first two thirds of the window."""
+    return replace(cell, ends_ms=tuple(end * 2 / 3 for end in cell.ends_ms))
+
+
+def test_an_unstable_probe_is_good_enough(ground: FakeGround) -> None:
+    ground.spoil = lambda cell: drifting(cell) if cell.repeat == PROBE else cell
+    found = searched(ground)
+    assert "unstable" in {warn.code for warn in read_run(found.run).cells[3].warnings()}
+    assert {attempt for _, _, attempt in ground.measured} == {1}
+
+
+def test_an_unstable_confirmation_is_measured_once_more(ground: FakeGround) -> None:
+    ground.spoil = lambda cell: drifting(cell) if cell.attempt == 1 else cell
+    searched(ground)
+    again = [repeat for _, repeat, attempt in ground.measured if attempt == 2]
+    assert again == list(CONFIRMATIONS)
+
+
+def test_a_confirmation_that_stays_disturbed_cannot_be_trusted(ground: FakeGround) -> None:
+    ground.spoil = disturbed(8, CONFIRMATIONS[1], 9, steal_percent=9.0)
+    for times in (1, 2):  # and the next search begins anew
+        with pytest.raises(InvalidMeasurementError, match="the host took 9 % of the machine away"):
+            searched(ground)
+        assert ground.measured.count((8, CONFIRMATIONS[1], 2)) == times
+        assert ground.measured.count((1, PROBE, 1)) == times
+
+
+def test_too_few_answers_to_confirm(ground: FakeGround) -> None:
+    few = Terms(parse_slo("p99=100ms"), confirm_seconds=2.0)  # 3 x 200 answers, not 660
+    with pytest.raises(InvalidMeasurementError, match="too few answers for p99=100ms"):
+        searched(ground, few)
+
+
+def test_a_point_is_the_terms_and_the_load() -> None:
+    assert CLOSED_TERMS.point("a", 8.0, 2) == Point("a", "reference", 8, 2)
+    target = replace(OPEN_TERMS, stack="target")
+    assert target.point("a", 8.5, 1) == Point("a", "target", 0, 1, rate=8.5)
+    assert CLOSED_TERMS.mode == CLOSED
+
+
+def test_a_capacity_as_json(ground: FakeGround) -> None:
+    found = searched(ground)
+    data = json.loads(json.dumps(found.as_json(), allow_nan=False))
+    assert (data["variant"], data["slo"], data["mode"]) == ("a", "p95=100ms", "closed")
+    assert (data["load"], data["failed_load"], data["run"]) == (8, 9, str(found.run))
+    assert data["low"] <= data["qps"] <= data["high"]
+    assert "cells" not in data

@@ -1,0 +1,50 @@
+"""Options that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import UnusableInputError
+
+Model = Annotated[str, typer.Option("--model", help="builtin, builtin-small, a hub id, a folder")]
+Variants = Annotated[str, typer.Option("--variants", help="names, comma-separated (default: all)")]
+Gold = Annotated[str, typer.Option("--gold", help="builtin, heldout, or a JSON-lines file")]
+PlanName = Annotated[
+    str, typer.Option("--plan", help="table, smoke, full, scaling, open, or a TOML file")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="folder (default: artifacts/pages)")]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
+Revision = Annotated[str, typer.Option("--revision", help="branch, tag or commit on the hub")]
+Processes = Annotated[
+    int, typer.Option("--processes", min=1, help="load generator processes on this machine")
+]
+Workers = Annotated[
+    int, typer.Option("--workers", min=0, help="wait for so many 'tiankong worker' (0: none)")
+]
+Bind = Annotated[str, typer.Option("--bind", help="HOST:PORT the workers connect to")]
+Target = Annotated[str, typer.Option("--target", help="URL of a server that runs already")]
+Slower = Annotated[
+    str, typer.Option("--fail-slower-than", help="5%: exit 1 if slower by more, 3 if unsure")
+]
+
+SHARE = re.compile(r"(\d+(?:\.\d+)?)(%?)")
+
+
+def names(text: str) -> list[str]:
+    """Return the names of a comma-separated list."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def share(text: str) -> float | None:
+    """Return the share that ``5%`` or ``0.05`` says, None for nothing; raise UnusableInputError."""
+    if not text:
+        return None
+    found = SHARE.fullmatch(text.strip())
+    value = float(found[1]) / (100 if found[2] else 1) if found else 1.0
+    if not 0 < value < 1:
+        raise UnusableInputError(f"{text!r} is no share: write 5% or 0.05")
+    return value

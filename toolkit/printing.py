@@ -1,0 +1,62 @@
+"""What the command line prints: results as a few lines, or as one JSON object."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from .errors import GateFailedError
+
+if TYPE_CHECKING:
+    from ..bench.duel import Comparison
+    from .checking import Gated
+
+
+def print_json(data: object) -> None:
+    """Print one JSON object on standard output (strict JSON: no NaN, no infinity)."""
+    print(json.dumps(data, ensure_ascii=False, allow_nan=False))
+
+
+def require_passed(gated: Gated) -> None:
+    """Raise GateFailedError naming the variants that failed."""
+    failed = [result.variant for result in gated.checks if not result.passed]
+    if failed:
+        raise GateFailedError(f"the gate failed for {', '.join(failed)}")
+
+
+def print_gate(gated: Gated) -> None:
+    """Print one line a variant, its categories, broken promises and flipped items."""
+    print(f"model {gated.model}, gold set {gated.gold.name} ({len(gated.gold.items)} items)")
+    for result in gated.checks:
+        verdict = "passed" if result.passed else "FAILED"
+        print(
+            f"{result.variant:<16} {verdict}  hit@1 {result.hit_at_1:.1%}"
+            f"  hit@5 {result.hit_at_5:.1%}  same top-1 {result.top1_agreement:.1%}"
+            f"  same top-5 {result.top5_agreement:.1%} (ordered {result.order_agreement:.1%})"
+            f"  max difference {result.max_delta:.1e}"
+        )
+        for category, hits in result.categories.items():
+            print(
+                f"  {category:<14} {hits.items:4} items"
+                f"  hit@1 {hits.hit_at_1:.1%}  hit@5 {hits.hit_at_5:.1%}"
+            )
+        for reason in result.reasons:
+            print(f"  broken promise: {reason}")
+        for flip in result.flipped:
+            print(f"  flipped {flip.id}: {flip.text} {flip.reference} -> {flip.variant}")
+
+
+def print_comparison(result: Comparison) -> None:
+    """Print both sides, the ratio and the control with their intervals, and the verdict."""
+    ratio, control = result.ratio, result.control
+    print(f"A  {result.a}: {result.qps[0]:.4g} QPS, median {result.median_ms[0]:.4g} ms")
+    print(f"B  {result.b}: {result.qps[1]:.4g} QPS, median {result.median_ms[1]:.4g} ms")
+    print(f"B / A  {ratio.ratio:.3f}  95 % interval {ratio.low:.3f} to {ratio.high:.3f}")
+    print(f"A / A  {control.ratio:.3f}  95 % interval {control.low:.3f} to {control.high:.3f}")
+    print(f"B is {result.verdict}" if result.verdict != "too close to call" else result.verdict)
+    print(
+        f"{result.users} users, {result.generations} starts, {result.rounds} rounds;"
+        f" other processes used {result.others_percent:.0f} % of the machine"
+    )
+    for note in result.notes:
+        print(f"note: {note}")
