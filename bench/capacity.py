@@ -9,7 +9,7 @@ from typing import Any
 from ..toolkit.cells import CLOSED, OPEN, Cell
 from ..toolkit.console import say
 from ..toolkit.errors import GateFailedError, InvalidMeasurementError
-from ..toolkit.runs import append_cell, locked, read_run
+from ..toolkit.runs import Header, append_cell, locked, read_run
 from ..toolkit.stats import interval, variation
 from .plan import REFERENCE_STACK, Grid, Plan, Point
 from .search import Found, highest
@@ -92,20 +92,26 @@ def capacity(variant: str, terms: Terms, ground: Ground) -> Capacity:
     trusted.
     """
     header = new_header("capacity", terms.as_json() | _by(ground), ground)
-    for path, run in earlier_runs():
-        if comparable(run.header) == comparable(header):
-            try:
-                _Hunt(variant, terms, path, None, 0).result()
-            except MissingError:
-                say(f"capacity: going on with {path} ({len(run.cells)} cells are there)")
-                break
-            except (NotHeldError, InvalidMeasurementError):
-                pass
-    else:
-        path = begin_run(header)
+    path = _unfinished(header, variant, terms) or begin_run(header)
     seed = read_run(path).header.seed
     with locked(path):
         return _Hunt(variant, terms, path, ground, seed).result()
+
+
+def _unfinished(header: Header, variant: str, terms: Terms) -> Path | None:
+    """Return the newest search that is this one, if it was left before its end."""
+    for path, run in earlier_runs():
+        if comparable(run.header) != comparable(header):
+            continue
+        try:
+            _Hunt(variant, terms, path, None, 0).result()
+        except MissingError:
+            say(f"capacity: going on with {path} ({len(run.cells)} cells are there)")
+            return path
+        except (NotHeldError, InvalidMeasurementError):
+            pass
+        return None
+    return None
 
 
 def _by(ground: Ground) -> dict[str, Any]:
@@ -126,6 +132,7 @@ class _Hunt:
         is_open = self.terms.mode == OPEN
         first, most = (FIRST_RATE, MOST_RATE) if is_open else (1, MOST_USERS)
         found = highest(self._holds, first, most, whole=not is_open)
+        lowest = found.failed
         for _ in range(RETREATS):
             if found.held is None:
                 break
@@ -134,10 +141,11 @@ class _Hunt:
                 return self._capacity(found, cells)
             say(f"capacity: {self._shown(found.held)} was not confirmed by longer runs")
             found = Found(self._lower(found.held), found.held)
+            lowest = None
         raise NotHeldError(
-            f"{self.variant} does not hold {self.terms.slo.text} even at {self._shown(first)}"
-            if found.held is None
-            else f"{self.variant}: no load could be confirmed to hold {self.terms.slo.text}"
+            f"{self.variant}: no load could be confirmed to hold {self.terms.slo.text}"
+            if lowest is None
+            else f"{self.variant} does not hold {self.terms.slo.text} even at {self._shown(lowest)}"
         )
 
     def _lower(self, load: float) -> float | None:
@@ -174,8 +182,10 @@ class _Hunt:
         if self.terms.mode == OPEN and found.failed is not None:
             high = max(high, found.failed)
         assert found.held is not None
+        number = float if self.terms.mode == OPEN else int
+        failed = None if found.failed is None else number(found.failed)
         return Capacity(
-            self.variant, self.terms.slo.text, self.terms.mode, found.held, found.failed,
+            self.variant, self.terms.slo.text, self.terms.mode, number(found.held), failed,
             round(qps, 3), round(low, 3), round(high, 3), cells, self.path,
         )  # fmt: skip
 

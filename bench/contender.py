@@ -17,6 +17,7 @@ from ..server.launch import Stack
 from ..server.settings import Settings
 from ..toolkit.build import Built
 from ..toolkit.errors import UnusableInputError
+from ..toolkit.machine import allowed_cpus
 from .compare import Opener
 from .plan import ARTICLE_STACK, REFERENCE_STACK
 from .revisions import Revision
@@ -43,6 +44,12 @@ class Contender:
         return f"{self.name} ({self.revision})" if self.revision else self.name
 
 
+def _require_cores(text: str, cores: int) -> None:
+    there = len(allowed_cpus())
+    if cores > there:
+        raise UnusableInputError(f"{text!r}: there are {there} cores, not {cores}")
+
+
 def parse_contender(text: str) -> Contender:
     """Return the contender that ``VARIANT[@KEY=VALUE,...]`` or a URL names.
 
@@ -59,13 +66,14 @@ def parse_contender(text: str) -> Contender:
         key, _, value = part.partition("=")
         if key == "stack" and value in STACKS:
             stack = value
-        elif key in NUMBERS and value.isdigit() and int(value) > 0:
+        elif key in NUMBERS and value.isdecimal() and int(value) > 0:
             settings[key] = int(value)
         else:
             raise UnusableInputError(
                 f"{text!r}: {part!r} is none of stack={'|'.join(STACKS)},"
                 f" {', '.join(f'{number}=N' for number in NUMBERS)}"
             )
+    _require_cores(text, settings.get("cores", 1))
     if stack == ARTICLE_STACK and settings.keys() & {"streams", "threads"}:
         raise UnusableInputError(f"{text!r}: the article's server has no streams or threads to set")
     return Contender(text, variant, stack=stack, settings=settings)

@@ -119,7 +119,10 @@ def judge(
     squares = np.square(effects - effects.mean()).sum() / 1.5 + np.square(controls).sum() / 2
     deviation = float(np.sqrt(squares / freedom))
     ratio = _ratio(float(effects.mean()), deviation * np.sqrt(1.5 / count), freedom)
-    control = _ratio(float(controls.mean()), deviation * np.sqrt(2 / count), freedom)
+    # The control's own interval supposes nothing about its mean: one degree of freedom less.
+    own = squares - count * np.square(controls.mean()) / 2
+    spread = float(np.sqrt(own / (freedom - 1)))
+    control = _ratio(float(controls.mean()), spread * np.sqrt(2 / count), freedom - 1)
     rates = np.concatenate([generation.rates for generation in generations])
     return Comparison(
         *names,

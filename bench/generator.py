@@ -24,6 +24,7 @@ TURNED = "tiankong: block ended"
 OPEN_LOOP_SECONDS = 5  # an open loop has connections for so many seconds of unanswered requests
 OPEN_LOOP_CONNECTIONS = (32, 1024)
 LOCAL = "127.0.0.1"
+WORKERS_WAIT_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Generators:
         if self.workers:
             host, port = address(self.bind)
             return ["--master", "--expect-workers", str(self.workers),
+                    "--expect-workers-max-wait", str(WORKERS_WAIT_SECONDS),
                     "--master-bind-host", host, "--master-bind-port", str(port)]  # fmt: skip
         if self.processes > 1:
             port = free_port()
@@ -56,7 +58,7 @@ ALONE = Generators()
 def address(text: str) -> tuple[str, int]:
     """Return host and port of ``HOST:PORT``; raise UnusableInputError if it is none."""
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise UnusableInputError(f"{text!r} is not HOST:PORT")
     return host, int(port)
 

@@ -92,7 +92,8 @@ def take_revision(name: str, model: str) -> Revision:
     commit = commit.strip()
     folder = artifacts() / "revisions" / commit
     if not folder.exists():
-        packed = _git("archive", "--format=tar", commit, name=name)
+        top = _git("rev-parse", "--show-toplevel", name=name).decode().strip()
+        packed = _git("-C", top, "archive", "--format=tar", commit, name=name)
         with folder_written_whole(folder) as scratch:
             with tarfile.open(fileobj=BytesIO(packed)) as archive:
                 archive.extractall(scratch / "tiankong", filter="data")

@@ -24,6 +24,7 @@ GENERATOR_LATE_SHARE = 0.25  # of the median latency: a late clock matters less 
 LITTLE_TOLERANCE = 0.05
 WINDOWS = 3
 WINDOW_TOLERANCE = 0.10
+RANGE_OF_THREE = 3.3  # the 95th percentile of the range of three standard normal values
 BUSY_PERCENT = (5.0, 10.0)  # doubtful above the first, invalid above the second
 STEAL_PERCENT = (2.0, 5.0)
 THROTTLED_PERCENT = 5.0  # of the periods of the quota
@@ -162,7 +163,8 @@ def _unstable(cell: Cell) -> Warn | None:
         return None
     rates = [len(window) / (cell.seconds / WINDOWS) for window in windows]
     name, unit, thirds = "", "", rates
-    if max(rates) > min(rates) * (1 + WINDOW_TOLERANCE + _noise(cell, windows)):
+    apart = (max(rates) - min(rates)) / (sum(rates) / len(rates))
+    if apart > WINDOW_TOLERANCE + _noise(cell, windows):
         name = "QPS"
     elif _tails_differ(windows):
         name, unit, thirds = "P95", " ms", [percentile(window, 95) or 0.0 for window in windows]
@@ -188,16 +190,19 @@ def _windows(cell: Cell) -> list[list[float]] | None:
 
 
 def _noise(cell: Cell, windows: Sequence[Sequence[float]]) -> float:
-    """Return how far apart counts of equal windows lie by chance (two standard errors).
+    """Return how far apart the counts of three equal windows lie by chance (95 in 100 times).
+
+    The range of three normal values stays below 3.3 standard deviations, relative to their mean.
 
     Arrivals of an open loop are Poisson; a closed loop's counts vary as its latencies do
     (renewal process: variance n times their squared coefficient of variation).
     """
-    least = max(1, min(len(window) for window in windows))
+    typical = max(1.0, float(np.mean([len(window) for window in windows])))
+    chance = RANGE_OF_THREE / np.sqrt(typical)
     if cell.mode == "open":
-        return float(2 * np.sqrt(2 / least))
+        return float(chance)
     spread = float(np.std(cell.latencies_ms) / np.mean(cell.latencies_ms))
-    return float(2 * np.sqrt(2 / least) * min(spread, 1.0))
+    return float(chance * min(spread, 1.0))
 
 
 def _tails_differ(windows: Sequence[Sequence[float]]) -> bool:

@@ -15,7 +15,7 @@ from tiankong.bench.capacity import CONFIRMATIONS, PROBE, Capacity, NotHeldError
 from tiankong.bench.generator import Generators
 from tiankong.bench.plan import Plan, Point
 from tiankong.bench.slo import parse_slo
-from tiankong.bench.sweep import runs_folder
+from tiankong.bench.sweep import new_header, runs_folder
 from tiankong.toolkit.cells import CLOSED, OPEN, Cell
 from tiankong.toolkit.errors import InvalidMeasurementError, UnusableInputError
 from tiankong.toolkit.runs import locked, read_run
@@ -92,7 +92,7 @@ class FakeGround:
 @pytest.fixture
 def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeGround:
     monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path))
-    real, numbers = hunting.new_header, iter(range(100))
+    real, numbers = new_header, iter(range(100))
 
     def header(*words: Any) -> Any:
         return replace(real(*words), run=f"{next(numbers):02}-capacity-m")  # more than one a second
@@ -164,6 +164,21 @@ def test_a_finished_search_is_begun_anew(ground: FakeGround) -> None:
     second = searched(ground)
     assert second.run != first.run
     assert len(ground.measured) == 2 * count
+
+
+def test_a_search_older_than_a_finished_one_is_not_gone_on_with(ground: FakeGround) -> None:
+    ground.patience = 2
+    with pytest.raises(Interrupted):
+        searched(ground)
+    (old,) = runs_folder().glob("*.jsonl")
+    kept = old.read_bytes()
+    old.unlink()
+    ground.patience = 1000
+    searched(ground)
+    old.write_bytes(kept)  # it lay elsewhere meanwhile
+    searched(ground)
+    assert old.read_bytes() == kept
+    assert len(list(runs_folder().glob("*.jsonl"))) == 3
 
 
 @pytest.mark.parametrize(
@@ -241,7 +256,7 @@ def slow_confirmations(least: float) -> Spoil:
     return spoil
 
 
-def test_users_that_are_not_confirmed_are_taken_back_one_by_one(ground: FakeGround) -> None:
+def test_few_users_that_are_not_confirmed_are_taken_back_one_by_one(ground: FakeGround) -> None:
     ground.spoil = slow_confirmations(7)
     found = searched(ground)
     assert (found.load, found.failed_load) == (6, 7)
@@ -278,7 +293,7 @@ def test_a_load_that_is_never_confirmed_is_given_up(ground: FakeGround) -> None:
 
 def test_a_single_user_that_is_not_confirmed_is_the_end(ground: FakeGround) -> None:
     ground.spoil = slow_confirmations(0)
-    with pytest.raises(NotHeldError, match="does not hold p95=25ms even at 1 users"):
+    with pytest.raises(NotHeldError, match="no load could be confirmed to hold p95=25ms"):
         searched(ground, Terms(parse_slo("p95=25ms")))
 
 

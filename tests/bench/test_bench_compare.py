@@ -192,7 +192,9 @@ class Machine:
 @pytest.fixture
 def machine(time: Time, monkeypatch: pytest.MonkeyPatch) -> Machine:
     fake = Machine(time)
-    monkeypatch.setattr(comparing, "Clock", lambda *words: Clock(*words, begun=time.now))
+    monkeypatch.setattr(
+        comparing, "Clock", lambda terms, restarts: Clock(terms, restarts, time.now)
+    )
     monkeypatch.setattr(comparing, "alternate", fake.alternate)
     monkeypatch.setattr(comparing, "snapshot", fake.snapshot)
     return fake

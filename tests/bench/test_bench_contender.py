@@ -14,6 +14,11 @@ from tiankong.toolkit.errors import UnusableInputError
 BUILT: Any = SimpleNamespace(folder=Path("variants/onnx-int8"))
 
 
+@pytest.fixture(autouse=True)
+def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tiankong.bench.contender.allowed_cpus", lambda: [0, 1, 2, 3])
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -64,6 +69,12 @@ def test_what_makes_no_sense_is_named(text: str, part: str) -> None:
         parse_contender(text)
     assert part in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_contender_has_no_more_cores_than_there_are() -> None:
+    assert parse_contender("a@cores=4").settings == {"cores": 4}
+    with pytest.raises(UnusableInputError, match="'a@cores=5': there are 4 cores, not 5"):
+        parse_contender("a@cores=5")
 
 
 def test_a_label_tells_revisions_apart() -> None:

@@ -198,3 +198,10 @@ def test_two_workers_over_the_network_are_merged_job_after_job() -> None:
 def test_an_address_that_is_none_is_said(bind: str) -> None:
     with pytest.raises(UnusableInputError, match="is not HOST:PORT"):
         work_for(bind, 1)
+
+
+def test_workers_that_never_come_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tiankong.bench.generator.WORKERS_WAIT_SECONDS", 1)
+    by = Generators(workers=1, bind=f"127.0.0.1:{free_port()}")
+    with pytest.raises(InvalidMeasurementError, match="Gave up waiting for workers"):
+        generate(job("http://127.0.0.1:9"), lambda _: None, lambda _: None, by)

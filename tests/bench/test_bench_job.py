@@ -3,14 +3,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from itertools import islice, pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tiankong.bench.job import Job, arrivals
 
-RANKING = [["上", 0.9], ["下", 0.05]]
-OTHER = [["下", 0.8], ["上", 0.1]]
+# Lists for tuples, as JSON gives them back.
+RANKING: Any = [["上", 0.9], ["下", 0.05]]
+OTHER: Any = [["下", 0.8], ["上", 0.1]]
 JOB = Job(
     targets=["http://a", "http://b", "http://c"],
     sentences=["一[MASK]", "二[MASK]", "三[MASK]"],
@@ -48,8 +50,9 @@ def test_a_target_has_right_answers_of_its_own() -> None:
 
 
 def test_right_answers_are_those_of_the_places_asked() -> None:
-    job = replace(JOB, expected=[[["一", 1.0]], [["二", 1.0]], [["三", 1.0]]])
-    assert job.right(0, [2, 0]) == [[["三", 1.0]], [["一", 1.0]]]
+    rankings: Any = [[["一", 1.0]], [["二", 1.0]], [["三", 1.0]]]
+    job = replace(JOB, expected=rankings)
+    assert job.right(0, [2, 0]) == [rankings[2], rankings[0]]
 
 
 def test_without_right_answers_nothing_is_checked() -> None:
@@ -57,9 +60,10 @@ def test_without_right_answers_nothing_is_checked() -> None:
 
 
 def test_a_job_comes_back_from_a_file_with_the_numbers_of_targets() -> None:
+    blocks: Any = [[0, 0.5], [1, 0.3]]
     job = replace(
         JOB, users=4, rate=20.5, batch=8, warmup_seconds=1.5, seconds=9.0, drain_seconds=3.0,
-        seed=7, blocks=[[0, 0.5], [1, 0.3]],
+        seed=7, blocks=blocks,
     )  # fmt: skip
     again = Job.from_json(json.loads(json.dumps(job.as_json(), ensure_ascii=False)))
     assert again == job
