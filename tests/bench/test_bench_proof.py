@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from tiankong.bench.proof import comparisons, kills, wrk
+from tiankong.bench.proof.slowed import SlowedEngine
+from tiankong.bench.served import serve
+from tiankong.server.settings import Settings
+from tiankong.toolkit.gold import read_gold
+from tiankong.toolkit.text import Batch
+
+
+class Counting:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def logits(self, _: Batch) -> np.ndarray:
+        self.calls += 1
+        return np.zeros((1, 3), np.float32)
+
+
+def test_a_share_of_the_inferences_is_made_twice() -> None:
+    inner = Counting()
+    slowed = SlowedEngine(cast(Any, inner), 0.25)
+    for _ in range(40):
+        slowed.logits(cast(Batch, None))
+    assert inner.calls == 50
+
+
+def test_the_table_counts_every_verdict_apart() -> None:
+    def entry(kind: str, disturbed: bool, verdict: str, ratio: float) -> dict[str, Any]:
+        result = {"verdict": verdict, "ratio": ratio}
+        return {"kind": kind, "disturbed": disturbed, "seconds": 46.7, "result": result}
+
+    entries = [
+        entry("same", False, "too close to call", 1.01),
+        entry("same", False, "faster", 1.05),
+        entry("slower", True, "slower", 0.85),
+        {"kind": "calibration", "seconds": 150.0, "result": {"verdict": "slower", "ratio": 0.8}},
+    ]
+    rows = comparisons.summary(entries).splitlines()[2:]
+    assert rows == [
+        "| nothing | none | 2 | 0 | 1 | 1 | 1.010 to 1.050 | 47 s |",
+        "| 0.85 x | on one core | 1 | 1 | 0 | 0 | 0.850 to 0.850 | 47 s |",
+    ]
+
+
+def test_both_generators_side_by_side() -> None:
+    rounds = [
+        {"locust": {"qps": 98.0, "p95_ms": 11.0}, "wrk": {"qps": 100.0, "p95_ms": 10.0}},
+        {"locust": {"qps": 100.0, "p95_ms": 11.0}, "wrk": {"qps": 100.0, "p95_ms": 10.0}},
+    ]
+    (row,) = wrk.summary([{"users": 4, "rounds": rounds}]).splitlines()[2:]
+    assert row == "| 4 | 99 | 100 | -1.0% | 11 ms | 10 ms | +10.0% |"
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+def test_wrk_loads_a_real_server(home: Any) -> None:
+    with serve("reference", Settings(folder=home.variants["onnx-int8"].folder)) as server:
+        found = wrk.wrk(server.url, read_gold().texts()[:8], 2, 2)
+    assert found["qps"] > 10
+    assert 0 < found["p50_ms"] <= found["p95_ms"]
+
+
+def test_a_sweep_survives_kills(home: Any, tmp_path: Path) -> None:
+    plan = tmp_path / "kills.toml"
+    plan.write_text(kills.PLAN, encoding="utf-8")
+    assert kills.prove("builtin-small", plan, 3, random.Random(4)) == 0
