@@ -58,7 +58,6 @@ def _values(cell: Cell, warn: Warn, language: Language) -> dict[str, object]:
         "answers": len(cell.latencies_ms),
         "generator": f"{cell.generator_core_percent:.0f}",
         "late": f"{cell.generator_late_ms:.0f}",
-        "waited": f"{cell.generator_wait_percent:.0f}",
         "throttled": f"{cell.throttled_percent:.0f}",
         "other": f"{cell.other_cpu_percent:.0f}",
         "steal": f"{cell.steal_percent:.0f}",

@@ -85,8 +85,8 @@ LIMITS: list[tuple[str, Change, Change, bool, bool]] = [
     ),
     (
         "generator-starved",
-        {"generator_wait_percent": 40.0},
-        {"generator_wait_percent": 40.1},
+        {"generator_core_percent": 10.0, "generator_wait_percent": 33.3},
+        {"generator_core_percent": 10.0, "generator_wait_percent": 33.4},
         True,
         True,
     ),
@@ -160,7 +160,7 @@ def test_no_code_is_left_out_here() -> None:
     "change",
     [
         {"generator_core_percent": 90.0},
-        {"generator_wait_percent": 40.0},
+        {"generator_core_percent": 10.0, "generator_wait_percent": 33.3},
         {"generator_late_ms": 10.0},
         {"other_cpu_percent": 5.0},
         {"steal_percent": 2.0},
@@ -191,7 +191,7 @@ def test_what_was_seen_is_told_in_numbers() -> None:
     assert seen["failures"] == "7 of 1010 requests failed (HTTP 503, timeout)"
     assert "cpu, kernel" in seen["machine-changed"]
     assert "used 60 % of one core and waited for it another 60 %" in seen["generator-saturated"]
-    assert "50 % of its time" in seen["generator-starved"]
+    assert "added 60 % to the mean latency" in seen["generator-starved"]
     assert "5 MiB" in seen["swapped"]
 
 
