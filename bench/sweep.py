@@ -95,8 +95,9 @@ def _measure_missing(path: Path, plan: Plan, ground: Ground) -> None:
         say(f"sweep: going on with {path} ({len(run.cells)} of {len(points)} cells are there)")
     todo = list(_todo(points, run, plan))
     with progress("sweep", len(todo)) as step:
-        for number, (point, attempt) in enumerate(todo, start=len(run.cells) + 1):
-            step(f"{number}/{len(points)} {described(point)}")
+        for point, attempt in todo:
+            mark = ", again: it was disturbed" if attempt > 1 else ""
+            step(f"{points.index(point) + 1}/{len(points)} {described(point)}{mark}")
             append_cell(path, _persistent(ground, point, plan, run.header.seed, attempt))
     while again := list(_todo(points, read_run(path), plan)):  # ends: attempts are counted
         with progress("sweep", len(again)) as step:
