@@ -32,7 +32,7 @@ TEXT = "今天天气真[MASK]啊。"
             "unknown variant 'onnx-int9'; known:",
         ),
         (("build", *MODEL, "--variants", "onnx-int8,nope"), "unknown variant 'nope'"),
-        (("sweep", *MODEL, "--plan", "nope"), "unknown plan 'nope'; known: full, open, scaling, smoke"),
+        (("sweep", *MODEL, "--plan", "nope"), "unknown plan 'nope'; known: full, open"),
         (("bench", *MODEL, "--plan", "nope.toml"), "nope.toml"),
         (("check", *MODEL, "--gold", "nope.jsonl"), "gold file nope.jsonl does not exist"),
         (("predict", "没有空", *MODEL), "the text has no [MASK]"),
