@@ -142,8 +142,8 @@ def test_a_machine_that_changes_while_it_is_measured(monkeypatch: pytest.MonkeyP
 
 def test_a_stall_shows_in_an_open_loop_and_a_closed_loop_says_that_it_hides_it() -> None:
     with fake("--stall", "1", "10") as server:
-        asked = cell(server, users=0, seconds=20.0, rate=50.0)
-        waited = cell(server, users=2, seconds=20.0)
+        asked = cell(server, users=0, seconds=12.0, rate=60.0)
+        waited = cell(server, users=2, seconds=12.0)
     tail, hidden = asked.percentile_ms(99), waited.percentile_ms(99)
     assert tail is not None
     assert 600 < tail < 1300

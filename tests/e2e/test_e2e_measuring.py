@@ -41,17 +41,16 @@ def test_compare_settings_with_the_promised_shape(tool: Any) -> None:
 
 
 def test_compare_two_running_servers_and_fail_on_a_regression(tool: Any) -> None:
-    # PyTorch's threads fight on busy cores, so which is slower is not what is tested: that the
-    # faster one as B passes and the slower one as B does not, is.
     with running(tool, "onnx-int8") as first, running(tool, "pytorch-fp32") as second:
-        urls = (first.url, second.url)
-        there = tool.data("compare", *urls, *MODEL, "--seconds", "10")
-        worse = urls if there["ratio"] < 1 else urls[::-1]
-        ran = tool.run("compare", *worse, "--seconds", "10", "--fail-slower-than", "5%")
-    assert ran.returncode in (1, 3), ran.stderr
+        ran = tool.run("compare", first.url, second.url, *MODEL, "--seconds", "10",
+                       "--fail-slower-than", "5%", "--json")  # fmt: skip
+    found = json.loads(ran.stdout)
+    assert found["ratio"] < 1
+    # 3: on a busy machine even this difference may not be sure.
+    assert ran.returncode == (1 if found["high"] < 0.95 else 3), ran.stderr
     assert ran.stderr.splitlines()[-1].startswith("tiankong: ")
-    assert there["notes"]
-    assert there["generations"] >= 2
+    assert found["notes"]
+    assert found["generations"] >= 2
 
 
 def test_compare_refuses_a_server_whose_answers_are_wrong(tool: Any) -> None:
@@ -105,8 +104,8 @@ def test_an_objective_that_nothing_can_hold(tool: Any, loop: tuple[str, ...]) ->
 
 
 def test_capacity_with_the_promised_shape(tool: Any) -> None:
-    ran = tool.run("capacity", "onnx-int8", "--slo", "p50=9ms", *MODEL, "--probe", "2",
-                   "--seconds", "4", "--json")  # fmt: skip
+    ran = tool.run("capacity", "onnx-int8", "--slo", "p50=9ms", *MODEL, "--probe", "1",
+                   "--seconds", "2", "--json")  # fmt: skip
     assert ran.returncode in (0, 3), ran.stderr  # 3: a confirming run was disturbed
     if ran.returncode == 0:
         found = json.loads(ran.stdout)
