@@ -91,7 +91,7 @@ def capacity(variant: str, terms: Terms, ground: Ground) -> Capacity:
     Raises NotHeldError if no load holds, InvalidMeasurementError if the confirming runs cannot be
     trusted.
     """
-    header = new_header("capacity", terms.as_json() | _by(ground), ground)
+    header = new_header("capacity", terms.as_json() | ground.as_json(), ground)
     path = _unfinished(header, variant, terms) or begin_run(header)
     seed = read_run(path).header.seed
     with locked(path):
@@ -112,10 +112,6 @@ def _unfinished(header: Header, variant: str, terms: Terms) -> Path | None:
             pass
         return None
     return None
-
-
-def _by(ground: Ground) -> dict[str, Any]:
-    return {"generators": vars(ground.generators), "target": ground.target}
 
 
 @dataclass

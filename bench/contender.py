@@ -8,8 +8,7 @@ http://127.0.0.1:8080              a server that already runs
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -21,7 +20,7 @@ from ..toolkit.machine import allowed_cpus
 from .compare import Opener
 from .plan import ARTICLE_STACK, REFERENCE_STACK
 from .revisions import Revision
-from .served import Served, serve
+from .served import running, serve
 
 NUMBERS = ("streams", "threads", "cores")
 STACKS = (REFERENCE_STACK, ARTICLE_STACK)
@@ -79,19 +78,6 @@ def parse_contender(text: str) -> Contender:
     return Contender(text, variant, stack=stack, settings=settings)
 
 
-@contextmanager
-def running(url: str) -> Iterator[Served]:
-    """Take a server that already runs."""
-    yield Served(url, None, 0.0, None)
-
-
-def open_server(
-    settings: Settings, stack: Stack = "reference", cores: int | None = None
-) -> AbstractContextManager[Served]:
-    """Return a server of a variant built here, started when entered, stopped when left."""
-    return serve(stack, settings, cores)
-
-
 def opener(contender: Contender, built: Built | None, revision: Revision | None) -> Opener:
     """Return what starts a contender's server: of ``revision``, else of what was built here."""
     if contender.url:
@@ -101,7 +87,7 @@ def opener(contender: Contender, built: Built | None, revision: Revision | None)
     assert built is not None
     stack: Stack = "article" if contender.stack == ARTICLE_STACK else "reference"
     cores = contender.settings.get("cores")
-    return partial(open_server, settings_of(contender, built), stack, cores)
+    return partial(serve, stack, settings_of(contender, built), cores)
 
 
 def settings_of(contender: Contender, built: Built) -> Settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, replace
 
 from ..toolkit.answers import load
@@ -15,7 +14,7 @@ from .contender import Contender, opener, parse_contender
 from .duel import Comparison
 from .plan import ARTICLE_STACK
 from .revisions import Revision, take_revision
-from .sentences import Questions, ask, gold_questions
+from .sentences import Questions, ask, gold_questions, shuffled
 
 ASKED = 64  # sentences, where a server must first be asked for its own unloaded answers
 
@@ -95,13 +94,9 @@ class Contest:
                 found.append(few if foreign else whole)
             else:
                 with open_() as served:
-                    found.append(ask(served.url, self._few(seed)))
+                    texts = [item.text for item in shuffled(self.gold, seed)[:ASKED]]
+                    found.append(ask(served.url, texts))
         return found[0], found[1]
-
-    def _few(self, seed: int) -> list[str]:
-        items = list(self.gold.items)
-        random.Random(seed).shuffle(items)
-        return [item.text for item in items][:ASKED]
 
 
 def _is_foreign(side: Contender) -> bool:

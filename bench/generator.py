@@ -105,12 +105,12 @@ class Block:
 Edge = Callable[[int], None]
 
 
-def generate(job: Job, opened: Edge, closed: Edge, by: Generators | None = None) -> Samples:
+def generate(job: Job, opened: Edge, closed: Edge, by: Generators = ALONE) -> Samples:
     """Run a job with a window; ``opened`` and ``closed`` get our process id at its edges.
 
     Raises InvalidMeasurementError if a generator ends without results.
     """
-    return Samples(**_run(job, opened, closed, by or ALONE))
+    return Samples(**_run(job, opened, closed, by))
 
 
 def alternate(job: Job, edge: Edge) -> list[Block]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +17,7 @@ from .generator import ALONE, Generators, Samples, connections, generate
 from .job import Job
 from .plan import ARTICLE_STACK, Point
 from .sentences import Questions
-from .served import Served, serve
+from .served import Served, running, serve
 
 ARTICLE_SETTINGS = {"workers": 2, "threads": 4}
 
@@ -33,15 +33,12 @@ class Window:
     attempt: int = 1
 
 
-@contextmanager
-def running(point: Point, settings: Settings, target: str = "") -> Iterator[Served]:
+def server_of(point: Point, settings: Settings, target: str = "") -> AbstractContextManager[Served]:
     """Serve a point's variant behind its stack, or take the server that runs at ``target``."""
     if target:
-        yield Served(target.rstrip("/"), None, 0.0, None)
-        return
+        return running(target)
     stack: Stack = "article" if point.stack == ARTICLE_STACK else "reference"
-    with serve(stack, settings, point.cores) as server:
-        yield server
+    return serve(stack, settings, point.cores)
 
 
 def measure(point: Point, server: Served, questions: Questions, window: Window) -> Cell:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..toolkit.answers import Answers, Ranking
 from ..toolkit.errors import InvalidMeasurementError, UnusableInputError
-from ..toolkit.gold import GoldSet
+from ..toolkit.gold import GoldItem, GoldSet
 from ..toolkit.text import MASK, TextEncoder
 
 DEPTH = 10  # of a right ranking: enough to tell a tie at the fifth place
@@ -28,10 +28,16 @@ class Questions:
     expected: Sequence[Ranking]
 
 
-def gold_questions(gold: GoldSet, answers: Answers, seed: int) -> Questions:
-    """Return the gold set in shuffled order with a variant's own kept answers."""
+def shuffled(gold: GoldSet, seed: int) -> list[GoldItem]:
+    """Return the gold set's items in the order a seed gives."""
     items = list(gold.items)
     random.Random(seed).shuffle(items)
+    return items
+
+
+def gold_questions(gold: GoldSet, answers: Answers, seed: int) -> Questions:
+    """Return the gold set in shuffled order with a variant's own kept answers."""
+    items = shuffled(gold, seed)
     expected = [list(answers.rankings[item.id][:DEPTH]) for item in items]
     return Questions([item.text for item in items], expected)
 
@@ -43,8 +49,7 @@ def of_length(folder: Path, gold: GoldSet, tokens: int, seed: int) -> list[str]:
     [MASK].  Raises UnusableInputError if the variant in ``folder`` cannot take such a length.
     """
     encoder = TextEncoder.from_folder(folder)
-    items = list(gold.items)
-    random.Random(seed).shuffle(items)
+    items = shuffled(gold, seed)
     filled = [item.text.replace(MASK, item.answer) for item in items]
     found: list[str] = []
     for number, item in enumerate(items):

@@ -55,6 +55,12 @@ def serve(stack: Stack, settings: Settings, cores: int | None = None) -> Iterato
         process.require_alive()
 
 
+@contextmanager
+def running(url: str) -> Iterator[Served]:
+    """Take a server that runs already, and leave it running."""
+    yield Served(url.rstrip("/"), None, 0.0, None)
+
+
 @dataclass(frozen=True)
 class Process:
     """A server's process, what to call it, and its log."""

@@ -21,7 +21,7 @@ from ..toolkit.gold import GoldSet
 from ..toolkit.machine import fingerprint, versions
 from ..toolkit.runs import Header, Run, append_cell, create_run, locked, read_run
 from .generator import ALONE, Generators
-from .measure import Window, measure, running, settings_for
+from .measure import Window, measure, server_of, settings_for
 from .plan import REFERENCE_STACK, TARGET_STACK, Plan, Point
 from .sentences import Questions, ask, gold_questions, of_length
 from .served import Served
@@ -48,6 +48,10 @@ class Ground:
         answers = {name: load(name, b.manifest.digest, gold) for name, b in by_name.items()}
         return cls(by_name, answers, gold, generators, target)
 
+    def as_json(self) -> dict[str, Any]:
+        """Return what of it belongs to the plan of a run."""
+        return {"generators": vars(self.generators), "target": self.target}
+
     def measure(self, point: Point, plan: Plan, seed: int, attempt: int = 1) -> Cell:
         """Measure one point with a fresh server.
 
@@ -55,7 +59,7 @@ class Ground:
         """
         settings = settings_for(point, Settings(folder=self.variants[point.variant].folder))
         window = Window(plan.seconds, plan.warmup_seconds, self.generators, seed, attempt)
-        with running(point, settings, self.target) as server:
+        with server_of(point, settings, self.target) as server:
             return measure(point, server, self._questions(point, server, seed), window)
 
     def _questions(self, point: Point, server: Served, seed: int) -> Questions:
@@ -70,7 +74,7 @@ def sweep(
     variants: Sequence[Built],
     gold: GoldSet,
     seed: int | None = None,
-    generators: Generators | None = None,
+    generators: Generators = ALONE,
     target: str = "",
 ) -> Path:
     """Measure what the plan asks for and return the run file.
@@ -80,7 +84,7 @@ def sweep(
     that runs already; the plan's points are then measured there, whatever it serves must be the
     only variant.  Raises InvalidMeasurementError if a server or a generator keeps ending.
     """
-    ground = Ground.of(variants, gold, generators or Generators(), target)
+    ground = Ground.of(variants, gold, generators, target)
     header = _header(plan, ground, seed)
     path = _unfinished(header, plan, target) or begin_run(header)
     with locked(path):
@@ -93,16 +97,11 @@ def _measure_missing(path: Path, plan: Plan, ground: Ground) -> None:
     points = _points(plan, run.header, ground.target)
     if run.cells:
         say(f"sweep: going on with {path} ({len(run.cells)} of {len(points)} cells are there)")
-    todo = list(_todo(points, run, plan))
-    with progress("sweep", len(todo)) as step:
-        for point, attempt in todo:
-            mark = ", again: it was disturbed" if attempt > 1 else ""
-            step(f"{points.index(point) + 1}/{len(points)} {described(point)}{mark}")
-            append_cell(path, _persistent(ground, point, plan, run.header.seed, attempt))
-    while again := list(_todo(points, read_run(path), plan)):  # ends: attempts are counted
-        with progress("sweep", len(again)) as step:
-            for point, attempt in again:
-                step(f"again, it was disturbed: {described(point)}")
+    while todo := list(_todo(points, read_run(path), plan)):  # ends: attempts are counted
+        with progress("sweep", len(todo)) as step:
+            for point, attempt in todo:
+                mark = ", again: it was disturbed" if attempt > 1 else ""
+                step(f"{points.index(point) + 1}/{len(points)} {described(point)}{mark}")
                 append_cell(path, _persistent(ground, point, plan, run.header.seed, attempt))
 
 
@@ -155,8 +154,7 @@ def _header(plan: Plan, ground: Ground, seed: int | None) -> Header:
         raise UnusableInputError(
             f"plan {plan.name} pins the server to cores: a running one cannot be pinned"
         )
-    extra = {"generators": vars(ground.generators), "target": ground.target}
-    return new_header(plan.name, plan.as_json() | extra, ground, seed)
+    return new_header(plan.name, plan.as_json() | ground.as_json(), ground, seed)
 
 
 def new_header(
@@ -208,12 +206,20 @@ def begin_run(header: Header) -> Path:
 
 def _unfinished(header: Header, plan: Plan, target: str) -> Path | None:
     """Return the newest run that is this one, begun earlier and not yet complete."""
+    explained = False
     for path, run in earlier_runs():
         if comparable(run.header) == comparable(header):
             missing = list(_todo(_points(plan, run.header, target), run, plan))
             return path if missing else None
-        _explain(path, run, header)
+        if not explained and _is_namesake(run.header, header):
+            explained = True
+            _explain(path, run, header)
     return None
+
+
+def _is_namesake(one: Header, other: Header) -> bool:
+    names = [(header.plan.get("name"), header.model.get("name")) for header in (one, other)]
+    return names[0] == names[1]
 
 
 def earlier_runs() -> Iterator[tuple[Path, Run]]:
@@ -226,10 +232,7 @@ def earlier_runs() -> Iterator[tuple[Path, Run]]:
 
 
 def _explain(path: Path, run: Run, header: Header) -> None:
-    """Say why a run of the same name that was left unfinished is not gone on with."""
-    same = ("name", run.header.plan.get("name")) == ("name", header.plan.get("name"))
-    if not same or run.header.model.get("name") != header.model.get("name"):
-        return
+    """Say why the newest run of the same plan and model is not gone on with."""
     parts = comparable(run.header), comparable(header)
     differing = sorted(key for key in parts[0].keys() | parts[1].keys()
                        if parts[0].get(key) != parts[1].get(key))  # fmt: skip

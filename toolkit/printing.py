@@ -53,7 +53,7 @@ def print_comparison(result: Comparison) -> None:
     print(f"B  {result.b}: {result.qps[1]:.4g} QPS, median {result.median_ms[1]:.4g} ms")
     print(f"B / A  {ratio.ratio:.3f}  95 % interval {ratio.low:.3f} to {ratio.high:.3f}")
     print(f"A / A  {control.ratio:.3f}  95 % interval {control.low:.3f} to {control.high:.3f}")
-    print(f"B is {result.verdict}" if result.verdict != "too close to call" else result.verdict)
+    print(f"verdict for B: {result.verdict}")
     print(
         f"{result.users} users, {result.generations} starts, {result.rounds} rounds;"
         f" other processes used {result.others_percent:.0f} % of the machine"

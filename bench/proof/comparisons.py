@@ -31,10 +31,9 @@ from ...toolkit.gold import read_gold
 from ...toolkit.machine import allowed_cpus, fingerprint
 from ...toolkit.processes import end_with_parent, free_port
 from ..compare import Opener, Terms, compare
-from ..contender import open_server
 from ..duel import CLOSE, FASTER, SLOWER, Comparison
 from ..sentences import Questions
-from ..served import Served, started
+from ..served import Served, serve, started
 
 TIMES = 20
 SLOWER_RATIO, FASTER_RATIO = 0.85, 1.15
@@ -92,7 +91,7 @@ def prove(model: str, variant: str, times: int, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     lines = out.read_text(encoding="utf-8").splitlines() if out.exists() else []
     done = {(entry["kind"], entry["number"]): entry for entry in map(json.loads, lines)}
-    plain: Opener = partial(open_server, Settings(folder=built.folder))
+    plain: Opener = partial(serve, "reference", Settings(folder=built.folder))
     if ("calibration", 0) not in done:
         slow = partial(slowed, built, CALIBRATION["extra"])
         terms = Terms(seconds=CALIBRATION["seconds"])

@@ -55,6 +55,9 @@ class FakeGround:
         """The loads of the probes."""
         return [load for load, repeat, _ in self.measured if repeat == PROBE]
 
+    def as_json(self) -> dict[str, Any]:
+        return {"generators": vars(self.generators), "target": self.target}
+
     def measure(self, point: Point, plan: Plan, seed: int, attempt: int = 1) -> Cell:
         if len(self.measured) == self.patience:
             raise Interrupted

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tiankong.bench.generator import Generators, Samples, connections, generate, work_for
+from tiankong.bench.generator import ALONE, Generators, Samples, connections, generate, work_for
 from tiankong.bench.job import Job
 from tiankong.toolkit.errors import InvalidMeasurementError, UnusableInputError
 from tiankong.toolkit.processes import free_port
@@ -69,7 +69,7 @@ def job(url: str, **more: Any) -> Job:
 
 
 def measured(
-    mood: str, edges: list[int] | None = None, by: Generators | None = None, **more: Any
+    mood: str, edges: list[int] | None = None, by: Generators = ALONE, **more: Any
 ) -> Samples:
     edges = [] if edges is None else edges
     with listening(mood) as url:
