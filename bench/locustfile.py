@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,12 @@ from tiankong.bench.recorder import Recorder, Result, WrongAnswerError, merged, 
 from tiankong.toolkit.gold import read_gold
 from tiankong.toolkit.machine import versions
 
-JOB, OPEN, CLOSE, SAMPLES = (f"tiankong-{name}" for name in ("job", "open", "close", "samples"))
+READY, JOB, OPEN, CLOSE, SAMPLES = (
+    f"tiankong-{name}" for name in ("ready", "job", "open", "close", "samples")
+)
 HEARTBEAT_SECONDS = 0.02
-PATIENCE_SECONDS = 60.0  # for the workers' samples, once the window is closed
+ASK_SECONDS = 0.5  # between a worker's requests for a job
+PATIENCE_SECONDS = 60.0  # for the workers, to take the job and, the window closed, to send samples
 UNFINISHED = "unfinished"  # requests of an open loop without an answer when the wait ended
 
 
@@ -116,9 +119,8 @@ class Party:
 
     def _drain(self) -> None:
         assert self.job is not None
-        limit = self.closed + self.job.drain_seconds
-        while self.recorder.missing(self.opened, self.closed) and time.perf_counter() < limit:
-            gevent.sleep(HEARTBEAT_SECONDS)
+        recorder, opened, closed = self.recorder, self.opened, self.closed
+        _patiently(lambda: not recorder.missing(opened, closed), self.job.drain_seconds)
 
     def block(self, target: int, seconds: float) -> dict[str, Any]:
         """Load one target alone for so long and until all have their answers; return the counts."""
@@ -190,16 +192,16 @@ class Conductor:
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
         self.job, self.is_measured = _read_job(runner.environment.host or "")
-        self.workers: list[str] = []
+        self.wanted: int = max(1, runner.environment.parsed_options.expect_workers)
+        self.numbers: dict[str, int] = {}
         self.parts: list[dict[str, Any]] = []
         self.begun = False
 
-    def greet(self, client_id: str, **_: Any) -> None:
+    def greet(self, msg: Message, **_: Any) -> None:
         """Send a worker its job."""
-        self.workers.append(client_id)
-        expected = self.runner.environment.parsed_options.expect_workers
-        data = {"job": self.job.as_json(), "number": len(self.workers) - 1, "parties": expected}
-        self.runner.send_message(JOB, data, client_id)
+        number = self.numbers.setdefault(msg.node_id, len(self.numbers))
+        data = {"job": self.job.as_json(), "number": number, "parties": self.wanted}
+        self.runner.send_message(JOB, data, msg.node_id)
 
     def begin(self, **_: Any) -> None:
         """Begin the measurement once all users are there."""
@@ -212,25 +214,25 @@ class Conductor:
         self.parts.append(msg.data)
 
     def _window(self) -> None:
+        if isinstance(self.runner, MasterRunner):
+            _patiently(lambda: len(self.numbers) == self.wanted, PATIENCE_SECONDS)
         gevent.sleep(self.job.warmup_seconds)
         _announce(OPENED)
         self.runner.send_message(OPEN)
         gevent.sleep(self.job.seconds)
         _announce(CLOSED)  # before the message: alone, that waits for late answers
         self.runner.send_message(CLOSE)
-        wanted = max(1, len(self.workers))
-        limit = time.perf_counter() + self.job.drain_seconds + PATIENCE_SECONDS
-        while len(self.parts) < wanted and time.perf_counter() < limit:
-            gevent.sleep(HEARTBEAT_SECONDS)
-        self._leave(self._merged(wanted))
+        patience = self.job.drain_seconds + PATIENCE_SECONDS
+        _patiently(lambda: len(self.parts) == self.wanted, patience)
+        self._leave(self._merged())
 
-    def _merged(self, wanted: int) -> dict[str, Any]:
+    def _merged(self) -> dict[str, Any]:
         mine = versions()["tiankong"]
         for part in self.parts:
             if (theirs := part.pop("version")) != mine:
                 return {"error": f"a worker runs tiankong {theirs}, not {mine}"}
-        if len(self.parts) < wanted:
-            return {"error": f"{len(self.parts)} of {wanted} load generators sent samples"}
+        if len(self.parts) < self.wanted:
+            return {"error": f"{len(self.parts)} of {self.wanted} load generators sent samples"}
         return merged(self.parts)
 
     def _blocks(self) -> None:
@@ -252,6 +254,12 @@ class Conductor:
         os._exit(0)  # the users would otherwise be waited for; everything needed is written
 
 
+def _patiently(is_so: Callable[[], bool], seconds: float) -> None:
+    limit = time.perf_counter() + seconds
+    while not is_so() and time.perf_counter() < limit:
+        gevent.sleep(HEARTBEAT_SECONDS)
+
+
 def _announce(line: str) -> None:
     print(line, flush=True)
 
@@ -261,20 +269,33 @@ def prepare(environment: Any, **_: Any) -> None:
     """Take the part that this process has: alone, master, or worker."""
     runner = environment.runner
     if isinstance(runner, (LocalRunner, WorkerRunner)):
-        runner.register_message(JOB, _take, concurrent=True)
+        runner.register_message(JOB, _take)
         runner.register_message(OPEN, lambda **_: party.open())
         runner.register_message(CLOSE, _close, concurrent=True)
     if isinstance(runner, (LocalRunner, MasterRunner)):
         conductor = Conductor(runner)
+        runner.register_message(READY, conductor.greet)
         runner.register_message(SAMPLES, conductor.collect)
         environment.events.spawning_complete.add_listener(conductor.begin)
-        environment.events.worker_connect.add_listener(conductor.greet)
         if isinstance(runner, LocalRunner):
             party.take(conductor.job, 0, 1)
+    else:
+        gevent.spawn(_ask, runner)
+
+
+def _ask(runner: WorkerRunner) -> None:
+    """Ask for the job until it is there.
+
+    A job sent when a worker connects would be lost: its listeners are registered later than that.
+    """
+    while party.job is None:
+        runner.send_message(READY)
+        gevent.sleep(ASK_SECONDS)
 
 
 def _take(msg: Message, **_: Any) -> None:
-    party.take(Job.from_json(msg.data["job"]), msg.data["number"], msg.data["parties"])
+    if party.job is None:
+        party.take(Job.from_json(msg.data["job"]), msg.data["number"], msg.data["parties"])
 
 
 def _close(environment: Any, **_: Any) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -168,6 +169,25 @@ def test_several_processes_are_merged_into_one(more: dict[str, Any]) -> None:
     assert samples.failures == {}
     assert list(samples.ends_ms) == sorted(samples.ends_ms)
     assert len(samples.ends_ms) == len(samples.latencies_ms) > 15
+
+
+SLOW_START = """
+import gevent
+from locust import events
+
+events.init.add_listener(lambda **_: gevent.sleep(0.5))
+from tiankong.bench.locustfile import Reader
+"""
+
+
+def test_a_generator_that_starts_slowly_does_not_miss_its_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow.py").write_text(SLOW_START, encoding="utf-8")
+    monkeypatch.setattr("tiankong.bench.generator.LOCUSTFILE", tmp_path / "slow.py")
+    samples = measured("right", by=Generators(processes=2), users=4, seconds=0.5)
+    assert samples.generators == 2
+    assert len(samples.latencies_ms) > 5
 
 
 @contextmanager
