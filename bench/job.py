@@ -44,6 +44,16 @@ class Job:
     seed: int = 0
     blocks: Sequence[tuple[int, float]] = ()
 
+    @property
+    def path(self) -> str:
+        """Where requests go."""
+        return "/predict/batch" if self.batch > 1 else "/predict"
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it has an end, and results that are asked for then."""
+        return self.seconds > 0 or bool(self.blocks)
+
     def as_json(self) -> dict[str, Any]:
         """Return the job as a JSON object."""
         return asdict(self)

@@ -13,7 +13,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ import gevent
 import numpy as np
 from gevent.event import Event
 from gevent.queue import Queue
-from locust import FastHttpUser, constant, events, task
+from locust import User, constant, events, task
 from locust.rpc import Message
 from locust.runners import LocalRunner, MasterRunner, Runner, WorkerRunner
 
+from tiankong.bench.connection import Connection, StatusError, ready
 from tiankong.bench.generator import CLOSED, OPENED, TURNED
 from tiankong.bench.job import Job, arrivals
-from tiankong.bench.recorder import Recorder, Result, WrongAnswerError, merged, wrong_answer
+from tiankong.bench.recorder import Recorder, Result, merged, wrong_answer
 from tiankong.toolkit.gold import read_gold
 from tiankong.toolkit.machine import versions
 
@@ -52,6 +54,7 @@ class Party:
         self.ready, self.flowing = Event(), Event()
         self.opened = self.closed = self.cpu = self.waited = 0.0
         self.beats: list[float] = []
+        self.requests: dict[tuple[int, ...], bytes] = {}
 
     @property
     def is_open_loop(self) -> bool:
@@ -107,7 +110,7 @@ class Party:
         beats = [beat * 1000 for beat in self.beats] or [0.0]
         if self.is_open_loop:
             self._drain()
-        part = self.recorder.window(self.opened, self.closed, self.is_open_loop)
+        part = self.recorder.window(self.opened, self.closed, self.is_open_loop, self._wrong)
         if unfinished := self.recorder.missing(self.opened, self.closed) * self.is_open_loop:
             part["failures"][UNFINISHED] = unfinished
         return part | {
@@ -133,41 +136,70 @@ class Party:
             gevent.sleep(0.001)
         results = self.recorder.results
         end = max((result.end for result in results), default=time.perf_counter())
-        part = self.recorder.window(begun, end + 1, is_open_loop=False)
+        part = self.recorder.window(begun, end + 1, False, self._wrong)
         kept = {name: part[name] for name in ("latencies_ms", "failures", "wrong", "examples")}
         return {"target": target, "seconds": end - begun, **kept}
+
+    def request(self, target: int, places: Sequence[int]) -> bytes:
+        """Return the request for the sentences at some places, ready to be sent."""
+        key = (target, *places)
+        if key not in self.requests:
+            assert self.job is not None
+            texts = [self.job.sentences[place] for place in places]
+            data = {"texts": texts} if self.job.batch > 1 else {"text": texts[0]}
+            self.requests[key] = ready(self.job.targets[target] + self.job.path, data)
+        return self.requests[key]
+
+    def _wrong(self, result: Result) -> str:
+        assert self.job is not None
+        right = self.job.right(result.target, result.places)
+        text = self.job.sentences[result.places[0]]
+        return wrong_answer(text, result.answer, right) if right else ""
 
 
 party = Party()
 
 
-class Reader(FastHttpUser):
+class Reader(User):
     """Sends what is due; in a closed loop something always is."""
 
     wait_time = constant(0)
-    connection_timeout = 30.0
-    network_timeout = 60.0
+
+    def on_start(self) -> None:
+        """Have no connection yet."""
+        self.connections: dict[int, Connection] = {}
 
     @task
-    def predict(self) -> None:
-        """Ask what one request carries and check the answers."""
+    def read(self) -> None:
+        """Ask for one answer; in a measurement, whose end ends us, for one after the other."""
+        result = self._asked()
+        while party.job is not None and party.job.is_measured:
+            party.recorder.finish(result)
+            result = self._asked()
+        self._tell(result)
+
+    def _asked(self) -> Result:
         due = party.due()
         assert party.job is not None
-        places = next(party.turns)
-        texts = [party.job.sentences[place] for place in places]
-        path, body = "/predict", dict[str, Any](text=texts[0])
-        if party.job.batch > 1:
-            path, body = "/predict/batch", dict[str, Any](texts=texts)
-        target = party.target
-        url = party.job.targets[target] + path
+        places, target = next(party.turns), party.target
+        request, answer, error = party.request(target, places), b"", None
+        if target not in self.connections:
+            self.connections[target] = Connection(party.job.targets[target])
         sent = time.perf_counter()
-        with self.client.post(url, json=body, name=path, catch_response=True) as response:
-            end, error = time.perf_counter(), response.request_meta["exception"]
-            right = party.job.right(target, places)
-            if not error and right and (why := wrong_answer(texts[0], response.text, right)):
-                error = WrongAnswerError(why)
-                response.failure(error)
-        party.recorder.finish(Result(due, sent, end, error))
+        try:
+            answer = self.connections[target].post(request)
+        except (OSError, HTTPException, StatusError) as raised:
+            error = raised
+        return Result(due, sent, time.perf_counter(), error, answer, target, places)
+
+    def _tell(self, result: Result) -> None:
+        """Tell Locust's statistics, which nobody reads in a measurement."""
+        assert party.job is not None
+        party.recorder.waiting.discard(result.due)
+        self.environment.events.request.fire(
+            request_type="POST", name=party.job.path, exception=result.error, context={},
+            response_time=(result.end - result.sent) * 1000, response_length=len(result.answer),
+        )  # fmt: skip
 
 
 def queued_seconds() -> float:

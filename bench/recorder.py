@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,21 +16,21 @@ SHOWN_EXAMPLES = 3
 TOP_K = 5
 
 
-class WrongAnswerError(Exception):
-    """The server answered, but not with the variant's own unloaded top-5."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Result:
     """One finished request; times are seconds on the generator's clock.
 
-    ``due`` is the intended start (in a closed loop: when it was sent).
+    ``due`` is the intended start (in a closed loop: when it was sent); ``answer`` the body that
+    came for the sentences at ``places`` from a target, unless there was an error.
     """
 
     due: float
     sent: float
     end: float
     error: BaseException | None = None
+    answer: bytes = b""
+    target: int = 0
+    places: Sequence[int] = ()
 
 
 @dataclass
@@ -53,27 +53,36 @@ class Recorder:
         """Return how many requests that were due in a window have no result yet."""
         return sum(opened <= due < closed for due in self.waiting)
 
-    def window(self, opened: float, closed: float, is_open_loop: bool) -> dict[str, Any]:
+    def window(
+        self,
+        opened: float,
+        closed: float,
+        is_open_loop: bool,
+        wrong: Callable[[Result], str] = lambda _: "",
+    ) -> dict[str, Any]:
         """Return what belongs to a window, as samples (see :class:`~.generator.Samples`).
 
         Open loop: what was due in it, whenever it was answered.  Closed loop: what ended in it.
+        ``wrong`` says what is wrong with an answer, or "".  Answers are checked here and not as
+        they come: that would take time from the server while it is measured.
         """
         inside = [
             result
             for result in self.results
             if opened <= (result.due if is_open_loop else result.end) < closed
         ]
-        right = [result for result in inside if result.error is None]
-        errors = [result.error for result in inside if result.error is not None]
-        failed = [error for error in errors if not isinstance(error, WrongAnswerError)]
+        faults = [result.error or wrong(result) for result in inside]
+        right = [result for result, fault in zip(inside, faults, strict=True) if not fault]
+        faulty = [fault for fault in faults if fault]
+        failed = [fault for fault in faulty if isinstance(fault, BaseException)]
         return {
             "seconds": closed - opened,
             "latencies_ms": [_ms(result.end - result.due) for result in right],
             "ends_ms": [_ms(result.end - opened) for result in right],
             "late_ms": [_ms(result.sent - result.due) for result in right] if is_open_loop else [],
             "failures": dict(Counter(reason(error) for error in failed)),
-            "wrong": len(errors) - len(failed),
-            "examples": [str(error)[:300] for error in errors[:SHOWN_EXAMPLES]],
+            "wrong": len(faulty) - len(failed),
+            "examples": [str(fault)[:300] for fault in faulty[:SHOWN_EXAMPLES]],
         }
 
 
@@ -83,16 +92,14 @@ def _ms(seconds: float) -> float:
 
 def reason(error: BaseException) -> str:
     """Return a failure's kind: ``HTTP 503``, or an exception's name."""
-    status = getattr(getattr(error, "response", None), "status_code", None) or getattr(
-        error, "status_code", None
-    )
+    status = getattr(error, "status_code", None)
     return f"HTTP {status}" if status else type(error).__name__
 
 
-def wrong_answer(text: str, body: str | None, expected: Sequence[Ranking]) -> str:
+def wrong_answer(text: str, body: bytes | str, expected: Sequence[Ranking]) -> str:
     """Return what is wrong with a response to one sentence or, in a batch, to several; or ""."""
     try:
-        data = json.loads(body or "")
+        data = json.loads(body)
         answers = data.get("predictions", [data])
         given = [[(str(entry["token"]), entry["score"]) for entry in a["results"]] for a in answers]
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -16,8 +16,10 @@ import pytest
 from tiankong.bench.generator import ALONE, Generators, Samples, connections, generate, work_for
 from tiankong.bench.job import Job
 from tiankong.toolkit.errors import InvalidMeasurementError, UnusableInputError
+from tiankong.toolkit.gold import read_gold
 from tiankong.toolkit.processes import free_port
 
+ROOT = Path(__file__).parents[2]
 RIGHT = [("上", 0.9), ("下", 0.05), ("中", 0.02), ("里", 0.01), ("外", 0.005), ("前", 0.001)]
 SENTENCES = ["疑是地[MASK]霜。", "天气真[MASK]。"]
 
@@ -212,6 +214,22 @@ def test_two_workers_over_the_network_are_merged_job_after_job() -> None:
             assert samples.wrong == 0
             assert samples.failures == {}
             assert len(samples.latencies_ms) > 15
+
+
+@pytest.mark.parametrize(("mood", "failed"), [("right", "0(0.00%)"), ("error", "(100.00%)")])
+def test_the_locust_file_can_be_used_alone(
+    mood: str, failed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "SENTENCES", read_gold().texts())
+    with listening(mood) as url:
+        done = subprocess.run(
+            [sys.executable, "-m", "locust", "-f", "bench/locustfile.py", "--headless",
+             "--host", url, "-u", "2", "-t", "2", "--only-summary"],
+            capture_output=True, text=True, check=False, timeout=60, cwd=ROOT,
+        )  # fmt: skip
+    row = next(line for line in done.stderr.splitlines() if "/predict" in line)
+    assert int(row.split()[2]) > 10
+    assert failed in row
 
 
 @pytest.mark.parametrize("bind", ["nowhere", "host:", ":80", "host:0", "host:99999"])

@@ -5,14 +5,8 @@ from typing import Any
 
 import pytest
 
-from tiankong.bench.recorder import (
-    Recorder,
-    Result,
-    WrongAnswerError,
-    merged,
-    reason,
-    wrong_answer,
-)
+from tiankong.bench.connection import StatusError
+from tiankong.bench.recorder import Recorder, Result, merged, reason, wrong_answer
 
 RIGHT = [("上", 0.9), ("下", 0.05), ("中", 0.02), ("里", 0.01), ("外", 0.005), ("前", 0.001)]
 OTHER = [("天", 0.8), ("地", 0.1), ("人", 0.05), ("大", 0.02), ("小", 0.01), ("中", 0.001)]
@@ -62,11 +56,11 @@ def test_errors_are_counted_by_kind_and_wrong_answers_by_themselves() -> None:
         ResponseError("busy"),
         ResponseError("busy"),
         TimeoutError("late"),
-        WrongAnswerError("上, not 下"),
+        None,
         None,
     ]
     recorder = recorded(*(Result(n, n, n + 0.5, error) for n, error in enumerate(errors)))
-    window = recorder.window(0.0, 10.0, is_open_loop=False)
+    window = recorder.window(0.0, 10.0, False, lambda result: "上, not 下" * (result.due == 3))
     assert window["failures"] == {"HTTP 503": 2, "TimeoutError": 1}
     assert window["wrong"] == 1
     assert window["latencies_ms"] == [500.0]
@@ -80,9 +74,9 @@ def test_errors_outside_the_window_do_not_count() -> None:
 
 
 def test_examples_are_few_and_short() -> None:
-    errors = [WrongAnswerError("错" * 1000) for _ in range(9)]
-    recorder = recorded(*(Result(n, n, n, error) for n, error in enumerate(errors)))
-    window = recorder.window(0.0, 10.0, is_open_loop=False)
+    recorder = recorded(*(Result(n, n, n) for n in range(9)))
+    window = recorder.window(0.0, 10.0, False, lambda _: "错" * 1000)
+    assert window["wrong"] == 9
     assert [len(example) for example in window["examples"]] == [300] * 3
 
 
@@ -99,13 +93,7 @@ def test_what_was_due_in_the_window_and_has_no_answer_is_missing() -> None:
 
 
 def test_the_kind_of_a_failure() -> None:
-    class Response:
-        status_code = 429
-
-    class StatusError(Exception):
-        response = Response()
-
-    assert reason(StatusError()) == "HTTP 429"
+    assert reason(StatusError(429)) == "HTTP 429"
     assert reason(ConnectionRefusedError()) == "ConnectionRefusedError"
 
 
@@ -170,14 +158,14 @@ def test_another_number_of_answers_is_wrong(body: Any, expected: int, counts: st
 @pytest.mark.parametrize(
     "body",
     [
-        None, "", "<html>", "[]", "[1, 2]", "null", "5", '"上"', "{}", '{"results": null}',
+        "", "<html>", "[]", "[1, 2]", "null", "5", '"上"', "{}", '{"results": null}',
         '{"results": 5}', '{"results": ["上"]}', '{"results": [{"token": "上"}]}',
         '{"results": [{"score": 1}]}', '{"predictions": null}', '{"predictions": 5}',
         '{"predictions": {"results": []}}', '{"predictions": [5]}', '{"predictions": "上"}',
         '{"error": {"code": "busy"}}',
     ],
 )  # fmt: skip
-def test_garbage_is_a_wrong_answer_and_no_crash(body: str | None) -> None:
+def test_garbage_is_a_wrong_answer_and_no_crash(body: str) -> None:
     assert wrong_answer("句[MASK]", body, [RIGHT]).startswith("句[MASK]: not an answer (")
 
 

@@ -1,0 +1,100 @@
+"""A connection: one caller's keep-alive HTTP connection, which sends requests made ready before.
+
+The generator shares its cores with the server it loads: what a request costs here is missing
+there.  This costs less than half of what Locust's ``FastHttpUser`` does, which merges and checks
+headers, keeps cookies and follows redirects for every request.
+"""
+
+from __future__ import annotations
+
+import json
+from time import perf_counter
+from typing import Any
+from urllib.parse import urlsplit
+
+import h11
+from geventhttpclient.connectionpool import ConnectionPool, SSLConnectionPool
+from geventhttpclient.response import HTTPSocketResponse
+
+CONNECT_SECONDS, ANSWER_SECONDS = 30.0, 60.0
+IDLE_SECONDS = 0.5  # a server may close what was unused for longer
+BLOCK_BYTES = 65536
+
+
+class StatusError(Exception):
+    """The server answered with a status that is no success."""
+
+    def __init__(self, status_code: int) -> None:
+        super().__init__(f"HTTP {status_code}")
+        self.status_code = status_code
+
+
+def ready(url: str, data: Any) -> bytes:
+    """Return a POST request of JSON ``data`` to a URL, as it goes over the connection."""
+    body = json.dumps(data, ensure_ascii=False).encode()
+    parts = urlsplit(url)
+    headers = [
+        ("Host", parts.netloc.rpartition("@")[2]),
+        ("Content-Type", "application/json"),
+        ("Accept", "application/json"),
+        ("Content-Length", str(len(body))),
+    ]
+    writer = h11.Connection(h11.CLIENT)
+    head = writer.send(h11.Request(method="POST", target=parts.path or "/", headers=headers))
+    return (head or b"") + (writer.send(h11.Data(data=body)) or b"")
+
+
+def _pool(url: str) -> ConnectionPool:
+    """Return a pool of one: it resolves names, keeps time limits and sees what was closed."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme != "https":
+        port = parts.port or 80
+        pool = ConnectionPool(host, port, host, port, size=1)
+    else:
+        port = parts.port or 443
+        pool = SSLConnectionPool(host, port, host, port, size=1, insecure=True)
+    pool.connection_timeout, pool.network_timeout = CONNECT_SECONDS, ANSWER_SECONDS
+    return pool
+
+
+class Connection:
+    """A connection to the server of a URL; opened when first used, and again when it was closed."""
+
+    def __init__(self, url: str) -> None:
+        self._pool = _pool(url)
+        self._socket: Any = None
+        self._used = 0.0
+
+    def post(self, request: bytes) -> bytes:
+        """Send a request and return the answer's body.
+
+        Raises OSError or http.client.HTTPException if no whole answer came, StatusError if its
+        status is no success.
+        """
+        connected = self._connected()
+        try:
+            connected.sendall(request)
+            response = HTTPSocketResponse(connected, BLOCK_BYTES, "POST")
+            body = response.read()
+        except BaseException:
+            self._drop()
+            raise
+        if response.should_close():
+            self._drop()
+        self._used = perf_counter()
+        if not 200 <= response.status_code < 300:
+            raise StatusError(response.status_code)
+        return body
+
+    def _connected(self) -> Any:
+        if self._socket is not None and perf_counter() - self._used > IDLE_SECONDS:
+            self._pool.return_socket(self._socket)  # the pool tells whether it is still open
+            self._socket = None
+        if self._socket is None:
+            self._socket = self._pool.get_socket()
+        return self._socket
+
+    def _drop(self) -> None:
+        self._pool.release_socket(self._socket)
+        self._socket = None
