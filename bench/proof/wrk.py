@@ -3,20 +3,22 @@
     python -m tiankong.bench.proof.wrk --model builtin --variant onnx-int8     (needs Debian's wrk)
 
 For each number of users one server, and rounds of a window each, Locust and wrk taking turns in
-going first.  Results go to ``artifacts/proof/wrk.jsonl``; ``--summary`` prints the table.
+going first, until enough rounds were calm: the host took no more than 2 % of the machine during
+both windows.  The others are kept too.  Results go to ``artifacts/proof/wrk.jsonl``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import geometric_mean
 from typing import Any
 
 from ...server.settings import Settings
@@ -28,14 +30,17 @@ from ...toolkit.errors import InvalidMeasurementError, UnusableInputError
 from ...toolkit.files import artifacts
 from ...toolkit.gold import read_gold
 from ...toolkit.machine import fingerprint
+from ...toolkit.stats import interval, variation
+from ..accounting import snapshot, usage
 from ..measure import Window, measure
 from ..plan import REFERENCE_STACK, Point
 from ..sentences import Questions, gold_questions
 from ..served import Served, serve
 
 USERS = (1, 4, 8, 16)
-ROUNDS = 4
-SECONDS, WARMUP_SECONDS = 12.0, 1.0
+CALM_ROUNDS, MOST_ROUNDS = 8, 20
+CALM_PERCENT = 2.0  # of the machine, taken by the host
+SECONDS, WARMUP_SECONDS = 6.0, 1.0
 SCRIPT = """
 local bodies = {%s}
 local turn = 0
@@ -65,7 +70,9 @@ def wrk(url: str, texts: Sequence[str], users: int, seconds: float) -> dict[str,
         script = Path(folder) / "script.lua"
         script.write_text(SCRIPT % bodies, encoding="utf-8")
         command = ["wrk", "-t", "1", "-c", str(users), "-d", f"{seconds:.0f}s", "-s", str(script)]
+        before = snapshot([], os.getpid())
         done = subprocess.run([*command, url], capture_output=True, text=True, check=False)
+        used = usage(before, snapshot([], os.getpid()))
     found = RESULT.search(done.stdout)
     if done.returncode or found is None or int(found[5]):
         raise InvalidMeasurementError(f"wrk failed: {(done.stderr or done.stdout).strip()[-300:]}")
@@ -74,6 +81,7 @@ def wrk(url: str, texts: Sequence[str], users: int, seconds: float) -> dict[str,
         "qps": requests / microseconds * 1e6,
         "p50_ms": median / 1000,
         "p95_ms": tail / 1000,
+        "stolen_percent": round(used.steal, 2),
     }
 
 
@@ -86,6 +94,7 @@ def ours(server: Served, questions: Questions, users: int, variant: str) -> dict
         "qps": cell.qps,
         "p50_ms": cell.percentile_ms(50),
         "p95_ms": cell.percentile_ms(95),
+        "stolen_percent": cell.steal_percent,
         "warnings": [warn.code for warn in cell.warnings()],
     }
 
@@ -110,28 +119,47 @@ def prove(model: str, variant: str, out: Path) -> None:
 def _rounds(
     server: Served, questions: Questions, users: int, variant: str
 ) -> list[dict[str, dict[str, Any]]]:
-    wrk(server.url, questions.texts, users, 2)  # the warm-up of both
+    wrk(server.url, questions.texts, users, 3)  # the warm-up of both
     turns: dict[str, Callable[[], dict[str, Any]]] = {
         "locust": lambda: ours(server, questions, users, variant),
         "wrk": lambda: wrk(server.url, questions.texts, users, SECONDS),
     }
     orders = (list(turns), list(reversed(turns)))
-    return [{name: turns[name]() for name in orders[number % 2]} for number in range(ROUNDS)]
+    rounds: list[dict[str, dict[str, Any]]] = []
+    while len(rounds) < MOST_ROUNDS and sum(map(calm, rounds)) < CALM_ROUNDS:
+        rounds.append({name: turns[name]() for name in orders[len(rounds) % 2]})
+    return rounds
+
+
+def calm(windows: dict[str, dict[str, Any]]) -> bool:
+    """Return whether a round's figures can be set against each other."""
+    return all(window["stolen_percent"] <= CALM_PERCENT for window in windows.values())
 
 
 def summary(entries: Sequence[dict[str, Any]]) -> str:
-    """Return both generators' means over the rounds and how far apart they are, as Markdown."""
-    heads = ("users", "QPS Locust", "QPS wrk", "apart", "P95 Locust", "P95 wrk", "apart")
+    """Return both generators' means over the calm rounds, and their ratio, as Markdown.
+
+    The ratio is the geometric mean of the rounds', with its 95 % interval.
+    """
+    heads = ("users", "calm rounds", "QPS Locust", "QPS wrk", "ratio",
+             "P95 Locust", "P95 wrk", "ratio")  # fmt: skip
     lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
     for entry in sorted(entries, key=lambda entry: int(entry["users"])):
-        row = [str(entry["users"])]
+        rounds = [windows for windows in entry["rounds"] if calm(windows)]
+        row = [str(entry["users"]), f"{len(rounds)} of {len(entry['rounds'])}"]
         for key, unit in (("qps", ""), ("p95_ms", " ms")):
-            mine, theirs = (
-                fmean(one[name][key] for one in entry["rounds"]) for name in ("locust", "wrk")
-            )
-            row += [f"{mine:.4g}{unit}", f"{theirs:.4g}{unit}", f"{mine / theirs - 1:+.1%}"]
+            sides = {name: [one[name][key] for one in rounds] for name in ("locust", "wrk")}
+            row += [f"{geometric_mean(values):.4g}{unit}" for values in sides.values()]
+            row.append(_ratio(sides["locust"], sides["wrk"]))
         lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)
+
+
+def _ratio(mine: Sequence[float], theirs: Sequence[float]) -> str:
+    ratios = [one / other for one, other in zip(mine, theirs, strict=True)]
+    bounds = interval(ratios, variation([ratios]))
+    shown = f" ({bounds[0]:.3f}–{bounds[1]:.3f})" if bounds else ""
+    return f"{geometric_mean(ratios):.3f}{shown}"
 
 
 def main() -> None:

@@ -43,6 +43,7 @@ def interrupt(process: subprocess.Popen[str], sent: signal.Signals) -> None:
         os.killpg(process.pid, sent)
     else:
         process.send_signal(sent)
+    process.send_signal(signal.SIGCONT)
     _, err = process.communicate(timeout=40)
     assert process.returncode == INTERRUPTED, err
     assert "Traceback" not in err
@@ -115,14 +116,20 @@ def test_sweep(own_tool: Any) -> None:
     assert [(cell.wrong, cell.failed) for cell in after.cells] == [(0, 0)] * 4
 
 
+def begun_plotting(tool: Any, asked: tuple[str, ...]) -> subprocess.Popen[str]:
+    """Return a report that is stopped where it plots, so that it cannot be done before a signal."""
+    process: subprocess.Popen[str] = tool.start(*asked)
+    maps = Path(f"/proc/{process.pid}/maps")
+    wait_for(lambda: "kiwisolver" in maps.read_text(), process)
+    process.send_signal(signal.SIGSTOP)
+    return process
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_report(tool: Any, tmp_path: Path, run_file: Path, sent: signal.Signals) -> None:
     out = tmp_path / "pages"
     asked = ("report", str(run_file), "--out", str(out))
-    process = tool.start(*asked)
-    maps = Path(f"/proc/{process.pid}/maps")
-    wait_for(lambda: "kiwisolver" in maps.read_text(), process)
-    interrupt(process, sent)
+    interrupt(begun_plotting(tool, asked), sent)
     assert not out.exists() or half_made(out) == []
     ran = tool.run(*asked)
     assert ran.returncode == 0, ran.stderr
