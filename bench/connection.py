@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import h11
 from geventhttpclient.connectionpool import ConnectionPool, SSLConnectionPool
-from geventhttpclient.response import HTTPSocketResponse
+from geventhttpclient.response import HTTPResponse
 
 CONNECT_SECONDS, ANSWER_SECONDS = 30.0, 60.0
 IDLE_SECONDS = 0.5  # a server may close what was unused for longer
@@ -58,6 +58,36 @@ def _pool(url: str) -> ConnectionPool:
     return pool
 
 
+class Answer(HTTPResponse):
+    """A response of which only the status and the body are kept; the parser calls the methods."""
+
+    def __init__(self) -> None:
+        super().__init__("POST")
+        self.body = b""
+        self.is_whole = False
+
+    def _on_body(self, part: bytearray) -> None:
+        self.body += part
+
+    def _on_message_complete(self) -> None:
+        self.is_whole = self.get_code() >= 200  # an interim answer is none
+
+    def _on_status(self, msg: str) -> None:
+        pass
+
+    def _on_header_field(self, string: str) -> None:
+        pass
+
+    def _on_header_value(self, string: str) -> None:
+        pass
+
+    def _on_message_begin(self) -> None:
+        pass
+
+    def _on_headers_complete(self) -> None:
+        pass
+
+
 class Connection:
     """A connection to the server of a URL; opened when first used, and again when it was closed."""
 
@@ -75,17 +105,21 @@ class Connection:
         connected = self._connected()
         try:
             connected.sendall(request)
-            response = HTTPSocketResponse(connected, BLOCK_BYTES, "POST")
-            body = response.read()
+            answer = Answer()
+            while not answer.is_whole:
+                received = connected.recv(BLOCK_BYTES)
+                answer.feed(received)  # the end of the connection may be the end of the answer
+                if not received and not answer.is_whole:
+                    raise ConnectionResetError("closed before the whole answer came")
         except BaseException:
             self._drop()
             raise
-        if response.should_close():
+        if not answer.should_keep_alive():
             self._drop()
         self._used = perf_counter()
-        if not 200 <= response.status_code < 300:
-            raise StatusError(response.status_code)
-        return body
+        if not 200 <= answer.get_code() < 300:
+            raise StatusError(answer.get_code())
+        return answer.body
 
     def _connected(self) -> Any:
         if self._socket is not None and perf_counter() - self._used > IDLE_SECONDS:
