@@ -99,8 +99,8 @@ def _measure_missing(path: Path, plan: Plan, ground: Ground) -> None:
         say(f"sweep: going on with {path} ({len(run.cells)} of {len(points)} cells are there)")
     while todo := list(_todo(points, read_run(path), plan)):  # ends: attempts are counted
         with progress("sweep", len(todo)) as step:
-            for point, attempt in todo:
-                mark = ", again: it was disturbed" if attempt > 1 else ""
+            for point, attempt, why in todo:
+                mark = f", attempt {attempt}: the last one was {why}" if why else ""
                 step(f"{points.index(point) + 1}/{len(points)} {described(point)}{mark}")
                 append_cell(path, _persistent(ground, point, plan, run.header.seed, attempt))
 
@@ -122,15 +122,19 @@ def _persistent(ground: Ground, point: Point, plan: Plan, seed: int, attempt: in
     raise AssertionError("unreachable")
 
 
-def _todo(points: Sequence[Point], run: Run, plan: Plan) -> Iterator[tuple[Point, int]]:
-    """Yield points without a cell, and those disturbed from outside that may be tried again."""
+def _todo(points: Sequence[Point], run: Run, plan: Plan) -> Iterator[tuple[Point, int, str]]:
+    """Yield points without a cell, and those disturbed from outside that may be tried again.
+
+    With each the number of the attempt and why one more is made.
+    """
     cells = {cell.key: cell for cell in run.cells}
     for point in points:
         cell = cells.get(point.key)
         if cell is None:
-            yield point, 1
+            yield point, 1, ""
         elif cell.disturbed and cell.attempt < plan.attempts:
-            yield point, cell.attempt + 1
+            codes = [warn.code for warn in cell.warnings() if warn.invalidates]
+            yield point, cell.attempt + 1, ", ".join(codes)
 
 
 def _points(plan: Plan, header: Header, target: str) -> list[Point]:

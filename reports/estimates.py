@@ -21,7 +21,7 @@ RANKS = (50, 90, 95, 99)
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and the ends of its interval (None: one repeat, or none that supports it)."""
+    """A figure and the ends of its interval (None: no repeats to take it from)."""
 
     value: float
     low: float | None = None
@@ -35,7 +35,7 @@ class Estimate:
     @classmethod
     def around(cls, value: float, values: Sequence[float], between: Variation | None) -> Estimate:
         """Return ``value`` with the interval that as many repeats as ``values`` give it."""
-        if len(values) < 2 or not 0 < value < math.inf:
+        if not values or not 0 < value < math.inf:
             return cls(value)
         ends = interval([value] * len(values), between)
         return cls(value, *ends) if ends else cls(value)
@@ -92,6 +92,10 @@ class Noise:
         )
 
 
+UNKNOWN = Noise(None, dict.fromkeys(RANKS))
+"""Of points that were measured once: what others vary by may not be what they do."""
+
+
 def _positive(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None and 0 < value < math.inf]
 
@@ -109,4 +113,5 @@ def percentile_estimate(cells: Sequence[Cell], rank: int, noise: Noise) -> Estim
         return Estimate.of(known, between)
     every = list(chain.from_iterable(cell.latencies_ms for cell in cells))
     pooled = percentile(every, rank, sum(cell.failed + cell.wrong for cell in cells))
-    return None if pooled is None else Estimate.around(pooled, known, between)
+    supporting = known if len(known) > 1 else ()
+    return None if pooled is None else Estimate.around(pooled, supporting, between)

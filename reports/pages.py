@@ -29,10 +29,13 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 HTML = {"en": "index.html", "zh": "index.zh.html"}
 MARKDOWN = {"en": "report.md", "zh": "report.zh.md"}
+PLOTS = {LATENCY_SVG, COST_SVG, SCALING_SVG}
 
 
 def write_pages(runs: Sequence[Run], out: Path, prices: Path | None = None) -> list[Path]:
     """Write the pages, plots and data of runs into ``out``; return the files written.
+
+    A plot that these runs have none of is removed.
 
     Everything is made before the first file is replaced, and each file is replaced whole, so a
     failure leaves the old pages.  Raises UnusableInputError for runs without cells, runs that
@@ -42,6 +45,8 @@ def write_pages(runs: Sequence[Run], out: Path, prices: Path | None = None) -> l
     files = render(report)
     for name, text in files.items():
         write_text(out / name, text)
+    for name in PLOTS - files.keys():  # of other runs: no page refers to it any more
+        (out / name).unlink(missing_ok=True)
     return [out / name for name in files]
 
 

@@ -10,7 +10,7 @@ from itertools import chain
 
 from ..toolkit.runs import Cell, Run, Warn
 from ..toolkit.stats import percentile
-from .estimates import Estimate, Noise, central, percentile_estimate
+from .estimates import UNKNOWN, Estimate, Noise, central, percentile_estimate
 from .loads import Load, LoadKey
 
 ARTICLE_STACK = "article"
@@ -96,7 +96,7 @@ def points(runs: Sequence[Run], article_variant: str, limit_ms: float) -> tuple[
     ratios = [_ratios(run, article_variant) for run in runs]
     found = [
         replace(
-            _point(key, cells, key[2].cores or cores, noise[key[2].is_open], limit_ms),
+            _point(key, cells, key[2].cores or cores, _noise_of(key, cells, noise), limit_ms),
             ratio=_ratio(ratios, key),
         )
         for key, cells in groups.items()
@@ -112,6 +112,11 @@ def _noise(groups: Mapping[PointKey, Sequence[Cell]], is_open: bool) -> Noise:
         for (_, _, load), cells in groups.items()
         if load.is_open is is_open
     )
+
+
+def _noise_of(key: PointKey, cells: Sequence[Cell], noise: Mapping[bool, Noise]) -> Noise:
+    # Also of a point with a single valid repeat: the invalid one says nothing of its steadiness.
+    return noise[key[2].is_open] if len(cells) > 1 else UNKNOWN
 
 
 def _place(point: Point, order: Sequence[str]) -> tuple[bool, int, str, str, LoadKey]:

@@ -23,7 +23,7 @@ GENERATOR_LATE_LIMIT_MS = 10.0
 GENERATOR_LATE_SHARE = 0.25  # of the median latency: a late clock matters less beside slow answers
 LITTLE_TOLERANCE = 0.05
 WINDOWS = 3
-WINDOW_TOLERANCE = 0.10
+WINDOW_TOLERANCE = (0.10, 0.25)  # doubtful above the first, invalid above the second
 RANGE_OF_THREE = 3.3  # the 95th percentile of the range of three standard normal values
 BUSY_PERCENT = (5.0, 10.0)  # doubtful above the first, invalid above the second
 STEAL_PERCENT = (2.0, 5.0)
@@ -179,17 +179,20 @@ def _unstable(cell: Cell) -> Warn | None:
     rates = [len(window) / (cell.seconds / WINDOWS) for window in windows]
     name, unit, thirds = "", "", rates
     apart = (max(rates) - min(rates)) / (sum(rates) / len(rates))
-    if apart > WINDOW_TOLERANCE + _noise(cell, windows):
+    mild, grave = WINDOW_TOLERANCE
+    noise = _noise(cell, windows)
+    if apart > mild + noise:
         name = "QPS"
-    elif _tails_differ(windows):
+    elif _tails_differ(windows, mild):
         name, unit, thirds = "P95", " ms", [percentile(window, 95) or 0.0 for window in windows]
     if not name:
         return None
+    invalidates = apart > grave + noise or _tails_differ(windows, grave)
     shown = ", ".join(f"{value:.3g}" for value in thirds)
     seen = f"{name} in thirds of the window: {shown}{unit}"
     advice = "a longer warm-up or window, or a quieter machine"
     figures = {"third": name, "thirds": shown}
-    return Warn("unstable", seen, advice, True, outside=True, figures=figures)
+    return Warn("unstable", seen, advice, invalidates, outside=True, figures=figures)
 
 
 def _windows(cell: Cell) -> list[list[float]] | None:
@@ -220,12 +223,12 @@ def _noise(cell: Cell, windows: Sequence[Sequence[float]]) -> float:
     return float(chance * min(spread, 1.0))
 
 
-def _tails_differ(windows: Sequence[Sequence[float]]) -> bool:
-    """Tell whether P95s differ by more than the tolerance and their own sampling error."""
+def _tails_differ(windows: Sequence[Sequence[float]], tolerance: float) -> bool:
+    """Tell whether P95s differ by more than a tolerance and their own sampling error."""
     bounds = [percentile_bounds(window, 95) for window in windows if len(window) >= SUPPORT[95]]
     if len(bounds) < len(windows):
         return False
-    return max(low for low, _ in bounds) > min(high for _, high in bounds) * (1 + WINDOW_TOLERANCE)
+    return max(low for low, _ in bounds) > min(high for _, high in bounds) * (1 + tolerance)
 
 
 def hidden_wait_ms(cell: Cell) -> float | None:

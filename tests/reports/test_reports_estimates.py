@@ -22,8 +22,14 @@ def test_the_interval_by_hand() -> None:
     assert found.times(4).ends == pytest.approx((400 / half, 400 * half), rel=1e-3)
 
 
-@pytest.mark.parametrize("values", [[80.0], [math.inf, math.inf], [math.inf, 5.0], [0.0, 5.0]])
-def test_one_repeat_infinity_and_zero_have_no_interval(values: list[float]) -> None:
+def test_one_repeat_has_the_interval_that_others_give_it() -> None:
+    found = Estimate.of([100.0], TENTH)
+    half = math.exp(2.086 * 0.1)
+    assert found.ends == pytest.approx((100 / half, 100 * half), rel=1e-3)
+
+
+@pytest.mark.parametrize("values", [[math.inf, math.inf], [math.inf, 5.0], [0.0, 5.0]])
+def test_infinity_and_zero_have_no_interval(values: list[float]) -> None:
     found = Estimate.of(values, TENTH)
     assert found.ends is None
     assert found.value in values

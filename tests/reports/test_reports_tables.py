@@ -62,6 +62,24 @@ def test_repeats_give_the_geometric_mean_and_an_interval_around_it(
     assert (point.repeats, point.valid_repeats) == (3, 3)
 
 
+def test_a_single_valid_repeat_has_an_interval_and_a_point_measured_once_has_none(
+    make_run: Callable[..., Run], make_cell: Callable[..., Cell]
+) -> None:
+    pair = [make_cell("onnx-int8", "reference", 8, ms, repeat=i) for i, ms in ((1, 80), (2, 90))]
+    half = [
+        make_cell("onnx-int8", "reference", 4, 50),
+        make_cell("onnx-int8", "reference", 4, 60, repeat=2, wrong=1),
+    ]
+    run = make_run({}, (*pair, *half, make_cell("onnx-int8", "reference", 1, 50)))
+    left = only(run, "onnx-int8", 4)
+    assert (left.valid_repeats, left.qps.value) == (1, 80)
+    assert left.qps.low < 80 < left.qps.high
+    assert left.qps.high / left.qps.low > (
+        only(run, "onnx-int8", 8).qps.high / only(run, "onnx-int8", 8).qps.low
+    )
+    assert only(run, "onnx-int8", 1).qps.ends is None
+
+
 def test_open_loops_do_not_lend_their_steadiness_to_closed_ones(
     make_run: Callable[..., Run],
     make_cell: Callable[..., Cell],
