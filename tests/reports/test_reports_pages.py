@@ -246,14 +246,8 @@ def test_a_valid_run_says_nothing_of_broken_points(
 @pytest.mark.parametrize(
     ("again", "said"),
     [
-        (
-            (1,),
-            "1 cell was measured again (earlier",
-        ),
-        (
-            (1, 2, 2),
-            "2 cells were measured again (earlier",
-        ),
+        ((1,), "1 cell was measured again (earlier"),
+        ((1, 2, 2), "2 cells were measured again (earlier"),
     ],
 )
 def test_points_measured_again_are_counted(
@@ -269,9 +263,7 @@ def test_points_measured_again_are_counted(
     )
     write_pages([replace(make_run(), superseded=tuple(earlier))], tmp_path)
     assert said in section(tmp_path / "report.md", "Warnings")
-    assert f"有 {len(set(again))} 次测量因外界干扰而重测" in section(
-        tmp_path / "report.zh.md", "警告"
-    )
+    assert f"有 {len(set(again))} 次测量重测过" in section(tmp_path / "report.zh.md", "警告")
     write_pages([make_run()], tmp_path)
     assert "again" not in section(tmp_path / "report.md", "Warnings")
 
