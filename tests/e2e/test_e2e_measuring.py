@@ -28,7 +28,7 @@ def running(tool: Any, variant: str) -> Iterator[Served]:
 
 
 def test_compare_settings_with_the_promised_shape(tool: Any) -> None:
-    asked = ("compare", "onnx-fp32", "onnx-int8@streams=1,threads=1", *MODEL, "--seconds", "6")
+    asked = ("compare", "onnx-fp32", "onnx-int8@streams=1,threads=1", *MODEL, "--seconds", "10")
     found = tool.data(*asked)
     assert {"a", "b", "ratio", "low", "high", "verdict"} <= found.keys()
     assert (found["a"], found["b"]) == asked[1:3]
@@ -64,7 +64,7 @@ def test_compare_refuses_a_server_whose_answers_are_wrong(tool: Any) -> None:
 )
 def test_compare_a_revision_with_what_is_here(tool: Any) -> None:
     tool_in_project = tool.at(PROJECT)
-    asked = ("compare", "onnx-int8", "--rev", "HEAD", *MODEL, "--seconds", "6")
+    asked = ("compare", "onnx-int8", "--rev", "HEAD", *MODEL, "--seconds", "10")
     found = tool_in_project.data(*asked)
     assert (found["a"], found["b"]) == ("onnx-int8 (HEAD)", "onnx-int8")
     assert found["verdict"] in VERDICTS
