@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,14 +22,18 @@ from .manifest import Manifest, read_manifest, record_files, write_manifest
 from .models import LoadedModel, ModelInfo, list_models, load_model
 from .predictor import open_variant
 from .recipes import Recipe
+from .text import TextEncoder, TextError
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
 
+    from .graphs import Origin
+
+CALIBRATION = Path(__file__).parent / "calibration.txt"  # no sentence of the gold sets
 PROBES = ("[MASK]", "今天天气真[MASK]啊。")
 BYTES_PER_PARAMETER = 4
 # Float32 copies on the disk at once: two intermediate graphs beside the one being written.
-SCRATCH_COPIES = 3
+SCRATCH_COPIES = 4
 # Float32 copies in memory at once (the network, the exporter's copy, protobuf's, the optimizer's).
 MEMORY_COPIES = 6
 BUILDERS = ("torch", "transformers", "onnx", "onnxruntime")
@@ -187,11 +193,23 @@ class _Workshop:
             self._step(f"{variant}: export")
             graphs.export(self._loaded.network, target)
         else:
-            source = self._graph(steps[:-1], variant)
-            self._step(f"{variant}: {steps[-1]}")
-            graphs.STEPS[steps[-1]](source, target, self._loaded.config)
+            # Changes of one graph in memory are made together: a file is 400 MB.
+            last = list(takewhile(lambda step: step in graphs.REWRITES, reversed(steps)))[::-1]
+            last = last or [steps[-1]]
+            source = self._graph(steps[: -len(last)], variant)
+            for step in last:
+                self._step(f"{variant}: {step}")
+            graphs.make(source, target, last, self._origin())
         self._made[steps] = target
         return target
+
+    def _origin(self) -> Origin:
+        from .graphs import Origin
+
+        config = self._loaded.config
+        encoder = TextEncoder(self._loaded.tokenizer, int(config["max_position_embeddings"]))
+        calibration = [encoder.batch([ids]) for ids in _calibration(encoder)]
+        return Origin(config, encoder.mask_id, calibration)
 
     def _write_tokenizer(self, folder: Path) -> None:
         tokenizer = self._loaded.tokenizer
@@ -212,6 +230,8 @@ class _Workshop:
         notes = {}
         if "int8-dynamic" in recipe.steps:
             notes["batch"] = "an answer can depend on its neighbours in a batch (dynamic scales)"
+        if "int8-static" in recipe.steps:
+            notes["batch"] = "an answer does not depend on its neighbours in a batch (fixed scales)"
         return Manifest(
             variant=recipe.name,
             model=self._loaded.info.as_json(),
@@ -222,6 +242,13 @@ class _Workshop:
             built=datetime.now(UTC).isoformat(timespec="seconds"),
             notes=notes,
         )
+
+
+def _calibration(encoder: TextEncoder) -> Iterator[list[int]]:
+    """Yield the ids of the calibration sentences, without those a small model cannot be asked."""
+    for text in CALIBRATION.read_text(encoding="utf-8").splitlines():
+        with suppress(TextError):
+            yield encoder.encode(text)
 
 
 def _write_weights(network: BertForMaskedLM, folder: Path) -> None:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from .errors import UnusableInputError
 from .machine import usable_cores
-from .predictor import Logits
+from .predictor import Best, Logits, best_of
 from .text import Batch
 
+MASK_LOGITS, TOP_SCORES, TOP_IDS = "mask_logits", "top_scores", "top_ids"
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 class OnnxEngine:
-    """Runs an ONNX masked LM with the usual inputs and one output of full logits.
+    """Runs an ONNX masked LM with the usual inputs.
+
+    Its output is one of full logits, or those of a rewritten graph (see rewrites.py), of which
+    only what is needed is computed.
 
     One session serves any number of callers at once.  Its threads do not spin while they wait:
     spinning threads take the cores from other callers and from neighbours on a shared machine.
@@ -43,14 +49,31 @@ class OnnxEngine:
             raise UnusableInputError(
                 f"ONNX Runtime cannot load {path}: {str(error).splitlines()[0]}"
             ) from None
+        self._outputs = {entry.name: entry.shape for entry in self._session.get_outputs()}
         self._inputs = [entry.name for entry in self._session.get_inputs()]
         if unknown := sorted(set(self._inputs) - set(INPUTS)):
             raise UnusableInputError(f"{path} has an unknown input {unknown[0]!r}")
-        self._output = self._session.get_outputs()[0].name
+        self._only_asked = onnxruntime.RunOptions()
+        self._only_asked.only_execute_path_to_fetches = True
 
     def logits(self, batch: Batch) -> Logits:
         """Return float32 logits of shape (masks, vocabulary)."""
-        feed = {name: getattr(batch, name) for name in self._inputs}
-        (full,) = self._session.run([self._output], feed)
-        logits: Logits = np.asarray(full)[batch.rows, batch.columns].astype(np.float32, copy=False)
+        if MASK_LOGITS in self._outputs:
+            (picked,) = self._run([MASK_LOGITS], batch)
+        else:
+            (full,) = self._run([next(iter(self._outputs))], batch)
+            picked = full[batch.rows, batch.columns]
+        logits: Logits = picked.astype(np.float32, copy=False)
         return logits
+
+    def best(self, batch: Batch, top_k: int) -> Best:
+        """Return the best tokens' ids and probabilities, each of shape (masks, top_k)."""
+        if top_k > self._outputs.get(TOP_IDS, (0, 0))[1]:
+            return best_of(self.logits(batch), top_k)
+        scores, ids = self._run([TOP_SCORES, TOP_IDS], batch)
+        return ids[:, :top_k], scores[:, :top_k]
+
+    def _run(self, outputs: list[str], batch: Batch) -> list[NDArray[Any]]:
+        feed = {name: getattr(batch, name) for name in self._inputs}
+        found: list[NDArray[Any]] = self._session.run(outputs, feed, self._only_asked)
+        return found

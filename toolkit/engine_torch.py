@@ -11,11 +11,11 @@ from transformers.utils import logging
 
 from .errors import UnusableInputError
 from .machine import usable_cores
-from .predictor import Logits
+from .predictor import Engine, Logits
 from .text import Batch
 
 
-class TorchEngine:
+class TorchEngine(Engine):
     """Runs a folder with config.json and model.safetensors as transformers' BertForMaskedLM.
 
     Args:

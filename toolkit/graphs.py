@@ -9,14 +9,18 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 
+from . import quantization
 from .errors import UnusableInputError
+from .rewrites import head_at_mask, last_layer_at_mask, plain_norms, top_k
+from .text import Batch
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
@@ -69,7 +73,7 @@ def export(network: BertForMaskedLM, path: Path) -> None:
     onnx.checker.check_model(str(path))
 
 
-def fuse(source: Path, target: Path, config: dict[str, Any]) -> None:
+def fuse(source: Path, target: Path, config: Mapping[str, Any]) -> None:
     """Fuse to Attention, SkipLayerNormalization and BiasGelu, and count that all were fused."""
     from onnxruntime.transformers import optimizer
 
@@ -92,7 +96,7 @@ def fuse(source: Path, target: Path, config: dict[str, Any]) -> None:
     fused.save_model_to_file(str(target))
 
 
-def to_fp16(source: Path, target: Path, config: dict[str, Any]) -> None:
+def to_fp16(source: Path, target: Path) -> None:
     """Store the weights in float16, each behind a Cast that ONNX Runtime folds away at load.
 
     Arithmetic stays float32, so only the rounding of the weights can change an answer.  (Converting
@@ -119,7 +123,7 @@ def to_fp16(source: Path, target: Path, config: dict[str, Any]) -> None:
     onnx.save(model, str(target))
 
 
-def to_int8(source: Path, target: Path, config: dict[str, Any]) -> None:
+def to_int8(source: Path, target: Path) -> None:
     """Quantize matrix products and embeddings: U8 activations (dynamic) x S8 weights (a channel).
 
     U8 x S8 is the pairing that VNNI instructions multiply.  The activation's scale is taken from
@@ -145,14 +149,12 @@ def to_int8(source: Path, target: Path, config: dict[str, Any]) -> None:
         )
     finally:
         beside.unlink(missing_ok=True)
-    counts = operators(target)
-    products = int(config["num_hidden_layers"]) * 3 + 2  # attention output, 2 feed-forward; head
-    if counts["QAttention"] != int(config["num_hidden_layers"]):
-        raise UnusableInputError(f"quantization left {counts['Attention']} Attention nodes float")
-    if counts["MatMulInteger"] != products:
-        raise UnusableInputError(
-            f"quantization gave {counts['MatMulInteger']} integer products, not {products}"
-        )
+    before, after = operators(source), operators(target)
+    for floating, integer in {"Attention": "QAttention", "MatMul": "MatMulInteger"}.items():
+        if after[integer] != before[floating]:
+            raise UnusableInputError(
+                f"quantization gave {after[integer]} {integer} nodes, not {before[floating]}"
+            )
 
 
 def _write_out_transposed_weights(model: onnx.ModelProto) -> None:
@@ -177,9 +179,61 @@ def operators(path: Path) -> Counter[str]:
     return Counter(node.op_type for node in graph.node)
 
 
-STEPS: dict[str, Callable[[Path, Path, dict[str, Any]], None]] = {
-    "fuse": fuse,
-    "fp16": to_fp16,
-    "int8-dynamic": to_int8,
+@dataclass(frozen=True)
+class Origin:
+    """What steps need to know of the model: config.json, the id of [MASK], calibration batches."""
+
+    config: Mapping[str, Any]
+    mask_id: int
+    calibration: Sequence[Batch]
+
+
+Step = Callable[[Path, Path, Origin], None]
+Change = Callable[[onnx.ModelProto, Origin], None]
+
+REWRITES: dict[str, Change] = {
+    "head-at-mask": lambda model, origin: head_at_mask(model, origin.mask_id),
+    "last-layer-at-mask": lambda model, _: last_layer_at_mask(model),
+    "plain-norms": lambda model, _: plain_norms(model),
+    "top-k": lambda model, _: top_k(model),
+    "share-embedding": lambda model, _: quantization.share_embedding(model),
 }
-"""The steps a recipe can name after ``export``."""
+"""Steps that change a graph in memory."""
+
+
+def rewrite(source: Path, target: Path, changes: Sequence[Change], origin: Origin) -> None:
+    """Make changes to a graph one after the other; it is read and written once."""
+    model = onnx.load(str(source))
+    for change in changes:
+        change(model, origin)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(target))
+
+
+def to_int8_static(source: Path, target: Path, calibration: Sequence[Batch]) -> None:
+    """Quantize with fixed scales, taken from what activations are on calibration sentences."""
+    ranges = quantization.observe(source, calibration)
+    model = onnx.load(str(source))
+    quantization.quantize(model, ranges)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(target))
+
+
+STEPS: dict[str, Step] = {
+    "fuse": lambda source, target, origin: fuse(source, target, origin.config),
+    "fp16": lambda source, target, _: to_fp16(source, target),
+    "int8-dynamic": lambda source, target, _: to_int8(source, target),
+    "int8-static": lambda source, target, origin: to_int8_static(
+        source, target, origin.calibration
+    ),
+}
+"""Steps from file to file."""
+
+
+def make(source: Path, target: Path, steps: Sequence[str], origin: Origin) -> None:
+    """Take one step from file to file, or any number of changes in memory."""
+    if steps[0] in STEPS:
+        (step,) = steps
+        STEPS[step](source, target, origin)
+    else:
+        rewrite(source, target, [REWRITES[step] for step in steps], origin)

@@ -16,6 +16,8 @@ from .manifest import Manifest, read_manifest
 from .text import Batch, TextEncoder
 
 Logits = NDArray[np.float32]
+Best = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""Ids and probabilities of the best tokens, best first, each of shape (masks, top_k)."""
 
 
 class Engine(Protocol):
@@ -23,6 +25,13 @@ class Engine(Protocol):
 
     def logits(self, batch: Batch) -> Logits:
         """Return float32 logits of shape (masks, vocabulary), in the order of ``batch.rows``."""
+
+    def best(self, batch: Batch, top_k: int) -> Best:
+        """Return the best tokens of every [MASK]; probabilities are over the whole vocabulary.
+
+        An engine that says so (``class MyEngine(Engine)``) inherits this from its logits.
+        """
+        return best_of(self.logits(batch), top_k)
 
 
 @dataclass(frozen=True)
@@ -55,26 +64,28 @@ class Predictor:
         that cannot be asked.
         """
         batch = self.encoder.batch([self.encoder.encode(text) for text in texts])
-        allowed = None
-        if candidates is not None:
-            ids = dict.fromkeys(self.encoder.candidate_id(c) for c in candidates)
-            allowed = np.asarray(list(ids), dtype=np.int64)
-        logits = self.engine.logits(batch)
-        if not np.isfinite(logits).all():
+        ids, scores = (
+            self.engine.best(batch, top_k)
+            if candidates is None
+            else self._best_of_candidates(batch, top_k, candidates)
+        )
+        if not np.isfinite(scores).all():
             raise BrokenVariantError(f"{self.name} gives scores that are not numbers")
         answers: list[Answer] = [[] for _ in texts]
-        for row, scores in zip(batch.rows, probabilities(logits), strict=True):
-            answers[int(row)].append(self._rank(scores, top_k, allowed))
+        for row, mask_ids, mask_scores in zip(
+            batch.rows.tolist(), ids.tolist(), scores.tolist(), strict=True
+        ):
+            pairs = zip(mask_ids, mask_scores, strict=True)
+            answers[row].append([Ranked(self.encoder.token(i), score) for i, score in pairs])
         return answers
 
-    def _rank(
-        self, scores: NDArray[np.float32], top_k: int, allowed: NDArray[np.int64] | None
-    ) -> list[Ranked]:
-        if allowed is not None:
-            order = allowed[np.argsort(-scores[allowed], kind="stable")][:top_k]
-        else:
-            order = top_ids(scores, top_k)
-        return [Ranked(self.encoder.token(int(i)), float(scores[i])) for i in order]
+    def _best_of_candidates(self, batch: Batch, top_k: int, candidates: Sequence[str]) -> Best:
+        allowed = np.asarray(
+            list(dict.fromkeys(self.encoder.candidate_id(c) for c in candidates)), dtype=np.int64
+        )
+        scores = probabilities(self.engine.logits(batch))[:, allowed]
+        order = np.argsort(-scores, axis=-1, kind="stable")[:, :top_k]
+        return allowed[order], np.take_along_axis(scores, order, axis=-1)
 
 
 def probabilities(logits: Logits) -> NDArray[np.float32]:
@@ -90,6 +101,16 @@ def top_ids(scores: NDArray[np.float32], top_k: int) -> NDArray[np.int64]:
     floor = np.partition(scores, -top_k)[-top_k]
     ids = np.flatnonzero(scores >= floor)
     return ids[np.argsort(-scores[ids], kind="stable")][:top_k].astype(np.int64)
+
+
+def best_of(logits: Logits, top_k: int) -> Best:
+    """Return the best tokens of every row of logits; not-a-number throughout if one is none."""
+    if not np.isfinite(logits).all():
+        shape = (len(logits), top_k)
+        return np.zeros(shape, np.int64), np.full(shape, np.nan, np.float32)
+    scores = probabilities(logits)
+    ids = np.stack([top_ids(row, top_k) for row in scores])
+    return ids, np.take_along_axis(scores, ids, axis=-1)
 
 
 def open_variant(folder: Path, threads: int = 0) -> Predictor:

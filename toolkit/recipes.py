@@ -14,7 +14,10 @@ from .errors import UnusableInputError
 FOLDER = Path(__file__).parent.parent / "variants"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 REFERENCE = "pytorch-fp32"
-STEPS = ("export", "fuse", "fp16", "int8-dynamic")
+STEPS = (
+    "export", "fuse", "head-at-mask", "last-layer-at-mask", "plain-norms", "top-k", "fp16",
+    "int8-dynamic", "int8-static", "share-embedding",
+)  # fmt: skip
 ENGINES = ("pytorch", "onnxruntime")
 
 

@@ -57,6 +57,8 @@ class TextEncoder:
         max_tokens: positions the model has, [CLS] and [SEP] included.
         max_masks: masks allowed in one sentence.
 
+    ``mask_id`` is the id of [MASK].
+
     """
 
     def __init__(self, tokenizer: Tokenizer, max_tokens: int = 512, max_masks: int = 8) -> None:
@@ -67,7 +69,7 @@ class TextEncoder:
             raise UnusableInputError(f"the tokenizer has no {MASK} token")
         pad_id = tokenizer.token_to_id("[PAD]")
         self._tokenizer = tokenizer
-        self._mask_id = mask_id
+        self.mask_id = mask_id
         self._pad_id = 0 if pad_id is None else pad_id
         self.max_tokens = max_tokens
         self.max_masks = max_masks
@@ -102,7 +104,7 @@ class TextEncoder:
     def encode(self, text: str) -> list[int]:
         """Return the ids of one sentence with [CLS] and [SEP]; raise a TextError if unusable."""
         ids = self._tokenizer.encode(text).ids
-        masks = ids.count(self._mask_id)
+        masks = ids.count(self.mask_id)
         if not masks:
             raise NoMaskError(f"the text has no {MASK}")
         if len(ids) > self.max_tokens:
@@ -119,14 +121,14 @@ class TextEncoder:
         """
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         specials = self._tokenizer.num_special_tokens_to_add(False)
-        wanted, mask = tokens - specials, encoding.ids.index(self._mask_id)
+        wanted, mask = tokens - specials, encoding.ids.index(self.mask_id)
         if wanted > len(encoding.ids) or wanted < 1:
             return None
         begin = 0 if mask < wanted else mask - wanted // 2
         begin = min(begin, len(encoding.ids) - wanted)
         piece = text[encoding.offsets[begin][0] : encoding.offsets[begin + wanted - 1][1]]
         ids = self._tokenizer.encode(piece).ids
-        return piece if len(ids) == tokens and ids.count(self._mask_id) == 1 else None
+        return piece if len(ids) == tokens and ids.count(self.mask_id) == 1 else None
 
     def batch(self, encoded: Sequence[Sequence[int]]) -> Batch:
         """Pad encoded sentences to the longest one."""
@@ -136,5 +138,5 @@ class TextEncoder:
         for row, ids in enumerate(encoded):
             input_ids[row, : len(ids)] = ids
             attention_mask[row, : len(ids)] = 1
-        rows, columns = np.nonzero(input_ids == self._mask_id)
+        rows, columns = np.nonzero(input_ids == self.mask_id)
         return Batch(input_ids, attention_mask, np.zeros(shape, np.int64), rows, columns)

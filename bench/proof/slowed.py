@@ -15,7 +15,7 @@ from threading import Lock
 from ...server.launch import bind
 from ...server.reference import serve
 from ...server.settings import Settings
-from ...toolkit.predictor import Engine, Logits, Predictor, open_variant
+from ...toolkit.predictor import Best, Engine, Logits, Predictor, open_variant
 from ...toolkit.text import Batch
 
 
@@ -29,13 +29,22 @@ class SlowedEngine:
 
     def logits(self, batch: Batch) -> Logits:
         """Return the inner engine's logits, having inferred once more where it is due."""
+        for _ in range(self._due()):
+            self._inner.logits(batch)
+        return self._inner.logits(batch)
+
+    def best(self, batch: Batch, top_k: int) -> Best:
+        """Return the inner engine's best tokens, likewise."""
+        for _ in range(self._due()):
+            self._inner.best(batch, top_k)
+        return self._inner.best(batch, top_k)
+
+    def _due(self) -> int:
         with self._lock:
             self._owed += self._extra
             again = int(self._owed)
             self._owed -= again
-        for _ in range(again):
-            self._inner.logits(batch)
-        return self._inner.logits(batch)
+        return again
 
 
 def main() -> None:

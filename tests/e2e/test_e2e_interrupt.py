@@ -58,7 +58,7 @@ def half_made(folder: Path) -> list[Path]:
 def test_build(own_tool: Any) -> None:
     tool = own_tool()
     asked = ("build", *MODEL, "--variants", "pytorch-fp32,onnx-int8")
-    for sent, step in [(signal.SIGINT, "onnx-int8: export"), (signal.SIGTERM, "int8-dynamic")]:
+    for sent, step in [(signal.SIGINT, "onnx-int8: export"), (signal.SIGTERM, "int8-static")]:
         process = tool.start(*asked)
         read_until(process, step)
         interrupt(process, sent)

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from tiankong.server.app import create_app
 from tiankong.server.settings import Settings
 from tiankong.toolkit.manifest import Manifest, record_files, write_manifest
-from tiankong.toolkit.predictor import Logits, Predictor
+from tiankong.toolkit.predictor import Engine, Logits, Predictor
 from tiankong.toolkit.recipes import Recipe
 from tiankong.toolkit.text import Batch, TextEncoder
 
@@ -49,7 +49,7 @@ def make_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-class FakeEngine:
+class FakeEngine(Engine):
     """Scores a token by how near its id is to the sentence's length (so neighbours would show).
 
     A sentence with "slow" takes ``delay`` seconds, or as long as ``gate`` is closed; "boom"

@@ -18,7 +18,7 @@ from tiankong.toolkit.errors import BrokenVariantError, UnusableInputError
 from tiankong.toolkit.gate import check
 from tiankong.toolkit.gold import GoldItem, GoldSet
 from tiankong.toolkit.manifest import Manifest, read_manifest, record_files, write_manifest
-from tiankong.toolkit.predictor import Logits, Predictor
+from tiankong.toolkit.predictor import Engine, Logits, Predictor
 from tiankong.toolkit.recipes import Promise, Recipe
 from tiankong.toolkit.text import Batch, TextEncoder
 
@@ -117,7 +117,7 @@ def test_a_result_is_json() -> None:
 # --- checking: over variant folders, with engines made up --------------------------------------
 
 
-class Scores:
+class Scores(Engine):
     """An engine with one fixed row of logits."""
 
     def __init__(self, value: float = 0.0, best: str = "甲") -> None:

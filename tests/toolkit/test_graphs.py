@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 OUTLIERS = [3, 40, 77]
 LAYERS = 12
+REWRITTEN = (
+    "head-at-mask", "last-layer-at-mask", "plain-norms", "int8-static", "share-embedding"
+)  # fmt: skip
+MASK_ID = 4
 
 
 @dataclass(frozen=True)
@@ -68,15 +72,25 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     config = made.config.to_dict()
     graphs.export(made, folder / "fp32.onnx")
     graphs.fuse(folder / "fp32.onnx", folder / "fused.onnx", config)
-    graphs.to_fp16(folder / "fused.onnx", folder / "fp16.onnx", config)
-    graphs.to_int8(folder / "fused.onnx", folder / "int8.onnx", config)
-    ids = np.random.default_rng(1).integers(5, 500, (16, 24))
-    mask = np.ones_like(ids)
-    rows, columns = np.repeat(np.arange(16), 4), np.tile([2, 7, 11, 20], 16)
+    graphs.to_fp16(folder / "fused.onnx", folder / "fp16.onnx")
+    graphs.to_int8(folder / "fused.onnx", folder / "int8.onnx")
+    batch = batch_of(1)
+    origin = graphs.Origin(config, MASK_ID, [batch_of(seed) for seed in (2, 3, 4)])
+    before = "fused"
+    for step in REWRITTEN:
+        graphs.make(folder / f"{before}.onnx", folder / f"{step}.onnx", [step], origin)
+        before = step
     with torch.inference_mode():
-        full = made(input_ids=torch.from_numpy(ids)).logits.numpy()
-    batch = Batch(ids, mask, np.zeros_like(ids), rows, columns)
-    return Case(folder, config, batch, full[rows, columns])
+        full = made(input_ids=torch.from_numpy(batch.input_ids)).logits.numpy()
+    return Case(folder, config, batch, full[batch.rows, batch.columns])
+
+
+def batch_of(seed: int) -> Batch:
+    """Return 16 sentences of 24 tokens with four masks each."""
+    ids = np.random.default_rng(seed).integers(5, 500, (16, 24))
+    rows, columns = np.repeat(np.arange(16), 4), np.tile([2, 7, 11, 20], 16)
+    ids[rows, columns] = MASK_ID
+    return Batch(ids, np.ones_like(ids), np.zeros_like(ids), rows, columns)
 
 
 def overlap(ours: Logits, theirs: Logits) -> float:
@@ -94,6 +108,8 @@ def overlap(ours: Logits, theirs: Logits) -> float:
         ("fused", 2e-4, 2e-5, 1.0),
         ("fp16", 0.06, 0.005, 0.98),
         ("int8", 1.0, 0.12, 0.88),
+        ("int8-static", 1.0, 0.12, 0.88),
+        ("share-embedding", 1.0, 0.12, 0.88),
     ],
 )
 def test_each_precision_against_pytorch(
@@ -148,5 +164,5 @@ def test_fusing_another_geometry_is_refused(case: Case, tmp_path: Path) -> None:
 
 def test_quantizing_what_was_not_fused_is_refused(case: Case, tmp_path: Path) -> None:
     with pytest.raises(UnusableInputError, match="quantization"):
-        graphs.to_int8(case.folder / "fp32.onnx", tmp_path / "x.onnx", case.config)
+        graphs.to_int8(case.folder / "fp32.onnx", tmp_path / "x.onnx")
     assert not list(tmp_path.glob("*.float.onnx"))

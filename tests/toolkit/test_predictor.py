@@ -13,6 +13,7 @@ import pytest
 from tiankong.toolkit.builtin import vocabulary
 from tiankong.toolkit.errors import BrokenVariantError, UnusableInputError
 from tiankong.toolkit.predictor import (
+    Engine,
     Logits,
     Predictor,
     as_body,
@@ -65,7 +66,7 @@ def test_every_engine_against_pytorch(
     assert worst <= CLOSE[name]
 
 
-class Fixed:
+class Fixed(Engine):
     """An engine that gives one row of logits whatever is asked."""
 
     def __init__(self, row: Logits) -> None:
