@@ -21,8 +21,7 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 class OnnxEngine:
     """Runs an ONNX masked LM with the usual inputs.
 
-    Its output is one of full logits, or those of a rewritten graph (see rewrites.py), of which
-    only what is needed is computed.
+    Its output is one of full logits, or those of a rewritten graph (see rewrites.py).
 
     One session serves any number of callers at once.  Its threads do not spin while they wait:
     spinning threads take the cores from other callers and from neighbours on a shared machine.
@@ -53,8 +52,6 @@ class OnnxEngine:
         self._inputs = [entry.name for entry in self._session.get_inputs()]
         if unknown := sorted(set(self._inputs) - set(INPUTS)):
             raise UnusableInputError(f"{path} has an unknown input {unknown[0]!r}")
-        self._only_asked = onnxruntime.RunOptions()
-        self._only_asked.only_execute_path_to_fetches = True
 
     def logits(self, batch: Batch) -> Logits:
         """Return float32 logits of shape (masks, vocabulary)."""
@@ -75,5 +72,5 @@ class OnnxEngine:
 
     def _run(self, outputs: list[str], batch: Batch) -> list[NDArray[Any]]:
         feed = {name: getattr(batch, name) for name in self._inputs}
-        found: list[NDArray[Any]] = self._session.run(outputs, feed, self._only_asked)
+        found: list[NDArray[Any]] = self._session.run(outputs, feed)
         return found

@@ -6,7 +6,7 @@ choice of the best tokens in the graph.  Outputs of a rewritten graph:
 
 - ``mask_logits`` (masks, vocabulary): in reading order, sentence by sentence;
 - ``logits`` (sentences, tokens, vocabulary): the same, zero where there is no [MASK], for programs
-  that expect the usual output (not computed unless it is asked for);
+  that expect the usual output (seen: 1 % of the time of 16 tokens, whether asked for or not);
 - ``top_scores``, ``top_ids`` (masks, 50): the best tokens' probabilities and ids, best first.
 """
 
