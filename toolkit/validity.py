@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MAX_FAILURE_SHARE = 0.001
 GENERATOR_CPU_LIMIT = 90.0  # percent of one core: each Locust process is one thread of Python
 GENERATOR_DELAY_SHARE = 0.05  # of the mean latency: what waiting for a core adds to a request
+GENERATOR_WAIT_PERCENT = 8.0  # of its wanted time, on a machine that others keep busy
 GENERATOR_LATE_LIMIT_MS = 10.0
 GENERATOR_LATE_SHARE = 0.25  # of the median latency: a late clock matters less beside slow answers
 LITTLE_TOLERANCE = 0.05
@@ -114,7 +115,9 @@ def generator_delay_share(cell: Cell) -> float:
 def _starved(cell: Cell) -> Warn | None:
     late = cell.generator_late_ms > generator_late_limit_ms(cell)
     share = generator_delay_share(cell)
-    if not late and share <= GENERATOR_DELAY_SHARE:
+    others = cell.other_cpu_percent > BUSY_PERCENT[1]  # then any waiting is for them
+    pushed = others and cell.generator_wait_percent > GENERATOR_WAIT_PERCENT
+    if not late and share <= GENERATOR_DELAY_SHARE and not pushed:
         return None
     added = f"{100 * share:.0f}"
     seen = f"the generator's heartbeat was {cell.generator_late_ms:.0f} ms late (P99), and its"

@@ -378,3 +378,12 @@ def test_old_cells_without_completion_times_are_not_asked() -> None:
     cell = replace(CELL, **thirds((300, 300, 900), (10.0, 10.0, 10.0)))
     assert found(cell, "unstable")
     assert found(replace(cell, ends_ms=()), "unstable") == []
+
+
+def test_a_generator_that_waits_for_others_is_starved_before_it_adds_five_percent() -> None:
+    waiting = replace(CELL, generator_core_percent=1.0, generator_wait_percent=8.1)
+    assert not found(waiting, "generator-starved")
+    busy = replace(waiting, other_cpu_percent=10.1)
+    assert found(busy, "generator-starved")
+    assert not found(replace(busy, other_cpu_percent=10.0), "generator-starved")
+    assert not found(replace(busy, generator_wait_percent=8.0), "generator-starved")
