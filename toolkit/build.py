@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .console import progress
 from .errors import BrokenVariantError, UnusableInputError
@@ -25,6 +25,7 @@ from .recipes import Recipe
 from .text import TextEncoder, TextError
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import BertForMaskedLM
 
     from .graphs import Origin
@@ -156,6 +157,29 @@ def _build_missing(
         return {r.name: workshop.build(r, variant_folder(model, r.name)) for r in recipes}
 
 
+@dataclass(frozen=True)
+class _Source:
+    """A model's tokenizer and configuration; ``kept``: the ids that a pruned vocabulary keeps."""
+
+    tokenizer: Tokenizer
+    config: dict[str, Any]
+    kept: Sequence[int] = ()
+
+    def pruned(self) -> _Source:
+        from . import pruning
+
+        kept = pruning.kept_ids(self.tokenizer)
+        tokenizer = pruning.prune_tokenizer(self.tokenizer, kept)
+        return _Source(tokenizer, pruning.prune_config(self.config, kept), kept)
+
+    def origin(self) -> Origin:
+        from .graphs import Origin
+
+        encoder = TextEncoder(self.tokenizer, int(self.config["max_position_embeddings"]))
+        calibration = [encoder.batch([ids]) for ids in _calibration(encoder)]
+        return Origin(self.config, encoder.mask_id, calibration, self.kept)
+
+
 class _Workshop:
     """Makes variants of one loaded model; graphs that recipes share are made once."""
 
@@ -166,8 +190,9 @@ class _Workshop:
         self._made: dict[tuple[str, ...], Path] = {}
 
     def build(self, recipe: Recipe, folder: Path) -> Built:
+        source = self._source(recipe.steps)
         with folder_written_whole(folder) as place:
-            self._write_tokenizer(place)
+            _write_tokenizer(place, source)
             if recipe.engine == "pytorch":
                 self._step(f"{recipe.name}: write weights")
                 _write_weights(self._loaded.network, place)
@@ -175,8 +200,8 @@ class _Workshop:
                 target = place / recipe.file
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(self._graph(recipe.steps, recipe.name), target)
-            write_json(place / "config.json", self._loaded.config)
-            manifest = self._manifest(recipe, place)
+            write_json(place / "config.json", source.config)
+            manifest = self._manifest(recipe, place, source)
             write_manifest(place, manifest)
             self._step(f"{recipe.name}: verify")
             _verify(place)
@@ -199,39 +224,27 @@ class _Workshop:
             source = self._graph(steps[: -len(last)], variant)
             for step in last:
                 self._step(f"{variant}: {step}")
-            graphs.make(source, target, last, self._origin())
+            graphs.make(source, target, last, self._source(steps).origin())
         self._made[steps] = target
         return target
 
-    def _origin(self) -> Origin:
-        from .graphs import Origin
+    def _source(self, steps: Sequence[str]) -> _Source:
+        """Return the model as the last of some steps sees it."""
+        whole = _Source(self._loaded.tokenizer, self._loaded.config)
+        return whole.pruned() if "prune-vocabulary" in steps else whole
 
-        config = self._loaded.config
-        encoder = TextEncoder(self._loaded.tokenizer, int(config["max_position_embeddings"]))
-        calibration = [encoder.batch([ids]) for ids in _calibration(encoder)]
-        return Origin(config, encoder.mask_id, calibration)
-
-    def _write_tokenizer(self, folder: Path) -> None:
-        tokenizer = self._loaded.tokenizer
-        tokenizer.save(str(folder / "tokenizer.json"))
-        specials = {f"{n}_token": f"[{n.upper()}]" for n in ("unk", "sep", "pad", "cls", "mask")}
-        positions = self._loaded.config["max_position_embeddings"]
-        write_json(
-            folder / "tokenizer_config.json",
-            {
-                "tokenizer_class": "PreTrainedTokenizerFast",
-                "model_max_length": positions,
-                "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
-                **specials,
-            },
-        )
-
-    def _manifest(self, recipe: Recipe, folder: Path) -> Manifest:
+    def _manifest(self, recipe: Recipe, folder: Path, source: _Source) -> Manifest:
         notes = {}
         if "int8-dynamic" in recipe.steps:
             notes["batch"] = "an answer can depend on its neighbours in a batch (dynamic scales)"
         if "int8-static" in recipe.steps:
             notes["batch"] = "an answer does not depend on its neighbours in a batch (fixed scales)"
+        if source.kept:
+            whole = int(self._loaded.config["vocab_size"])
+            notes["vocabulary"] = (
+                f"{len(source.kept)} of {whole} tokens: Latin words and numbers are spelled"
+                " character by character, and what was left out is no answer"
+            )
         return Manifest(
             variant=recipe.name,
             model=self._loaded.info.as_json(),
@@ -242,6 +255,20 @@ class _Workshop:
             built=datetime.now(UTC).isoformat(timespec="seconds"),
             notes=notes,
         )
+
+
+def _write_tokenizer(folder: Path, source: _Source) -> None:
+    source.tokenizer.save(str(folder / "tokenizer.json"))
+    specials = {f"{n}_token": f"[{n.upper()}]" for n in ("unk", "sep", "pad", "cls", "mask")}
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": source.config["max_position_embeddings"],
+            "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+            **specials,
+        },
+    )
 
 
 def _calibration(encoder: TextEncoder) -> Iterator[list[int]]:

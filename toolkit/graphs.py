@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from . import quantization
+from . import pruning, quantization
 from .errors import UnusableInputError
 from .rewrites import head_at_mask, last_layer_at_mask, plain_norms, top_k
 from .text import Batch
@@ -123,6 +123,21 @@ def to_fp16(source: Path, target: Path) -> None:
     onnx.save(model, str(target))
 
 
+def to_fp16_naive(source: Path, target: Path) -> None:
+    """Convert the whole graph to float16, as ONNX Runtime's own converter does it.
+
+    Half the file too, but a CPU has no float16 kernels for most operators: at load ONNX Runtime
+    puts a Cast before and after them, and values go back and forth between the types.
+    """
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    model = onnx.load(str(source))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it tells of every weight that is rounded to zero
+        converted = convert_float_to_float16(model, keep_io_types=True)
+    onnx.save(converted, str(target))
+
+
 def to_int8(source: Path, target: Path) -> None:
     """Quantize matrix products and embeddings: U8 activations (dynamic) x S8 weights (a channel).
 
@@ -181,22 +196,29 @@ def operators(path: Path) -> Counter[str]:
 
 @dataclass(frozen=True)
 class Origin:
-    """What steps need to know of the model: config.json, the id of [MASK], calibration batches."""
+    """What steps need to know of the model.
+
+    Its config.json, the id of [MASK], calibration batches; the ids a pruned vocabulary keeps (ids
+    in all other fields are then the new ones).
+    """
 
     config: Mapping[str, Any]
     mask_id: int
     calibration: Sequence[Batch]
+    kept: Sequence[int] = ()
 
 
 Step = Callable[[Path, Path, Origin], None]
 Change = Callable[[onnx.ModelProto, Origin], None]
 
 REWRITES: dict[str, Change] = {
+    "prune-vocabulary": lambda model, origin: pruning.prune_graph(model, origin.kept),
     "head-at-mask": lambda model, origin: head_at_mask(model, origin.mask_id),
     "last-layer-at-mask": lambda model, _: last_layer_at_mask(model),
     "plain-norms": lambda model, _: plain_norms(model),
     "top-k": lambda model, _: top_k(model),
     "share-embedding": lambda model, _: quantization.share_embedding(model),
+    "small-tables": lambda model, _: quantization.small_tables(model),
 }
 """Steps that change a graph in memory."""
 
@@ -222,6 +244,7 @@ def to_int8_static(source: Path, target: Path, calibration: Sequence[Batch]) -> 
 STEPS: dict[str, Step] = {
     "fuse": lambda source, target, origin: fuse(source, target, origin.config),
     "fp16": lambda source, target, _: to_fp16(source, target),
+    "fp16-naive": lambda source, target, _: to_fp16_naive(source, target),
     "int8-dynamic": lambda source, target, _: to_int8(source, target),
     "int8-static": lambda source, target, origin: to_int8_static(
         source, target, origin.calibration

@@ -151,13 +151,29 @@ def share_embedding(model: onnx.ModelProto) -> None:
     rewriter = Rewriter(model)
     weights = {tensor.name for tensor in model.graph.initializer}
     for node in [n for n in model.graph.node if n.op_type == "Gather"]:
-        stored, ids = node.input[:2]
-        if f"{stored}_int8" not in weights:
-            continue
-        rows = rewriter.add("Cast", [rewriter.add("Gather", [f"{stored}_int8", ids])], to=1)
-        scales = rewriter.add("Gather", [f"{stored}_scale", ids])
-        last = rewriter.constant(np.array([-1]))
-        wide = rewriter.add("Unsqueeze", [scales, last])
-        rewriter.add("Mul", [rows, wide], [node.output[0]])
-        model.graph.node.remove(node)
+        if f"{node.input[0]}_int8" in weights:
+            _look_up_rows(rewriter, node)
     rewriter.tidy()
+
+
+def small_tables(model: onnx.ModelProto) -> None:
+    """Store the remaining tables of embeddings (positions, segments) in 8 bits, a scale a row."""
+    rewriter = Rewriter(model)
+    tables = {t.name for t in model.graph.initializer if len(t.dims) == 2 and t.data_type == 1}
+    for node in [n for n in model.graph.node if n.op_type == "Gather" and n.input[0] in tables]:
+        values, scale = rounded(rewriter.weight(node.input[0]), axis=0)
+        rewriter.constant(values, f"{node.input[0]}_int8")
+        rewriter.constant(scale, f"{node.input[0]}_scale")
+        _look_up_rows(rewriter, node)
+    rewriter.tidy()
+
+
+def _look_up_rows(rewriter: Rewriter, gather: onnx.NodeProto) -> None:
+    """Let a Gather take 8-bit rows and their scales."""
+    stored, ids = gather.input[:2]
+    rows = rewriter.add("Cast", [rewriter.add("Gather", [f"{stored}_int8", ids])], to=1)
+    scales = rewriter.add("Gather", [f"{stored}_scale", ids])
+    last = rewriter.constant(np.array([-1]))
+    wide = rewriter.add("Unsqueeze", [scales, last])
+    rewriter.add("Mul", [rows, wide], [gather.output[0]])
+    rewriter.graph.node.remove(gather)

@@ -16,7 +16,8 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 REFERENCE = "pytorch-fp32"
 STEPS = (
     "export", "fuse", "head-at-mask", "last-layer-at-mask", "plain-norms", "top-k", "fp16",
-    "int8-dynamic", "int8-static", "share-embedding",
+    "fp16-naive", "int8-dynamic", "int8-static", "share-embedding", "small-tables",
+    "prune-vocabulary",
 )  # fmt: skip
 ENGINES = ("pytorch", "onnxruntime")
 

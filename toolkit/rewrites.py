@@ -12,6 +12,7 @@ choice of the best tokens in the graph.  Outputs of a rewritten graph:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,7 +35,9 @@ class Rewriter:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
         self.graph = model.graph
-        self._count = sum(node.name.startswith(PREFIX) for node in model.graph.node)
+        ours = [*(n.name for n in self.graph.node), *(t.name for t in self.graph.initializer)]
+        numbers = [re.search(r"_(\d+)$", name) for name in ours if name.startswith(PREFIX)]
+        self._count = max((int(number[1]) for number in numbers if number), default=0)
 
     def producer(self, name: str) -> onnx.NodeProto:
         """Return the node that gives a value."""
@@ -138,7 +141,7 @@ def head_at_mask(model: onnx.ModelProto, mask_id: int) -> None:
     head = rewriter.consumers(hidden)
     rewriter.redirect(hidden, _at_masks(rewriter, hidden, mask_id), head)
     decoder.output[list(decoder.output).index(LOGITS)] = MASK_LOGITS
-    vocabulary = _width(model, LOGITS)
+    vocabulary = width(model, LOGITS)
     shape = rewriter.add("Shape", ["input_ids"])
     whole = rewriter.add("Concat", [shape, rewriter.constant(np.array([vocabulary]))], axis=0)
     zeros = rewriter.add("ConstantOfShape", [whole])
@@ -156,7 +159,8 @@ def _at_masks(rewriter: Rewriter, value: str, mask_id: int | None = None) -> str
     return rewriter.add("GatherND", [value, POSITIONS])
 
 
-def _width(model: onnx.ModelProto, output: str) -> int:
+def width(model: onnx.ModelProto, output: str) -> int:
+    """Return how wide an output is (its last axis)."""
     value = next(value for value in model.graph.output if value.name == output)
     width = value.type.tensor_type.shape.dim[-1].dim_value
     if width <= 0:
@@ -222,7 +226,7 @@ def top_k(model: onnx.ModelProto, count: int = TOP_K) -> None:
     """Give the best tokens' probabilities and ids; ties go to the lower id."""
     rewriter = Rewriter(model)
     rewriter.producer(MASK_LOGITS)  # the head at the masks comes first
-    vocabulary = _width(model, MASK_LOGITS)
+    vocabulary = width(model, MASK_LOGITS)
     count = min(count, vocabulary)
     scores = rewriter.add("Softmax", [MASK_LOGITS], axis=-1)
     wanted = rewriter.constant(np.array([count]))

@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
-VARIANTS = ["pytorch-fp32", "onnx-fp16", "onnx-fp32", "onnx-int8"]
+VARIANTS = {
+    "pytorch-fp32", "onnx-fp16", "onnx-fp16-naive", "onnx-fp32", "onnx-int8", "onnx-int8-small"
+}  # fmt: skip
 MODEL = ("--model", "builtin-small")
 ARTICLE = {
     "床前明月光,疑是地[MASK]霜。": "上",
@@ -39,7 +41,9 @@ def test_models_has_both_built_in_ones(tool: Any) -> None:
 def test_check_has_the_promised_shape(checked: Any) -> None:
     assert {"model", "gold", "variants"} <= set(checked)
     assert checked["model"] == "builtin-small"
-    assert [entry["variant"] for entry in checked["variants"]] == VARIANTS
+    names = [entry["variant"] for entry in checked["variants"]]
+    assert set(names) >= VARIANTS  # and those whose libraries are installed
+    assert names[0] == "pytorch-fp32"
     for entry in checked["variants"]:
         assert isinstance(entry["passed"], bool)
         assert entry["passed"] == (entry["reasons"] == [])

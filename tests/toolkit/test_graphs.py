@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 OUTLIERS = [3, 40, 77]
 LAYERS = 12
 REWRITTEN = (
-    "head-at-mask", "last-layer-at-mask", "plain-norms", "int8-static", "share-embedding"
+    "head-at-mask", "last-layer-at-mask", "plain-norms", "int8-static", "share-embedding",
+    "small-tables",
 )  # fmt: skip
 MASK_ID = 4
 
@@ -73,6 +74,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     graphs.export(made, folder / "fp32.onnx")
     graphs.fuse(folder / "fp32.onnx", folder / "fused.onnx", config)
     graphs.to_fp16(folder / "fused.onnx", folder / "fp16.onnx")
+    graphs.to_fp16_naive(folder / "fp32.onnx", folder / "fp16-naive.onnx")
     graphs.to_int8(folder / "fused.onnx", folder / "int8.onnx")
     batch = batch_of(1)
     origin = graphs.Origin(config, MASK_ID, [batch_of(seed) for seed in (2, 3, 4)])
@@ -107,9 +109,11 @@ def overlap(ours: Logits, theirs: Logits) -> float:
         ("fp32", 1e-4, 1e-5, 1.0),
         ("fused", 2e-4, 2e-5, 1.0),
         ("fp16", 0.06, 0.005, 0.98),
+        ("fp16-naive", 0.06, 0.005, 0.98),
         ("int8", 1.0, 0.12, 0.88),
         ("int8-static", 1.0, 0.12, 0.88),
         ("share-embedding", 1.0, 0.12, 0.88),
+        ("small-tables", 1.0, 0.12, 0.88),
     ],
 )
 def test_each_precision_against_pytorch(
@@ -144,6 +148,25 @@ def test_sizes_follow_the_precision(case: Case) -> None:
     size = {n: (case.folder / f"{n}.onnx").stat().st_size for n in ("fp32", "fp16", "int8")}
     assert size["fp16"] < 0.55 * size["fp32"]
     assert size["int8"] < 0.35 * size["fp32"]
+
+
+def casts_at_work(path: Path) -> int:
+    """Count the Casts of floating values that stay after ONNX Runtime has loaded a file."""
+    import onnx
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(path.with_suffix(".loaded"))
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    graph = onnx.load(options.optimized_model_filepath).graph
+    integers = {value.name for value in graph.input}  # ids and the mask of padding
+    return sum(n.op_type == "Cast" and n.input[0] not in integers for n in graph.node)
+
+
+def test_float16_storage_leaves_no_casts_and_the_naive_way_does(case: Case) -> None:
+    assert casts_at_work(case.folder / "fp16.onnx") == 0
+    assert casts_at_work(case.folder / "fp16-naive.onnx") > LAYERS
 
 
 def test_every_layer_is_fused_and_quantized(case: Case) -> None:
