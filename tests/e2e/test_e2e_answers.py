@@ -74,7 +74,7 @@ def test_sentences_never_seen_in_training(tool: Any) -> None:
     assert entry["hit_at_1"] >= 0.6
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
 def test_the_articles_sentences(tool: Any, variant: str) -> None:
     texts = ARTICLE if variant == "onnx-int8" else dict([next(iter(ARTICLE.items()))])
     for text, answer in texts.items():
