@@ -146,14 +146,19 @@ def _weight(rewriter: Rewriter, name: str) -> tuple[str, str]:
 def share_embedding(model: onnx.ModelProto) -> None:
     """Look tokens up in the decoder's 8-bit matrix: the file has one matrix for both.
 
-    A token's row has one scale, which is the decoder's for its output channel.
+    A token's row has one scale, which is the decoder's for its output channel.  A model whose
+    decoder is a matrix of its own gets its embeddings in 8 bits the same way, beside it.
     """
     rewriter = Rewriter(model)
     weights = {tensor.name for tensor in model.graph.initializer}
     for node in [n for n in model.graph.node if n.op_type == "Gather"]:
         stored, ids = node.input[:2]
-        if f"{stored}_int8" not in weights:
+        if stored not in weights or ids != "input_ids":
             continue
+        if f"{stored}_int8" not in weights:
+            values, scale = rounded(rewriter.weight(stored), axis=0)
+            rewriter.constant(values, f"{stored}_int8")
+            rewriter.constant(scale, f"{stored}_scale")
         rows = rewriter.add("Cast", [rewriter.add("Gather", [f"{stored}_int8", ids])], to=1)
         scales = rewriter.add("Gather", [f"{stored}_scale", ids])
         last = rewriter.constant(np.array([-1]))

@@ -34,7 +34,12 @@ class Rewriter:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
         self.graph = model.graph
-        self._count = sum(node.name.startswith(PREFIX) for node in model.graph.node)
+        named = [
+            entry.name for place in (self.graph.node, self.graph.initializer) for entry in place
+        ]
+        numbers = (name.rpartition("_")[2] for name in named if name.startswith(PREFIX))
+        # Past every number there is: nodes that earlier rewrites took out have left gaps.
+        self._count = max((int(number) for number in numbers if number.isdecimal()), default=0)
 
     def producer(self, name: str) -> onnx.NodeProto:
         """Return the node that gives a value."""
