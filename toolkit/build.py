@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,20 +13,22 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import progress
+from .console import progress, say
 from .errors import BrokenVariantError, UnusableInputError
+from .families import family, why_not
 from .files import artifacts, folder_written_whole, require_disk, require_memory, write_json
 from .machine import fingerprint, versions
 from .manifest import NAME as MANIFEST
 from .manifest import Manifest, read_manifest, record_files, write_manifest
-from .models import LoadedModel, ModelInfo, list_models, load_model
+from .model_info import LoadedModel, ModelInfo
+from .models import config_of, list_models, load_model
 from .predictor import open_variant
 from .recipes import Recipe
 from .text import TextEncoder, TextError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-    from transformers import BertForMaskedLM
+    from transformers import PreTrainedModel
 
     from .graphs import Origin
 
@@ -61,11 +63,16 @@ def variant_folder(model: str, variant: str) -> Path:
     return model_folder(model) / variant
 
 
-def build(model: str, recipes: Sequence[Recipe], revision: str | None = None) -> list[Built]:
+def build(
+    model: str, recipes: Sequence[Recipe], revision: str | None = None, named: bool = True
+) -> list[Built]:
     """Build the variants that are not there yet; those whose manifest still matches are kept.
 
-    Raises UnusableInputError if the model cannot be had, or disk or memory will not do.
+    A recipe that cannot be made of this model is refused if the user named it; else one line says
+    why it is left out.  Raises UnusableInputError if the model cannot be had, or disk or memory
+    will not do.
     """
+    recipes = _applicable(recipes, config_of(model, revision), named)
     info = _info(model, revision)
     kept = {recipe.name: _unchanged(model, recipe, info) for recipe in recipes}
     missing = [recipe for recipe in recipes if kept[recipe.name] is None]
@@ -74,6 +81,15 @@ def build(model: str, recipes: Sequence[Recipe], revision: str | None = None) ->
         _require_room(info, missing)
         made = _build_missing(model, info, missing, revision)
     return [made.get(recipe.name) or kept[recipe.name] for recipe in recipes]  # type: ignore[misc]
+
+
+def _applicable(recipes: Sequence[Recipe], config: Mapping[str, Any], named: bool) -> list[Recipe]:
+    reasons = {recipe.name: why_not(recipe, config) for recipe in recipes}
+    for reason in filter(None, reasons.values()):
+        if named:
+            raise UnusableInputError(reason)
+        say(f"build: {reason}: left out")
+    return [recipe for recipe in recipes if reasons[recipe.name] is None]
 
 
 def builtin_info(model: str) -> ModelInfo | None:
@@ -106,15 +122,17 @@ def standing(model: str, variant: str) -> Built:
     return Built(folder, read_manifest(folder), skipped=True)
 
 
-def at_hand(model: str, recipes: Sequence[Recipe]) -> list[Built]:
+def at_hand(model: str, recipes: Sequence[Recipe], named: bool = True) -> list[Built]:
     """Return variants as they stand; those that were never built are built first.
 
+    What cannot be made of this model is refused or left out, as by :func:`build`.
     Raises UnusableInputError for one that another recipe, other built-in weights or another folder
     of the same name made: its answers would be taken for those of today's.
     """
     missing = [r for r in recipes if not (variant_folder(model, r.name) / MANIFEST).exists()]
     if missing:
-        build(model, missing)
+        made = {built.manifest.variant for built in build(model, missing, named=named)}
+        recipes = [r for r in recipes if r not in missing or r.name in made]
     found = [standing(model, recipe.name) for recipe in recipes]
     info = builtin_info(model)
     for built, recipe in zip(found, recipes, strict=True):
@@ -163,6 +181,7 @@ class _Source:
 
     tokenizer: Tokenizer
     config: dict[str, Any]
+    positions: int
     kept: Sequence[int] = ()
 
     def pruned(self) -> _Source:
@@ -170,12 +189,13 @@ class _Source:
 
         kept = pruning.kept_ids(self.tokenizer)
         tokenizer = pruning.prune_tokenizer(self.tokenizer, kept)
-        return _Source(tokenizer, pruning.prune_config(self.config, kept), kept)
+        config = pruning.prune_config(self.config, kept)
+        return _Source(tokenizer, config, self.positions, kept)
 
     def origin(self) -> Origin:
         from .graphs import Origin
 
-        encoder = TextEncoder(self.tokenizer, int(self.config["max_position_embeddings"]))
+        encoder = TextEncoder(self.tokenizer, self.positions)
         calibration = [encoder.batch([ids]) for ids in _calibration(encoder)]
         return Origin(self.config, encoder.mask_id, calibration, self.kept)
 
@@ -230,7 +250,8 @@ class _Workshop:
 
     def _source(self, steps: Sequence[str]) -> _Source:
         """Return the model as the last of some steps sees it."""
-        whole = _Source(self._loaded.tokenizer, self._loaded.config)
+        loaded = self._loaded
+        whole = _Source(loaded.tokenizer, loaded.config, loaded.info.positions)
         return whole.pruned() if "prune-vocabulary" in steps else whole
 
     def _manifest(self, recipe: Recipe, folder: Path, source: _Source) -> Manifest:
@@ -259,13 +280,17 @@ class _Workshop:
 
 def _write_tokenizer(folder: Path, source: _Source) -> None:
     source.tokenizer.save(str(folder / "tokenizer.json"))
-    specials = {f"{n}_token": f"[{n.upper()}]" for n in ("unk", "sep", "pad", "cls", "mask")}
+    known = source.tokenizer.get_vocab()
+    specials: dict[str, str] = {}
+    for name in ("unk", "sep", "pad", "cls", "mask"):
+        spelled = (f"[{name.upper()}]", f"<{name}>")  # SentencePiece's own are the second
+        specials |= {f"{name}_token": token for token in spelled[::-1] if token in known}
     write_json(
         folder / "tokenizer_config.json",
         {
             "tokenizer_class": "PreTrainedTokenizerFast",
-            "model_max_length": source.config["max_position_embeddings"],
-            "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+            "model_max_length": source.positions,
+            "model_input_names": list(family(source.config).inputs),
             **specials,
         },
     )
@@ -278,7 +303,7 @@ def _calibration(encoder: TextEncoder) -> Iterator[list[int]]:
             yield encoder.encode(text)
 
 
-def _write_weights(network: BertForMaskedLM, folder: Path) -> None:
+def _write_weights(network: PreTrainedModel, folder: Path) -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # ours is on the screen already

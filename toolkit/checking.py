@@ -55,7 +55,8 @@ def at_hand_named(model: str, names: Sequence[str]) -> list[Built]:
 
     What was never built is built now; what is damaged is refused (:func:`.build.at_hand`).
     """
-    found = at_hand(model, read_recipes([*names, REFERENCE] if names else []))
+    recipes = read_recipes([*names, REFERENCE] if names else [])
+    found = at_hand(model, recipes, named=bool(names))
     return [built for built in found if not names or built.manifest.variant in names]
 
 

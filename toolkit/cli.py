@@ -98,7 +98,7 @@ def _build(model: str, names: Sequence[str], revision: str | None = None) -> lis
     from .build import build as build_variants
     from .recipes import read_recipes
 
-    return build_variants(model, read_recipes(names), revision)
+    return build_variants(model, read_recipes(names), revision, named=bool(names))
 
 
 def _standing(model: str, names: Sequence[str]) -> list[Built]:

@@ -10,13 +10,14 @@ from transformers import AutoModelForMaskedLM
 from transformers.utils import logging
 
 from .errors import UnusableInputError
+from .families import family
 from .machine import usable_cores
 from .predictor import Engine, Logits
 from .text import Batch
 
 
 class TorchEngine(Engine):
-    """Runs a folder with config.json and model.safetensors as transformers' BertForMaskedLM.
+    """Runs a folder with config.json and model.safetensors as transformers' model.
 
     Args:
         folder: the variant folder.
@@ -37,14 +38,13 @@ class TorchEngine(Engine):
             raise UnusableInputError(
                 f"PyTorch cannot load {folder}: {str(error).splitlines()[0]}"
             ) from None
+        self._inputs = family(self._network.config.to_dict(), str(folder)).inputs
 
     @torch.inference_mode()
     def logits(self, batch: Batch) -> Logits:
         """Return float32 logits of shape (masks, vocabulary)."""
         full = self._network(
-            input_ids=torch.from_numpy(batch.input_ids),
-            attention_mask=torch.from_numpy(batch.attention_mask),
-            token_type_ids=torch.from_numpy(batch.token_type_ids),
+            **{name: torch.from_numpy(getattr(batch, name)) for name in self._inputs}
         ).logits
         picked = full[torch.from_numpy(batch.rows), torch.from_numpy(batch.columns)]
         logits: Logits = np.asarray(picked.float().numpy())

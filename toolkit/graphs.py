@@ -6,6 +6,7 @@ what it says raises UnusableInputError: silent zeros are a known failure of grap
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import warnings
 from collections import Counter
@@ -19,24 +20,27 @@ import onnx
 
 from . import pruning, quantization
 from .errors import UnusableInputError
+from .families import family, geometry
 from .rewrites import head_at_mask, last_layer_at_mask, plain_norms, top_k
 from .text import Batch
 
 if TYPE_CHECKING:
-    from transformers import BertForMaskedLM
+    from transformers import PreTrainedModel
 
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUT = "logits"
 OPSET = 17
 
 
-def export(network: BertForMaskedLM, path: Path) -> None:
+def export(network: PreTrainedModel, path: Path) -> None:
     """Write the float32 graph: full logits, dynamic batch and sequence length.
 
     The embedding and the decoder stay one tensor in the file (constant folding would write a
-    transposed copy: 474 MB instead of 409 at the geometry of bert-base-chinese).
+    transposed copy: 474 MB instead of 409 at the geometry of bert-base-chinese).  Raises
+    UnusableInputError if the exporter refuses the network.
     """
     import torch
+
+    inputs = family(network.config.to_dict()).inputs
 
     class Wrapped(torch.nn.Module):
         """Positional inputs, one output: what the exporter records."""
@@ -45,55 +49,89 @@ def export(network: BertForMaskedLM, path: Path) -> None:
             super().__init__()
             self.network = network
 
-        def forward(
-            self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor
-        ) -> torch.Tensor:
-            result = self.network(input_ids=ids, attention_mask=mask, token_type_ids=types)
-            logits: torch.Tensor = result.logits
+        def forward(self, *given: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.network(**dict(zip(inputs, given, strict=True))).logits
             return logits
 
-    ids = torch.arange(1, 19).reshape(2, 9)  # any ids do; a padded row keeps the mask in the graph
+    ids = torch.arange(18).reshape(2, 9) % network.config.vocab_size  # any ids do
     mask = torch.ones_like(ids)
-    mask[1, 5:] = 0
+    mask[1, 5:] = 0  # a padded row keeps the mask in the graph
+    given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
     # Attention fuses only from the spelled-out form of the TorchScript exporter.
     network.config._attn_implementation = "eager"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            Wrapped().eval(),
-            (ids, mask, torch.zeros_like(ids)),
-            str(path),
-            input_names=list(INPUTS),
-            output_names=[OUTPUT],
-            dynamic_axes={name: {0: "batch", 1: "sequence"} for name in (*INPUTS, OUTPUT)},
-            opset_version=OPSET,
-            do_constant_folding=False,
-            dynamo=False,
-        )
+        try:
+            torch.onnx.export(
+                Wrapped().eval(),
+                tuple(given[name] for name in inputs),
+                str(path),
+                input_names=list(inputs),
+                output_names=[OUTPUT],
+                dynamic_axes={name: {0: "batch", 1: "sequence"} for name in (*inputs, OUTPUT)},
+                opset_version=OPSET,
+                do_constant_folding=False,
+                dynamo=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise UnusableInputError(
+                f"this model cannot be exported: {str(error).splitlines()[0]}"
+            ) from None
     onnx.checker.check_model(str(path))
 
 
 def fuse(source: Path, target: Path, config: Mapping[str, Any]) -> None:
     """Fuse to Attention, SkipLayerNormalization and BiasGelu, and count that all were fused."""
     from onnxruntime.transformers import optimizer
+    from onnxruntime.transformers.fusion_options import FusionOptions
 
-    layers = int(config["num_hidden_layers"])
-    fused = optimizer.optimize_model(
-        str(source),
-        model_type="bert",
-        num_heads=int(config["num_attention_heads"]),
-        hidden_size=int(config["hidden_size"]),
-        opt_level=0,
+    kin, sizes = family(config), geometry(config)
+    model = onnx.load(str(source))
+    _residual_last(model)
+    options = FusionOptions("bert")
+    options.enable_embed_layer_norm = False  # the embedding stays a Gather for the steps after
+    fused = optimizer.optimize_by_fusion(
+        model, "bert", num_heads=sizes.heads, hidden_size=sizes.hidden, optimization_options=options
     )
     counts = fused.get_fused_operator_statistics()
-    expected = {"Attention": layers, "SkipLayerNormalization": 2 * layers, "BiasGelu": layers + 1}
-    for operator, count in expected.items():
+    for operator, count in kin.fusions(config).items():
         if counts[operator] != count:
             raise UnusableInputError(
                 f"fusion gave {counts[operator]} {operator} nodes, not {count}:"
-                " this graph is not a BERT of the geometry in config.json"
+                f" this graph is not a {kin.title} of the geometry in config.json"
             )
+    _share_equal_weights(fused.model)
     fused.save_model_to_file(str(target))
+
+
+def _residual_last(model: onnx.ModelProto) -> None:
+    """Put the residual second in ``Add(residual, branch)``, where fusion looks for the branch."""
+    makers = {name: node.op_type for node in model.graph.node for name in node.output}
+    uses = Counter(name for node in model.graph.node for name in node.input)
+    for node in model.graph.node:
+        if node.op_type == "Add" and all(makers.get(name) == "Add" for name in node.input):
+            first, second = node.input
+            if uses[first] > 1 and uses[second] == 1:
+                node.input[:] = [second, first]
+
+
+def _share_equal_weights(model: onnx.ModelProto) -> None:
+    """Store equal matrices once: fusion packs a copy for each layer where layers share weights."""
+    graph = model.graph
+    first: dict[tuple[bytes, tuple[int, ...]], str] = {}
+    twins: dict[str, str] = {}
+    for tensor in graph.initializer:
+        if len(tensor.dims) == 2:
+            values = onnx.numpy_helper.to_array(tensor)
+            key = (hashlib.sha256(values.tobytes()).digest(), values.shape)
+            name = first.setdefault(key, tensor.name)
+            if name != tensor.name:
+                twins[tensor.name] = name
+    for node in graph.node:
+        node.input[:] = [twins.get(name, name) for name in node.input]
+    kept = [tensor for tensor in graph.initializer if tensor.name not in twins]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
 
 
 def to_fp16(source: Path, target: Path) -> None:

@@ -256,7 +256,7 @@ def bench(
     gold_set = find_gold(gold)
     wanted = [*chosen.variants, chosen.yardstick, REFERENCE] if chosen.variants else []
     recipes = read_recipes([name for name in wanted if name])
-    built = build_variants(model, recipes, revision or None)
+    built = build_variants(model, recipes, revision or None, named=bool(wanted))
     gated = gate(model, built, gold_set)
     print_gate(gated)
     path = run_sweep(chosen, [standing(model, b.manifest.variant) for b in built], gold_set)

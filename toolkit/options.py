@@ -10,7 +10,7 @@ import typer
 
 from .errors import UnusableInputError
 
-Model = Annotated[str, typer.Option("--model", help="builtin, builtin-small, a hub id, a folder")]
+Model = Annotated[str, typer.Option("--model", help="one of 'tiankong models', a hub id, a folder")]
 Variants = Annotated[str, typer.Option("--variants", help="names, comma-separated (default: all)")]
 Gold = Annotated[str, typer.Option("--gold", help="builtin, heldout, or a JSON-lines file")]
 PlanName = Annotated[

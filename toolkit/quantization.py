@@ -146,13 +146,20 @@ def _weight(rewriter: Rewriter, name: str) -> tuple[str, str]:
 def share_embedding(model: onnx.ModelProto) -> None:
     """Look tokens up in the decoder's 8-bit matrix: the file has one matrix for both.
 
-    A token's row has one scale, which is the decoder's for its output channel.
+    A token's row has one scale, which is the decoder's for its output channel.  A model whose
+    decoder is a matrix of its own gets its embeddings in 8 bits the same way, beside it.
     """
     rewriter = Rewriter(model)
     weights = {tensor.name for tensor in model.graph.initializer}
     for node in [n for n in model.graph.node if n.op_type == "Gather"]:
-        if f"{node.input[0]}_int8" in weights:
-            _look_up_rows(rewriter, node)
+        stored, ids = node.input[:2]
+        if stored not in weights or ids != "input_ids":
+            continue
+        if f"{stored}_int8" not in weights:
+            values, scale = rounded(rewriter.weight(stored), axis=0)
+            rewriter.constant(values, f"{stored}_int8")
+            rewriter.constant(scale, f"{stored}_scale")
+        _look_up_rows(rewriter, node)
     rewriter.tidy()
 
 

@@ -12,7 +12,6 @@ choice of the best tokens in the graph.  Outputs of a rewritten graph:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,9 +34,12 @@ class Rewriter:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
         self.graph = model.graph
-        ours = [*(n.name for n in self.graph.node), *(t.name for t in self.graph.initializer)]
-        numbers = [re.search(r"_(\d+)$", name) for name in ours if name.startswith(PREFIX)]
-        self._count = max((int(number[1]) for number in numbers if number), default=0)
+        named = [
+            entry.name for place in (self.graph.node, self.graph.initializer) for entry in place
+        ]
+        numbers = (name.rpartition("_")[2] for name in named if name.startswith(PREFIX))
+        # Past every number there is: nodes that earlier rewrites took out have left gaps.
+        self._count = max((int(number) for number in numbers if number.isdecimal()), default=0)
 
     def producer(self, name: str) -> onnx.NodeProto:
         """Return the node that gives a value."""

@@ -68,6 +68,8 @@ class TextEncoder:
         if mask_id is None:
             raise UnusableInputError(f"the tokenizer has no {MASK} token")
         pad_id = tokenizer.token_to_id("[PAD]")
+        if pad_id is None:
+            pad_id = tokenizer.token_to_id("<pad>")  # as SentencePiece spells it
         self._tokenizer = tokenizer
         self.mask_id = mask_id
         self._pad_id = 0 if pad_id is None else pad_id

@@ -15,6 +15,7 @@ import pytest
 from hub_endpoint import HubEndpoint, save_tiny_model
 
 from tiankong.toolkit import hub, models
+from tiankong.toolkit.builtin import catalogue
 from tiankong.toolkit.errors import UnusableInputError
 
 REPO = "test/tiny-bert"
@@ -79,11 +80,11 @@ def test_the_model_loads_and_says_where_it_came_from(endpoint: HubEndpoint) -> N
     assert (loaded.info.source, loaded.info.revision) == ("hub", endpoint.commit)
     assert loaded.info.caveat == ""
     assert loaded.tokenizer.encode("床[MASK]").tokens == ["[CLS]", "床", "[MASK]", "[SEP]"]
-    assert [info.name for info in models.list_models()] == ["builtin", "builtin-small", REPO]
+    assert [info.name for info in models.list_models()] == [*catalogue.NAMES, REPO]
     assert models.list_models()[-1] == loaded.info
 
 
-@pytest.mark.skipif(not models.BUILTIN_WEIGHTS.is_file(), reason="the weights are not there yet")
+@pytest.mark.skipif(not catalogue.BUILTIN_WEIGHTS.is_file(), reason="the weights are not there yet")
 def test_the_built_in_model_travels_through_a_hub(endpoint: HubEndpoint) -> None:
     import torch
 

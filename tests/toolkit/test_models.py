@@ -15,7 +15,7 @@ import pytest
 from hub_endpoint import save_tiny_model
 
 from tiankong.toolkit import models
-from tiankong.toolkit.builtin import vocabulary
+from tiankong.toolkit.builtin import catalogue, vocabulary
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.files import sha256
 
@@ -108,7 +108,7 @@ def test_parameters_follow_from_the_geometry(folder: Path) -> None:
     config = models.read_config(folder)
     listed = models._info(config, "x", "hub", "")
     assert listed.parameters == models.load_model(str(folder)).info.parameters
-    assert models.GROWN.parameters == 102_290_312  # bert-base-chinese, without the pooler
+    assert catalogue.GROWN.parameters == 102_290_312  # bert-base-chinese, without the pooler
 
 
 def test_old_names_and_a_pretraining_checkpoint(folder: Path) -> None:
@@ -313,7 +313,7 @@ def test_paths_that_are_no_models(tmp_path: Path) -> None:
 
 
 def test_revisions_belong_to_the_hub(folder: Path) -> None:
-    for name in (folder, "builtin", "builtin-small"):
+    for name in (folder, "builtin", "builtin-6layer", "builtin-small"):
         assert "has no revisions" in refused(name, "main")
 
 
@@ -331,14 +331,14 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     network = BertForMaskedLM(configuration(len(vocabulary.tokens())))
     path = tmp_path / WEIGHTS
     save_file({n: p.detach().half() for n, p in network.named_parameters()}, path)
-    monkeypatch.setattr(models, "BUILTIN_WEIGHTS", path)
+    monkeypatch.setattr(catalogue, "BUILTIN_WEIGHTS", path)
     return path
 
 
 def test_the_small_built_in_model(trained: Path, tmp_path: Path) -> None:
     loaded = models.load_model("builtin-small")
     assert loaded.info.revision == sha256(trained)
-    assert loaded.info == models.list_models()[1]
+    assert loaded.info == models.list_models()[2]
     assert loaded.info.parameters == sum(p.numel() for p in loaded.network.parameters())
     assert loaded.tokenizer.get_vocab_size() == loaded.info.vocabulary
     assert loaded.config["architectures"] == ["BertForMaskedLM"]
@@ -351,7 +351,7 @@ def test_the_small_built_in_model(trained: Path, tmp_path: Path) -> None:
 
 
 def test_the_grown_built_in_model(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tiankong.toolkit.builtin.grow.grow", lambda small: small)
+    monkeypatch.setattr("tiankong.toolkit.builtin.grow.grow", lambda small, *sizes: small)
     loaded = models.load_model("builtin")
     assert loaded.info == models.list_models()[0]
     assert loaded.info.vocabulary == loaded.tokenizer.get_vocab_size() == 21128
@@ -362,11 +362,12 @@ def test_the_grown_built_in_model(trained: Path, monkeypatch: pytest.MonkeyPatch
 def test_built_in_weights_that_are_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "BUILTIN_WEIGHTS", tmp_path / "none")
+    monkeypatch.setattr(catalogue, "BUILTIN_WEIGHTS", tmp_path / "none")
     assert "are not installed" in refused("builtin")
+    assert "are not installed" in refused("builtin-6layer")
     assert "are not installed" in refused("builtin-small")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    assert [info.revision for info in models.list_models()] == ["", ""]
+    assert [info.revision for info in models.list_models()] == ["", "", ""]
 
 
 def test_the_list_needs_no_heavy_library(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tiankong.toolkit.builtin import vocabulary
-from tiankong.toolkit.models import small_geometry
+from tiankong.toolkit.builtin.catalogue import small_geometry
 
 
 def test_specials_sit_where_bert_base_chinese_has_them() -> None:

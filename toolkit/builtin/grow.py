@@ -15,37 +15,42 @@ Vocabulary: unused rows, random, with a bias that keeps them out of every answer
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import BertConfig, BertForMaskedLM
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
 UNUSED_BIAS = -100.0  # exp(-100) is nothing beside any real logit, and float16 holds it
 SEED = 20_26
 
 
 def grow(
-    small: BertForMaskedLM, layers: int = 12, hidden: int = 768, vocabulary: int = 21128
+    small: PreTrainedModel, layers: int = 12, hidden: int = 768, vocabulary: int = 21128
 ) -> BertForMaskedLM:
     """Return a float32 model of the larger geometry with the logits of ``small``.
 
-    Raises ValueError if the sizes are no multiples of the small model's.
+    Layers that do not divide evenly go to the first ones (4 to 6: two, two, one, one).  Raises
+    ValueError if the hidden size is no multiple of the small model's, or its layers are too many.
     """
-    config = small.config
-    if hidden % config.hidden_size or layers % config.num_hidden_layers:
-        raise ValueError("hidden size and layers must be multiples of the small model's")
+    config: Any = small.config
+    if hidden % config.hidden_size or layers < config.num_hidden_layers:
+        raise ValueError("the hidden size must be a multiple of the small model's, layers as many")
     times = hidden // config.hidden_size
     large: BertForMaskedLM = BertForMaskedLM(_geometry(config, layers, times, vocabulary)).eval()
     source = {name: p.detach().float() for name, p in small.named_parameters()}
     target = {name: p.data for name, p in large.named_parameters()}
     generator = torch.Generator().manual_seed(SEED)
     _grow_embeddings(source, target, times, generator)
-    group = layers // config.num_hidden_layers
+    each, over = divmod(layers, config.num_hidden_layers)
+    first = 0
     for index in range(config.num_hidden_layers):
+        group = range(first, first + each + (index < over))
         _grow_group(source, target, index, group, times, generator)
+        first = group.stop
     _grow_head(source, target, times)
     large.tie_weights()
     large.config._attn_implementation = "eager"
@@ -107,12 +112,12 @@ def _grow_group(
     source: dict[str, Tensor],
     target: dict[str, Tensor],
     index: int,
-    group: int,
+    group: range,
     times: int,
     generator: torch.Generator,
 ) -> None:
-    """Grow one layer and the ``group - 1`` neutral ones after it."""
-    first, last = index * group, (index + 1) * group - 1
+    """Grow one layer to the first of a group, with neutral ones for the rest of the group."""
+    first, last = group[0], group[-1]
     names = [name for name in source if name.startswith(_layer(index))]
     for name in names:
         grown = name.replace(_layer(index), _layer(first))

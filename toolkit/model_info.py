@@ -1,0 +1,98 @@
+"""What is known of a model: its geometry, what is said of it, and the loaded thing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The sizes that fix a masked language model's shape and its arithmetic.
+
+    ``segments`` is 0 for a model without token types.  ``embedding`` is the width of the token
+    embeddings and of the head (0: as wide as ``hidden``), with a product between them and the
+    encoder if ``projected``.  ``stored_layers`` counts layers with weights of their own (0: all).
+    """
+
+    layers: int
+    hidden: int
+    heads: int
+    intermediate: int
+    vocabulary: int
+    positions: int
+    segments: int = 2
+    tied: bool = True
+    embedding: int = 0
+    stored_layers: int = 0
+    projected: bool = False
+
+    @property
+    def parameters(self) -> int:
+        """Numbers to learn; a decoder tied to the embeddings counts once, shared layers once."""
+        h, i, e = self.hidden, self.intermediate, self.embedding or self.hidden
+        stored = self.stored_layers or self.layers
+        embeddings = (self.vocabulary + self.positions + self.segments + 2) * e
+        projection = e * h + h if self.projected else 0
+        layer = 4 * (h * h + h) + (h * i + i) + (i * h + h) + 4 * h
+        decoder = self.vocabulary + (0 if self.tied else self.vocabulary * e)
+        head = h * e + 3 * e
+        return embeddings + projection + stored * layer + head + decoder
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is said of a model wherever it is named.
+
+    ``source`` is ``builtin``, ``hub`` or ``folder``; ``revision`` the hub's commit (40 digits), or
+    a SHA-256 of the weight files; ``positions`` the longest sentence in tokens; ``caveat`` what
+    figures measured on it do not tell (empty for real weights).
+    """
+
+    name: str
+    title: str
+    source: str
+    revision: str
+    parameters: int
+    layers: int
+    hidden: int
+    heads: int
+    intermediate: int
+    vocabulary: int
+    positions: int
+    caveat: str = ""
+
+    @classmethod
+    def of(cls, geometry: Geometry, **words: str) -> ModelInfo:
+        """Return what is said of a model of a geometry."""
+        return cls(
+            parameters=geometry.parameters,
+            layers=geometry.layers,
+            hidden=geometry.hidden,
+            heads=geometry.heads,
+            intermediate=geometry.intermediate,
+            vocabulary=geometry.vocabulary,
+            positions=geometry.positions,
+            **words,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as a JSON object."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to run or export: float32, eager attention, evaluation mode.
+
+    ``config`` is what ``config.json`` holds; ``tokenizer`` neither pads nor truncates.
+    """
+
+    info: ModelInfo
+    network: PreTrainedModel
+    tokenizer: Tokenizer
+    config: dict[str, Any]
