@@ -127,7 +127,8 @@ def at_hand(model: str, recipes: Sequence[Recipe], named: bool = True) -> list[B
 
     What cannot be made of this model is refused or left out, as by :func:`build`.
     Raises UnusableInputError for one that another recipe, other built-in weights or another folder
-    of the same name made: its answers would be taken for those of today's.
+    of the same name made (its answers would be taken for those of today's), and for one whose
+    files are not what its manifest says.
     """
     missing = [r for r in recipes if not (variant_folder(model, r.name) / MANIFEST).exists()]
     if missing:
@@ -141,6 +142,7 @@ def at_hand(model: str, recipes: Sequence[Recipe], named: bool = True) -> list[B
                 f"{built.folder} was made by another version: run 'tiankong build"
                 f" --model {model} --variants {recipe.name}'"
             )
+        built.manifest.verify(built.folder)
     return found
 
 

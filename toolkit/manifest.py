@@ -14,6 +14,7 @@ from typing import Any
 
 from .errors import UnusableInputError
 from .files import read_json, sha256, write_json
+from .integrity import require_listed, require_sound_all
 from .recipes import Recipe
 
 NAME = "variant.json"
@@ -60,7 +61,12 @@ class Manifest:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def verify(self, folder: Path) -> None:
-        """Raise UnusableInputError unless every file is there with its size and digest."""
+        """Raise UnusableInputError unless the folder is what the manifest says, and safe to load.
+
+        Every file is there with its size and digest, nothing else is, no file is a link or a
+        pickle, and no model takes weights from outside (see :mod:`.integrity`).
+        """
+        require_listed(folder, self.files)
         for name, record in self.files.items():
             path = folder / name
             if not path.is_file():
@@ -69,6 +75,7 @@ class Manifest:
                 raise UnusableInputError(
                     f"{path} is damaged (its SHA-256 is not the manifest's): {self._rebuild()}"
                 )
+        require_sound_all(folder, self.files, self.recipe.file)
 
     def _rebuild(self) -> str:
         return f"build it again with 'tiankong build --variants {self.variant}'"

@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     """A variant folder with small files and its manifest."""
     folder = tmp_path / "v"
     (folder / "onnx").mkdir(parents=True)
-    (folder / "onnx" / "model_int8.onnx").write_bytes(b"weights")
+    (folder / "onnx" / "model_int8.onnx").write_bytes(b"\x3a\x05\x12\x03abc")  # no nodes
     (folder / "onnx" / "model_int8.onnx.data").write_bytes(b"more")
     (folder / "config.json").write_text("{}")
     write_manifest(folder, manifest_of(folder))

@@ -1,0 +1,115 @@
+"""The few fields of an ONNX file that say where its weights lie, read without the onnx package.
+
+The serving environment has no ``onnx``, and ONNX Runtime's own protobuf classes are not reachable
+from Python.  An ONNX file is one protobuf message; this walks its wire format (protobuf.dev,
+"Encoding") along the messages that can hold a tensor (onnx.proto of ONNX 1.23) and skips the rest,
+so a file of 400 MB is never held in memory.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+MAX_VARINT_BYTES = 10
+MAX_DEPTH = 100  # of messages in one another, as protobuf's own readers have it
+
+# Which fields of a message lead to a tensor, and to what message.
+PATHS: Mapping[str, Mapping[int, str]] = {
+    "Model": {7: "Graph", 20: "Training", 25: "Function"},
+    "Training": {1: "Graph", 2: "Graph"},
+    "Function": {7: "Node", 11: "Attribute"},
+    "Graph": {1: "Node", 5: "Tensor", 15: "Sparse"},
+    "Node": {5: "Attribute"},
+    "Attribute": {
+        5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "Sparse", 23: "Sparse",
+    },
+    "Sparse": {1: "Tensor", 2: "Tensor"},
+    "Tensor": {13: "Entry"},
+}  # fmt: skip
+GRAPH = 7  # of a Model
+LOCATION = 14  # of a Tensor: 1 means that its bytes lie elsewhere
+KEY, VALUE = 1, 2  # of an Entry
+
+
+class WireError(ValueError):
+    """The bytes are no protobuf message, or none that is an ONNX model."""
+
+
+def external_locations(path: Path) -> list[str]:
+    """Return every place outside the file that it says its tensors lie, in order, each once.
+
+    An external tensor that names no place gives ``""``.  Raises WireError if the file is no ONNX
+    model, OSError if it cannot be read.
+    """
+    with path.open("rb") as stream:
+        if not path.stat().st_size:
+            raise WireError("it is empty")
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            if all(field != GRAPH for field, _, _, _ in _fields(data, 0, len(data))):
+                raise WireError("it has no graph")
+            return list(dict.fromkeys(_locations(data, 0, len(data), "Model", 0)))
+
+
+def _locations(data: mmap.mmap, start: int, end: int, kind: str, depth: int) -> Iterator[str]:
+    if depth > MAX_DEPTH:
+        raise WireError("its messages are nested too deep")
+    external, named = False, False
+    for field, wire, begin, stop in _fields(data, start, end):
+        inner = PATHS[kind].get(field)
+        if inner == "Entry" and wire == BYTES:
+            for place in _location(data, begin, stop):
+                named = True
+                yield place
+        elif inner is not None and wire == BYTES:
+            yield from _locations(data, begin, stop, inner, depth + 1)
+        elif kind == "Tensor" and field == LOCATION and wire == VARINT:
+            external = _varint(data, begin, stop)[0] != 0
+    if external and not named:
+        yield ""
+
+
+def _location(data: mmap.mmap, start: int, end: int) -> Iterator[str]:
+    """Yield the value of a key-value entry if its key is ``location``."""
+    texts = {
+        field: data[begin:stop] for field, wire, begin, stop in _fields(data, start, end)
+        if wire == BYTES
+    }  # fmt: skip
+    if texts.get(KEY) == b"location":
+        yield texts.get(VALUE, b"").decode("utf-8", "backslashreplace")
+
+
+def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield number, wire type, and where the payload begins and ends, of each field."""
+    place = start
+    while place < end:
+        tag, place = _varint(data, place, end)
+        field, wire = tag >> 3, tag & 7
+        begin = place
+        if wire == VARINT:
+            _, place = _varint(data, place, end)
+        elif wire == BYTES:
+            size, begin = _varint(data, place, end)
+            place = begin + size
+        elif wire in (FIXED64, FIXED32):
+            place += 8 if wire == FIXED64 else 4
+        else:
+            raise WireError(f"byte {place} begins no field of an ONNX file")
+        if place > end or field == 0:
+            raise WireError(f"it is cut off or damaged at byte {begin}")
+        yield field, wire, begin, place
+
+
+def _varint(data: mmap.mmap, place: int, end: int) -> tuple[int, int]:
+    """Return a varint and where it ends."""
+    value = 0
+    for count in range(MAX_VARINT_BYTES):
+        if place + count >= end:
+            raise WireError(f"it is cut off at byte {place}")
+        byte = data[place + count]
+        value |= (byte & 0x7F) << (7 * count)
+        if byte < 0x80:
+            return value, place + count + 1
+    raise WireError(f"byte {place} begins no number")
