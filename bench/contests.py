@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..toolkit.answers import load
+from ..toolkit.availability import choose
 from ..toolkit.build import Built
 from ..toolkit.checking import at_hand_named, find_gold, gated
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.gold import GoldSet
-from ..toolkit.recipes import read_recipes
 from .compare import Opener, Terms, compare
 from .contender import Contender, opener, parse_contender
 from .duel import Comparison
@@ -45,7 +45,9 @@ class Contest:
             first = replace(first, revision=revisions[0])
             second = replace(second, revision=revisions[1] if len(revisions) > 1 else "")
         # An unknown name is said before the other side is built and checked.
-        read_recipes([side.variant for side in (first, second) if not _is_foreign(side)])
+        for side in (first, second):
+            if not _is_foreign(side):
+                choose([side.variant])
         return cls(first, second, model, find_gold(gold))
 
     def run(self, terms: Terms) -> Comparison:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import progress, say
+from .console import progress
 from .errors import BrokenVariantError, UnusableInputError
 from .families import family, why_not
 from .files import artifacts, folder_written_whole, require_disk, require_memory, write_json
@@ -63,16 +63,16 @@ def variant_folder(model: str, variant: str) -> Path:
     return model_folder(model) / variant
 
 
-def build(
-    model: str, recipes: Sequence[Recipe], revision: str | None = None, named: bool = True
-) -> list[Built]:
+def build(model: str, recipes: Sequence[Recipe], revision: str | None = None) -> list[Built]:
     """Build the variants that are not there yet; those whose manifest still matches are kept.
 
-    A recipe that cannot be made of this model is refused if the user named it; else one line says
-    why it is left out.  Raises UnusableInputError if the model cannot be had, or disk or memory
-    will not do.
+    Raises UnusableInputError if the model cannot be had, a recipe cannot be made of it (commands
+    leave those out beforehand: :func:`.availability.choose`), or disk or memory will not do.
     """
-    recipes = _applicable(recipes, config_of(model, revision), named)
+    config = config_of(model, revision)
+    for recipe in recipes:
+        if why := why_not(recipe, config):
+            raise UnusableInputError(f"{recipe.name} {why}")
     info = _info(model, revision)
     kept = {recipe.name: _unchanged(model, recipe, info) for recipe in recipes}
     missing = [recipe for recipe in recipes if kept[recipe.name] is None]
@@ -81,15 +81,6 @@ def build(
         _require_room(info, missing)
         made = _build_missing(model, info, missing, revision)
     return [made.get(recipe.name) or kept[recipe.name] for recipe in recipes]  # type: ignore[misc]
-
-
-def _applicable(recipes: Sequence[Recipe], config: Mapping[str, Any], named: bool) -> list[Recipe]:
-    reasons = {recipe.name: why_not(recipe, config) for recipe in recipes}
-    for reason in filter(None, reasons.values()):
-        if named:
-            raise UnusableInputError(reason)
-        say(f"build: {reason}: left out")
-    return [recipe for recipe in recipes if reasons[recipe.name] is None]
 
 
 def builtin_info(model: str) -> ModelInfo | None:
@@ -122,18 +113,16 @@ def standing(model: str, variant: str) -> Built:
     return Built(folder, read_manifest(folder), skipped=True)
 
 
-def at_hand(model: str, recipes: Sequence[Recipe], named: bool = True) -> list[Built]:
+def at_hand(model: str, recipes: Sequence[Recipe]) -> list[Built]:
     """Return variants as they stand; those that were never built are built first.
 
-    What cannot be made of this model is refused or left out, as by :func:`build`.
     Raises UnusableInputError for one that another recipe, other built-in weights or another folder
     of the same name made (its answers would be taken for those of today's), and for one whose
     files are not what its manifest says.
     """
     missing = [r for r in recipes if not (variant_folder(model, r.name) / MANIFEST).exists()]
     if missing:
-        made = {built.manifest.variant for built in build(model, missing, named=named)}
-        recipes = [r for r in recipes if r not in missing or r.name in made]
+        build(model, missing)
     found = [standing(model, recipe.name) for recipe in recipes]
     info = builtin_info(model)
     for built, recipe in zip(found, recipes, strict=True):

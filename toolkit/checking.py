@@ -9,6 +9,7 @@ from typing import Any
 
 from . import answers as kept
 from .answers import Answers
+from .availability import choose
 from .build import Built, at_hand, standing
 from .console import progress
 from .errors import BrokenVariantError, UnusableInputError
@@ -16,7 +17,7 @@ from .gate import Check, broken, check
 from .gold import BUILTIN, HELDOUT, GoldSet, read_gold
 from .manifest import read_manifest, write_manifest
 from .predictor import open_variant
-from .recipes import REFERENCE, read_recipes
+from .recipes import REFERENCE
 
 NAMED = {"builtin": BUILTIN, "heldout": HELDOUT}
 
@@ -51,12 +52,13 @@ def find_gold(gold: str) -> GoldSet:
 
 
 def at_hand_named(model: str, names: Sequence[str]) -> list[Built]:
-    """Return variants by name (none: all), and see that the reference stands beside them.
+    """Return variants by name (none: all there can be here), the reference standing beside them.
 
-    What was never built is built now; what is damaged is refused (:func:`.build.at_hand`).
+    What was never built is built now; what is damaged is refused (:func:`.build.at_hand`), as is
+    a named one that cannot be run here (:func:`.availability.choose`).
     """
-    recipes = read_recipes([*names, REFERENCE] if names else [])
-    found = at_hand(model, recipes, named=bool(names))
+    recipes = choose([*names, REFERENCE] if names else [], model).recipes
+    found = at_hand(model, recipes)
     return [built for built in found if not names or built.manifest.variant in names]
 
 

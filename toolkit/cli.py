@@ -26,7 +26,7 @@ EXTRAS = {
     "safetensors": "build", "huggingface_hub": "build", "onnxruntime": "serve",
     "fastapi": "serve", "starlette": "serve", "uvicorn": "serve", "locust": "bench",
     "flask": "bench", "gunicorn": "bench", "matplotlib": "report", "jinja2": "report",
-    "scipy": "report", "packaging": "bench",
+    "scipy": "report", "packaging": "bench", "openvino": "openvino", "nncf": "openvino",
 }  # fmt: skip
 
 app = typer.Typer(
@@ -79,10 +79,14 @@ def build(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Make variants: recipes to artifacts/variants/<model>/<variant>/."""
-    built = _build(model, names(variants), revision or None)
+    from .availability import choose
+    from .build import build as build_variants
+
+    choice = choose(names(variants), model, revision or None)
+    built = build_variants(model, choice.recipes, revision or None)
     if as_json:
         entries = [b.manifest.as_json() | _place(b) for b in built]
-        print_json({"model": model, "variants": entries})
+        print_json({"model": model, "variants": entries, "skipped": choice.skipped_json()})
         return
     for entry in built:
         state = "unchanged" if entry.skipped else "built"
@@ -94,18 +98,12 @@ def _place(built: Built) -> dict[str, Any]:
     return {"folder": str(built.folder), "skipped": built.skipped}
 
 
-def _build(model: str, names: Sequence[str], revision: str | None = None) -> list[Built]:
-    from .build import build as build_variants
-    from .recipes import read_recipes
-
-    return build_variants(model, read_recipes(names), revision, named=bool(names))
-
-
-def _standing(model: str, names: Sequence[str]) -> list[Built]:
+def _standing(model: str, variant: str) -> Built:
+    from .availability import choose
     from .build import at_hand
-    from .recipes import read_recipes
 
-    return at_hand(model, read_recipes(names))
+    (built,) = at_hand(model, choose([variant]).recipes)
+    return built
 
 
 @app.command(epilog="Example: tiankong check --variants onnx-int8 --gold my-gold.jsonl --json")
@@ -114,12 +112,14 @@ def check(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Gate: do the answers still hold?  One line a variant, flipped items named."""
+    from .availability import choose
     from .checking import at_hand_named, find_gold, gate
 
     gold_set = find_gold(gold)
-    gated = gate(model, at_hand_named(model, names(variants)), gold_set)
+    choice = choose(names(variants), model)
+    gated = gate(model, at_hand_named(model, choice.names), gold_set)
     if as_json:
-        print_json(gated.as_json())
+        print_json(gated.as_json() | {"skipped": choice.skipped_json()})
     else:
         print_gate(gated)
     require_passed(gated)
@@ -137,7 +137,7 @@ def predict(
     from .predictor import as_body, open_variant
     from .text import TextError
 
-    (built,) = _standing(model, [variant])
+    built = _standing(model, variant)
     try:
         (answer,) = open_variant(built.folder).predict([text], top_k)
     except TextError as error:
@@ -169,7 +169,7 @@ def serve(
 
     if stack not in ("reference", "article"):
         raise UnusableInputError(f"unknown stack {stack!r}; known: reference, article")
-    (built,) = _standing(model, [variant])
+    built = _standing(model, variant)
     cores = usable_cores()
     settings = Settings(
         folder=built.folder, host=host, port=port,

@@ -226,8 +226,5 @@ def why_not(recipe: Recipe, config: Mapping[str, Any]) -> str | None:
     kin = family(config)
     activation = kin.activation(config)
     if "export" in recipe.steps and activation in NOT_IN_ONNX:
-        return (
-            f"{recipe.name} is not made of this model: its activation {activation} has no ONNX"
-            " operators"
-        )
+        return f"is not made of this model: its activation {activation} has no ONNX operators"
     return None

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ..bench.duel import Comparison
     from ..bench.generator import Generators
     from ..bench.plan import Plan
+    from .availability import Choice
     from .runs import Run
 
 BIND = "127.0.0.1:5557"
@@ -62,6 +63,7 @@ def sweep(
 ) -> None:  # fmt: skip
     """Measure: fresh server, Locust, every answer checked; goes on where it stopped."""
     from ..bench.sweep import sweep as run_sweep
+    from .availability import choose
     from .checking import at_hand_named, find_gold, gated
     from .runs import read_run
 
@@ -69,10 +71,11 @@ def sweep(
     model = model or chosen.model
     gold_set = find_gold(gold)
     wanted = [*chosen.variants, *([] if target else [chosen.yardstick])] if chosen.variants else []
-    built = at_hand_named(model, [name for name in wanted if name])
+    choice = choose([name for name in wanted if name], model, None, not variants)
+    built = at_hand_named(model, choice.names)
     by = _generators(processes, workers, bind)
     path = run_sweep(chosen, gated(model, built, gold_set), gold_set, seed, by, target)
-    _show_run(path, as_json)
+    _show_run(path, as_json, choice)
     _require_valid(read_run(path))
 
 
@@ -93,12 +96,13 @@ def _plan(name: str, variants: str) -> Plan:
     return replace(plan, variants=tuple(names(variants))) if variants else plan
 
 
-def _show_run(path: Path, as_json: bool) -> None:
+def _show_run(path: Path, as_json: bool, choice: Choice) -> None:
     from .runs import read_run
 
     run = read_run(path)
     if as_json:
-        print_json({"run": str(path), "cells": [cell.as_json() for cell in run.cells]})
+        cells = [cell.as_json() for cell in run.cells]
+        print_json({"run": str(path), "cells": cells, "skipped": choice.skipped_json()})
         return
     from ..reports.summary import markdown_table
 
@@ -244,10 +248,11 @@ def bench(
         return
     from ..bench.sweep import sweep as run_sweep
     from ..reports.pages import write_pages
+    from .availability import choose
     from .build import build as build_variants
     from .build import standing
     from .checking import find_gold, gate
-    from .recipes import REFERENCE, read_recipes
+    from .recipes import REFERENCE
     from .runs import read_run
 
     out = out or artifacts() / "pages"
@@ -255,15 +260,15 @@ def bench(
     model = model or chosen.model
     gold_set = find_gold(gold)
     wanted = [*chosen.variants, chosen.yardstick, REFERENCE] if chosen.variants else []
-    recipes = read_recipes([name for name in wanted if name])
-    built = build_variants(model, recipes, revision or None, named=bool(wanted))
+    choice = choose([name for name in wanted if name], model, revision or None, not variants)
+    built = build_variants(model, choice.recipes, revision or None)
     gated = gate(model, built, gold_set)
     print_gate(gated)
     path = run_sweep(chosen, [standing(model, b.manifest.variant) for b in built], gold_set)
     run = read_run(path)
     write_pages([run], out, prices)
     write_text(out / "run.jsonl", path.read_text(encoding="utf-8"))
-    _show_run(path, as_json=False)
+    _show_run(path, False, choice)
     say(f"report: begin with {out / 'index.html'}")
     require_passed(gated)
     _require_valid(run)

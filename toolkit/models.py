@@ -61,6 +61,14 @@ def config_of(name: str, revision: str | None = None) -> dict[str, Any]:
     return read_config(hub.download(name, revision).folder)
 
 
+def has_wordpiece(name: str, revision: str | None = None) -> bool:
+    """Tell whether a model's tokenizer is a WordPiece (the built-in models' is)."""
+    if name in catalogue.NAMES:
+        return True
+    folder = Path(name).expanduser() if _is_path(name) else hub.download(name, revision).folder
+    return type(read_tokenizer(folder).model).__name__ == "WordPiece"
+
+
 def list_models() -> list[ModelInfo]:
     """Return the built-in models and the usable ones in the hub's cache.
 

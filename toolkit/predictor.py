@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .availability import require
 from .errors import BrokenVariantError, UnusableInputError
 from .manifest import Manifest, read_manifest
 from .text import Batch, TextEncoder
@@ -117,9 +118,11 @@ def open_variant(folder: Path, threads: int = 0) -> Predictor:
     """Open a built variant, its files checked against the manifest first.
 
     ``threads`` is the number of threads for one sentence (0: all cores this process may use).
-    Raises UnusableInputError if the folder is no variant or a file does not match.
+    Raises UnusableInputError if the folder is no variant, a file does not match or it cannot be run
+    here.
     """
     manifest = read_manifest(folder)
+    require(manifest.recipe)
     manifest.verify(folder)
     return Predictor(
         manifest.variant,

@@ -19,7 +19,9 @@ STEPS = (
     "fp16-naive", "int8-dynamic", "int8-static", "share-embedding", "small-tables",
     "prune-vocabulary",
 )  # fmt: skip
-ENGINES = ("pytorch", "onnxruntime")
+ENGINES = ("pytorch", "onnxruntime", "openvino")
+PRECISIONS = ("fp32", "bf16", "fp16")
+DEVICES = ("cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,10 @@ class Promise:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to make a variant: the engine that runs it, the steps that make its file."""
+    """One way to make a variant: the engine that runs it, the steps that make its file.
+
+    ``precision`` is what is computed in (of an 8-bit variant: what is not 8-bit), ``device`` where.
+    """
 
     name: str
     summary: str
@@ -48,6 +53,8 @@ class Recipe:
     file: str
     steps: tuple[str, ...]
     promise: Promise = field(default_factory=Promise)
+    precision: str = "fp32"
+    device: str = "cpu"
 
     def as_json(self) -> dict[str, Any]:
         """Return the recipe as a JSON object (the form the manifest keeps)."""
@@ -56,7 +63,7 @@ class Recipe:
     @classmethod
     def from_json(cls, data: Mapping[str, Any], origin: str) -> Recipe:
         """Return the recipe of a parsed TOML or JSON object; raise UnusableInputError if broken."""
-        known = {"name", "summary", "engine", "file", "steps", "promise"}
+        known = {"name", "summary", "engine", "file", "steps", "promise", "precision", "device"}
         if unknown := sorted(set(data) - known):
             raise UnusableInputError(f"{origin}: unknown key {unknown[0]!r}")
         for key in ("name", "summary", "engine", "file"):
@@ -75,10 +82,12 @@ class Recipe:
             if step not in STEPS:
                 raise UnusableInputError(_choice(origin, "step", step, STEPS))
         _check_steps(origin, data["engine"], steps)
-        promise = _promise(data.get("promise", {}), origin)
+        precision, device = data.get("precision", "fp32"), data.get("device", "cpu")
+        _check_arithmetic(origin, data["engine"], precision, device)
         return cls(
-            data["name"], data["summary"], data["engine"], data["file"], tuple(steps), promise
-        )
+            data["name"], data["summary"], data["engine"], data["file"], tuple(steps),
+            _promise(data.get("promise", {}), origin), precision, device,
+        )  # fmt: skip
 
 
 def _check_steps(origin: str, engine: str, steps: Sequence[str]) -> None:
@@ -88,6 +97,19 @@ def _check_steps(origin: str, engine: str, steps: Sequence[str]) -> None:
         raise UnusableInputError(f"{origin}: the step 'export' only begins a recipe")
     if engine == "pytorch" and steps:
         raise UnusableInputError(f"{origin}: a pytorch recipe takes no steps")
+
+
+def _check_arithmetic(origin: str, engine: str, precision: object, device: object) -> None:
+    if precision not in PRECISIONS:
+        raise UnusableInputError(_choice(origin, "precision", precision, PRECISIONS))
+    if device not in DEVICES:
+        raise UnusableInputError(_choice(origin, "device", device, DEVICES))
+    if engine == "onnxruntime" and precision != "fp32":
+        raise UnusableInputError(f"{origin}: an onnxruntime recipe takes no precision")
+    if engine != "pytorch" and device != "cpu":
+        raise UnusableInputError(f"{origin}: only a pytorch recipe runs on the device {device!r}")
+    if precision == "fp16" and device == "cpu":
+        raise UnusableInputError(f"{origin}: a CPU does not compute in fp16: set device = 'cuda'")
 
 
 def _choice(origin: str, what: str, given: object, known: Sequence[str]) -> str:
