@@ -11,6 +11,7 @@ import typer
 
 from .console import say
 from .errors import TiankongError, UnusableInputError
+from .explaining import add_command as add_explain
 from .files import artifacts
 from .measuring import add_commands
 from .options import AsJson, Gold, Model, Out, Revision, Variants, names
@@ -211,6 +212,7 @@ def _newest_run() -> Path:
 
 
 add_commands(app)
+add_explain(app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -104,3 +104,19 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def cache_bytes() -> int:
+    """Return the bytes of the first CPU's largest cache, as the kernel tells it (0: unknown)."""
+    found = [0]
+    for path in CACHES.glob("index*/size"):
+        try:
+            text = path.read_text().strip()
+            found.append(int(text.rstrip("KMG")) * UNITS.get(text[-1:], 1))
+        except (OSError, ValueError):
+            continue
+    return max(found)

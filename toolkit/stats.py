@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 # Successes below which a percentile is not supported (binomial bound: with so many samples the
 # chance that the true percentile lies above all of the upper ones stays under 5 % with margin).
@@ -77,3 +78,14 @@ def interval(values: Sequence[float], between: Variation | None) -> tuple[float,
     logs = np.log(np.asarray(values, dtype=np.float64))
     half = t.ppf(0.975, between.freedom) * between.deviation / np.sqrt(len(logs))
     return float(np.exp(logs.mean() - half)), float(np.exp(logs.mean() + half))
+
+
+def middle_half(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the places of the half of the values that is neither large nor small.
+
+    >>> middle_half([9.0, 1.0, 3.0, 2.0]).tolist()
+    [3, 2]
+    """
+    order = np.argsort(np.asarray(values), kind="stable")
+    cut = len(order) // 4
+    return order[cut : len(order) - cut].astype(np.int64)

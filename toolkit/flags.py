@@ -1,0 +1,161 @@
+"""What engineers trip over, told from a few facts, each with what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .workload import BF16, FP16, INT8
+
+WARNING, NOTE = "warning", "note"
+INT8_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
+BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
+X86 = {"x86_64", "AMD64", "i686"}
+SPINNING = 0.1  # cores kept busy by a process that has nothing to do
+PADDING = 0.1  # share of tokens
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the flags are told from.
+
+    ``isa`` are instruction sets as the fingerprint names them, ``precisions`` those of the
+    variant's products.  ``threads`` are one call's, ``streams`` the calls at once;
+    ``environment_threads`` what OMP_NUM_THREADS or its like asks for (None: nothing).  ``spinning``
+    is how many cores the process kept busy just after a call had returned.  ``shared`` says that
+    others may use these cores.  ``padding`` is the share (0..1) of tokens that are padding when
+    sentences as they come are put into batches of ``padding_batch``.
+    """
+
+    architecture: str = "x86_64"
+    isa: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ()
+    logical_cpus: int = 1
+    allowed_cpus: int = 1
+    quota: float | None = None
+    threads: int = 1
+    environment_threads: int | None = None
+    spinning: float = 0.0
+    shared: bool = False
+    fp16_operators: int = 0
+    fp16_casts: int = 0
+    unsigned_weights: int = 0
+    dynamic_scales: int = 0
+    padding: float = 0.0
+    padding_batch: int = 8
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One thing that costs speed (a warning) or may (a note), and what to do."""
+
+    code: str
+    level: str
+    what: str
+    advice: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the flag as a JSON object."""
+        return asdict(self)
+
+
+def flags(facts: Facts) -> list[Flag]:
+    """Return everything that is wrong, warnings first."""
+    found = [
+        *_instructions(facts), *_threads(facts), *_spinning(facts), *_half(facts),
+        *_eight_bits(facts), *_padding(facts),
+    ]  # fmt: skip
+    return sorted(found, key=lambda flag: flag.level != WARNING)
+
+
+def _instructions(facts: Facts) -> Iterator[Flag]:
+    if facts.architecture not in X86:
+        yield Flag(
+            "unknown-isa", NOTE,
+            f"instruction sets of {facts.architecture} are not looked at",
+            "hold the measured ceilings against each other: 8 bits should beat float32 fourfold",
+        )  # fmt: skip
+        return
+    isa = set(facts.isa)
+    if not INT8_FLAGS & isa:
+        yield Flag(
+            "no-vnni", WARNING if INT8 in facts.precisions else NOTE,
+            "this CPU has no 8-bit product instructions (VNNI or AMX)",
+            "rent a CPU with avx512_vnni or avx_vnni, or serve a float32 variant",
+        )  # fmt: skip
+    if not BF16_FLAGS & isa:
+        yield Flag(
+            "no-bf16", WARNING if BF16 in facts.precisions else NOTE,
+            "this CPU has no BF16 instructions (AVX512-BF16 or AMX)",
+            "use a float32 or 8-bit variant here: BF16 is computed in float32",
+        )  # fmt: skip
+
+
+def _threads(facts: Facts) -> Iterator[Flag]:
+    asked = max(facts.threads, facts.environment_threads or 0)
+    given = "threads" if asked == facts.threads else "threads by the environment (OMP_NUM_THREADS)"
+    if facts.quota is not None and asked > facts.quota:
+        yield Flag(
+            "threads-over-quota", WARNING,
+            f"{asked} {given}, but the cgroup allows {facts.quota:g} cores",
+            f"use {max(1, int(facts.quota))} threads, or raise the container's CPU limit:"
+            " over it, all threads are stopped until the next period",
+        )  # fmt: skip
+    if asked > facts.allowed_cpus:
+        yield Flag(
+            "threads-over-affinity", WARNING,
+            f"{asked} {given} on {facts.allowed_cpus} CPUs this process may use"
+            f" (the machine has {facts.logical_cpus})",
+            f"use {facts.allowed_cpus} threads, or widen the affinity mask (taskset, cpuset)",
+        )  # fmt: skip
+
+
+def _spinning(facts: Facts) -> Iterator[Flag]:
+    if facts.spinning <= SPINNING:
+        return
+    where = "on a machine shared with others" if facts.shared else "while no call runs"
+    yield Flag(
+        "spinning", WARNING if facts.shared else NOTE,
+        f"waiting threads keep {facts.spinning:.1f} cores busy {where}",
+        "let them sleep: session.intra_op.allow_spinning=0 (ONNX Runtime),"
+        " OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0 KMP_BLOCKTIME=0 (PyTorch)",
+    )  # fmt: skip
+
+
+def _half(facts: Facts) -> Iterator[Flag]:
+    if facts.fp16_operators or facts.fp16_casts or FP16 in facts.precisions:
+        yield Flag(
+            "fp16-compute", WARNING,
+            f"float16 inside every call: {facts.fp16_operators} operators,"
+            f" {facts.fp16_casts} Casts from or to it",
+            "a CPU computes in float32: store weights in float16, each behind a Cast that is folded"
+            " at load (step fp16), or use BF16 where the CPU has it",
+        )  # fmt: skip
+
+
+def _eight_bits(facts: Facts) -> Iterator[Flag]:
+    if facts.unsigned_weights:
+        yield Flag(
+            "u8u8", WARNING,
+            f"{facts.unsigned_weights} products have unsigned 8-bit weights (U8U8)",
+            "quantize weights signed (QInt8, U8S8): the product instructions multiply"
+            " unsigned with signed",
+        )  # fmt: skip
+    if facts.dynamic_scales:
+        yield Flag(
+            "dynamic-scales", WARNING,
+            f"{facts.dynamic_scales} operators take activation scales at run time from the batch",
+            "use fixed scales (step int8-static): an answer then depends on no neighbour, and no"
+            " pass over the activations is needed",
+        )  # fmt: skip
+
+
+def _padding(facts: Facts) -> Iterator[Flag]:
+    if facts.padding > PADDING:
+        yield Flag(
+            "padding", NOTE,
+            f"{facts.padding:.0%} of the tokens are padding when sentences as they come fill"
+            f" batches of {facts.padding_batch}",
+            "put sentences of like length into one batch, or ask each alone on its own stream",
+        )  # fmt: skip

@@ -1,0 +1,145 @@
+"""What a variant computes: its products and bytes, and the least time a machine can take for them.
+
+Operations are counted as two for each multiplication with its addition.  Only products of matrices
+are counted: everything else is small beside them, or is what stands between a variant and the
+machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+FP32, BF16, FP16, INT8 = "fp32", "bf16", "fp16", "int8"
+OPERATIONS_A_PAIR = 2
+BYTES = {FP32: 4, BF16: 2, FP16: 2, INT8: 1}
+COMPUTE, MEMORY = "compute", "memory"
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product of matrices: ``count`` independent ones of (rows x inner) times (inner x columns).
+
+    ``inside`` says that both factors are activations (the two products inside attention).
+    """
+
+    precision: str
+    rows: int
+    inner: int
+    columns: int
+    count: int = 1
+    weight_bytes: int = 0
+    inside: bool = False
+
+    @property
+    def operations(self) -> int:
+        """Multiplications and additions."""
+        return OPERATIONS_A_PAIR * self.count * self.rows * self.inner * self.columns
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One call of an engine: ``batch`` sentences of ``length`` tokens, one [MASK] in each.
+
+    ``activation_bytes`` are read and written by all operators together; ``large_bytes`` are those
+    of tensors that fit into no cache of ``cache_bytes`` and must come from memory.
+    """
+
+    length: int
+    batch: int
+    products: Sequence[Product]
+    activation_bytes: int = 0
+    large_bytes: int = 0
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all weights that are multiplied, each read once a call."""
+        return sum(product.weight_bytes for product in self.products)
+
+    def operations(self) -> dict[str, int]:
+        """Return the operations of one call by precision."""
+        found: dict[str, int] = {}
+        for product in self.products:
+            found[product.precision] = found.get(product.precision, 0) + product.operations
+        return found
+
+    def memory_bytes(self, cache_bytes: int) -> int:
+        """Return the bytes one call must fetch from memory, however well the cache is used."""
+        return max(0, self.weight_bytes - cache_bytes) + self.large_bytes
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The least time of one call in milliseconds, and which of the two sets it."""
+
+    compute_ms: float
+    memory_ms: float
+
+    @property
+    def ms(self) -> float:
+        """The larger of both: they can overlap."""
+        return max(self.compute_ms, self.memory_ms)
+
+    @property
+    def bound(self) -> str:
+        """``compute`` or ``memory``."""
+        return COMPUTE if self.compute_ms >= self.memory_ms else MEMORY
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the floor as a JSON object."""
+        return {
+            "ms": self.ms,
+            "compute_ms": self.compute_ms,
+            "memory_ms": self.memory_ms,
+            "bound": self.bound,
+        }
+
+
+def compute_ms(products: Sequence[Product], giga: Mapping[str, float]) -> float:
+    """Return the time of products at the ceilings of their precisions (10^9 operations a second).
+
+    A precision that has no ceiling of its own is taken to run at that of float32, which is what a
+    machine without its instructions does.
+    """
+    return sum(each.operations / giga.get(each.precision, giga[FP32]) / 1e6 for each in products)
+
+
+def floor(
+    work: Workload, giga: Mapping[str, float], gigabytes: float, cache_bytes: int, calls: int = 1
+) -> Floor:
+    """Return the least time for ``calls`` equal calls at once, per call.
+
+    ``giga`` and ``gigabytes`` (a second) are the ceilings of all the cores that work.  Method: the
+    roofline of Williams, Waterman and Patterson, 2009, with a ceiling for each precision.
+    """
+    # Calls at once may share the weights one of them has fetched, so they are counted once.
+    fetched = max(0, work.weight_bytes - cache_bytes) / calls + work.large_bytes
+    return Floor(compute_ms(work.products, giga), fetched / gigabytes / 1e6)
+
+
+def of_bert(
+    config: Mapping[str, Any], length: int, batch: int, precision: str, at_mask: bool = False
+) -> list[Product]:
+    """Return the products of a BERT with a masked-LM head, from the numbers in config.json.
+
+    With ``at_mask`` the head is computed only where the [MASK] is (one in each sentence).  For
+    engines whose graph cannot be walked.
+    """
+    hidden, wide = int(config["hidden_size"]), int(config["intermediate_size"])
+    heads, rows = int(config["num_attention_heads"]), batch * length
+    asked = batch if at_mask else rows
+
+    def dense(rows: int, inner: int, columns: int) -> Product:
+        stored = inner * columns * BYTES[precision]
+        return Product(precision, rows, inner, columns, weight_bytes=stored)
+
+    layer = [
+        *[dense(rows, hidden, hidden)] * 4,
+        Product(precision, length, hidden // heads, length, batch * heads, inside=True),
+        Product(precision, length, length, hidden // heads, batch * heads, inside=True),
+        dense(rows, hidden, wide),
+        dense(rows, wide, hidden),
+    ]
+    head = [dense(asked, hidden, hidden), dense(asked, hidden, int(config["vocab_size"]))]
+    return layer * int(config["num_hidden_layers"]) + head
