@@ -20,12 +20,12 @@ from .machine import cache_bytes
 from .manifest import read_manifest
 from .operators import (
     ATTENTION,
-    DYNAMIC_SCALES,
     GROUPS,
     PRODUCTS,
     Group,
     Operator,
     casts,
+    graph_facts,
     products,
     workload,
 )
@@ -197,12 +197,7 @@ class OnnxSubject(Subject):
         """Return what the graph, as ONNX Runtime made it at load, has in it."""
         run = self.run_of(batch)
         self.casts = casts(run)
-        return {
-            "fp16_operators": sum(each.is_fp16 and not each.is_cast for each in run),
-            "fp16_casts": sum(n for name, n in self.casts.items() if "float16" in name.split()),
-            "unsigned_weights": sum(each.weight_type == "uint8" for each in run),
-            "dynamic_scales": sum(each.kind in DYNAMIC_SCALES for each in run),
-        }
+        return graph_facts(run)
 
     def profile(
         self, batch: Batch, threads: int, streams: int, giga: Mapping[str, float]
@@ -271,6 +266,7 @@ class TorchSubject(Subject):
     def __init__(self, folder: Path, scratch: Path) -> None:
         super().__init__(folder, scratch)
         self.kernels = {ONNXRUNTIME: (INT8,), TORCH: (FP32, BF16)}
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its profiler announces itself
 
     def predictor(self, threads: int) -> Predictor:
         """Return the one predictor: PyTorch's threads are set for the process, not for a model."""
