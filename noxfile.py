@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import nox
@@ -78,6 +79,18 @@ def bench(session: nox.Session) -> None:
         session.run(*arguments, success_codes=[0, 3])
     else:
         session.run(*arguments)
+
+
+@nox.session
+def micro(session: nox.Session) -> None:
+    """Run the micro-benchmarks: ``-- --model builtin-small --variants onnx-int8`` and the like."""
+    install(session, "dev")
+    folder = Path(os.environ.get("TIANKONG_ARTIFACTS", "artifacts")) / "micro"
+    folder.mkdir(parents=True, exist_ok=True)
+    results = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}Z"
+    session.run("pytest", "bench/micro", "-o", "python_files=bench_*.py", "--timeout=0",
+                "--benchmark-columns=median,iqr,rounds", f"--benchmark-json={results}.json",
+                f"--ratios={results}.ratios.json", *session.posargs)  # fmt: skip
 
 
 @nox.session

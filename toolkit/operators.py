@@ -227,3 +227,14 @@ def casts(run: Iterable[Operator]) -> dict[str, int]:
             name = f"{each.activation_type} to {each.outputs[0][0]}"
             found[name] = found.get(name, 0) + 1
     return found
+
+
+def graph_facts(run: Sequence[Operator]) -> dict[str, int]:
+    """Return what flags are told from: float16, unsigned weights, scales taken at run time."""
+    names = casts(run).items()
+    return {
+        "fp16_operators": sum(each.is_fp16 and not each.is_cast for each in run),
+        "fp16_casts": sum(count for name, count in names if "float16" in name.split()),
+        "unsigned_weights": sum(each.weight_type == "uint8" for each in run),
+        "dynamic_scales": sum(each.kind in DYNAMIC_SCALES for each in run),
+    }

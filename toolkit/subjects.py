@@ -8,31 +8,35 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .ceilings import ONNXRUNTIME, TORCH, Kernels, installed
+from .ceilings import ONNXRUNTIME, OPENVINO, TORCH, Kernels, installed
 from .errors import UnusableInputError
+from .files import read_json
 from .machine import cache_bytes
 from .manifest import read_manifest
 from .operators import (
     ATTENTION,
-    DYNAMIC_SCALES,
     GROUPS,
     PRODUCTS,
     Group,
     Operator,
     casts,
+    graph_facts,
     products,
     workload,
 )
 from .predictor import Predictor, open_variant
 from .stats import middle_half
 from .text import Batch
-from .workload import BF16, FP32, INT8, Product, Workload, compute_ms
+from .workload import BF16, FP32, INT8, Product, Workload, compute_ms, of_bert
+
+if TYPE_CHECKING:
+    from .profile_openvino import Compiled
 
 TOP_K = 5
 PROFILE_SECONDS, LEAST_CALLS, MOST_CALLS = 1.5, 5, 60
@@ -197,12 +201,7 @@ class OnnxSubject(Subject):
         """Return what the graph, as ONNX Runtime made it at load, has in it."""
         run = self.run_of(batch)
         self.casts = casts(run)
-        return {
-            "fp16_operators": sum(each.is_fp16 and not each.is_cast for each in run),
-            "fp16_casts": sum(n for name, n in self.casts.items() if "float16" in name.split()),
-            "unsigned_weights": sum(each.weight_type == "uint8" for each in run),
-            "dynamic_scales": sum(each.kind in DYNAMIC_SCALES for each in run),
-        }
+        return graph_facts(run)
 
     def profile(
         self, batch: Batch, threads: int, streams: int, giga: Mapping[str, float]
@@ -271,6 +270,7 @@ class TorchSubject(Subject):
     def __init__(self, folder: Path, scratch: Path) -> None:
         super().__init__(folder, scratch)
         self.kernels = {ONNXRUNTIME: (INT8,), TORCH: (FP32, BF16)}
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its profiler announces itself
 
     def predictor(self, threads: int) -> Predictor:
         """Return the one predictor: PyTorch's threads are set for the process, not for a model."""
@@ -308,14 +308,70 @@ class TorchSubject(Subject):
             times = [timed(plain) for _ in range(count)]
             found, _ = groups(plain, count)
         rows, length = batch.input_ids.shape
-        multiplied = self.workload(batch).products
-        floors = {
-            PRODUCTS: compute_ms([each for each in multiplied if not each.inside], giga),
-            ATTENTION: compute_ms([each for each in multiplied if each.inside], giga),
-        }
-        ordered = sorted(found, key=lambda group: GROUPS.index(group.name))
-        kinds = [Group(g.name, g.operators, g.ms, floors.get(g.name, 0.0)) for g in ordered]
+        kinds = _with_floors(found, self.workload(batch).products, giga)
         return Profile(length, rows, threads, streams, usual(times), kinds)
+
+
+class OpenvinoSubject(Subject):
+    """OpenVINO: counted from the compiled model, profiled by its own counters."""
+
+    def __init__(self, folder: Path, scratch: Path) -> None:
+        super().__init__(folder, scratch)
+        self.kernels = {OPENVINO: (FP32, BF16, INT8), ONNXRUNTIME: (INT8,)}
+        self._config = read_json(folder / "config.json")
+
+    def _compiled(self, batch: Batch, threads: int) -> Compiled:
+        from .profile_openvino import Compiled, hint_of
+
+        path = self.folder / read_manifest(self.folder).recipe.file
+        return Compiled(path, batch, hint_of(self.predictor(threads).engine), threads)
+
+    def workload(self, batch: Batch) -> Workload:
+        """Return what one call computes and moves, from the shapes of the compiled model."""
+        rows, length = batch.input_ids.shape
+        counted = self._compiled(batch, 1).count()
+        found = list(counted.products)
+        if counted.fused_attention:
+            found += _attending(self._config, length, rows, counted.asked_only)
+        return Workload(length, rows, found)
+
+    def profile(
+        self, batch: Batch, threads: int, streams: int, giga: Mapping[str, float]
+    ) -> Profile:
+        """Return where the time of a call goes, by kind of operator."""
+        from .profile_openvino import groups
+
+        plain, times = self.call(batch, threads), []
+        compiled = self._compiled(batch, threads)
+        with busy(plain, streams - 1, lambda: self.prepare(threads)):
+            count = calls_in(PROFILE_SECONDS, plain)
+            found = groups(compiled, count, lambda: times.append(timed(plain)))
+        rows, length = batch.input_ids.shape
+        kinds = _with_floors(found, self.workload(batch).products, giga)
+        return Profile(length, rows, threads, streams, usual(times), kinds)
+
+
+def _attending(
+    config: Mapping[str, Any], length: int, batch: int, asked_only: bool
+) -> list[Product]:
+    """Return the products inside attention that no graph shows, from the numbers in config.json."""
+    inside = [each for each in of_bert(config, length, batch, FP32) if each.inside]
+    if asked_only:  # the last layer asks for one position of each sentence
+        inside[-2:] = [replace(inside[-2], rows=1), replace(inside[-1], rows=1)]
+    return inside
+
+
+def _with_floors(
+    found: Sequence[Group], multiplied: Sequence[Product], giga: Mapping[str, float]
+) -> list[Group]:
+    """Return the groups in the usual order, with the floors of products and of attention."""
+    floors = {
+        PRODUCTS: compute_ms([each for each in multiplied if not each.inside], giga),
+        ATTENTION: compute_ms([each for each in multiplied if each.inside], giga),
+    }
+    places = {name: place for place, name in enumerate(GROUPS)}
+    ordered = sorted(found, key=lambda group: places.get(group.name, len(places)))
+    return [Group(g.name, g.operators, g.ms, floors.get(g.name, 0.0)) for g in ordered]
 
 
 def open_subject(folder: Path, scratch: Path) -> Subject:
@@ -326,8 +382,10 @@ def open_subject(folder: Path, scratch: Path) -> Subject:
             subject: Subject = OnnxSubject(folder, scratch)
         case "pytorch":
             subject = TorchSubject(folder, scratch)
+        case "openvino":
+            subject = OpenvinoSubject(folder, scratch)
         case other:
             raise UnusableInputError(f"{folder}: 'explain' knows no engine {other!r}")
-    if TORCH not in subject.kernels and installed(TORCH):
+    if not {TORCH, OPENVINO} & set(subject.kernels) and installed(TORCH):
         subject.kernels = {**subject.kernels, TORCH: (BF16,)}
     return subject

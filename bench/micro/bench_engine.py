@@ -1,0 +1,27 @@
+"""One call of each variant's engine: token ids in, the best tokens' ids and scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tiankong.bench.micro.ratios import BASELINE
+
+if TYPE_CHECKING:
+    from tiankong.bench.micro.conftest import Bench
+
+TOP_K = 5
+
+
+def test_engine(
+    bench: Bench, paired: Callable[..., None], variant: str, batch: int, length: int
+) -> None:
+    """A batch of sentences of one length."""
+    texts = bench.sentences(length, batch)
+
+    def call(name: str) -> Callable[[], Any]:
+        predictor = bench.predictor(name)
+        given = predictor.encoder.batch([predictor.encoder.encode(text) for text in texts])
+        return lambda: predictor.engine.best(given, TOP_K)
+
+    paired(call(variant), call(BASELINE), "engine", variant, batch, length)

@@ -1,0 +1,20 @@
+"""The whole predictor of each variant: gold sentences as they come in, ranked tokens out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tiankong.bench.micro.ratios import BASELINE
+
+if TYPE_CHECKING:
+    from tiankong.bench.micro.conftest import Bench
+
+
+def test_predictor(bench: Bench, paired: Callable[..., None], variant: str, batch: int) -> None:
+    """A batch of sentences of mixed lengths: tokenization, padding, engine, ranking."""
+    texts = bench.mixed(batch)
+    one, other = bench.predictor(variant), bench.predictor(BASELINE)
+    paired(
+        lambda: one.predict(texts), lambda: other.predict(texts), "predictor", variant, batch, None
+    )
