@@ -6,7 +6,7 @@ Each sentence is asked alone, one after the other: no neighbours in a batch, no 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import UnusableInputError
@@ -24,27 +24,51 @@ Ranking = Sequence[tuple[str, float]]
 
 @dataclass(frozen=True)
 class Answers:
-    """Rankings (``DEPTH`` long) by gold item id."""
+    """Rankings (``DEPTH`` long) by gold item id; of probe sentences one for every [MASK], by id."""
 
     variant: str
     digest: str
     gold_digest: str
     rankings: Mapping[str, Ranking]
+    probes: Mapping[str, Sequence[Ranking]] = field(default_factory=dict)
+
+    def everything(self) -> dict[str, Ranking]:
+        """Return all rankings by id; those of a probe's masks are numbered ``probe-16.2``."""
+        return dict(self.rankings) | {
+            f"{name}.{number}": ranking
+            for name, masks in self.probes.items()
+            for number, ranking in enumerate(masks, start=1)
+        }
 
 
 def ask(
-    predictor: Predictor, gold: GoldSet, digest: str, tick: Callable[[], None] = lambda: None
+    predictor: Predictor,
+    gold: GoldSet,
+    digest: str,
+    tick: Callable[[], None] = lambda: None,
+    probes: Mapping[str, str] | None = None,
 ) -> Answers:
-    """Ask every gold item alone; raise UnusableInputError naming an item that cannot be asked."""
-    rankings: dict[str, Ranking] = {}
-    for item in gold.items:
-        try:
-            (answer,) = predictor.predict([item.text], top_k=DEPTH)
-        except TextError as error:
-            raise UnusableInputError(f"gold item {item.id} cannot be asked: {error}") from None
-        rankings[item.id] = [(entry.token, entry.score) for entry in answer[0]]
-        tick()
-    return Answers(predictor.name, digest, gold.digest, rankings)
+    """Ask every gold item, and every probe sentence, alone.
+
+    Raises UnusableInputError naming an item that cannot be asked.
+    """
+    texts = {item.id: item.text for item in gold.items}
+    rankings = {
+        name: _alone(predictor, f"gold item {name}", text, tick)[0] for name, text in texts.items()
+    }
+    probed = {
+        name: _alone(predictor, name, text, tick) for name, text in (probes or {}).items()
+    }  # fmt: skip
+    return Answers(predictor.name, digest, gold.digest, rankings, probed)
+
+
+def _alone(predictor: Predictor, what: str, text: str, tick: Callable[[], None]) -> list[Ranking]:
+    try:
+        (answer,) = predictor.predict([text], top_k=DEPTH)
+    except TextError as error:
+        raise UnusableInputError(f"{what} cannot be asked: {error}") from None
+    tick()
+    return [[(entry.token, entry.score) for entry in mask] for mask in answer]
 
 
 def _path(variant_digest: str, gold_digest: str) -> Path:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from . import answers as kept
 from .answers import Answers
 from .availability import choose
+from .batches import Batching, ask_in_batches, mixed
 from .build import Built, at_hand, standing
 from .console import progress
 from .errors import BrokenVariantError, UnusableInputError
 from .gate import Check, broken, check
 from .gold import BUILTIN, HELDOUT, GoldSet, read_gold
 from .manifest import read_manifest, write_manifest
-from .predictor import open_variant
+from .predictor import Predictor, open_variant
+from .probes import probes
+from .published import Publication, hold, read_facts
 from .recipes import REFERENCE
+from .tokenization import difference
 
 NAMED = {"builtin": BUILTIN, "heldout": HELDOUT}
 
@@ -29,6 +33,7 @@ class Gated:
     model: str
     gold: GoldSet
     checks: Sequence[Check]
+    publication: Publication | None = None
 
     @property
     def passed(self) -> bool:
@@ -42,6 +47,7 @@ class Gated:
             "gold": self.gold.name,
             "gold_sha256": self.gold.digest,
             "items": len(self.gold.items),
+            "published": None if self.publication is None else self.publication.as_json(),
             "variants": [result.as_json() for result in self.checks],
         }
 
@@ -65,24 +71,40 @@ def at_hand_named(model: str, names: Sequence[str]) -> list[Built]:
 def gate(model: str, variants: Sequence[Built], gold: GoldSet) -> Gated:
     """Ask every variant and the reference, compare, and write the results down.
 
-    The answers are kept for sweeps; each manifest gets its result.  Raises UnusableInputError if
-    a gold answer is not in the model's vocabulary or a variant's files are damaged.
+    Each is asked the gold set and the probe sentences, one by one and in mixed batches.  The gold
+    answers are kept for sweeps; each manifest gets its result.  Raises UnusableInputError if a gold
+    answer is not in the model's vocabulary or a variant's files are damaged.
     """
     reference = _reference(model, variants)
     everyone = {built.manifest.variant: built for built in (reference, *variants)}
-    with progress("check", len(everyone) * len(gold.items)) as step:
-        asked = {name: _ask(built, gold, step) for name, built in everyone.items()}
+    questions = _Questions(open_variant(reference.folder), gold)
+    with progress("check", len(everyone) * questions.steps) as step:
+        asked = {name: _ask(built, questions, step) for name, built in everyone.items()}
     standard = asked[REFERENCE]
     if isinstance(standard, Check):
         raise BrokenVariantError(f"{REFERENCE}: {standard.reasons[0]}")
+    publication = hold(questions.reference, reference.manifest.model, read_facts())
     results = []
     for built in variants:
         given = asked[built.manifest.variant]
         promise = built.manifest.recipe.promise
-        result = given if isinstance(given, Check) else check(given, standard, gold, promise)
+        if isinstance(given, Asked):
+            result = check(given.answers, standard.answers, gold, promise, given.batch)
+        else:
+            result = given
+        if built.manifest.variant == REFERENCE:
+            result = _of_its_name(result, publication)
         results.append(result)
         _record(built, gold, result)
-    return Gated(model, gold, results)
+    return Gated(model, gold, results, publication)
+
+
+def _of_its_name(result: Check, publication: Publication | None) -> Check:
+    """Fail a reference that bears a checkpoint's name and does not answer as published."""
+    if publication is None or publication.same or not publication.named:
+        return result
+    reason = f"not what {publication.checkpoint} answers: {publication.differences[0]}"
+    return replace(result, passed=False, reasons=[*result.reasons, reason])
 
 
 def gated(model: str, variants: Sequence[Built], gold: GoldSet) -> list[Built]:
@@ -105,24 +127,57 @@ def _reference(model: str, variants: Sequence[Built]) -> Built:
     return standing(model, REFERENCE)
 
 
-def _ask(built: Built, gold: GoldSet, step: Callable[[str], None]) -> Answers | Check:
+@dataclass(frozen=True)
+class Asked:
+    """What a variant answered, and whether the answers depend on the batch."""
+
+    answers: Answers
+    batch: Batching
+
+
+class _Questions:
+    """What every variant is asked: the gold set, and the probes that the reference can be asked."""
+
+    def __init__(self, reference: Predictor, gold: GoldSet) -> None:
+        self.reference = reference
+        self.gold = gold
+        self.probes = probes(reference.encoder)
+        self.texts = {item.id: item.text for item in gold.items} | self.probes
+        self.batches = sum(1 for _ in mixed(self.texts))
+        self.steps = len(self.texts) + self.batches
+        vocabulary = reference.encoder.vocabulary
+        for item in gold.items:
+            if item.answer not in vocabulary:
+                raise UnusableInputError(
+                    f"gold file {gold.name}: answer {item.answer!r} of item {item.id}"
+                    " is not a token of the model's vocabulary"
+                )
+
+
+def _ask(built: Built, questions: _Questions, step: Callable[[str], None]) -> Asked | Check:
     """Return a variant's answers, or the failed check of one that cannot give any."""
-    name = built.manifest.variant
-    predictor = open_variant(built.folder)
-    vocabulary = predictor.encoder.vocabulary
-    for item in gold.items:
-        # A variant of smaller vocabulary misses what it left out; the model must know it.
-        if item.answer not in vocabulary and name == REFERENCE:
-            raise UnusableInputError(
-                f"gold file {gold.name}: answer {item.answer!r} of item {item.id}"
-                " is not a token of the model's vocabulary"
-            )
+    name, recipe = built.manifest.variant, built.manifest.recipe
+    predictor = questions.reference if name == REFERENCE else open_variant(built.folder)
+    texts = questions.texts
+    right = questions.reference.encoder
+    if "prune-vocabulary" in recipe.steps:
+        right = right.pruned()
+    if wrong := difference(predictor.encoder, right, texts.values()):
+        return broken(name, f"its tokenizer is not {REFERENCE}'s: {wrong}")
+
+    def tick() -> None:
+        step(name)
+
     try:
-        given = kept.ask(predictor, gold, built.manifest.digest, lambda: step(name))
+        given = kept.ask(predictor, questions.gold, built.manifest.digest, tick, questions.probes)
+        batch = ask_in_batches(
+            predictor, texts, {n: [r] for n, r in given.rankings.items()} | dict(given.probes),
+            recipe.batch, recipe.promise.batch_delta, tick,
+        )  # fmt: skip
     except BrokenVariantError as error:
         return broken(name, str(error))
     kept.save(given)
-    return given
+    return Asked(given, batch)
 
 
 def _record(built: Built, gold: GoldSet, result: Check) -> None:

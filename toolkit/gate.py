@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .answers import Answers, Ranking
+from .batches import Batching
+from .fidelity import Fidelity, fidelity, no_distribution
 from .gold import GoldItem, GoldSet
-from .recipes import REFERENCE, Promise
+from .recipes import INDEPENDENT, REFERENCE, Promise
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,12 @@ class Flip:
 
 @dataclass(frozen=True)
 class Check:
-    """The gate's result for one variant; agreements are shares of items in 0..1."""
+    """The gate's result for one variant; agreements are shares of gold items in 0..1.
+
+    ``max_delta`` and the divergences (nats, see fidelity.py) are over gold and probe sentences;
+    ``worst`` is the id of the sentence with the largest divergence.  ``batch`` says whether answers
+    depend on the batch (None: not asked).
+    """
 
     variant: str
     passed: bool
@@ -46,13 +53,23 @@ class Check:
     categories: Mapping[str, Hits]
     reasons: Sequence[str]
     flipped: Sequence[Flip]
+    divergence: float = 0.0
+    worst_divergence: float = 0.0
+    worst: str = ""
+    batch: Batching | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as a JSON object."""
         return asdict(self)
 
 
-def check(answers: Answers, reference: Answers, gold: GoldSet, promise: Promise) -> Check:
+def check(
+    answers: Answers,
+    reference: Answers,
+    gold: GoldSet,
+    promise: Promise,
+    batch: Batching | None = None,
+) -> Check:
     """Compare one variant's answers with the gold answers and with the reference's."""
     count = len(gold.items)
     pairs = [(answers.rankings[i.id], reference.rankings[i.id]) for i in gold.items]
@@ -64,11 +81,19 @@ def check(answers: Answers, reference: Answers, gold: GoldSet, promise: Promise)
     hits = overall(answers, gold)
     same_set = sum(set(_top(ours)) == set(_top(theirs)) for ours, theirs in pairs) / count
     same_order = sum(_top(ours) == _top(theirs) for ours, theirs in pairs) / count
-    delta = max(_delta(ours, theirs) for ours, theirs in pairs)
+    everything, standard = answers.everything(), reference.everything()
+    delta = max(_delta(everything[name], theirs) for name, theirs in standard.items())
+    far = fidelity(everything, standard)
     top1 = 1 - len(flipped) / count
     top5 = same_order if promise.ordered else same_set
     reference_hit = overall(reference, gold).hit_at_5
-    reasons = _broken(promise, top1, top5, delta, hits.hit_at_5, reference_hit)
+    reasons = [
+        *_broken(promise, top1, top5, delta, hits.hit_at_5, reference_hit),
+        *_unfaithful(promise, far),
+        *_dependent(batch),
+    ]
+    if wrong := no_distribution(everything):
+        reasons.append(wrong)
     return Check(
         variant=answers.variant,
         passed=not reasons,
@@ -81,6 +106,10 @@ def check(answers: Answers, reference: Answers, gold: GoldSet, promise: Promise)
         categories=by_category(answers, gold),
         reasons=reasons,
         flipped=flipped,
+        divergence=far.mean,
+        worst_divergence=far.worst,
+        worst=far.worst_id,
+        batch=batch,
     )
 
 
@@ -140,3 +169,27 @@ def _broken(
             f" promised at most {promise.hit_at_5_loss:.1%} less"
         )
     return reasons
+
+
+def _unfaithful(promise: Promise, far: Fidelity) -> list[str]:
+    reasons = []
+    if promise.divergence is not None and far.mean > promise.divergence:
+        reasons.append(
+            f"answers diverge from {REFERENCE} by {far.mean:.1e} nats on average,"
+            f" promised {promise.divergence:.0e}"
+        )
+    if promise.worst_divergence is not None and far.worst > promise.worst_divergence:
+        reasons.append(
+            f"the answer to {far.worst_id} diverges from {REFERENCE} by {far.worst:.1e} nats,"
+            f" promised {promise.worst_divergence:.0e}"
+        )
+    return reasons
+
+
+def _dependent(batch: Batching | None) -> list[str]:
+    if batch is None or batch.independent or batch.declared != INDEPENDENT:
+        return []
+    return [
+        "answers depend on the batch, and the recipe does not say so:"
+        f" {', '.join(batch.differing)} (by up to {batch.max_delta:.1e})"
+    ]

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from . import pruning, quantization
+from . import quantization
 from .errors import UnusableInputError
 from .families import family, geometry
-from .rewrites import head_at_mask, last_layer_at_mask, plain_norms, top_k
+from .rewrites import head_at_mask, last_layer_at_mask, plain_norms, prune_vocabulary, top_k
 from .text import Batch
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ Step = Callable[[Path, Path, Origin], None]
 Change = Callable[[onnx.ModelProto, Origin], None]
 
 REWRITES: dict[str, Change] = {
-    "prune-vocabulary": lambda model, origin: pruning.prune_graph(model, origin.kept),
+    "prune-vocabulary": lambda model, origin: prune_vocabulary(model, origin.kept),
     "head-at-mask": lambda model, origin: head_at_mask(model, origin.mask_id),
     "last-layer-at-mask": lambda model, _: last_layer_at_mask(model),
     "plain-norms": lambda model, _: plain_norms(model),

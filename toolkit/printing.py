@@ -10,6 +10,7 @@ from .errors import GateFailedError
 if TYPE_CHECKING:
     from ..bench.duel import Comparison
     from .checking import Gated
+    from .gate import Check
 
 
 def print_json(data: object) -> None:
@@ -27,13 +28,15 @@ def require_passed(gated: Gated) -> None:
 def print_gate(gated: Gated) -> None:
     """Print one line a variant, its categories, broken promises and flipped items."""
     print(f"model {gated.model}, gold set {gated.gold.name} ({len(gated.gold.items)} items)")
+    _print_publication(gated)
     for result in gated.checks:
         verdict = "passed" if result.passed else "FAILED"
         print(
             f"{result.variant:<16} {verdict}  hit@1 {result.hit_at_1:.1%}"
             f"  hit@5 {result.hit_at_5:.1%}  same top-1 {result.top1_agreement:.1%}"
             f"  same top-5 {result.top5_agreement:.1%} (ordered {result.order_agreement:.1%})"
-            f"  max difference {result.max_delta:.1e}"
+            f"  max difference {result.max_delta:.1e}  divergence {result.divergence:.1e}"
+            f" (worst {result.worst_divergence:.1e}){_batch(result)}"
         )
         for category, hits in result.categories.items():
             print(
@@ -44,6 +47,26 @@ def print_gate(gated: Gated) -> None:
             print(f"  broken promise: {reason}")
         for flip in result.flipped:
             print(f"  flipped {flip.id}: {flip.text} {flip.reference} -> {flip.variant}")
+
+
+def _batch(result: Check) -> str:
+    if result.batch is None:
+        return ""
+    return f"  {'same' if result.batch.independent else 'other answers'} in batches"
+
+
+def _print_publication(gated: Gated) -> None:
+    """Say whether the model is a checkpoint whose predictions are known."""
+    found = gated.publication
+    if found is None:
+        return
+    kind = "" if found.checkpoint == "builtin" else "published "
+    if found.same:
+        print(f"this is the {kind}checkpoint {found.checkpoint}: {found.facts} predictions agree")
+        return
+    print(f"this is not the {kind}checkpoint {found.checkpoint}:")
+    for difference in found.differences:
+        print(f"  {difference}")
 
 
 def print_comparison(result: Comparison) -> None:

@@ -22,6 +22,7 @@ STEPS = (
 ENGINES = ("pytorch", "onnxruntime", "openvino")
 PRECISIONS = ("fp32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda")
+INDEPENDENT, DEPENDENT = BATCH = ("independent", "dependent")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,10 @@ class Promise:
 
     Shares lie in 0..1.  ``top5`` is what share of items must have the same top-5 (as a set, or
     ``"ordered"`` as a sequence); ``max_delta`` bounds the difference of any top-5 probability;
-    ``hit_at_5_loss`` is how far hit@5 may fall below the reference's.
+    ``hit_at_5_loss`` is how far hit@5 may fall below the reference's.  ``divergence`` bounds the
+    mean, ``worst_divergence`` the largest divergence from the reference in nats, over gold and
+    probe sentences (see fidelity.py).  ``batch_delta`` bounds how much a top-5 probability may
+    depend on the batch (near-equal tokens may then change places).
     """
 
     top1_agreement: float = 0.0
@@ -38,6 +42,9 @@ class Promise:
     ordered: bool = False
     max_delta: float | None = None
     hit_at_5_loss: float | None = None
+    divergence: float | None = None
+    worst_divergence: float | None = None
+    batch_delta: float = 1e-3
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,8 @@ class Recipe:
     """One way to make a variant: the engine that runs it, the steps that make its file.
 
     ``precision`` is what is computed in (of an 8-bit variant: what is not 8-bit), ``device`` where.
+    ``batch`` is ``independent``, or ``dependent`` for one whose answers depend on their neighbours
+    in a batch (scales taken from the whole tensor): a server asks such a variant one by one.
     """
 
     name: str
@@ -55,6 +64,7 @@ class Recipe:
     promise: Promise = field(default_factory=Promise)
     precision: str = "fp32"
     device: str = "cpu"
+    batch: str = INDEPENDENT
 
     def as_json(self) -> dict[str, Any]:
         """Return the recipe as a JSON object (the form the manifest keeps)."""
@@ -63,12 +73,10 @@ class Recipe:
     @classmethod
     def from_json(cls, data: Mapping[str, Any], origin: str) -> Recipe:
         """Return the recipe of a parsed TOML or JSON object; raise UnusableInputError if broken."""
-        known = {"name", "summary", "engine", "file", "steps", "promise", "precision", "device"}
+        known = set(cls.__dataclass_fields__)
         if unknown := sorted(set(data) - known):
             raise UnusableInputError(f"{origin}: unknown key {unknown[0]!r}")
-        for key in ("name", "summary", "engine", "file"):
-            if not isinstance(data.get(key), str) or not data[key]:
-                raise UnusableInputError(f"{origin}: {key!r} is missing or is not a string")
+        _check_strings(origin, data)
         if not NAME.fullmatch(data["name"]):
             raise UnusableInputError(f"{origin}: name {data['name']!r} is not like 'onnx-int8'")
         if data["engine"] not in ENGINES:
@@ -84,10 +92,19 @@ class Recipe:
         _check_steps(origin, data["engine"], steps)
         precision, device = data.get("precision", "fp32"), data.get("device", "cpu")
         _check_arithmetic(origin, data["engine"], precision, device)
+        batch = data.get("batch", DEPENDENT if "int8-dynamic" in steps else INDEPENDENT)
+        if batch not in BATCH:
+            raise UnusableInputError(_choice(origin, "batch", batch, BATCH))
         return cls(
             data["name"], data["summary"], data["engine"], data["file"], tuple(steps),
-            _promise(data.get("promise", {}), origin), precision, device,
+            _promise(data.get("promise", {}), origin), precision, device, batch,
         )  # fmt: skip
+
+
+def _check_strings(origin: str, data: Mapping[str, Any]) -> None:
+    for key in ("name", "summary", "engine", "file"):
+        if not isinstance(data.get(key), str) or not data[key]:
+            raise UnusableInputError(f"{origin}: {key!r} is missing or is not a string")
 
 
 def _check_steps(origin: str, engine: str, steps: Sequence[str]) -> None:

@@ -236,3 +236,54 @@ def top_k(model: onnx.ModelProto, count: int = TOP_K) -> None:
     rewriter.output(TOP_SCORES, ["masks", count])
     rewriter.output(TOP_IDS, ["masks", count], TensorProto.INT64)
     rewriter.tidy()
+
+
+def prune_vocabulary(model: onnx.ModelProto, kept: Sequence[int]) -> None:
+    """Leave rows of the embedding, the decoder and its bias out of a graph with full logits.
+
+    Raises UnusableInputError if the graph's weights are not where a BERT has them.
+    """
+    rewriter = Rewriter(model)
+    before = width(model, LOGITS)
+    if kept and max(kept) >= before:
+        raise UnusableInputError(f"the tokenizer has id {max(kept)}, the graph {before} tokens")
+    axes = _vocabulary_weights(rewriter)
+    for tensor in model.graph.initializer:
+        if tensor.name in axes:
+            rows = np.take(numpy_helper.to_array(tensor), kept, axis=axes[tensor.name])
+            tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(rows), tensor.name))
+    shape = [d.dim_param or d.dim_value for d in _logits(model).type.tensor_type.shape.dim]
+    rewriter.output(LOGITS, [*shape[:-1], len(kept)])
+
+
+def _logits(model: onnx.ModelProto) -> onnx.ValueInfoProto:
+    value: onnx.ValueInfoProto
+    for value in model.graph.output:
+        if value.name == LOGITS:
+            return value
+    raise UnusableInputError(f"this graph has no output {LOGITS!r}")
+
+
+def _vocabulary_weights(rewriter: Rewriter) -> dict[str, int]:
+    """Return the weights with an axis of tokens, and which axis it is."""
+    weights = {tensor.name: len(tensor.dims) for tensor in rewriter.graph.initializer}
+    axes = {
+        node.input[0]: 0
+        for node in rewriter.consumers("input_ids")
+        if node.op_type == "Gather" and weights.get(node.input[0]) == 2
+    }
+    if len(axes) != 1:
+        raise UnusableInputError("this graph looks no tokens up: its vocabulary cannot be pruned")
+    decoder = rewriter.producer(LOGITS)
+    if decoder.op_type == "Add":
+        bias, product = sorted(decoder.input, key=lambda name: weights.get(name, 9))
+        axes[bias] = 0
+        decoder = rewriter.producer(product)
+    stored = decoder.input[1]
+    if stored not in weights:
+        axes[rewriter.producer(stored).input[0]] = 0
+    else:
+        axes[stored] = 1
+    if any(name not in weights for name in axes):
+        raise UnusableInputError("this graph has no decoder of weights: it cannot be pruned")
+    return axes

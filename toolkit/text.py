@@ -87,6 +87,13 @@ class TextEncoder:
         except Exception as error:  # the library raises bare Exception
             raise UnusableInputError(f"{path} is not a readable tokenizer: {error}") from None
 
+    def pruned(self) -> TextEncoder:
+        """Return the encoder of the pruned vocabulary (see pruning.py)."""
+        from .pruning import kept_ids, prune_tokenizer
+
+        tokenizer = prune_tokenizer(self._tokenizer, kept_ids(self._tokenizer))
+        return TextEncoder(tokenizer, self.max_tokens, self.max_masks)
+
     @property
     def vocabulary(self) -> dict[str, int]:
         """Token to id, the added tokens included."""

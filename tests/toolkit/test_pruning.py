@@ -14,7 +14,8 @@ from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 from tiankong.toolkit import graphs
 from tiankong.toolkit.engine_onnx import OnnxEngine
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.pruning import kept_ids, prune_config, prune_graph, prune_tokenizer
+from tiankong.toolkit.pruning import kept_ids, prune_config, prune_tokenizer
+from tiankong.toolkit.rewrites import prune_vocabulary
 from tiankong.toolkit.text import TextEncoder
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -103,7 +104,7 @@ def test_kept_tokens_have_the_same_logits(
 ) -> None:
     kept = kept_ids(whole)
     model = onnx.load(str(exported))
-    prune_graph(model, kept)
+    prune_vocabulary(model, kept)
     onnx.checker.check_model(model)
     onnx.save(model, str(tmp_path / "pruned.onnx"))
     texts = ["床前明[MASK]光，", "疑是[MASK]上[MASK]。"]
@@ -117,7 +118,7 @@ def test_kept_tokens_have_the_same_logits(
 
 def test_ids_beyond_the_graph_are_refused(exported: Path) -> None:
     with pytest.raises(UnusableInputError, match=f"has id {len(TOKENS)}"):
-        prune_graph(onnx.load(str(exported)), [0, len(TOKENS)])
+        prune_vocabulary(onnx.load(str(exported)), [0, len(TOKENS)])
 
 
 def test_a_graph_without_a_table_of_tokens_is_refused(exported: Path) -> None:
@@ -126,4 +127,4 @@ def test_a_graph_without_a_table_of_tokens_is_refused(exported: Path) -> None:
         if node.op_type == "Gather" and "input_ids" in node.input:
             node.op_type = "GatherElements"
     with pytest.raises(UnusableInputError, match="cannot be pruned"):
-        prune_graph(model, [0, 1])
+        prune_vocabulary(model, [0, 1])

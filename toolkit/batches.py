@@ -1,0 +1,101 @@
+"""Whether an answer depends on its batchmates or on padding: every question again, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from random import Random
+
+from .answers import DEPTH, RELATIVE_TIE, Ranking
+from .predictor import Predictor
+
+SEED = 20261123
+SIZES = (8, 2, 16, 3)  # sentences in a batch, in turns: what a server gathers, and remainders
+LONG = 160  # characters; a longer one shares its batch with one other: padding costs
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Batching:
+    """What came of asking in batches.
+
+    ``independent``: every answer was the variant's own; ``declared``: what its recipe says;
+    ``differing``: the first ids whose answers were not; ``max_delta``: the largest difference of a
+    probability of a top-5; ``sizes``: sentences in a batch.
+    """
+
+    independent: bool
+    declared: str
+    sentences: int
+    sizes: Sequence[int]
+    differing: Sequence[str]
+    max_delta: float
+
+
+def mixed(texts: Mapping[str, str], seed: int = SEED) -> Iterator[list[str]]:
+    """Yield the ids of texts batch by batch: shuffled, sizes in turns, every id once.
+
+    A long text stands with one short one, so that the short one meets a lot of padding.
+    """
+    order = list(texts)
+    Random(seed).shuffle(order)
+    short = [name for name in order if len(texts[name]) <= LONG]
+    for name in order:
+        if len(texts[name]) > LONG:
+            yield [name, short.pop()] if short else [name]
+    for size in cycle(SIZES):
+        if not short:
+            return
+        yield short[:size]
+        short = short[size:]
+
+
+def ask_in_batches(
+    predictor: Predictor,
+    texts: Mapping[str, str],
+    alone: Mapping[str, Sequence[Ranking]],
+    declared: str,
+    limit: float,
+    tick: Callable[[], None] = lambda: None,
+) -> Batching:
+    """Ask all texts in mixed batches and hold the answers to those given alone.
+
+    Args:
+        predictor: the variant.
+        texts: sentences by id.
+        alone: the rankings for every [MASK] of each sentence, asked by itself.
+        declared: what the recipe says of batches.
+        limit: how much a probability of the top-5 may differ (``promise.batch_delta``).
+        tick: called once a batch.
+
+    """
+    differing: list[str] = []
+    largest = 0.0
+    for names in mixed(texts):
+        given = predictor.predict([texts[name] for name in names], top_k=DEPTH)
+        for name, answer in zip(names, given, strict=True):
+            rankings = [[(entry.token, entry.score) for entry in mask] for mask in answer]
+            deltas = [_delta(r, a) for r, a in zip(rankings, alone[name], strict=False)]
+            largest = max(largest, *deltas)
+            same = len(rankings) == len(alone[name]) and max(deltas) <= limit
+            if not same or not all(map(_same_five, rankings, alone[name], [limit] * len(rankings))):
+                differing.append(name)
+        tick()
+    return Batching(
+        not differing, declared, len(texts), list(SIZES), differing[:SHOWN], largest
+    )  # fmt: skip
+
+
+def _delta(batched: Ranking, alone: Ranking) -> float:
+    known = dict(batched)
+    return max(abs(known.get(token, 0.0) - score) for token, score in alone[:5])
+
+
+def _same_five(batched: Ranking, alone: Ranking, limit: float) -> bool:
+    """Tell whether the best five are the same as a set; near-equal tokens may take places."""
+    probability = dict(alone)
+    fifth = alone[:5][-1][1]
+    tie = max(RELATIVE_TIE, limit) * fifth
+    strangers = {token for token, _ in batched[:5]} - {token for token, _ in alone[:5]}
+    return all(fifth - probability.get(token, 0.0) <= tie for token in strangers)

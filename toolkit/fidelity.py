@@ -1,0 +1,61 @@
+"""How far a variant's probabilities are from the reference's, as one number a question.
+
+The measure is the Kullback-Leibler divergence of the variant's distribution from the reference's,
+in nats, as is usual for quantized language models: it moves long before the best token flips, and
+rounding errors spread over all questions move it little.  Only the ``DEPTH`` best tokens of both
+are known, so it is taken over the reference's best tokens and one bin for all others; a token that
+is not among the variant's best counts with the variant's last probability, an upper bound.
+The result is therefore a lower bound of the true divergence (Cover and Thomas, "Elements of
+Information Theory", 2006, chapter 2: merging outcomes cannot increase it).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .answers import Ranking
+
+SMALLEST = 1e-9  # of a probability, so that the logarithm exists
+MOST_IN_ALL = 1.001  # what probabilities may add up to, rounding included
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """Divergences in nats over all questions: the mean, the largest, and whose that is."""
+
+    mean: float
+    worst: float
+    worst_id: str
+
+
+def divergence(ours: Ranking, theirs: Ranking) -> float:
+    """Return the divergence of ``ours`` (a variant) from ``theirs`` (the reference) in nats.
+
+    >>> divergence([("a", 0.5), ("b", 0.25)], [("a", 0.5), ("b", 0.25)])
+    0.0
+    >>> round(divergence([("b", 0.5), ("a", 0.25)], [("a", 0.5), ("b", 0.25)]), 3)
+    0.173
+    """
+    known, last = dict(ours), ours[-1][1]
+    pairs = [(score, known.get(token, last)) for token, score in theirs]
+    pairs.append((1 - sum(p for p, _ in pairs), 1 - sum(q for _, q in pairs)))
+    total = sum(p * math.log(p / max(q, SMALLEST)) for p, q in pairs if p > SMALLEST)
+    return max(total, 0.0)
+
+
+def fidelity(ours: Mapping[str, Ranking], theirs: Mapping[str, Ranking]) -> Fidelity:
+    """Compare the answers to all of the reference's questions; each must be in ``ours``."""
+    each = {name: divergence(ours[name], ranking) for name, ranking in theirs.items()}
+    worst = max(each, key=each.__getitem__)
+    return Fidelity(math.fsum(each.values()) / len(each), each[worst], worst)
+
+
+def no_distribution(rankings: Mapping[str, Ranking]) -> str:
+    """Return what is wrong if some scores cannot be probabilities; empty if nothing is."""
+    for name, ranking in rankings.items():
+        total = math.fsum(score for _, score in ranking)
+        if total > MOST_IN_ALL or any(score < 0 for _, score in ranking):
+            return f"scores of {name} are no probabilities: they add up to {total:.3g}"
+    return ""
