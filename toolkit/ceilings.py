@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from .flags import BF16_FLAGS
 from .machine import cache_bytes
 from .workload import BF16, FP32, INT8, OPERATIONS_A_PAIR
 
@@ -36,7 +38,6 @@ MEBIBYTE = 1 << 20
 LEAST_ARRAY, CACHES = 256 * MEBIBYTE, 4  # an array must be several times the last-level cache
 
 ONNXRUNTIME, TORCH, OPENVINO = "onnxruntime", "torch", "openvino"
-BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
 @dataclass(frozen=True)
@@ -197,20 +198,25 @@ def calls_per_second(
         prepare()
         calls[0]()
         return _repeat(calls[0], seconds)
-    ready, rates = threading.Barrier(len(calls)), [0.0] * len(calls)
+    ready = threading.Barrier(len(calls))
 
-    def work(place: int) -> None:
-        prepare()
-        calls[place]()
+    def work(call: Call) -> float:
+        try:
+            prepare()
+            call()
+        except BaseException:
+            ready.abort()  # or the others would wait for ever
+            raise
         ready.wait()
-        rates[place] = _repeat(calls[place], seconds)
+        return _repeat(call, seconds)
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(len(calls))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sum(rates)
+    with ThreadPoolExecutor(len(calls)) as pool:
+        futures = [pool.submit(work, call) for call in calls]
+    errors = [error for each in futures if (error := each.exception()) is not None]
+    for error in errors:
+        if not isinstance(error, threading.BrokenBarrierError):
+            raise error
+    return sum(each.result() for each in futures)
 
 
 def _repeat(call: Call, seconds: float) -> float:

@@ -49,7 +49,8 @@ def test_every_ceiling_is_measured_at_one_core_and_at_more() -> None:
 def test_what_is_not_measured_says_why(isa: list[str], reason: str) -> None:
     found = Ceilings(SHAPES[:1], {1}, {ONNXRUNTIME: (FP32,)}, isa)
     assert reason in found.missing[BF16]
-    assert BF16 not in found.giga(1) if found.measure() is None else False
+    found.measure()
+    assert BF16 not in found.giga(1)
 
 
 def test_operations_of_a_cell() -> None:
@@ -62,6 +63,14 @@ def test_callers_add_up(callers: int) -> None:
     calls = [lambda: time.sleep(0.01)] * callers
     rate = calls_per_second(calls, 0.2)
     assert 20 * callers < rate <= 100 * callers
+
+
+def test_a_caller_that_fails_stops_all() -> None:
+    def fail() -> None:
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        calls_per_second([lambda: None, fail, lambda: None], 0.05)
 
 
 def test_the_cache_is_known_here_or_nothing() -> None:
