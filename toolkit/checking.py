@@ -9,12 +9,13 @@ from typing import Any
 
 from . import answers as kept
 from .answers import Answers
+from .brought import Offer, bring
 from .build import Built, at_hand, standing
 from .console import progress
 from .errors import BrokenVariantError, UnusableInputError
-from .gate import Check, broken, check
+from .gate import Check, broken, check, check_alone
 from .gold import BUILTIN, HELDOUT, GoldSet, read_gold
-from .manifest import read_manifest, write_manifest
+from .manifest import ALONE, read_manifest, write_manifest
 from .predictor import open_variant
 from .recipes import REFERENCE, read_recipes
 
@@ -59,12 +60,31 @@ def at_hand_named(model: str, names: Sequence[str]) -> list[Built]:
     return [built for built in found if not names or built.manifest.variant in names]
 
 
+def at_hand_offered(
+    offer: Offer | None, model: str, names: Sequence[str]
+) -> tuple[str, list[Built]]:
+    """Return a model's name and its variants; with an offer, what is brought and those named.
+
+    What is brought without a model has that of its tokenizer's folder as name.
+    """
+    if offer is None:
+        return model, at_hand_named(model, names)
+    if names and not offer.model:
+        raise UnusableInputError("--variants beside --onnx are a model's: name it by --model")
+    brought = bring(offer)
+    beside = at_hand_named(offer.model, names) if names else []
+    return brought.folder.parent.name if not offer.model else offer.model, [brought, *beside]
+
+
 def gate(model: str, variants: Sequence[Built], gold: GoldSet) -> Gated:
     """Ask every variant and the reference, compare, and write the results down.
 
-    The answers are kept for sweeps; each manifest gets its result.  Raises UnusableInputError if
-    a gold answer is not in the model's vocabulary or a variant's files are damaged.
+    The answers are kept for sweeps; each manifest gets its result.  A file brought without a model
+    has no reference and is held to the gold answers.  Raises UnusableInputError if a gold answer is
+    not in the model's vocabulary or a variant's files are damaged.
     """
+    if all(built.manifest.model.get("source") == ALONE for built in variants):
+        return _gate_alone(model, variants, gold)
     reference = _reference(model, variants)
     everyone = {built.manifest.variant: built for built in (reference, *variants)}
     with progress("check", len(everyone) * len(gold.items)) as step:
@@ -79,6 +99,18 @@ def gate(model: str, variants: Sequence[Built], gold: GoldSet) -> Gated:
         result = given if isinstance(given, Check) else check(given, standard, gold, promise)
         results.append(result)
         _record(built, gold, result)
+    return Gated(model, gold, results)
+
+
+def _gate_alone(model: str, variants: Sequence[Built], gold: GoldSet) -> Gated:
+    results = []
+    with progress("check", len(variants) * len(gold.items)) as step:
+        for built in variants:
+            given = _ask(built, gold, step)
+            promise = built.manifest.recipe.promise
+            result = given if isinstance(given, Check) else check_alone(given, gold, promise)
+            results.append(result)
+            _record(built, gold, result)
     return Gated(model, gold, results)
 
 

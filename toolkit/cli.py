@@ -13,7 +13,19 @@ from .console import say
 from .errors import TiankongError, UnusableInputError
 from .files import artifacts
 from .measuring import add_commands
-from .options import AsJson, Gold, Model, Out, Revision, Variants, names
+from .options import (
+    AsJson,
+    Gold,
+    HitAt5,
+    Model,
+    Onnx,
+    Out,
+    PromiseOf,
+    Revision,
+    TokenizerFolder,
+    Variants,
+    names,
+)
 from .printing import print_gate, print_json, require_passed
 from .processes import interrupt_on_terminate
 
@@ -101,23 +113,36 @@ def _build(model: str, names: Sequence[str], revision: str | None = None) -> lis
     return build_variants(model, read_recipes(names), revision)
 
 
-def _standing(model: str, names: Sequence[str]) -> list[Built]:
+def _one(model: str, variant: str, onnx: Path | None, tokenizer: Path | None) -> Built:
+    """Return the variant named, or the one a file of the user's becomes."""
+    from .brought import bring, read_offer
     from .build import at_hand
     from .recipes import read_recipes
 
-    return at_hand(model, read_recipes(names))
+    if offer := read_offer(onnx, tokenizer, "", "", None):
+        return bring(offer)
+    (built,) = at_hand(model, read_recipes([variant]))
+    return built
 
 
 @app.command(epilog="Example: tiankong check --variants onnx-int8 --gold my-gold.jsonl --json")
 def check(
-    model: Model = "builtin", variants: Variants = "", gold: Gold = "builtin",
-    as_json: AsJson = False,
+    model: Model = "", variants: Variants = "", gold: Gold = "builtin",
+    onnx: Onnx = None, tokenizer: TokenizerFolder = None, promise: PromiseOf = "",
+    hit_at_5: HitAt5 = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Gate: do the answers still hold?  One line a variant, flipped items named."""
-    from .checking import at_hand_named, find_gold, gate
+    """Gate: do the answers still hold?  One line a variant, flipped items named.
+
+    With --onnx a file of your own is asked; with --model too, it is compared with that model's
+    reference, without, with the gold answers only.
+    """
+    from .brought import read_offer
+    from .checking import at_hand_offered, find_gold, gate
 
     gold_set = find_gold(gold)
-    gated = gate(model, at_hand_named(model, names(variants)), gold_set)
+    offer = read_offer(onnx, tokenizer, model, promise, hit_at_5)
+    of, built = at_hand_offered(offer, model or "builtin", names(variants))
+    gated = gate(of, built, gold_set)
     if as_json:
         print_json(gated.as_json())
     else:
@@ -131,19 +156,21 @@ def predict(
     model: Model = "builtin",
     variant: Annotated[str, typer.Option("--variant", help="which variant answers")] = "onnx-int8",
     top_k: Annotated[int, typer.Option("--top-k", min=1, max=50, help="tokens a [MASK]")] = 5,
+    onnx: Onnx = None,
+    tokenizer: TokenizerFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer one sentence: the most probable tokens for every [MASK]."""
     from .predictor import as_body, open_variant
     from .text import TextError
 
-    (built,) = _standing(model, [variant])
+    built = _one(model, variant, onnx, tokenizer)
     try:
         (answer,) = open_variant(built.folder).predict([text], top_k)
     except TextError as error:
         raise UnusableInputError(str(error)) from None
     if as_json:
-        print_json(as_body(answer) | {"variant": variant})
+        print_json(as_body(answer) | {"variant": built.manifest.variant})
         return
     for number, ranking in enumerate(answer, start=1):
         if len(answer) > 1:
@@ -161,6 +188,8 @@ def serve(
     stack: Annotated[str, typer.Option("--stack", help="reference or article")] = "reference",
     streams: Annotated[int, typer.Option("--streams", min=0, help="0: usable cores")] = 0,
     threads: Annotated[int, typer.Option("--threads", min=0, help="0: usable cores")] = 0,
+    onnx: Onnx = None,
+    tokenizer: TokenizerFolder = None,
 ) -> None:
     """Serve one variant over HTTP until stopped."""
     from ..server.launch import run_article, run_reference
@@ -169,7 +198,7 @@ def serve(
 
     if stack not in ("reference", "article"):
         raise UnusableInputError(f"unknown stack {stack!r}; known: reference, article")
-    (built,) = _standing(model, [variant])
+    built = _one(model, variant, onnx, tokenizer)
     cores = usable_cores()
     settings = Settings(
         folder=built.folder, host=host, port=port,

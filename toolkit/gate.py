@@ -33,16 +33,19 @@ class Flip:
 
 @dataclass(frozen=True)
 class Check:
-    """The gate's result for one variant; agreements are shares of items in 0..1."""
+    """The gate's result for one variant; agreements are shares of items in 0..1.
+
+    Agreements and ``max_delta`` are None where there is no reference to compare with.
+    """
 
     variant: str
     passed: bool
     hit_at_1: float
     hit_at_5: float
-    top1_agreement: float
-    top5_agreement: float
-    order_agreement: float
-    max_delta: float
+    top1_agreement: float | None
+    top5_agreement: float | None
+    order_agreement: float | None
+    max_delta: float | None
     categories: Mapping[str, Hits]
     reasons: Sequence[str]
     flipped: Sequence[Flip]
@@ -81,6 +84,24 @@ def check(answers: Answers, reference: Answers, gold: GoldSet, promise: Promise)
         categories=by_category(answers, gold),
         reasons=reasons,
         flipped=flipped,
+    )
+
+
+def check_alone(answers: Answers, gold: GoldSet, promise: Promise) -> Check:
+    """Compare a variant's answers with the gold answers only: it has no reference."""
+    hits = overall(answers, gold)
+    return Check(
+        variant=answers.variant,
+        passed=hits.hit_at_5 >= promise.hit_at_5,
+        hit_at_1=hits.hit_at_1,
+        hit_at_5=hits.hit_at_5,
+        top1_agreement=None,
+        top5_agreement=None,
+        order_agreement=None,
+        max_delta=None,
+        categories=by_category(answers, gold),
+        reasons=_too_few(promise, hits.hit_at_5),
+        flipped=[],
     )
 
 
@@ -124,7 +145,7 @@ def _broken(
     promise: Promise, top1: float, top5: float, delta: float, hit: float, reference_hit: float
 ) -> list[str]:
     """Return a line for every promise that does not hold."""
-    reasons = []
+    reasons = _too_few(promise, hit)
     if top1 < promise.top1_agreement:
         reasons.append(
             f"same top-1 as {REFERENCE} on {top1:.1%}, promised {promise.top1_agreement:.1%}"
@@ -140,3 +161,8 @@ def _broken(
             f" promised at most {promise.hit_at_5_loss:.1%} less"
         )
     return reasons
+
+
+def _too_few(promise: Promise, hit: float) -> list[str]:
+    few = hit < promise.hit_at_5
+    return [f"hit@5 is {hit:.1%}, promised at least {promise.hit_at_5:.1%}"] if few else []

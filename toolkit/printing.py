@@ -10,6 +10,7 @@ from .errors import GateFailedError
 if TYPE_CHECKING:
     from ..bench.duel import Comparison
     from .checking import Gated
+    from .gate import Check
 
 
 def print_json(data: object) -> None:
@@ -31,9 +32,7 @@ def print_gate(gated: Gated) -> None:
         verdict = "passed" if result.passed else "FAILED"
         print(
             f"{result.variant:<16} {verdict}  hit@1 {result.hit_at_1:.1%}"
-            f"  hit@5 {result.hit_at_5:.1%}  same top-1 {result.top1_agreement:.1%}"
-            f"  same top-5 {result.top5_agreement:.1%} (ordered {result.order_agreement:.1%})"
-            f"  max difference {result.max_delta:.1e}"
+            f"  hit@5 {result.hit_at_5:.1%}  {_agreement(result)}"
         )
         for category, hits in result.categories.items():
             print(
@@ -44,6 +43,16 @@ def print_gate(gated: Gated) -> None:
             print(f"  broken promise: {reason}")
         for flip in result.flipped:
             print(f"  flipped {flip.id}: {flip.text} {flip.reference} -> {flip.variant}")
+
+
+def _agreement(result: Check) -> str:
+    if result.top1_agreement is None:
+        return "compared with no reference (name one: --model)"
+    return (
+        f"same top-1 {result.top1_agreement:.1%}"
+        f"  same top-5 {result.top5_agreement:.1%} (ordered {result.order_agreement:.1%})"
+        f"  max difference {result.max_delta:.1e}"
+    )
 
 
 def print_comparison(result: Comparison) -> None:

@@ -27,7 +27,8 @@ class Promise:
 
     Shares lie in 0..1.  ``top5`` is what share of items must have the same top-5 (as a set, or
     ``"ordered"`` as a sequence); ``max_delta`` bounds the difference of any top-5 probability;
-    ``hit_at_5_loss`` is how far hit@5 may fall below the reference's.
+    ``hit_at_5_loss`` is how far hit@5 may fall below the reference's, ``hit_at_5`` the least it
+    must be whatever the reference's (the only promise that needs no reference).
     """
 
     top1_agreement: float = 0.0
@@ -35,11 +36,15 @@ class Promise:
     ordered: bool = False
     max_delta: float | None = None
     hit_at_5_loss: float | None = None
+    hit_at_5: float = 0.0
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to make a variant: the engine that runs it, the steps that make its file."""
+    """One way to make a variant: the engine that runs it, the steps that make its file.
+
+    An ONNX variant without steps was not made but brought (see brought.py).
+    """
 
     name: str
     summary: str
@@ -80,9 +85,12 @@ class Recipe:
         )
 
 
+_FIRST = "{origin}: an onnxruntime recipe begins with the step 'export'"
+
+
 def _check_steps(origin: str, engine: str, steps: Sequence[str]) -> None:
-    if engine == "onnxruntime" and (not steps or steps[0] != "export"):
-        raise UnusableInputError(f"{origin}: an onnxruntime recipe begins with the step 'export'")
+    if engine == "onnxruntime" and steps and steps[0] != "export":
+        raise UnusableInputError(_FIRST.format(origin=origin))
     if "export" in steps[1:]:
         raise UnusableInputError(f"{origin}: the step 'export' only begins a recipe")
     if engine == "pytorch" and steps:
@@ -119,6 +127,8 @@ def read_recipe(path: Path) -> Recipe:
     recipe = Recipe.from_json(data, f"recipe {path.name}")
     if recipe.name != path.stem:
         raise UnusableInputError(f"recipe {path.name}: its name is {recipe.name!r}")
+    if recipe.engine == "onnxruntime" and not recipe.steps:
+        raise UnusableInputError(_FIRST.format(origin=f"recipe {path.name}"))
     return recipe
 
 
