@@ -209,6 +209,28 @@ def serve(
     run_reference(settings)
 
 
+@app.command(epilog="Example: tiankong export --triton models --variants onnx-int8 --instances 2")
+def export(
+    triton: Annotated[Path, typer.Option("--triton", help="a new folder: the model repository")],
+    model: Model = "builtin",
+    variants: Variants = "",
+    instances: Annotated[int, typer.Option("--instances", min=1, help="of each model")] = 1,
+    threads: Annotated[int, typer.Option("--threads", min=0, help="each; 0: all cores")] = 0,
+    max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="sentences at once")] = 16,
+) -> None:
+    """Write a model repository for Triton Inference Server (all ONNX variants, or those named)."""
+    from .build import at_hand
+    from .recipes import read_recipes
+    from .triton_repository import BACKENDS, Running, write_repository
+
+    recipes = read_recipes(names(variants))
+    if not variants:
+        recipes = [recipe for recipe in recipes if recipe.engine in BACKENDS]
+    built = at_hand(model, recipes)
+    for folder in write_repository(triton, built, Running(instances, threads, max_batch)):
+        print(folder)
+
+
 @app.command(epilog="Example: tiankong report artifacts/runs/RUN.jsonl --out pages")
 def report(
     runs: Annotated[list[Path] | None, typer.Argument(help="run files (default: newest)")] = None,
