@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .build import Built, at_hand, variant_folder
-from .console import say
 from .errors import UnusableInputError
 from .files import (
     artifacts,
@@ -107,7 +106,6 @@ def bring(offer: Offer) -> Built:
     size = sum(path.stat().st_size for path in found.files.values())
     require_disk(artifacts(), size, f"copying {offer.onnx}")
     require_memory(MEMORY_COPIES * size, f"trying {offer.onnx}")
-    say(f"{name}: copying {offer.onnx}")
     with folder_written_whole(folder) as place:
         file = _copy(found, place)
         engine = _engine(place / file, offer.onnx)
