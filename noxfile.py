@@ -94,6 +94,27 @@ def micro(session: nox.Session) -> None:
 
 
 @nox.session
+def interop(session: nox.Session) -> None:
+    """Have Optimum and plain onnxruntime load our variants and answer as we do.
+
+    ``-- builtin`` asks that model's variants instead of builtin-small's.
+    """
+    install(session, "build")
+    asked = HERE / "artifacts" / "interop.json"
+    asked.parent.mkdir(exist_ok=True)
+    model = session.posargs[0] if session.posargs else "builtin-small"
+    session.run("python", "tests/interop/ask.py", model, str(asked))
+    session.notify("interop_load", [str(asked)])
+
+
+@nox.session(default=False)
+def interop_load(session: nox.Session) -> None:
+    """Be the other half of ``interop``, in Optimum's environment: its libraries are not ours."""
+    session.install("--quiet", "-r", "tests/interop/requirements.txt")
+    session.run("python", "tests/interop/load.py", *session.posargs)
+
+
+@nox.session
 def report(session: nox.Session) -> None:
     """Write pages from the newest run file (or those named)."""
     install(session, "report")

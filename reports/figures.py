@@ -32,9 +32,9 @@ def percent(value: float, decimals: int = 0) -> str:
     return f"{value:.{decimals}f} %"
 
 
-def share(value: float) -> str:
+def share(value: float | None) -> str:
     """Return a share (0..1) as percent with one decimal."""
-    return percent(value * 100, 1)
+    return NONE if value is None else percent(value * 100, 1)
 
 
 def given(value: float) -> str:

@@ -28,7 +28,7 @@ def _variant_row(row: VariantRow, language: Language) -> tuple[Entry, ...]:
         for name, size in row.memory
     )
     gate = row.gate
-    shares: tuple[float, ...] = ()
+    shares: tuple[float | None, ...] = ()
     if gate is None:
         answer = Entry(language.say("cell.unasked"), tone="bad")
     else:

@@ -12,12 +12,12 @@ from .tables import Point
 
 @dataclass(frozen=True)
 class Gate:
-    """What the gate said about a variant; shares lie in 0..1."""
+    """What the gate said about a variant; shares lie in 0..1 (None: no reference to agree with)."""
 
     passed: bool
     hit_at_1: float
     hit_at_5: float
-    top1_agreement: float
+    top1_agreement: float | None
     reasons: tuple[str, ...]
 
 

@@ -49,6 +49,10 @@ class Choice:
         return [entry.as_json() for entry in self.skipped]
 
 
+NOTHING = Choice(())
+"""Where a file of the user's takes the place of recipes."""
+
+
 def why_not(recipe: Recipe) -> str | None:
     """Return one line why a recipe cannot be built or run here; None if it can."""
     if recipe.device == "cuda":

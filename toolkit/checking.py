@@ -11,12 +11,13 @@ from . import answers as kept
 from .answers import Answers
 from .availability import choose
 from .batches import Batching, ask_in_batches, mixed
+from .brought import Offer, bring
 from .build import Built, at_hand, standing
 from .console import progress
 from .errors import BrokenVariantError, UnusableInputError
-from .gate import Check, broken, check
+from .gate import Check, broken, check, check_alone
 from .gold import BUILTIN, HELDOUT, GoldSet, read_gold
-from .manifest import read_manifest, write_manifest
+from .manifest import ALONE, read_manifest, write_manifest
 from .predictor import Predictor, open_variant
 from .probes import probes
 from .published import Publication, hold, read_facts
@@ -68,13 +69,28 @@ def at_hand_named(model: str, names: Sequence[str]) -> list[Built]:
     return [built for built in found if not names or built.manifest.variant in names]
 
 
+def at_hand_offered(offer: Offer, names: Sequence[str]) -> tuple[str, list[Built]]:
+    """Return a model's name and its variants: what is brought, and those named beside it.
+
+    What is brought without a model has that of its tokenizer's folder as name.
+    """
+    if names and not offer.model:
+        raise UnusableInputError("--variants beside --onnx are a model's: name it by --model")
+    brought = bring(offer)
+    beside = at_hand_named(offer.model, names) if names else []
+    return offer.model or brought.folder.parent.name, [brought, *beside]
+
+
 def gate(model: str, variants: Sequence[Built], gold: GoldSet) -> Gated:
     """Ask every variant and the reference, compare, and write the results down.
 
     Each is asked the gold set and the probe sentences, one by one and in mixed batches.  The gold
-    answers are kept for sweeps; each manifest gets its result.  Raises UnusableInputError if a gold
-    answer is not in the model's vocabulary or a variant's files are damaged.
+    answers are kept for sweeps; each manifest gets its result.  A file brought without a model has
+    no reference and is held to the gold answers.  Raises UnusableInputError if a gold answer is not
+    in the model's vocabulary or a variant's files are damaged.
     """
+    if all(built.manifest.model.get("source") == ALONE for built in variants):
+        return _gate_alone(model, variants, gold)
     reference = _reference(model, variants)
     everyone = {built.manifest.variant: built for built in (reference, *variants)}
     questions = _Questions(open_variant(reference.folder), gold)
@@ -105,6 +121,22 @@ def _of_its_name(result: Check, publication: Publication | None) -> Check:
         return result
     reason = f"not what {publication.checkpoint} answers: {publication.differences[0]}"
     return replace(result, passed=False, reasons=[*result.reasons, reason])
+
+
+def _gate_alone(model: str, variants: Sequence[Built], gold: GoldSet) -> Gated:
+    results = []
+    for built in variants:
+        questions = _Questions(open_variant(built.folder), gold)
+        with progress("check", questions.steps) as step:
+            given = _ask(built, questions, step)
+        promise = built.manifest.recipe.promise
+        if isinstance(given, Asked):
+            result = check_alone(given.answers, gold, promise, given.batch)
+        else:
+            result = given
+        results.append(result)
+        _record(built, gold, result)
+    return Gated(model, gold, results)
 
 
 def gated(model: str, variants: Sequence[Built], gold: GoldSet) -> list[Built]:

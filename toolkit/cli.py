@@ -14,7 +14,19 @@ from .errors import TiankongError, UnusableInputError
 from .explaining import add_command as add_explain
 from .files import artifacts
 from .measuring import add_commands
-from .options import AsJson, Gold, Model, Out, Revision, Variants, names
+from .options import (
+    AsJson,
+    Gold,
+    HitAt5,
+    Model,
+    Onnx,
+    Out,
+    PromiseOf,
+    Revision,
+    TokenizerFolder,
+    Variants,
+    names,
+)
 from .printing import print_gate, print_json, require_passed
 from .processes import interrupt_on_terminate
 
@@ -99,26 +111,42 @@ def _place(built: Built) -> dict[str, Any]:
     return {"folder": str(built.folder), "skipped": built.skipped}
 
 
-def _standing(model: str, variant: str) -> Built:
+def _one(model: str, variant: str, onnx: Path | None, tokenizer: Path | None) -> Built:
+    """Return the variant named, or the one a file of the user's becomes."""
     from .availability import choose
+    from .brought import bring, read_offer
     from .build import at_hand
 
+    if offer := read_offer(onnx, tokenizer, "", "", None):
+        return bring(offer)
     (built,) = at_hand(model, choose([variant]).recipes)
     return built
 
 
 @app.command(epilog="Example: tiankong check --variants onnx-int8 --gold my-gold.jsonl --json")
 def check(
-    model: Model = "builtin", variants: Variants = "", gold: Gold = "builtin",
-    as_json: AsJson = False,
+    model: Model = "", variants: Variants = "", gold: Gold = "builtin",
+    onnx: Onnx = None, tokenizer: TokenizerFolder = None, promise: PromiseOf = "",
+    hit_at_5: HitAt5 = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Gate: do the answers still hold?  One line a variant, flipped items named."""
-    from .availability import choose
-    from .checking import at_hand_named, find_gold, gate
+    """Gate: do the answers still hold?  One line a variant, flipped items named.
+
+    With --onnx a file of your own is asked; with --model too, it is compared with that model's
+    reference, without, with the gold answers only.
+    """
+    from .availability import NOTHING, choose
+    from .brought import read_offer
+    from .checking import at_hand_named, at_hand_offered, find_gold, gate
 
     gold_set = find_gold(gold)
-    choice = choose(names(variants), model)
-    gated = gate(model, at_hand_named(model, choice.names), gold_set)
+    if offer := read_offer(onnx, tokenizer, model, promise, hit_at_5):
+        choice = NOTHING
+        model, built = at_hand_offered(offer, names(variants))
+    else:
+        model = model or "builtin"
+        choice = choose(names(variants), model)
+        built = at_hand_named(model, choice.names)
+    gated = gate(model, built, gold_set)
     if as_json:
         print_json(gated.as_json() | {"skipped": choice.skipped_json()})
     else:
@@ -132,19 +160,21 @@ def predict(
     model: Model = "builtin",
     variant: Annotated[str, typer.Option("--variant", help="which variant answers")] = "onnx-int8",
     top_k: Annotated[int, typer.Option("--top-k", min=1, max=50, help="tokens a [MASK]")] = 5,
+    onnx: Onnx = None,
+    tokenizer: TokenizerFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer one sentence: the most probable tokens for every [MASK]."""
     from .predictor import as_body, open_variant
     from .text import TextError
 
-    built = _standing(model, variant)
+    built = _one(model, variant, onnx, tokenizer)
     try:
         (answer,) = open_variant(built.folder).predict([text], top_k)
     except TextError as error:
         raise UnusableInputError(str(error)) from None
     if as_json:
-        print_json(as_body(answer) | {"variant": variant})
+        print_json(as_body(answer) | {"variant": built.manifest.variant})
         return
     for number, ranking in enumerate(answer, start=1):
         if len(answer) > 1:
@@ -162,6 +192,8 @@ def serve(
     stack: Annotated[str, typer.Option("--stack", help="reference or article")] = "reference",
     streams: Annotated[int, typer.Option("--streams", min=0, help="0: usable cores")] = 0,
     threads: Annotated[int, typer.Option("--threads", min=0, help="0: usable cores")] = 0,
+    onnx: Onnx = None,
+    tokenizer: TokenizerFolder = None,
 ) -> None:
     """Serve one variant over HTTP until stopped."""
     from ..server.launch import run_article, run_reference
@@ -170,7 +202,7 @@ def serve(
 
     if stack not in ("reference", "article"):
         raise UnusableInputError(f"unknown stack {stack!r}; known: reference, article")
-    built = _standing(model, variant)
+    built = _one(model, variant, onnx, tokenizer)
     cores = usable_cores()
     settings = Settings(
         folder=built.folder, host=host, port=port,
@@ -179,6 +211,28 @@ def serve(
     if stack == "article":
         run_article(settings)
     run_reference(settings)
+
+
+@app.command(epilog="Example: tiankong export --triton models --variants onnx-int8 --instances 2")
+def export(
+    triton: Annotated[Path, typer.Option("--triton", help="a new folder: the model repository")],
+    model: Model = "builtin",
+    variants: Variants = "",
+    instances: Annotated[int, typer.Option("--instances", min=1, help="of each model")] = 1,
+    threads: Annotated[int, typer.Option("--threads", min=0, help="each; 0: all cores")] = 0,
+    max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="sentences at once")] = 16,
+) -> None:
+    """Write a model repository for Triton Inference Server (all ONNX variants, or those named)."""
+    from .build import at_hand
+    from .recipes import read_recipes
+    from .triton_repository import BACKENDS, Running, write_repository
+
+    recipes = read_recipes(names(variants))
+    if not variants:
+        recipes = [recipe for recipe in recipes if recipe.engine in BACKENDS]
+    built = at_hand(model, recipes)
+    for folder in write_repository(triton, built, Running(instances, threads, max_batch)):
+        print(folder)
 
 
 @app.command(epilog="Example: tiankong report artifacts/runs/RUN.jsonl --out pages")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +14,25 @@ from numpy.typing import NDArray
 from .errors import UnusableInputError
 from .machine import usable_cores
 from .predictor import Best, Logits, best_of
-from .text import Batch
+from .text import Batch, Ids
 
+LOGITS = "logits"
 MASK_LOGITS, TOP_SCORES, TOP_IDS = "mask_logits", "top_scores", "top_ids"
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+NEEDED, SPARE = ("input_ids", "attention_mask"), ("token_type_ids",)
+INPUTS = (*NEEDED, *SPARE)
+TYPES = {
+    "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(float)": np.float32,
+    "tensor(bool)": np.bool_,
+}  # fmt: skip
 
 
 class OnnxEngine:
     """Runs an ONNX masked LM with the usual inputs.
 
-    Its output is one of full logits, or those of a rewritten graph (see rewrites.py).
+    Inputs are ``input_ids``, ``attention_mask`` and, if the graph takes it, ``token_type_ids``, of
+    shape (sentences, tokens), of any type that holds them.  An axis may be fixed: sentences then
+    run in groups of that size, padded to that length.  The output is ``logits``, or the only one,
+    of shape (sentences, tokens, vocabulary), or those of a rewritten graph (see rewrites.py).
 
     One session serves any number of callers at once.  Its threads do not spin while they wait:
     spinning threads take the cores from other callers and from neighbours on a shared machine.
@@ -30,7 +41,8 @@ class OnnxEngine:
         path: the ONNX file.
         threads: threads for one call (0: all cores this process may use).
 
-    Raises UnusableInputError if ONNX Runtime refuses the file or its inputs are not the usual.
+    Raises UnusableInputError if ONNX Runtime refuses the file, or its inputs or outputs are not
+    the usual.
 
     """
 
@@ -49,17 +61,67 @@ class OnnxEngine:
                 f"ONNX Runtime cannot load {path}: {str(error).splitlines()[0]}"
             ) from None
         self._outputs = {entry.name: entry.shape for entry in self._session.get_outputs()}
-        self._inputs = [entry.name for entry in self._session.get_inputs()]
-        if unknown := sorted(set(self._inputs) - set(INPUTS)):
-            raise UnusableInputError(f"{path} has an unknown input {unknown[0]!r}")
+        self._inputs = self._input_types(path)
+        self._output = self._usual_output(path)
+        ids = next(e for e in self._session.get_inputs() if e.name == INPUTS[0])
+        if len(ids.shape) != 2:
+            raise UnusableInputError(f"{path}: its {ids.name} have {len(ids.shape)} axes, not 2")
+        sentences, tokens = (size if isinstance(size, int) else None for size in ids.shape)
+        self._fixed = sentences, tokens
+
+    def _input_types(self, path: Path) -> dict[str, Any]:
+        given = {entry.name: entry.type for entry in self._session.get_inputs()}
+        for name, kind in given.items():
+            if name.startswith("past_key_values"):
+                raise UnusableInputError(
+                    f"{path} is a decoder (it takes {name!r}), which sees only the words before a"
+                    " blank: name a masked language model"
+                )
+            if name not in INPUTS:
+                raise UnusableInputError(
+                    f"{path} has an unknown input {name!r}: {', '.join(INPUTS)} are given"
+                )
+            if kind not in TYPES:
+                raise UnusableInputError(f"{path} takes {name!r} as {kind}, not as whole numbers")
+        for name in NEEDED:
+            if name not in given:
+                raise UnusableInputError(
+                    f"{path} has no input {name!r}: export it with {' and '.join(NEEDED)}"
+                )
+        return {name: TYPES[kind] for name, kind in given.items()}
+
+    def _usual_output(self, path: Path) -> str:
+        """Return the name of the output with a row of logits for every token."""
+        if LOGITS not in self._outputs and len(self._outputs) > 1:
+            raise UnusableInputError(
+                f"{path} has the outputs {', '.join(self._outputs)}: which one is 'logits'?"
+            )
+        name = LOGITS if LOGITS in self._outputs else next(iter(self._outputs))
+        if len(self._outputs[name] or (0, 0, 0)) != 3:  # a shape may be missing
+            raise UnusableInputError(
+                f"{path}: its output {name!r} has {len(self._outputs[name])} axes, not 3"
+                " (sentences, tokens, vocabulary): name a masked language model"
+            )
+        return name
+
+    @property
+    def inputs(self) -> list[str]:
+        """The names of the graph's inputs."""
+        return list(self._inputs)
+
+    @property
+    def tokens(self) -> int | None:
+        """The length every sentence is padded to, if the graph fixes one."""
+        return self._fixed[1]
 
     def logits(self, batch: Batch) -> Logits:
         """Return float32 logits of shape (masks, vocabulary)."""
         if MASK_LOGITS in self._outputs:
             (picked,) = self._run([MASK_LOGITS], batch)
         else:
-            (full,) = self._run([next(iter(self._outputs))], batch)
-            picked = full[batch.rows, batch.columns]
+            full = [self._run([self._output], part)[0] for part in self._parts(batch)]
+            whole = full[0] if len(full) == 1 else np.concatenate(full)
+            picked = whole[batch.rows, batch.columns]
         logits: Logits = picked.astype(np.float32, copy=False)
         return logits
 
@@ -71,6 +133,26 @@ class OnnxEngine:
         return ids[:, :top_k], scores[:, :top_k]
 
     def _run(self, outputs: list[str], batch: Batch) -> list[NDArray[Any]]:
-        feed = {name: getattr(batch, name) for name in self._inputs}
+        feed = {n: getattr(batch, n).astype(t, copy=False) for n, t in self._inputs.items()}
         found: list[NDArray[Any]] = self._session.run(outputs, feed)
         return found
+
+    def _parts(self, batch: Batch) -> Iterator[Batch]:
+        """Yield the batch in the shape the graph takes: as it is, unless an axis is fixed."""
+        sentences, tokens = self._fixed
+        if (sentences or len(batch.input_ids), tokens or 0) == (len(batch.input_ids), 0):
+            yield batch
+            return
+        count = sentences or len(batch.input_ids)
+        for begin in range(0, len(batch.input_ids), count):
+            arrays = {
+                name: _padded(getattr(batch, name)[begin : begin + count], count, tokens)
+                for name in INPUTS
+            }
+            yield replace(batch, **arrays)
+
+
+def _padded(ids: Ids, sentences: int, tokens: int | None) -> Ids:
+    """Return ids with zeros (in the mask: not there) up to so many sentences and tokens."""
+    more = (tokens or ids.shape[1]) - ids.shape[1]
+    return np.pad(ids, ((0, sentences - len(ids)), (0, more)))

@@ -38,23 +38,24 @@ class Check:
     """The gate's result for one variant; agreements are shares of gold items in 0..1.
 
     ``max_delta`` and the divergences (nats, see fidelity.py) are over gold and probe sentences;
-    ``worst`` is the id of the sentence with the largest divergence.  ``batch`` says whether answers
-    depend on the batch (None: not asked).
+    ``worst`` is the id of the sentence with the largest divergence.  All these are None where there
+    is no reference to compare with.  ``batch`` says whether answers depend on the batch (None: not
+    asked).
     """
 
     variant: str
     passed: bool
     hit_at_1: float
     hit_at_5: float
-    top1_agreement: float
-    top5_agreement: float
-    order_agreement: float
-    max_delta: float
+    top1_agreement: float | None
+    top5_agreement: float | None
+    order_agreement: float | None
+    max_delta: float | None
     categories: Mapping[str, Hits]
     reasons: Sequence[str]
     flipped: Sequence[Flip]
-    divergence: float = 0.0
-    worst_divergence: float = 0.0
+    divergence: float | None = 0.0
+    worst_divergence: float | None = 0.0
     worst: str = ""
     batch: Batching | None = None
 
@@ -113,6 +114,32 @@ def check(
     )
 
 
+def check_alone(
+    answers: Answers, gold: GoldSet, promise: Promise, batch: Batching | None = None
+) -> Check:
+    """Compare a variant's answers with the gold answers only: it has no reference."""
+    hits = overall(answers, gold)
+    reasons = [*_too_few(promise, hits.hit_at_5), *_dependent(batch)]
+    if wrong := no_distribution(answers.everything()):
+        reasons.append(wrong)
+    return Check(
+        variant=answers.variant,
+        passed=not reasons,
+        hit_at_1=hits.hit_at_1,
+        hit_at_5=hits.hit_at_5,
+        top1_agreement=None,
+        top5_agreement=None,
+        order_agreement=None,
+        max_delta=None,
+        categories=by_category(answers, gold),
+        reasons=reasons,
+        flipped=[],
+        divergence=None,
+        worst_divergence=None,
+        batch=batch,
+    )
+
+
 def broken(variant: str, reason: str) -> Check:
     """Return the result of a variant that could not be asked at all."""
     return Check(variant, False, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, {}, [reason], [])
@@ -153,7 +180,7 @@ def _broken(
     promise: Promise, top1: float, top5: float, delta: float, hit: float, reference_hit: float
 ) -> list[str]:
     """Return a line for every promise that does not hold."""
-    reasons = []
+    reasons = _too_few(promise, hit)
     if top1 < promise.top1_agreement:
         reasons.append(
             f"same top-1 as {REFERENCE} on {top1:.1%}, promised {promise.top1_agreement:.1%}"
@@ -193,3 +220,8 @@ def _dependent(batch: Batching | None) -> list[str]:
         "answers depend on the batch, and the recipe does not say so:"
         f" {', '.join(batch.differing)} (by up to {batch.max_delta:.1e})"
     ]
+
+
+def _too_few(promise: Promise, hit: float) -> list[str]:
+    few = hit < promise.hit_at_5
+    return [f"hit@5 is {hit:.1%}, promised at least {promise.hit_at_5:.1%}"] if few else []

@@ -19,6 +19,7 @@ from .recipes import Recipe
 
 NAME = "variant.json"
 FORMAT = 1
+ALONE = "file"  # the source of a model that is one ONNX file: there is no reference for it
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,10 @@ class Manifest:
 
     @property
     def model_file_size(self) -> int:
-        """Bytes of the file the engine loads (external data included)."""
-        stem = self.recipe.file
-        return sum(r.size for name, r in self.files.items() if name.startswith(stem))
+        """Bytes of the file the engine loads, and of all that lies in its folder with it."""
+        folder, _, file = self.recipe.file.rpartition("/")
+        begin = f"{folder}/" if folder else file
+        return sum(r.size for name, r in self.files.items() if name.startswith(begin))
 
     @property
     def digest(self) -> str:

@@ -20,13 +20,17 @@ from .options import (
     AsJson,
     Bind,
     Gold,
+    HitAt5,
     Model,
+    Onnx,
     Out,
     PlanName,
     Processes,
+    PromiseOf,
     Revision,
     Slower,
     Target,
+    TokenizerFolder,
     Variants,
     Workers,
     names,
@@ -59,20 +63,33 @@ def sweep(
     model: Model = "", plan: PlanName = "table", variants: Variants = "", gold: Gold = "builtin",
     seed: Annotated[int | None, typer.Option("--seed", help="order of the cells")] = None,
     target: Target = "", processes: Processes = 1, workers: Workers = 0, bind: Bind = BIND,
-    as_json: AsJson = False,
+    onnx: Onnx = None, tokenizer: TokenizerFolder = None, promise: PromiseOf = "",
+    hit_at_5: HitAt5 = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Measure: fresh server, Locust, every answer checked; goes on where it stopped."""
+    """Measure: fresh server, Locust, every answer checked; goes on where it stopped.
+
+    With --onnx a file of your own is measured; with --model and --variants, those beside it.
+    """
     from ..bench.sweep import sweep as run_sweep
-    from .availability import choose
-    from .checking import at_hand_named, find_gold, gated
+    from .availability import NOTHING, choose
+    from .brought import read_offer
+    from .checking import at_hand_named, at_hand_offered, find_gold, gated
     from .runs import read_run
 
-    chosen = _plan(plan, variants)
-    model = model or chosen.model
     gold_set = find_gold(gold)
-    wanted = [*chosen.variants, *([] if target else [chosen.yardstick])] if chosen.variants else []
-    choice = choose([name for name in wanted if name], model, None, not variants)
-    built = at_hand_named(model, choice.names)
+    choice = NOTHING
+    if offer := read_offer(onnx, tokenizer, model, promise, hit_at_5):
+        model, built = at_hand_offered(offer, names(variants))
+        own = tuple(each.manifest.variant for each in built)
+        # The article's server is another variant's: its place is in a sweep of recipes.
+        chosen = replace(_plan(plan, ""), variants=own, yardstick="")
+    else:
+        chosen = _plan(plan, variants)
+        model = model or chosen.model
+        beside = [] if target else [chosen.yardstick]
+        wanted = [*chosen.variants, *beside] if chosen.variants else []
+        choice = choose([name for name in wanted if name], model, None, not variants)
+        built = at_hand_named(model, choice.names)
     by = _generators(processes, workers, bind)
     path = run_sweep(chosen, gated(model, built, gold_set), gold_set, seed, by, target)
     _show_run(path, as_json, choice)

@@ -17,6 +17,18 @@ PlanName = Annotated[
     str, typer.Option("--plan", help="table, smoke, full, scaling, open, or a TOML file")
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="folder (default: artifacts/pages)")]
+Onnx = Annotated[
+    Path | None, typer.Option("--onnx", help="an ONNX masked LM of your own (with --tokenizer)")
+]
+TokenizerFolder = Annotated[
+    Path | None, typer.Option("--tokenizer", help="folder of its tokenizer.json or vocab.txt")
+]
+PromiseOf = Annotated[
+    str, typer.Option("--promise", help="recipe whose promise --onnx is held to, with --model")
+]
+HitAt5 = Annotated[
+    float | None, typer.Option("--hit-at-5", min=0, max=1, help="least hit@5 of --onnx, 0..1")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
 Revision = Annotated[str, typer.Option("--revision", help="branch, tag or commit on the hub")]
 Processes = Annotated[

@@ -33,10 +33,7 @@ def print_gate(gated: Gated) -> None:
         verdict = "passed" if result.passed else "FAILED"
         print(
             f"{result.variant:<16} {verdict}  hit@1 {result.hit_at_1:.1%}"
-            f"  hit@5 {result.hit_at_5:.1%}  same top-1 {result.top1_agreement:.1%}"
-            f"  same top-5 {result.top5_agreement:.1%} (ordered {result.order_agreement:.1%})"
-            f"  max difference {result.max_delta:.1e}  divergence {result.divergence:.1e}"
-            f" (worst {result.worst_divergence:.1e}){_batch(result)}"
+            f"  hit@5 {result.hit_at_5:.1%}  {_agreement(result)}{_batch(result)}"
         )
         for category, hits in result.categories.items():
             print(
@@ -67,6 +64,17 @@ def _print_publication(gated: Gated) -> None:
     print(f"this is not the {kind}checkpoint {found.checkpoint}:")
     for difference in found.differences:
         print(f"  {difference}")
+
+
+def _agreement(result: Check) -> str:
+    if result.top1_agreement is None:
+        return "compared with no reference (name one: --model)"
+    return (
+        f"same top-1 {result.top1_agreement:.1%}"
+        f"  same top-5 {result.top5_agreement:.1%} (ordered {result.order_agreement:.1%})"
+        f"  max difference {result.max_delta:.1e}  divergence {result.divergence:.1e}"
+        f" (worst {result.worst_divergence:.1e})"
+    )
 
 
 def print_comparison(result: Comparison) -> None:

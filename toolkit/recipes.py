@@ -31,10 +31,11 @@ class Promise:
 
     Shares lie in 0..1.  ``top5`` is what share of items must have the same top-5 (as a set, or
     ``"ordered"`` as a sequence); ``max_delta`` bounds the difference of any top-5 probability;
-    ``hit_at_5_loss`` is how far hit@5 may fall below the reference's.  ``divergence`` bounds the
-    mean, ``worst_divergence`` the largest divergence from the reference in nats, over gold and
-    probe sentences (see fidelity.py).  ``batch_delta`` bounds how much a top-5 probability may
-    depend on the batch (near-equal tokens may then change places).
+    ``hit_at_5_loss`` is how far hit@5 may fall below the reference's, ``hit_at_5`` the least it
+    must be whatever the reference's (the only promise that needs no reference).  ``divergence``
+    bounds the mean, ``worst_divergence`` the largest divergence from the reference in nats, over
+    gold and probe sentences (see fidelity.py).  ``batch_delta`` bounds how much a top-5 probability
+    may depend on the batch (near-equal tokens may then change places).
     """
 
     top1_agreement: float = 0.0
@@ -45,12 +46,14 @@ class Promise:
     divergence: float | None = None
     worst_divergence: float | None = None
     batch_delta: float = 1e-3
+    hit_at_5: float = 0.0
 
 
 @dataclass(frozen=True)
 class Recipe:
     """One way to make a variant: the engine that runs it, the steps that make its file.
 
+    An ONNX variant without steps was not made but brought (see brought.py).
     ``precision`` is what is computed in (of an 8-bit variant: what is not 8-bit), ``device`` where.
     ``batch`` is ``independent``, or ``dependent`` for one whose answers depend on their neighbours
     in a batch (scales taken from the whole tensor): a server asks such a variant one by one.
@@ -107,9 +110,12 @@ def _check_strings(origin: str, data: Mapping[str, Any]) -> None:
             raise UnusableInputError(f"{origin}: {key!r} is missing or is not a string")
 
 
+_FIRST = "{origin}: an onnxruntime recipe begins with the step 'export'"
+
+
 def _check_steps(origin: str, engine: str, steps: Sequence[str]) -> None:
-    if engine == "onnxruntime" and (not steps or steps[0] != "export"):
-        raise UnusableInputError(f"{origin}: an onnxruntime recipe begins with the step 'export'")
+    if engine == "onnxruntime" and steps and steps[0] != "export":
+        raise UnusableInputError(_FIRST.format(origin=origin))
     if "export" in steps[1:]:
         raise UnusableInputError(f"{origin}: the step 'export' only begins a recipe")
     if engine == "pytorch" and steps:
@@ -159,6 +165,8 @@ def read_recipe(path: Path) -> Recipe:
     recipe = Recipe.from_json(data, f"recipe {path.name}")
     if recipe.name != path.stem:
         raise UnusableInputError(f"recipe {path.name}: its name is {recipe.name!r}")
+    if recipe.engine == "onnxruntime" and not recipe.steps:
+        raise UnusableInputError(_FIRST.format(origin=f"recipe {path.name}"))
     return recipe
 
 

@@ -122,6 +122,12 @@ class TextEncoder:
             raise TooLongError(f"the text has {masks} {MASK}, more than {self.max_masks}")
         return ids
 
+    def framed(self, ids: list[int]) -> list[int]:
+        """Return ids with the special tokens a sentence stands between ([CLS] and [SEP])."""
+        whole = self._tokenizer.encode(MASK).ids
+        place = whole.index(self.mask_id)
+        return [*whole[:place], *ids, *whole[place + 1 :]]
+
     def cut(self, text: str, tokens: int) -> str | None:
         """Return a piece of a text that has exactly ``tokens`` tokens, specials included.
 

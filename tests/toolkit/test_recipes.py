@@ -74,7 +74,6 @@ def test_json_roundtrip() -> None:
         ({"steps": ["export", "prune"]}, "unknown step 'prune'; known: export"),
         ({"steps": ["export", ["fuse"]]}, "unknown step"),
         ({"steps": ["fuse"]}, "begins with the step 'export'"),
-        ({"steps": []}, "begins with the step 'export'"),
         ({"steps": ["export", "export"]}, "only begins"),
         ({"engine": "pytorch"}, "a pytorch recipe takes no steps"),
         ({"promise": 1}, "'promise' is not a table"),
@@ -98,6 +97,14 @@ def write(folder: Path, name: str, content: str | bytes) -> Path:
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
+
+
+def test_only_what_was_brought_has_no_steps(tmp_path: Path) -> None:
+    assert Recipe.from_json({**GOOD, "steps": []}, "manifest").steps == ()
+    lines = [f'{key} = "{GOOD[key]}"' for key in ("name", "summary", "engine", "file")]
+    path = write(tmp_path, f"{GOOD['name']}.toml", "\n".join(lines))
+    with pytest.raises(UnusableInputError, match="begins with the step 'export'"):
+        read_recipe(path)
 
 
 def test_a_file_must_be_named_as_its_recipe(tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""Write what our predictor answers, for programs that do not know us: see load.py.
+
+    python tests/interop/ask.py MODEL OUT.json
+
+Every ONNX variant of the model is built if need be and asked the built-in gold set.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tiankong.toolkit.build import Built, at_hand
+from tiankong.toolkit.gold import BUILTIN, read_gold
+from tiankong.toolkit.predictor import open_variant
+from tiankong.toolkit.recipes import read_recipes
+
+
+def asked(built: Built, texts: list[str]) -> dict[str, Any]:
+    """Return a variant's folder, file, and the ids and scores of the best five for each text."""
+    predictor = open_variant(built.folder)
+    vocabulary = predictor.encoder.vocabulary
+    answers = {}
+    for text in texts:
+        ((ranking, *_),) = predictor.predict([text])
+        answers[text] = [[vocabulary[entry.token], entry.score] for entry in ranking]
+    return {
+        "name": built.manifest.variant,
+        "folder": str(built.folder.absolute()),
+        "file": built.manifest.recipe.file,
+        "answers": answers,
+    }
+
+
+def main(model: str, out: str) -> None:
+    """Ask every ONNX variant of a model."""
+    recipes = [recipe for recipe in read_recipes() if recipe.engine == "onnxruntime"]
+    texts = [item.text for item in read_gold(BUILTIN).items]
+    variants = [asked(built, texts) for built in at_hand(model, recipes)]
+    Path(out).write_text(json.dumps(variants, ensure_ascii=False), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
