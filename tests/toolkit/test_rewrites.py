@@ -46,6 +46,13 @@ class Case:
     origin: graphs.Origin
     kind: str
     known: dict[bytes, Logits]
+    engines: dict[str, OnnxEngine]
+
+    def engine(self, step: str) -> OnnxEngine:
+        """Return the engine of the file that a step made."""
+        if step not in self.engines:
+            self.engines[step] = OnnxEngine(self.files[step], 1)
+        return self.engines[step]
 
     def expected(self, batch: Batch) -> Logits:
         """Return PyTorch's logits at the masks, each sentence asked alone and unpadded."""
@@ -73,7 +80,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     for before, step in zip(("export", *CHAIN), CHAIN, strict=False):
         files[step] = folder / f"{step}.onnx"
         graphs.make(files[before], files[step], [step], origin)
-    return Case(network, files, origin, request.param, {})
+    return Case(network, files, origin, request.param, {}, {})
 
 
 def batch_of(shapes: Sequence[tuple[int, int]]) -> Batch:
@@ -100,7 +107,7 @@ def run(path: Path, outputs: list[str], batch: Batch) -> list[Any]:
 @pytest.mark.parametrize("step", ["export", *CHAIN])
 def test_the_logits_are_pytorchs(case: Case, step: str, shapes: Sequence[tuple[int, int]]) -> None:
     batch = batch_of(shapes)
-    given = OnnxEngine(case.files[step], 1).logits(batch)
+    given = case.engine(step).logits(batch)
     assert given.shape == (len(batch.rows), VOCABULARY)
     assert float(np.abs(given - case.expected(batch)).max()) < 1e-4
 
@@ -118,12 +125,12 @@ def test_the_usual_output_is_there_too_and_zero_elsewhere(case: Case, step: str)
 @pytest.mark.parametrize("top_k", [1, 5, 50, 60])
 def test_the_best_tokens_are_those_of_the_logits(case: Case, top_k: int) -> None:
     batch = batch_of(SHAPES["mixed lengths"])
-    engine = OnnxEngine(case.files["top-k"], 1)
+    engine = case.engine("top-k")
     ids, scores = engine.best(batch, top_k)
     expected_ids, expected_scores = best_of(engine.logits(batch), top_k)
     assert np.array_equal(ids, expected_ids)
     assert np.allclose(scores, expected_scores, rtol=1e-5)
-    plain, _ = OnnxEngine(case.files["export"], 1).best(batch, top_k)
+    plain, _ = case.engine("export").best(batch, top_k)
     assert np.array_equal(ids[:, :5], plain[:, :5])  # later ones lie close together
 
 
