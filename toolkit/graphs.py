@@ -88,6 +88,7 @@ def fuse(source: Path, target: Path, config: Mapping[str, Any]) -> None:
     kin, sizes = family(config), geometry(config)
     model = onnx.load(str(source))
     _residual_last(model)
+    _transpose_once(model)
     options = FusionOptions("bert")
     options.enable_embed_layer_norm = False  # the embedding stays a Gather for the steps after
     fused = optimizer.optimize_by_fusion(
@@ -115,6 +116,29 @@ def _residual_last(model: onnx.ModelProto) -> None:
                 node.input[:] = [second, first]
 
 
+def _transpose_once(model: onnx.ModelProto) -> None:
+    """Transpose a weight once, however many layers use it.
+
+    Fusion folds every Transpose into the weight itself, so a second one would turn it back.
+    """
+    weights = {tensor.name for tensor in model.graph.initializer}
+    first: dict[str, str] = {}
+    again: dict[str, str] = {}
+    for node in list(model.graph.node):
+        if node.op_type == "Transpose" and node.input[0] in weights:
+            kept = first.setdefault(node.input[0], node.output[0])
+            if kept != node.output[0]:
+                again[node.output[0]] = kept
+                model.graph.node.remove(node)
+    _rename(model, again)
+
+
+def _rename(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
+    """Let all nodes take other values."""
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+
+
 def _share_equal_weights(model: onnx.ModelProto) -> None:
     """Store equal matrices once: fusion packs a copy for each layer where layers share weights."""
     graph = model.graph
@@ -127,8 +151,7 @@ def _share_equal_weights(model: onnx.ModelProto) -> None:
             name = first.setdefault(key, tensor.name)
             if name != tensor.name:
                 twins[tensor.name] = name
-    for node in graph.node:
-        node.input[:] = [twins.get(name, name) for name in node.input]
+    _rename(model, twins)
     kept = [tensor for tensor in graph.initializer if tensor.name not in twins]
     del graph.initializer[:]
     graph.initializer.extend(kept)

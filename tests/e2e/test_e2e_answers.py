@@ -27,9 +27,11 @@ ARTICLE = {
 }
 
 
-def test_models_has_both_built_in_ones(tool: Any) -> None:
+def test_models_has_the_built_in_ones(tool: Any) -> None:
     found = {entry["name"]: entry for entry in tool.data("models")["models"]}
-    assert {"builtin", "builtin-small"} <= set(found)
+    assert {"builtin", "builtin-6layer", "builtin-small"} <= set(found)
+    half = found["builtin-6layer"]
+    assert (half["layers"], half["hidden"], half["vocabulary"]) == (6, 768, 21128)
     base = found["builtin"]
     assert (base["layers"], base["hidden"], base["heads"]) == (12, 768, 12)
     assert base["vocabulary"] == 21128
