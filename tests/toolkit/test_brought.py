@@ -390,7 +390,7 @@ def test_without_a_model_only_gold_hits_are_judged(source: Path, words: Path) ->
     path = words / "gold.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     gold = find_gold(str(path))
-    model, built = at_hand_offered(Offer(source, words), "", [])
+    model, built = at_hand_offered(Offer(source, words), [])
     result = gate(model, built, gold).checks[0]
     assert result.passed
     assert result.hit_at_5 == 0.5
@@ -399,7 +399,7 @@ def test_without_a_model_only_gold_hits_are_judged(source: Path, words: Path) ->
     (again,) = gated(model, built, gold)
     assert again.manifest.gate is not None
     strict = Offer(source, words, promise=Promise(hit_at_5=0.6))
-    model, built = at_hand_offered(strict, "", [])
+    model, built = at_hand_offered(strict, [])
     result = gate(model, built, gold).checks[0]
     assert not result.passed
     assert "promised at least 60.0%" in result.reasons[0]
@@ -424,7 +424,7 @@ def test_with_a_model_it_is_held_to_its_reference(
     for file, passes in ((source, True), (target, False)):
         offer = read_offer(file, words, "builtin-small", "onnx-fp32", None)
         assert offer is not None
-        model, built = at_hand_offered(offer, "", [])
+        model, built = at_hand_offered(offer, [])
         result = gate(model, built, gold).checks[0]
         assert (model, result.passed) == ("builtin-small", passes)
         assert result.top1_agreement is not None
@@ -444,7 +444,7 @@ def test_options_that_do_not_go_together(tmp_path: Path) -> None:
         with pytest.raises(UnusableInputError, match=message):
             read_offer(*given)
     with pytest.raises(UnusableInputError, match="--variants beside"):
-        at_hand_offered(Offer(tmp_path, tmp_path), "", ["onnx-int8"])
+        at_hand_offered(Offer(tmp_path, tmp_path), ["onnx-int8"])
 
 
 def test_names() -> None:
