@@ -51,6 +51,14 @@ class Gated:
         }
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a variant answered, and whether the answers depend on the batch."""
+
+    answers: Answers
+    batch: Batching
+
+
 def find_gold(gold: str) -> GoldSet:
     """Return a gold set: ``builtin``, ``heldout``, or the path of a file."""
     return read_gold(NAMED.get(gold, Path(gold)))
@@ -72,28 +80,78 @@ def gate(model: str, variants: Sequence[Built], gold: GoldSet) -> Gated:
     answers are kept for sweeps; each manifest gets its result.  Raises UnusableInputError if a gold
     answer is not in the model's vocabulary or a variant's files are damaged.
     """
-    reference = _reference(model, variants)
-    everyone = {built.manifest.variant: built for built in (reference, *variants)}
-    questions = _Questions(open_variant(reference.folder), gold)
-    with progress("check", len(everyone) * questions.steps) as step:
-        asked = {name: _ask(built, questions, step) for name, built in everyone.items()}
-    standard = asked[REFERENCE]
-    if isinstance(standard, Check):
-        raise BrokenVariantError(f"{REFERENCE}: {standard.reasons[0]}")
-    publication = hold(questions.reference, reference.manifest.model, read_facts())
-    results = []
-    for built in variants:
-        given = asked[built.manifest.variant]
-        promise = built.manifest.recipe.promise
-        if isinstance(given, Asked):
-            result = check(given.answers, standard.answers, gold, promise, given.batch)
-        else:
-            result = given
-        if built.manifest.variant == REFERENCE:
-            result = _of_its_name(result, publication)
-        results.append(result)
+    examination = Examination(_reference(model, variants), gold)
+    names = {REFERENCE, *(built.manifest.variant for built in variants)}
+    with progress("check", len(names) * examination.steps) as step:
+        examination.begin(step)
+        results = [examination.examine(built, step) for built in variants]
+    for built, result in zip(variants, results, strict=True):
         _record(built, gold, result)
-    return Gated(model, gold, results, publication)
+    return Gated(model, gold, results, examination.publication)
+
+
+class Examination:
+    """What every variant is asked, and what the reference answers: ask it once, examine many.
+
+    Args:
+        reference: the reference variant; its tokenizer decides which probes can be asked.
+        gold: the gold set.
+
+    Raises UnusableInputError if a gold answer is not in the model's vocabulary.
+
+    """
+
+    def __init__(self, reference: Built, gold: GoldSet) -> None:
+        self._built = reference
+        self._reference = open_variant(reference.folder)
+        self._gold = gold
+        self._probes = probes(self._reference.encoder)
+        self._texts = {item.id: item.text for item in gold.items} | self._probes
+        self.steps = len(self._texts) + sum(1 for _ in mixed(self._texts))
+        self.publication: Publication | None = None
+        vocabulary = self._reference.encoder.vocabulary
+        for item in gold.items:
+            if item.answer not in vocabulary:
+                raise UnusableInputError(
+                    f"gold file {gold.name}: answer {item.answer!r} of item {item.id}"
+                    " is not a token of the model's vocabulary"
+                )
+
+    def begin(self, step: Callable[[str], None] = lambda _: None) -> None:
+        """Ask the reference; raise BrokenVariantError if it cannot answer."""
+        self._standard = self._ask(self._built, self._reference, step)
+        model = self._built.manifest.model
+        self.publication = hold(self._reference, model, read_facts())
+
+    def examine(self, built: Built, step: Callable[[str], None] = lambda _: None) -> Check:
+        """Ask a variant and compare; one that cannot answer fails alone."""
+        name, promise = built.manifest.variant, built.manifest.recipe.promise
+        if name == REFERENCE:
+            given = self._standard
+        else:
+            predictor = open_variant(built.folder)
+            theirs = self._reference.encoder
+            if wrong := difference(predictor.encoder, theirs, self._texts.values()):
+                return broken(name, f"its tokenizer is not {REFERENCE}'s: {wrong}")
+            try:
+                given = self._ask(built, predictor, step)
+            except BrokenVariantError as error:
+                return broken(name, str(error))
+        result = check(given.answers, self._standard.answers, self._gold, promise, given.batch)
+        return _of_its_name(result, self.publication) if name == REFERENCE else result
+
+    def _ask(self, built: Built, predictor: Predictor, step: Callable[[str], None]) -> Asked:
+        manifest = built.manifest
+
+        def tick() -> None:
+            step(manifest.variant)
+
+        given = kept.ask(predictor, self._gold, manifest.digest, tick, self._probes)
+        alone = {name: [ranking] for name, ranking in given.rankings.items()} | dict(given.probes)
+        declared, limit = manifest.recipe.batch, manifest.recipe.promise.batch_delta
+        batch = ask_in_batches(predictor, self._texts, alone, declared, limit, tick)
+        kept.save(given)
+        return Asked(given, batch)
 
 
 def _of_its_name(result: Check, publication: Publication | None) -> Check:
@@ -122,56 +180,6 @@ def _reference(model: str, variants: Sequence[Built]) -> Built:
         if built.manifest.variant == REFERENCE:
             return built
     return standing(model, REFERENCE)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a variant answered, and whether the answers depend on the batch."""
-
-    answers: Answers
-    batch: Batching
-
-
-class _Questions:
-    """What every variant is asked: the gold set, and the probes that the reference can be asked."""
-
-    def __init__(self, reference: Predictor, gold: GoldSet) -> None:
-        self.reference = reference
-        self.gold = gold
-        self.probes = probes(reference.encoder)
-        self.texts = {item.id: item.text for item in gold.items} | self.probes
-        self.batches = sum(1 for _ in mixed(self.texts))
-        self.steps = len(self.texts) + self.batches
-        vocabulary = reference.encoder.vocabulary
-        for item in gold.items:
-            if item.answer not in vocabulary:
-                raise UnusableInputError(
-                    f"gold file {gold.name}: answer {item.answer!r} of item {item.id}"
-                    " is not a token of the model's vocabulary"
-                )
-
-
-def _ask(built: Built, questions: _Questions, step: Callable[[str], None]) -> Asked | Check:
-    """Return a variant's answers, or the failed check of one that cannot give any."""
-    name, recipe = built.manifest.variant, built.manifest.recipe
-    predictor = questions.reference if name == REFERENCE else open_variant(built.folder)
-    texts = questions.texts
-    if wrong := difference(predictor.encoder, questions.reference.encoder, texts.values()):
-        return broken(name, f"its tokenizer is not {REFERENCE}'s: {wrong}")
-
-    def tick() -> None:
-        step(name)
-
-    try:
-        given = kept.ask(predictor, questions.gold, built.manifest.digest, tick, questions.probes)
-        batch = ask_in_batches(
-            predictor, texts, {n: [r] for n, r in given.rankings.items()} | dict(given.probes),
-            recipe.batch, recipe.promise.batch_delta, tick,
-        )  # fmt: skip
-    except BrokenVariantError as error:
-        return broken(name, str(error))
-    kept.save(given)
-    return Asked(given, batch)
 
 
 def _record(built: Built, gold: GoldSet, result: Check) -> None:
