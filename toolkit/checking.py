@@ -53,6 +53,14 @@ class Gated:
         }
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a variant answered, and whether the answers depend on the batch."""
+
+    answers: Answers
+    batch: Batching
+
+
 def find_gold(gold: str) -> GoldSet:
     """Return a gold set: ``builtin``, ``heldout``, or the path of a file."""
     return read_gold(NAMED.get(gold, Path(gold)))
@@ -89,6 +97,7 @@ def gate(model: str, variants: Sequence[Built], gold: GoldSet) -> Gated:
     no reference and is held to the gold answers.  Raises UnusableInputError if a gold answer is not
     in the model's vocabulary or a variant's files are damaged.
     """
+<<<<<<< HEAD
     if all(built.manifest.model.get("source") == ALONE for built in variants):
         return _gate_alone(model, variants, gold)
     reference = _reference(model, variants)
@@ -111,8 +120,80 @@ def gate(model: str, variants: Sequence[Built], gold: GoldSet) -> Gated:
         if built.manifest.variant == REFERENCE:
             result = _of_its_name(result, publication)
         results.append(result)
+=======
+    examination = Examination(_reference(model, variants), gold)
+    names = {REFERENCE, *(built.manifest.variant for built in variants)}
+    with progress("check", len(names) * examination.steps) as step:
+        examination.begin(step)
+        results = [examination.examine(built, step) for built in variants]
+    for built, result in zip(variants, results, strict=True):
+>>>>>>> h3
         _record(built, gold, result)
-    return Gated(model, gold, results, publication)
+    return Gated(model, gold, results, examination.publication)
+
+
+class Examination:
+    """What every variant is asked, and what the reference answers: ask it once, examine many.
+
+    Args:
+        reference: the reference variant; its tokenizer decides which probes can be asked.
+        gold: the gold set.
+
+    Raises UnusableInputError if a gold answer is not in the model's vocabulary.
+
+    """
+
+    def __init__(self, reference: Built, gold: GoldSet) -> None:
+        self._built = reference
+        self._reference = open_variant(reference.folder)
+        self._gold = gold
+        self._probes = probes(self._reference.encoder)
+        self._texts = {item.id: item.text for item in gold.items} | self._probes
+        self.steps = len(self._texts) + sum(1 for _ in mixed(self._texts))
+        self.publication: Publication | None = None
+        vocabulary = self._reference.encoder.vocabulary
+        for item in gold.items:
+            if item.answer not in vocabulary:
+                raise UnusableInputError(
+                    f"gold file {gold.name}: answer {item.answer!r} of item {item.id}"
+                    " is not a token of the model's vocabulary"
+                )
+
+    def begin(self, step: Callable[[str], None] = lambda _: None) -> None:
+        """Ask the reference; raise BrokenVariantError if it cannot answer."""
+        self._standard = self._ask(self._built, self._reference, step)
+        model = self._built.manifest.model
+        self.publication = hold(self._reference, model, read_facts())
+
+    def examine(self, built: Built, step: Callable[[str], None] = lambda _: None) -> Check:
+        """Ask a variant and compare; one that cannot answer fails alone."""
+        name, promise = built.manifest.variant, built.manifest.recipe.promise
+        if name == REFERENCE:
+            given = self._standard
+        else:
+            predictor = open_variant(built.folder)
+            theirs = self._reference.encoder
+            if wrong := difference(predictor.encoder, theirs, self._texts.values()):
+                return broken(name, f"its tokenizer is not {REFERENCE}'s: {wrong}")
+            try:
+                given = self._ask(built, predictor, step)
+            except BrokenVariantError as error:
+                return broken(name, str(error))
+        result = check(given.answers, self._standard.answers, self._gold, promise, given.batch)
+        return _of_its_name(result, self.publication) if name == REFERENCE else result
+
+    def _ask(self, built: Built, predictor: Predictor, step: Callable[[str], None]) -> Asked:
+        manifest = built.manifest
+
+        def tick() -> None:
+            step(manifest.variant)
+
+        given = kept.ask(predictor, self._gold, manifest.digest, tick, self._probes)
+        alone = {name: [ranking] for name, ranking in given.rankings.items()} | dict(given.probes)
+        declared, limit = manifest.recipe.batch, manifest.recipe.promise.batch_delta
+        batch = ask_in_batches(predictor, self._texts, alone, declared, limit, tick)
+        kept.save(given)
+        return Asked(given, batch)
 
 
 def _of_its_name(result: Check, publication: Publication | None) -> Check:
@@ -159,6 +240,7 @@ def _reference(model: str, variants: Sequence[Built]) -> Built:
     return standing(model, REFERENCE)
 
 
+<<<<<<< HEAD
 @dataclass(frozen=True)
 class Asked:
     """What a variant answered, and whether the answers depend on the batch."""
@@ -212,6 +294,8 @@ def _ask(built: Built, questions: _Questions, step: Callable[[str], None]) -> As
     return Asked(given, batch)
 
 
+=======
+>>>>>>> h3
 def _record(built: Built, gold: GoldSet, result: Check) -> None:
     summary = result.as_json() | {"gold": gold.name, "gold_sha256": gold.digest}
     # Read again: the file may have got another result since the variant was looked at.
