@@ -97,37 +97,14 @@ def gate(model: str, variants: Sequence[Built], gold: GoldSet) -> Gated:
     no reference and is held to the gold answers.  Raises UnusableInputError if a gold answer is not
     in the model's vocabulary or a variant's files are damaged.
     """
-<<<<<<< HEAD
     if all(built.manifest.model.get("source") == ALONE for built in variants):
         return _gate_alone(model, variants, gold)
-    reference = _reference(model, variants)
-    everyone = {built.manifest.variant: built for built in (reference, *variants)}
-    questions = _Questions(open_variant(reference.folder), gold)
-    with progress("check", len(everyone) * questions.steps) as step:
-        asked = {name: _ask(built, questions, step) for name, built in everyone.items()}
-    standard = asked[REFERENCE]
-    if isinstance(standard, Check):
-        raise BrokenVariantError(f"{REFERENCE}: {standard.reasons[0]}")
-    publication = hold(questions.reference, reference.manifest.model, read_facts())
-    results = []
-    for built in variants:
-        given = asked[built.manifest.variant]
-        promise = built.manifest.recipe.promise
-        if isinstance(given, Asked):
-            result = check(given.answers, standard.answers, gold, promise, given.batch)
-        else:
-            result = given
-        if built.manifest.variant == REFERENCE:
-            result = _of_its_name(result, publication)
-        results.append(result)
-=======
     examination = Examination(_reference(model, variants), gold)
     names = {REFERENCE, *(built.manifest.variant for built in variants)}
     with progress("check", len(names) * examination.steps) as step:
         examination.begin(step)
         results = [examination.examine(built, step) for built in variants]
     for built, result in zip(variants, results, strict=True):
->>>>>>> h3
         _record(built, gold, result)
     return Gated(model, gold, results, examination.publication)
 
@@ -172,8 +149,10 @@ class Examination:
             given = self._standard
         else:
             predictor = open_variant(built.folder)
-            theirs = self._reference.encoder
-            if wrong := difference(predictor.encoder, theirs, self._texts.values()):
+            right = self._reference.encoder
+            if "prune-vocabulary" in built.manifest.recipe.steps:
+                right = right.pruned()
+            if wrong := difference(predictor.encoder, right, self._texts.values()):
                 return broken(name, f"its tokenizer is not {REFERENCE}'s: {wrong}")
             try:
                 given = self._ask(built, predictor, step)
@@ -181,6 +160,15 @@ class Examination:
                 return broken(name, str(error))
         result = check(given.answers, self._standard.answers, self._gold, promise, given.batch)
         return _of_its_name(result, self.publication) if name == REFERENCE else result
+
+    def alone(self, step: Callable[[str], None] = lambda _: None) -> Check:
+        """Ask the variant and hold it to the gold answers only."""
+        promise = self._built.manifest.recipe.promise
+        try:
+            given = self._ask(self._built, self._reference, step)
+        except BrokenVariantError as error:
+            return broken(self._built.manifest.variant, str(error))
+        return check_alone(given.answers, self._gold, promise, given.batch)
 
     def _ask(self, built: Built, predictor: Predictor, step: Callable[[str], None]) -> Asked:
         manifest = built.manifest
@@ -207,16 +195,10 @@ def _of_its_name(result: Check, publication: Publication | None) -> Check:
 def _gate_alone(model: str, variants: Sequence[Built], gold: GoldSet) -> Gated:
     results = []
     for built in variants:
-        questions = _Questions(open_variant(built.folder), gold)
-        with progress("check", questions.steps) as step:
-            given = _ask(built, questions, step)
-        promise = built.manifest.recipe.promise
-        if isinstance(given, Asked):
-            result = check_alone(given.answers, gold, promise, given.batch)
-        else:
-            result = given
-        results.append(result)
-        _record(built, gold, result)
+        examination = Examination(built, gold)
+        with progress("check", examination.steps) as step:
+            results.append(examination.alone(step))
+        _record(built, gold, results[-1])
     return Gated(model, gold, results)
 
 
@@ -240,62 +222,6 @@ def _reference(model: str, variants: Sequence[Built]) -> Built:
     return standing(model, REFERENCE)
 
 
-<<<<<<< HEAD
-@dataclass(frozen=True)
-class Asked:
-    """What a variant answered, and whether the answers depend on the batch."""
-
-    answers: Answers
-    batch: Batching
-
-
-class _Questions:
-    """What every variant is asked: the gold set, and the probes that the reference can be asked."""
-
-    def __init__(self, reference: Predictor, gold: GoldSet) -> None:
-        self.reference = reference
-        self.gold = gold
-        self.probes = probes(reference.encoder)
-        self.texts = {item.id: item.text for item in gold.items} | self.probes
-        self.batches = sum(1 for _ in mixed(self.texts))
-        self.steps = len(self.texts) + self.batches
-        vocabulary = reference.encoder.vocabulary
-        for item in gold.items:
-            if item.answer not in vocabulary:
-                raise UnusableInputError(
-                    f"gold file {gold.name}: answer {item.answer!r} of item {item.id}"
-                    " is not a token of the model's vocabulary"
-                )
-
-
-def _ask(built: Built, questions: _Questions, step: Callable[[str], None]) -> Asked | Check:
-    """Return a variant's answers, or the failed check of one that cannot give any."""
-    name, recipe = built.manifest.variant, built.manifest.recipe
-    predictor = questions.reference if name == REFERENCE else open_variant(built.folder)
-    texts = questions.texts
-    right = questions.reference.encoder
-    if "prune-vocabulary" in recipe.steps:
-        right = right.pruned()
-    if wrong := difference(predictor.encoder, right, texts.values()):
-        return broken(name, f"its tokenizer is not {REFERENCE}'s: {wrong}")
-
-    def tick() -> None:
-        step(name)
-
-    try:
-        given = kept.ask(predictor, questions.gold, built.manifest.digest, tick, questions.probes)
-        batch = ask_in_batches(
-            predictor, texts, {n: [r] for n, r in given.rankings.items()} | dict(given.probes),
-            recipe.batch, recipe.promise.batch_delta, tick,
-        )  # fmt: skip
-    except BrokenVariantError as error:
-        return broken(name, str(error))
-    kept.save(given)
-    return Asked(given, batch)
-
-
-=======
->>>>>>> h3
 def _record(built: Built, gold: GoldSet, result: Check) -> None:
     summary = result.as_json() | {"gold": gold.name, "gold_sha256": gold.digest}
     # Read again: the file may have got another result since the variant was looked at.
