@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,7 +50,16 @@ def tests(session: nox.Session) -> None:
     """Run the tests."""
     install(session, "dev")
     install_browser(session)
-    session.run("pytest", *session.posargs)
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+        return
+    # What measures wants the machine for itself; the rest shares it, a thread each: threads that
+    # wait for each other on busy cores wait long.
+    with tempfile.TemporaryDirectory() as folder:
+        shared = {"TIANKONG_TEST_ARTIFACTS": folder}
+        session.run("pytest", "-m", "not machine", "-n", "auto", "--dist", "loadfile",
+                    env=shared | {"OMP_NUM_THREADS": "1"})  # fmt: skip
+        session.run("pytest", "-m", "machine", env=shared)
 
 
 @nox.session

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,24 @@ if TYPE_CHECKING:
     from tiankong.toolkit.build import Built
 
 ARTIFACTS = "TIANKONG_ARTIFACTS"
+SHARED = "TIANKONG_TEST_ARTIFACTS"  # set by nox: several test processes build the variants once
+LOADING = {"bench", "e2e"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the rooms whose tests measure: they want the machine for themselves."""
+    for item in items:
+        if LOADING & set(item.path.relative_to(Path(__file__).parent).parts):
+            item.add_marker(pytest.mark.machine)
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Hold other test processes off while something is made in a folder they share."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +42,8 @@ def shared_artifacts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
     A test that needs a folder of its own sets the variable again with monkeypatch.
     """
     before = os.environ.get(ARTIFACTS)
-    folder = tmp_path_factory.mktemp("artifacts")
+    given = os.environ.get(SHARED)
+    folder = Path(given) if given else tmp_path_factory.mktemp("artifacts")
     os.environ[ARTIFACTS] = str(folder)
     yield folder
     if before is None:
@@ -37,14 +58,15 @@ def small_variants(shared_artifacts: Path) -> dict[str, Built]:
     from tiankong.toolkit.build import build
     from tiankong.toolkit.recipes import read_recipes
 
-    return {built.manifest.variant: built for built in build("builtin-small", read_recipes())}
+    with one_at_a_time(shared_artifacts):
+        return {built.manifest.variant: built for built in build("builtin-small", read_recipes())}
 
 
 @pytest.fixture(scope="session")
-def gated_variants(small_variants: dict[str, Built]) -> dict[str, Built]:
+def gated_variants(small_variants: dict[str, Built], shared_artifacts: Path) -> dict[str, Built]:
     """The same variants after the gate on the built-in gold set (their answers are kept)."""
-    from tiankong.toolkit.build import standing
-    from tiankong.toolkit.checking import find_gold, gate
+    from tiankong.toolkit.checking import find_gold, gated
 
-    gate("builtin-small", list(small_variants.values()), find_gold("builtin"))
-    return {name: standing("builtin-small", name) for name in small_variants}
+    with one_at_a_time(shared_artifacts):
+        found = gated("builtin-small", list(small_variants.values()), find_gold("builtin"))
+    return {built.manifest.variant: built for built in found}

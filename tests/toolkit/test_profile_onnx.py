@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tiankong.toolkit.flags import Facts, flags
-from tiankong.toolkit.models import small_geometry
+from tiankong.toolkit.builtin.catalogue import small_geometry
 from tiankong.toolkit.operators import graph_facts, products, workload
 from tiankong.toolkit.profile_onnx import Profiled, packed_in_eight_bits, typical
 from tiankong.toolkit.text import Batch, TextEncoder

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tiankong.toolkit.models import small_geometry
+from tiankong.toolkit.builtin.catalogue import small_geometry
 from tiankong.toolkit.text import TextEncoder
 from tiankong.toolkit.workload import BF16, FP32, INT8
 
