@@ -125,3 +125,13 @@ def test_files_that_cannot_be_read(tmp_path: Path, content: str | bytes | None) 
         write(tmp_path, "mine.toml", content)
     with pytest.raises(UnusableInputError, match=r"recipe mine\.toml cannot be read"):
         read_recipe(path)
+
+
+def test_what_depends_on_its_batch_says_so() -> None:
+    data = {"name": "x", "summary": "s", "engine": "onnxruntime", "file": "f"}
+    fixed = Recipe.from_json(data | {"steps": ["export"]}, "r")
+    dynamic = Recipe.from_json(data | {"steps": ["export", "fuse", "int8-dynamic"]}, "r")
+    assert (fixed.batch, dynamic.batch) == ("independent", "dependent")
+    assert Recipe.from_json(dynamic.as_json(), "r") == dynamic
+    with pytest.raises(UnusableInputError, match="unknown batch 'maybe'"):
+        Recipe.from_json(data | {"steps": ["export"], "batch": "maybe"}, "r")

@@ -1,0 +1,50 @@
+"""toolkit/tokenization.py: a variant's tokenizer held to the reference's."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from tiankong.toolkit.builtin import vocabulary
+from tiankong.toolkit.text import TextEncoder
+from tiankong.toolkit.tokenization import difference
+
+REFERENCE = TextEncoder(vocabulary.tokenizer())
+
+
+def changed(**normalizer: Any) -> TextEncoder:
+    data = json.loads(vocabulary.tokenizer().to_str())
+    data["normalizer"] |= normalizer
+    return TextEncoder(Tokenizer.from_str(json.dumps(data)))
+
+
+def without(*tokens: str) -> TextEncoder:
+    data = json.loads(vocabulary.tokenizer().to_str())
+    kept = [token for token in data["model"]["vocab"] if token not in tokens]
+    data["model"]["vocab"] = {token: number for number, token in enumerate(kept)}
+    return TextEncoder(Tokenizer.from_str(json.dumps(data)))
+
+
+def test_the_same_one() -> None:
+    assert difference(changed(), REFERENCE, ["T恤[MASK]"]) == ""
+
+
+def test_another_normalization_is_named_with_the_sentence() -> None:
+    found = difference(changed(lowercase=False), REFERENCE, ["天[MASK]", "T恤[MASK]"])
+    assert found.startswith("'T恤[MASK]' reads [CLS] [UNK] 恤")
+
+
+def test_a_pruned_vocabulary_reads_unknown_for_what_it_lost() -> None:
+    pruned = without("恤")
+    assert difference(pruned, REFERENCE, ["天[MASK]", "T恤[MASK]"]) == ""
+    data = json.loads(pruned._tokenizer.to_str())
+    data["normalizer"]["lowercase"] = False
+    both = TextEncoder(Tokenizer.from_str(json.dumps(data)))
+    assert "T恤" in difference(both, REFERENCE, ["天[MASK]", "T恤[MASK]"])
+
+
+def test_a_sentence_that_only_one_can_read() -> None:
+    short = TextEncoder(vocabulary.tokenizer(), max_tokens=8)
+    assert "more than 8" in difference(short, REFERENCE, ["天" * 9 + "[MASK]"])
