@@ -35,7 +35,8 @@ class Flip:
 class Check:
     """The gate's result for one variant; agreements are shares of items in 0..1.
 
-    Agreements and ``max_delta`` are None where there is no reference to compare with.
+    Agreements and ``max_delta`` are None where there is no reference to compare with; ``judged``
+    is false where nothing was promised either: such a variant passes, and is not recommended.
     """
 
     variant: str
@@ -49,6 +50,7 @@ class Check:
     categories: Mapping[str, Hits]
     reasons: Sequence[str]
     flipped: Sequence[Flip]
+    judged: bool = True
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as a JSON object."""
@@ -102,6 +104,7 @@ def check_alone(answers: Answers, gold: GoldSet, promise: Promise) -> Check:
         categories=by_category(answers, gold),
         reasons=_too_few(promise, hits.hit_at_5),
         flipped=[],
+        judged=promise.hit_at_5 > 0,
     )
 
 
