@@ -33,11 +33,9 @@ def _variant_row(row: VariantRow, language: Language) -> tuple[Entry, ...]:
         answer = Entry(language.say("cell.unasked"), tone="bad")
     else:
         shares = (gate.hit_at_1, gate.hit_at_5, gate.top1_agreement)
-        answer = Entry(
-            language.say("cell.passed" if gate.passed else "cell.failed"),
-            "; ".join(gate.reasons),
-            "good" if gate.passed else "bad",
-        )
+        word, tone = ("passed", "good") if gate.passed else ("failed", "bad")
+        word, tone = (word, tone) if gate.judged else ("unjudged", "bad")
+        answer = Entry(language.say(f"cell.{word}"), "; ".join(gate.reasons), tone)
     return (
         Entry(row.name, language.pick(row.entry, "summary")),
         Entry(figures.megabytes(row.file_bytes) if row.file_bytes else figures.NONE),

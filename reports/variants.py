@@ -12,13 +12,17 @@ from .tables import Point
 
 @dataclass(frozen=True)
 class Gate:
-    """What the gate said about a variant; shares lie in 0..1 (None: no reference to agree with)."""
+    """What the gate said about a variant; shares lie in 0..1 (None: no reference to agree with).
+
+    ``judged`` is whether anything was asked of its answers.
+    """
 
     passed: bool
     hit_at_1: float
     hit_at_5: float
     top1_agreement: float | None
     reasons: tuple[str, ...]
+    judged: bool = True
 
 
 @dataclass(frozen=True)
@@ -67,4 +71,5 @@ def _gate(data: Mapping[str, Any] | None) -> Gate | None:
         data["hit_at_5"],
         data["top1_agreement"],
         tuple(str(reason) for reason in data.get("reasons", ())),
+        bool(data.get("judged", True)),
     )

@@ -30,7 +30,10 @@ class Rival:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A variant that cannot be recommended: "gate-failed", "no-gate" or "no-valid-point"."""
+    """A variant that cannot be recommended, and why.
+
+    That is: "gate-failed", "no-gate", "not-judged" or "no-valid-point".
+    """
 
     variant: str
     reason: str
@@ -52,7 +55,7 @@ class Verdict:
 
 def decide(found: Sequence[Point], variants: Sequence[VariantRow], limit_ms: float) -> Verdict:
     """Return the cheapest point whose P95 is at most ``limit_ms``, else the one of lowest P95."""
-    passed = {row.name for row in variants if row.gate and row.gate.passed}
+    passed = {row.name for row in variants if row.gate and row.gate.passed and row.gate.judged}
     usable = [point for point in found if point.variant in passed and _usable(point)]
     refusals = tuple(_refusals(variants, {point.variant for point in usable} if found else None))
     within = [point for point in usable if _p95(point) <= limit_ms]
@@ -113,5 +116,7 @@ def _refusals(variants: Sequence[VariantRow], usable: set[str] | None) -> Iterab
             yield Refusal(row.name, "no-gate")
         elif not row.gate.passed:
             yield Refusal(row.name, "gate-failed")
+        elif not row.gate.judged:
+            yield Refusal(row.name, "not-judged")
         elif usable is not None and row.name not in usable:
             yield Refusal(row.name, "no-valid-point")

@@ -40,7 +40,8 @@ class Check:
     ``max_delta`` and the divergences (nats, see fidelity.py) are over gold and probe sentences;
     ``worst`` is the id of the sentence with the largest divergence.  All these are None where there
     is no reference to compare with.  ``batch`` says whether answers depend on the batch (None: not
-    asked).
+    asked).  ``judged`` is false where nothing was promised either: such a variant passes, and is not
+    recommended.
     """
 
     variant: str
@@ -58,6 +59,7 @@ class Check:
     worst_divergence: float | None = 0.0
     worst: str = ""
     batch: Batching | None = None
+    judged: bool = True
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as a JSON object."""
@@ -137,6 +139,7 @@ def check_alone(
         divergence=None,
         worst_divergence=None,
         batch=batch,
+        judged=promise.hit_at_5 > 0,
     )
 
 

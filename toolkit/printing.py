@@ -30,7 +30,7 @@ def print_gate(gated: Gated) -> None:
     print(f"model {gated.model}, gold set {gated.gold.name} ({len(gated.gold.items)} items)")
     _print_publication(gated)
     for result in gated.checks:
-        verdict = "passed" if result.passed else "FAILED"
+        verdict = "FAILED" if not result.passed else "passed" if result.judged else "not judged"
         print(
             f"{result.variant:<16} {verdict}  hit@1 {result.hit_at_1:.1%}"
             f"  hit@5 {result.hit_at_5:.1%}  {_agreement(result)}{_batch(result)}"
@@ -68,7 +68,8 @@ def _print_publication(gated: Gated) -> None:
 
 def _agreement(result: Check) -> str:
     if result.top1_agreement is None:
-        return "compared with no reference (name one: --model)"
+        more = "" if result.judged else "; to be judged, give --model or --hit-at-5"
+        return f"compared with no reference{more}"
     return (
         f"same top-1 {result.top1_agreement:.1%}"
         f"  same top-5 {result.top5_agreement:.1%} (ordered {result.order_agreement:.1%})"

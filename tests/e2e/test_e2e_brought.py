@@ -37,7 +37,9 @@ def test_check_sweep_and_report(mine: tuple[Any, tuple[str, ...]]) -> None:
     (found,) = home.data("check", *own, *gold, "--hit-at-5", "0.5")["variants"]
     assert (found["variant"], found["passed"], found["hit_at_1"]) == ("own-fast", True, 1.0)
     assert found["top1_agreement"] is None
-    assert "compared with no reference" in home.run("check", *own, *gold).stdout
+    said = home.run("check", *own, *gold).stdout
+    assert "not judged" in said
+    assert "compared with no reference" in said
     ran = home.run("sweep", *own, *gold, "--plan", "plan.toml")
     assert ran.returncode in (0, 3), ran.stderr  # 3: a busy machine, which is not the matter here
     (path,) = (home.artifacts / "runs").glob("*.jsonl")
@@ -52,6 +54,7 @@ def test_check_sweep_and_report(mine: tuple[Any, tuple[str, ...]]) -> None:
     assert home.run("report", "--out", "pages").returncode == 0
     page = (home.home / "pages" / "report.md").read_text(encoding="utf-8")
     assert "brought: fast.onnx" in page
+    assert "own-fast is shown but not recommended: it was compared with no reference" in page
     assert "brought by its owner and compared with no reference" in page
 
 

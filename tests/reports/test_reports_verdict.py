@@ -29,7 +29,7 @@ def test_the_cheapest_within_the_limit_is_chosen(make_run: Callable[..., Run]) -
     assert found.rivals == ()
 
 
-def test_a_variant_that_failed_the_gate_is_never_chosen(
+def test_a_variant_that_did_not_pass_the_gate_is_never_chosen(
     make_run: Callable[..., Run],
     make_variant: Callable[..., dict[str, Any]],
     make_gate: Callable[..., dict[str, Any]],
@@ -38,14 +38,16 @@ def test_a_variant_that_failed_the_gate_is_never_chosen(
         "onnx-fp32": make_variant(1),
         "onnx-fp16": make_variant(2, gate=None),
         "onnx-int8": make_variant(3, gate=make_gate(False)),
-        "pytorch-fp32": make_variant(4),
+        "own-model": make_variant(4, gate=make_gate(True) | {"judged": False}),
     }
-    found = verdict(make_run(variants=variants))
+    speeds = {(name, "reference"): {8: 50 - place} for place, name in enumerate(variants)}
+    found = verdict(make_run(speeds, variants=variants))
     assert found.chosen is not None
     assert found.chosen.variant == "onnx-fp32"
     assert {refusal.variant: refusal.reason for refusal in found.refusals} == {
         "onnx-int8": "gate-failed",
         "onnx-fp16": "no-gate",
+        "own-model": "not-judged",
     }
 
 

@@ -10,8 +10,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tiankong.toolkit.flags import Facts, flags
 from tiankong.toolkit.builtin.catalogue import small_geometry
+from tiankong.toolkit.flags import Facts, flags
 from tiankong.toolkit.operators import graph_facts, products, workload
 from tiankong.toolkit.profile_onnx import Profiled, packed_in_eight_bits, typical
 from tiankong.toolkit.text import Batch, TextEncoder
