@@ -40,8 +40,8 @@ class Check:
     ``max_delta`` and the divergences (nats, see fidelity.py) are over gold and probe sentences;
     ``worst`` is the id of the sentence with the largest divergence.  All these are None where there
     is no reference to compare with.  ``batch`` says whether answers depend on the batch (None: not
-    asked).  ``judged`` is false where nothing was promised either: such a variant passes, and is not
-    recommended.
+    asked).  ``judged`` is false where nothing was promised either: such a variant passes, and is
+    not recommended.
     """
 
     variant: str
