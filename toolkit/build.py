@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import shutil
 import tempfile
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .console import progress
 from .errors import BrokenVariantError, UnusableInputError
@@ -36,7 +37,12 @@ BYTES_PER_PARAMETER = 4
 SCRATCH_COPIES = 4
 # Float32 copies in memory at once (the network, the exporter's copy, protobuf's, the optimizer's).
 MEMORY_COPIES = 6
-BUILDERS = ("torch", "transformers", "onnx", "onnxruntime")
+BUILDERS = {
+    "pytorch": ("torch", "transformers"),
+    "onnxruntime": ("torch", "transformers", "onnx", "onnxruntime"),
+    "openvino": ("torch", "transformers", "openvino", "nncf"),
+}
+"""The libraries that make an engine's variants: another version makes them anew."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,8 @@ def _unchanged(model: str, recipe: Recipe, info: ModelInfo) -> Built | None:
     except UnusableInputError:
         return None
     tools = versions()
-    same_tools = all(manifest.versions.get(name) == tools.get(name) for name in BUILDERS)
+    makers = BUILDERS[recipe.engine]
+    same_tools = all(manifest.versions.get(name) == tools.get(name) for name in makers)
     same = manifest.recipe == recipe and dict(manifest.model) == info.as_json() and same_tools
     return Built(folder, manifest, skipped=True) if same else None
 
@@ -168,12 +175,14 @@ class _Workshop:
     def build(self, recipe: Recipe, folder: Path) -> Built:
         with folder_written_whole(folder) as place:
             self._write_tokenizer(place)
+            target = place / recipe.file
+            target.parent.mkdir(parents=True, exist_ok=True)
             if recipe.engine == "pytorch":
                 self._step(f"{recipe.name}: write weights")
-                _write_weights(self._loaded.network, place)
+                _write_weights(self._loaded.network, place, recipe.precision)
+            elif recipe.engine == "openvino":
+                self._openvino(recipe, target)
             else:
-                target = place / recipe.file
-                target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(self._graph(recipe.steps, recipe.name), target)
             write_json(place / "config.json", self._loaded.config)
             manifest = self._manifest(recipe, place)
@@ -202,6 +211,25 @@ class _Workshop:
             graphs.make(source, target, last, self._origin())
         self._made[steps] = target
         return target
+
+    def _openvino(self, recipe: Recipe, target: Path) -> None:
+        """Write an OpenVINO model; the float32 one that recipes share is converted once."""
+        from . import conversion
+
+        plain = self._scratch / "openvino_model.xml"
+        calibration = self._origin().calibration
+        if not plain.exists():
+            self._step(f"{recipe.name}: export")
+            conversion.convert(self._loaded.network, plain, calibration[0])
+        last = recipe.steps[-1]
+        self._step(f"{recipe.name}: {last}")
+        if last == "int8-static":
+            conversion.quantize(plain, target, calibration)
+        elif last == "fp16":
+            conversion.store_half(plain, target)
+        else:
+            for suffix in (".xml", ".bin"):
+                shutil.copyfile(plain.with_suffix(suffix), target.with_suffix(suffix))
 
     def _origin(self) -> Origin:
         from .graphs import Origin
@@ -251,11 +279,18 @@ def _calibration(encoder: TextEncoder) -> Iterator[list[int]]:
             yield encoder.encode(text)
 
 
-def _write_weights(network: BertForMaskedLM, folder: Path) -> None:
+def _write_weights(network: BertForMaskedLM, folder: Path, precision: str) -> None:
     from transformers.utils import logging
 
+    from .engine_torch import DTYPES
+
     logging.disable_progress_bar()  # ours is on the screen already
-    network.save_pretrained(folder)
+    kind = DTYPES[precision]
+    if network.dtype == kind:
+        network.save_pretrained(folder)
+    else:  # other recipes need the network as it is
+        rounded: Any = copy.deepcopy(network)
+        rounded.to(kind).save_pretrained(folder)
 
 
 def _verify(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The PyTorch engine: eager float32, the reference."""
+"""The PyTorch engine: eager; in float32 on the CPU, the reference."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from transformers.utils import logging
 from .errors import UnusableInputError
 from .machine import usable_cores
 from .predictor import Engine, Logits
-from .text import Batch
+from .text import Batch, Ids
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchEngine(Engine):
@@ -21,18 +23,23 @@ class TorchEngine(Engine):
     Args:
         folder: the variant folder.
         threads: threads for one call (0: all cores this process may use).
+        precision: what is computed in: ``fp32``, ``bf16`` or ``fp16``.
+        device: ``cpu`` or ``cuda``.
 
     Raises UnusableInputError if the folder cannot be loaded.
 
     """
 
-    def __init__(self, folder: Path, threads: int = 0) -> None:
+    def __init__(
+        self, folder: Path, threads: int = 0, precision: str = "fp32", device: str = "cpu"
+    ) -> None:
         torch.set_num_threads(threads or usable_cores())
         logging.disable_progress_bar()
         try:
-            self._network = AutoModelForMaskedLM.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-            ).eval()
+            network = AutoModelForMaskedLM.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, dtype=DTYPES[precision]
+            )
+            self._network = network.eval().to(device)
         except Exception as error:  # the library raises many kinds
             raise UnusableInputError(
                 f"PyTorch cannot load {folder}: {str(error).splitlines()[0]}"
@@ -42,10 +49,13 @@ class TorchEngine(Engine):
     def logits(self, batch: Batch) -> Logits:
         """Return float32 logits of shape (masks, vocabulary)."""
         full = self._network(
-            input_ids=torch.from_numpy(batch.input_ids),
-            attention_mask=torch.from_numpy(batch.attention_mask),
-            token_type_ids=torch.from_numpy(batch.token_type_ids),
+            input_ids=self._there(batch.input_ids),
+            attention_mask=self._there(batch.attention_mask),
+            token_type_ids=self._there(batch.token_type_ids),
         ).logits
-        picked = full[torch.from_numpy(batch.rows), torch.from_numpy(batch.columns)]
-        logits: Logits = np.asarray(picked.float().numpy())
+        picked = full[self._there(batch.rows), self._there(batch.columns)]
+        logits: Logits = np.asarray(picked.float().cpu().numpy())
         return logits
+
+    def _there(self, values: Ids) -> torch.Tensor:
+        return torch.from_numpy(values).to(self._network.device)

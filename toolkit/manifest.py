@@ -49,8 +49,8 @@ class Manifest:
 
     @property
     def model_file_size(self) -> int:
-        """Bytes of the file the engine loads (external data included)."""
-        stem = self.recipe.file
+        """Bytes of the file the engine loads (external data and OpenVINO's ``.bin`` included)."""
+        stem = self.recipe.file.removesuffix(".xml")
         return sum(r.size for name, r in self.files.items() if name.startswith(stem))
 
     @property
