@@ -54,12 +54,12 @@ def shared_artifacts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 
 @pytest.fixture(scope="session")
 def small_variants(shared_artifacts: Path) -> dict[str, Built]:
-    """All variants of builtin-small by name, built once.  Copy a folder before spoiling it."""
+    """All variants of builtin-small that can be here, built once.  Copy one before spoiling it."""
+    from tiankong.toolkit.availability import choose
     from tiankong.toolkit.build import build
-    from tiankong.toolkit.recipes import read_recipes
 
     with one_at_a_time(shared_artifacts):
-        return {built.manifest.variant: built for built in build("builtin-small", read_recipes())}
+        return {b.manifest.variant: b for b in build("builtin-small", choose().recipes)}
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import shutil
 import tempfile
@@ -39,7 +40,12 @@ BYTES_PER_PARAMETER = 4
 SCRATCH_COPIES = 4
 # Float32 copies in memory at once (the network, the exporter's copy, protobuf's, the optimizer's).
 MEMORY_COPIES = 6
-BUILDERS = ("torch", "transformers", "onnx", "onnxruntime")
+BUILDERS = {
+    "pytorch": ("torch", "transformers"),
+    "onnxruntime": ("torch", "transformers", "onnx", "onnxruntime"),
+    "openvino": ("torch", "transformers", "openvino", "nncf"),
+}
+"""The libraries that make an engine's variants: another version makes them anew."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,8 @@ def _unchanged(model: str, recipe: Recipe, info: ModelInfo) -> Built | None:
     except UnusableInputError:
         return None
     tools = versions()
-    same_tools = all(manifest.versions.get(name) == tools.get(name) for name in BUILDERS)
+    makers = BUILDERS[recipe.engine]
+    same_tools = all(manifest.versions.get(name) == tools.get(name) for name in makers)
     same = manifest.recipe == recipe and dict(manifest.model) == info.as_json() and same_tools
     return Built(folder, manifest, skipped=True) if same else None
 
@@ -204,12 +211,14 @@ class _Workshop:
         source = self._source(recipe.steps)
         with folder_written_whole(folder) as place:
             _write_tokenizer(place, source)
+            target = place / recipe.file
+            target.parent.mkdir(parents=True, exist_ok=True)
             if recipe.engine == "pytorch":
                 self._step(f"{recipe.name}: write weights")
-                _write_weights(self._loaded.network, place)
+                _write_weights(self._loaded.network, place, recipe.precision)
+            elif recipe.engine == "openvino":
+                self._openvino(recipe, target)
             else:
-                target = place / recipe.file
-                target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(self._graph(recipe.steps, recipe.name), target)
             write_json(place / "config.json", source.config)
             manifest = self._manifest(recipe, place, source)
@@ -244,6 +253,25 @@ class _Workshop:
         loaded = self._loaded
         whole = _Source(loaded.tokenizer, loaded.config, loaded.info.positions)
         return whole.pruned() if "prune-vocabulary" in steps else whole
+
+    def _openvino(self, recipe: Recipe, target: Path) -> None:
+        """Write an OpenVINO model; the float32 one that recipes share is converted once."""
+        from . import conversion
+
+        plain = self._scratch / "openvino_model.xml"
+        calibration = self._source(()).origin().calibration
+        if not plain.exists():
+            self._step(f"{recipe.name}: export")
+            conversion.convert(self._loaded.network, plain, calibration[0])
+        last = recipe.steps[-1]
+        self._step(f"{recipe.name}: {last}")
+        if last == "int8-static":
+            conversion.quantize(plain, target, calibration)
+        elif last == "fp16":
+            conversion.store_half(plain, target)
+        else:
+            for suffix in (".xml", ".bin"):
+                shutil.copyfile(plain.with_suffix(suffix), target.with_suffix(suffix))
 
     def _manifest(self, recipe: Recipe, folder: Path, source: _Source) -> Manifest:
         notes = {}
@@ -294,11 +322,18 @@ def _calibration(encoder: TextEncoder) -> Iterator[list[int]]:
             yield encoder.encode(text)
 
 
-def _write_weights(network: PreTrainedModel, folder: Path) -> None:
+def _write_weights(network: PreTrainedModel, folder: Path, precision: str) -> None:
     from transformers.utils import logging
 
+    from .engine_torch import DTYPES
+
     logging.disable_progress_bar()  # ours is on the screen already
-    network.save_pretrained(folder)
+    kind = DTYPES[precision]
+    if network.dtype == kind:
+        network.save_pretrained(folder)
+    else:  # other recipes need the network as it is
+        rounded: Any = copy.deepcopy(network)
+        rounded.to(kind).save_pretrained(folder)
 
 
 def _verify(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The PyTorch engine: eager float32, the reference."""
+"""The PyTorch engine: eager; in float32 on the CPU, the reference."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from .errors import UnusableInputError
 from .families import family
 from .machine import usable_cores
 from .predictor import Engine, Logits
-from .text import Batch
+from .text import Batch, Ids
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchEngine(Engine):
@@ -22,18 +24,23 @@ class TorchEngine(Engine):
     Args:
         folder: the variant folder.
         threads: threads for one call (0: all cores this process may use).
+        precision: what is computed in: ``fp32``, ``bf16`` or ``fp16``.
+        device: ``cpu`` or ``cuda``.
 
     Raises UnusableInputError if the folder cannot be loaded.
 
     """
 
-    def __init__(self, folder: Path, threads: int = 0) -> None:
+    def __init__(
+        self, folder: Path, threads: int = 0, precision: str = "fp32", device: str = "cpu"
+    ) -> None:
         torch.set_num_threads(threads or usable_cores())
         logging.disable_progress_bar()
         try:
-            self._network = AutoModelForMaskedLM.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-            ).eval()
+            network = AutoModelForMaskedLM.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, dtype=DTYPES[precision]
+            )
+            self._network = network.eval().to(device)
         except Exception as error:  # the library raises many kinds
             raise UnusableInputError(
                 f"PyTorch cannot load {folder}: {str(error).splitlines()[0]}"
@@ -44,8 +51,11 @@ class TorchEngine(Engine):
     def logits(self, batch: Batch) -> Logits:
         """Return float32 logits of shape (masks, vocabulary)."""
         full = self._network(
-            **{name: torch.from_numpy(getattr(batch, name)) for name in self._inputs}
+            **{name: self._there(getattr(batch, name)) for name in self._inputs}
         ).logits
-        picked = full[torch.from_numpy(batch.rows), torch.from_numpy(batch.columns)]
-        logits: Logits = np.asarray(picked.float().numpy())
+        picked = full[self._there(batch.rows), self._there(batch.columns)]
+        logits: Logits = np.asarray(picked.float().cpu().numpy())
         return logits
+
+    def _there(self, values: Ids) -> torch.Tensor:
+        return torch.from_numpy(values).to(self._network.device)

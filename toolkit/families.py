@@ -227,4 +227,6 @@ def why_not(recipe: Recipe, config: Mapping[str, Any]) -> str | None:
     activation = kin.activation(config)
     if "export" in recipe.steps and activation in NOT_IN_ONNX:
         return f"is not made of this model: its activation {activation} has no ONNX operators"
+    if recipe.engine == "openvino" and kin.kind != "bert":
+        return f"is not made of this model: it is made of a BERT only, not of {kin.title}"
     return None

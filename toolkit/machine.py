@@ -21,6 +21,8 @@ LIBRARIES = (
     "transformers",
     "onnx",
     "onnxruntime",
+    "openvino",
+    "nncf",
     "tokenizers",
     "numpy",
     "fastapi",

@@ -149,7 +149,12 @@ def _engine(folder: Path, manifest: Manifest, threads: int) -> Engine:
         case "pytorch":
             from .engine_torch import TorchEngine
 
-            return TorchEngine(folder, threads)
+            return TorchEngine(folder, threads, manifest.recipe.precision, manifest.recipe.device)
+        case "openvino":
+            from .engine_openvino import OpenvinoEngine
+
+            recipe = manifest.recipe
+            return OpenvinoEngine(folder / recipe.file, threads, recipe.precision)
         case other:
             raise UnusableInputError(f"{folder}: this version has no engine {other!r}")
 

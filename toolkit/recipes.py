@@ -20,6 +20,7 @@ STEPS = (
     "prune-vocabulary",
 )  # fmt: skip
 ENGINES = ("pytorch", "onnxruntime", "openvino")
+OPENVINO_STEPS = ("export", "head-at-mask", "last-layer-at-mask", "top-k")
 PRECISIONS = ("fp32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda")
 INDEPENDENT, DEPENDENT = BATCH = ("independent", "dependent")
@@ -120,6 +121,13 @@ def _check_steps(origin: str, engine: str, steps: Sequence[str]) -> None:
         raise UnusableInputError(f"{origin}: the step 'export' only begins a recipe")
     if engine == "pytorch" and steps:
         raise UnusableInputError(f"{origin}: a pytorch recipe takes no steps")
+    if engine == "openvino" and tuple(steps) not in (
+        OPENVINO_STEPS, (*OPENVINO_STEPS, "fp16"), (*OPENVINO_STEPS, "int8-static")
+    ):  # fmt: skip
+        raise UnusableInputError(
+            f"{origin}: the steps of an openvino recipe are {', '.join(OPENVINO_STEPS)},"
+            " after them 'fp16', 'int8-static' or nothing"
+        )
 
 
 def _check_arithmetic(origin: str, engine: str, precision: object, device: object) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tiankong.toolkit.availability import why_not
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.gold import BUILTIN
 from tiankong.toolkit.manifest import read_manifest, record_files, write_manifest
@@ -44,6 +45,23 @@ TEXT = "今天天气真[MASK]啊。"
 )
 def test_one_line_and_exit_code_2(tool: Any, arguments: tuple[str, ...], part: str) -> None:
     assert part in tool.refuses(*arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("build", "--variants", "onnx-int8,pytorch-fp16-cuda"),
+        ("check", "--variants", "pytorch-fp16-cuda"),
+        ("predict", TEXT, "--variant", "pytorch-fp16-cuda"),
+        ("serve", "--variant", "pytorch-fp16-cuda"),
+    ],
+)
+def test_a_variant_that_cannot_be_here(tool: Any, arguments: tuple[str, ...]) -> None:
+    (recipe,) = read_recipes(["pytorch-fp16-cuda"])
+    if why_not(recipe) is None:
+        pytest.skip("there is a CUDA device")
+    command, *rest = arguments
+    assert "pytorch-fp16-cuda needs CUDA" in tool.refuses(command, *rest, *MODEL)
 
 
 def test_a_report_of_nothing(own_tool: Any) -> None:

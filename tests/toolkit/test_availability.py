@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tiankong.toolkit import availability, recipes
 from tiankong.toolkit.availability import BF16, CUDA, OPENVINO, choose, require, why_not
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.recipes import Recipe
+from tiankong.toolkit.recipes import OPENVINO_STEPS, Recipe
 
 
 def made(**changes: str) -> Recipe:
-    given = {"name": "mine", "summary": "x", "engine": "pytorch", "file": "f"} | changes
+    given: dict[str, Any] = {"name": "mine", "summary": "x", "engine": "pytorch", "file": "f"}
+    given |= changes
+    if given["engine"] == "openvino":
+        given["steps"] = list(OPENVINO_STEPS)
     return Recipe.from_json(given, "x")
 
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tiankong.toolkit import graphs
+from tiankong.toolkit.availability import choose
 from tiankong.toolkit.build import Built, at_hand, build, model_folder, variant_folder
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.manifest import record_files
@@ -45,6 +46,7 @@ def left_over(folder: Path) -> list[str]:
 
 def test_all_variants_are_whole(small_variants: dict[str, Built]) -> None:
     assert set(ONNX) | {"pytorch-fp32"} <= set(small_variants)
+    assert list(small_variants) == choose().names
     for built in small_variants.values():
         built.manifest.verify(built.folder)
         assert dict(built.manifest.files) == record_files(built.folder)

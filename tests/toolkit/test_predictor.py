@@ -33,8 +33,9 @@ MIXED = [
     "今天[MASK]气真[MASK]，我们去公园[MASK]步吧。",
     "春眠不觉晓，" * 84 + "处处闻[MASK]鸟",
 ]
-# The largest difference of a logit to PyTorch's; seen: 2e-5, 2e-5, 0.007, 1.0.
+# The largest difference of a logit to PyTorch's; seen: 2e-5, 2e-5, 0.007, 1.0, ...
 CLOSE = {"pytorch-fp32": 1e-4, "onnx-fp32": 1e-4, "onnx-fp16": 1e-3, "onnx-int8": 3.0}
+CLOSE |= {"openvino-bf16": 0.5, "openvino-int8": 3.0, "pytorch-bf16": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,8 @@ def expected(small_variants: dict[str, Built]) -> Logits:
 def test_every_engine_against_pytorch(
     name: str, small_variants: dict[str, Built], expected: Logits
 ) -> None:
+    if name not in small_variants:
+        pytest.skip(f"{name} cannot be here")
     predictor = open_variant(small_variants[name].folder)
     batch = predictor.encoder.batch([predictor.encoder.encode(text) for text in MIXED])
     given = predictor.engine.logits(batch)

@@ -20,6 +20,8 @@ GOOD: dict[str, Any] = {
     "promise": {"top1_agreement": 0.9},
 }
 
+ON_CPU: dict[str, Any] = {"engine": "pytorch", "steps": []}
+
 
 def test_all_recipes_that_ship_read_the_reference_first() -> None:
     names = [recipe.name for recipe in read_recipes()]
@@ -35,7 +37,10 @@ def test_files_lie_where_the_hub_expects_them() -> None:
     assert files["onnx-fp16"] == "onnx/model_fp16.onnx"
     assert files["onnx-int8"] == "onnx/model_int8.onnx"
     assert files["pytorch-fp32"] == "model.safetensors"
-    assert len(set(files.values())) == len(files)
+    assert files["openvino-int8"] == "openvino/openvino_model.xml"
+    assert len({file for file in files.values() if file.startswith("onnx/")}) == len(
+        [name for name in files if name.startswith("onnx-")]
+    )
 
 
 def test_every_variant_promises_something() -> None:
@@ -76,6 +81,14 @@ def test_json_roundtrip() -> None:
         ({"steps": ["fuse"]}, "begins with the step 'export'"),
         ({"steps": ["export", "export"]}, "only begins"),
         ({"engine": "pytorch"}, "a pytorch recipe takes no steps"),
+        ({"engine": "openvino"}, "the steps of an openvino recipe are export, head-at-mask"),
+        ({"engine": "openvino", "steps": []}, "the steps of an openvino recipe are"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'; known: fp32, bf16, fp16"),
+        ({"precision": ["fp32"]}, "unknown precision"),
+        ({"precision": "bf16"}, "an onnxruntime recipe takes no precision"),
+        ({"device": "tpu"}, "unknown device 'tpu'; known: cpu, cuda"),
+        ({"device": "cuda"}, "only a pytorch recipe runs on the device 'cuda'"),
+        ({**ON_CPU, "precision": "fp16"}, "a CPU does not compute in fp16"),
         ({"promise": 1}, "'promise' is not a table"),
         ({"promise": {"top1": 1}}, "unknown promise 'top1'"),
         ({"promise": {"top1_agreement": 1.5}}, r"is not in 0\.\.1"),
