@@ -289,8 +289,7 @@ def rewrite(source: Path, target: Path, changes: Sequence[Change], origin: Origi
     model = onnx.load(str(source))
     for change in changes:
         change(model, origin)
-    onnx.checker.check_model(model)
-    onnx.save(model, str(target))
+    _save(model, target)
 
 
 def to_int8_static(source: Path, target: Path, calibration: Sequence[Batch]) -> None:
@@ -298,8 +297,14 @@ def to_int8_static(source: Path, target: Path, calibration: Sequence[Batch]) -> 
     ranges = quantization.observe(source, calibration)
     model = onnx.load(str(source))
     quantization.quantize(model, ranges)
-    onnx.checker.check_model(model)
+    _save(model, target)
+
+
+def _save(model: onnx.ModelProto, target: Path) -> None:
+    """Write a graph and check what was written (of a graph in memory the checker makes copies)."""
     onnx.save(model, str(target))
+    del model
+    onnx.checker.check_model(str(target))
 
 
 STEPS: dict[str, Step] = {

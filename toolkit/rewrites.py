@@ -126,10 +126,12 @@ class Rewriter:
                 stack.append((name, True))
                 stack.extend((given, False) for given in reversed(node.input) if given)
         used = {name for node in ordered for name in node.input}
-        weights = [tensor for tensor in self.graph.initializer if tensor.name in used]
-        for place, items in ((self.graph.node, ordered), (self.graph.initializer, weights)):
-            del place[:]
-            place.extend(items)
+        del self.graph.node[:]
+        self.graph.node.extend(ordered)
+        # One by one: taken out and put back, all weights would be copied and the old ones kept.
+        for place in reversed(range(len(self.graph.initializer))):
+            if self.graph.initializer[place].name not in used:
+                del self.graph.initializer[place]
         del self.graph.value_info[:]
 
 
