@@ -82,7 +82,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Build, check, sweep and report: the main job; ``-- --compare REV`` gates on speed."""
-    install(session, "bench")
+    install(session, "bench,openvino")
     arguments = ["tiankong", "bench", "--plan", "table", "--out", "reports/pages", *session.posargs]
     if any(word.split("=")[0] == "--compare" for word in session.posargs):
         # 3: it cannot be told whether this is slower; that is said, but cries no wolf.

@@ -31,7 +31,8 @@ def test_the_plans_that_ship_can_be_read(name: str) -> None:
 def test_the_table_has_the_articles_levels() -> None:
     plan = read_plan("table")
     assert plan.grids == (Grid(levels=(1, 4, 8, 16)),)
-    assert (plan.yardstick, plan.variants, plan.repeats, plan.attempts) == ("onnx-fp32", (), 2, 2)
+    assert (plan.yardstick, plan.repeats, plan.attempts) == ("onnx-fp32", 2, 2)
+    assert {"pytorch-fp32", "onnx-fp32", "onnx-fp16", "onnx-int8"} < set(plan.variants)
 
 
 def test_full_is_the_table_in_longer_windows() -> None:
