@@ -194,8 +194,8 @@ class _Source:
         from .graphs import Origin
 
         encoder = TextEncoder(self.tokenizer, self.positions)
-        calibration = [encoder.batch([ids]) for ids in _calibration(encoder)]
-        return Origin(self.config, encoder.mask_id, calibration, self.kept)
+        batches = [encoder.batch([ids]) for ids in calibration(encoder)]
+        return Origin(self.config, encoder.mask_id, batches, self.kept)
 
 
 class _Workshop:
@@ -259,14 +259,14 @@ class _Workshop:
         from . import conversion
 
         plain = self._scratch / "openvino_model.xml"
-        calibration = self._source(()).origin().calibration
+        batches = self._source(()).origin().calibration
         if not plain.exists():
             self._step(f"{recipe.name}: export")
-            conversion.convert(self._loaded.network, plain, calibration[0])
+            conversion.convert(self._loaded.network, plain, batches[0])
         last = recipe.steps[-1]
         self._step(f"{recipe.name}: {last}")
         if last == "int8-static":
-            conversion.quantize(plain, target, calibration)
+            conversion.quantize(plain, target, batches)
         elif last == "fp16":
             conversion.store_half(plain, target)
         else:
@@ -315,7 +315,7 @@ def _write_tokenizer(folder: Path, source: _Source) -> None:
     )
 
 
-def _calibration(encoder: TextEncoder) -> Iterator[list[int]]:
+def calibration(encoder: TextEncoder) -> Iterator[list[int]]:
     """Yield the ids of the calibration sentences, without those a small model cannot be asked."""
     for text in CALIBRATION.read_text(encoding="utf-8").splitlines():
         with suppress(TextError):

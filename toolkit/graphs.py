@@ -208,7 +208,7 @@ def to_int8(source: Path, target: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     unfolded = onnx.load(str(source))
-    _write_out_transposed_weights(unfolded)
+    write_out_transposed_weights(unfolded)
     beside = target.with_suffix(".float.onnx")
     try:
         onnx.save(unfolded, str(beside))
@@ -233,7 +233,7 @@ def to_int8(source: Path, target: Path) -> None:
             )
 
 
-def _write_out_transposed_weights(model: onnx.ModelProto) -> None:
+def write_out_transposed_weights(model: onnx.ModelProto) -> None:
     """Replace ``MatMul(x, Transpose(weight))`` by the transposed weight (or it stays float)."""
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}

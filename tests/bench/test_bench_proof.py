@@ -78,3 +78,20 @@ def test_a_sweep_survives_kills(home: Any, tmp_path: Path) -> None:
     short = kills.PLAN.replace("repeats = 2", "repeats = 1").replace("seconds = 3", "seconds = 1")
     plan.write_text(short, encoding="utf-8")
     assert kills.prove("builtin-small", plan, 2, random.Random(4), kills.CELLS // 2) == 0
+
+
+def test_schemes_are_made_asked_and_timed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tiankong.bench.proof import schemes
+
+    monkeypatch.setattr("sys.argv", ["schemes", "--model", "builtin-small", "--rounds", "1"])
+    schemes.main()
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split(" | ")[0].strip("| "): line.split(" | ")[1:] for line in lines[2:]}
+    assert list(rows) == ["float", "static", "per-tensor", "dynamic", "nbits"]
+    divergence = {name: float(cells[2].split()[0]) for name, cells in rows.items()}
+    assert divergence["float"] == 0
+    assert divergence["per-tensor"] > 2 * divergence["static"] > 0
+    size = {name: float(cells[0]) for name, cells in rows.items()}
+    assert size["static"] < size["dynamic"] < size["nbits"] < size["float"]
