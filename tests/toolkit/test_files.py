@@ -123,3 +123,11 @@ def test_require_memory_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None
     files.require_memory(5 * files.MEBIBYTE, "this")
     with pytest.raises(UnusableInputError, match="loading needs about 9 MiB of memory, 5 MiB"):
         files.require_memory(9 * files.MEBIBYTE, "loading")
+
+
+def test_memory_is_given_back() -> None:
+    process = psutil.Process()
+    pieces = [b"x" * 100_000 for _ in range(2_000)]
+    held, pieces[:-1] = process.memory_info().rss, []
+    files.give_memory_back()
+    assert process.memory_info().rss < held - 150_000_000

@@ -6,7 +6,6 @@ Nothing here starts Triton: it comes as a container image only.
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from importlib.metadata import files
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -196,21 +195,19 @@ def test_any_text_survives(schema: ModuleType) -> None:
 def test_openvino_files_are_described(
     small_variants: dict[str, Built], tmp_path: Path, schema: ModuleType
 ) -> None:
-    openvino = pytest.importorskip("openvino", reason="the extra 'openvino' is not installed")
-    built = small_variants["onnx-fp32"]
-    folder = tmp_path / "ov"
-    shutil.copytree(built.folder, folder)
-    model = openvino.convert_model(str(folder / built.manifest.recipe.file))
-    openvino.save_model(model, str(folder / "openvino" / "openvino_model.xml"))
-    recipe = replace(
-        built.manifest.recipe, engine="openvino", file="openvino/openvino_model.xml", steps=()
+    pytest.importorskip("openvino", reason="the extra 'openvino' is not installed")
+    (place,) = write_repository(
+        tmp_path / "models", [small_variants["openvino-int8"]], Running(threads=2)
     )
-    manifest = replace(built.manifest, recipe=recipe)
-    (place,) = write_repository(tmp_path / "models", [Built(folder, manifest, True)], Running())
     given = config(schema, place)
     assert sorted(p.name for p in (place / "1").iterdir()) == ["model.bin", "model.xml"]
-    names = ["input_ids", "attention_mask", "token_type_ids"]
-    wanted = [(name, "TYPE_INT64", [-1, -1]) for name in names]
-    assert sorted(tensors(schema, given.input)) == sorted(wanted)
-    assert tensors(schema, given.output) == [("logits", "TYPE_FP32", [-1, -1, 7021])]
-    assert given.max_batch_size == 0
+    words = [(n, "TYPE_INT32", [-1, -1]) for n in ("input_ids", "attention_mask", "token_type_ids")]
+    places = [(n, "TYPE_INT32", [-1]) for n in ("rows", "columns")]
+    assert sorted(tensors(schema, given.input)) == sorted(words + places)
+    assert sorted(tensors(schema, given.output)) == [
+        ("mask_logits", "TYPE_FP32", [-1, 7021]),
+        ("top_ids", "TYPE_INT32", [-1, 50]),
+        ("top_scores", "TYPE_FP32", [-1, 50]),
+    ]
+    assert (given.backend, given.max_batch_size) == ("openvino", 0)
+    assert given.parameters["INFERENCE_NUM_THREADS"].string_value == "2"
