@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import cycle
 from random import Random
 
-from .answers import DEPTH, RELATIVE_TIE, Ranking
+from .answers import DEPTH, Ranking
 from .predictor import Predictor
+from .recipes import Promise
 
 SEED = 20261123
 SIZES = (8, 2, 16, 3)  # sentences in a batch, in turns: what a server gathers, and remainders
@@ -56,7 +57,7 @@ def ask_in_batches(
     texts: Mapping[str, str],
     alone: Mapping[str, Sequence[Ranking]],
     declared: str,
-    limit: float,
+    promise: Promise,
     tick: Callable[[], None] = lambda: None,
 ) -> Batching:
     """Ask all texts in mixed batches and hold the answers to those given alone.
@@ -66,7 +67,7 @@ def ask_in_batches(
         texts: sentences by id.
         alone: the rankings for every [MASK] of each sentence, asked by itself.
         declared: what the recipe says of batches.
-        limit: how much a probability of the top-5 may differ (``promise.batch_delta``).
+        promise: of which ``batch_delta`` and ``batch_tie`` count here.
         tick: called once a batch.
 
     """
@@ -78,8 +79,11 @@ def ask_in_batches(
             rankings = [[(entry.token, entry.score) for entry in mask] for mask in answer]
             deltas = [_delta(r, a) for r, a in zip(rankings, alone[name], strict=False)]
             largest = max(largest, *deltas)
-            same = len(rankings) == len(alone[name]) and max(deltas) <= limit
-            if not same or not all(map(_same_five, rankings, alone[name], [limit] * len(rankings))):
+            close = len(rankings) == len(alone[name]) and max(deltas) <= promise.batch_delta
+            if not close or not all(
+                _same_five(ranking, own, promise.batch_tie)
+                for ranking, own in zip(rankings, alone[name], strict=True)
+            ):
                 differing.append(name)
         tick()
     return Batching(
@@ -92,10 +96,9 @@ def _delta(batched: Ranking, alone: Ranking) -> float:
     return max(abs(known.get(token, 0.0) - score) for token, score in alone[:5])
 
 
-def _same_five(batched: Ranking, alone: Ranking, limit: float) -> bool:
+def _same_five(batched: Ranking, alone: Ranking, tie: float) -> bool:
     """Tell whether the best five are the same as a set; near-equal tokens may take places."""
     probability = dict(alone)
     fifth = alone[:5][-1][1]
-    tie = max(RELATIVE_TIE, limit) * fifth
     strangers = {token for token, _ in batched[:5]} - {token for token, _ in alone[:5]}
-    return all(fifth - probability.get(token, 0.0) <= tie for token in strangers)
+    return all(fifth - probability.get(token, 0.0) <= tie * fifth for token in strangers)

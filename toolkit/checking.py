@@ -178,8 +178,8 @@ class Examination:
 
         given = kept.ask(predictor, self._gold, manifest.digest, tick, self._probes)
         alone = {name: [ranking] for name, ranking in given.rankings.items()} | dict(given.probes)
-        declared, limit = manifest.recipe.batch, manifest.recipe.promise.batch_delta
-        batch = ask_in_batches(predictor, self._texts, alone, declared, limit, tick)
+        declared, promise = manifest.recipe.batch, manifest.recipe.promise
+        batch = ask_in_batches(predictor, self._texts, alone, declared, promise, tick)
         kept.save(given)
         return Asked(given, batch)
 

@@ -36,7 +36,8 @@ class Promise:
     must be whatever the reference's (the only promise that needs no reference).  ``divergence``
     bounds the mean, ``worst_divergence`` the largest divergence from the reference in nats, over
     gold and probe sentences (see fidelity.py).  ``batch_delta`` bounds how much a top-5 probability
-    may depend on the batch (near-equal tokens may then change places).
+    may depend on the batch; tokens whose probabilities differ by no more than ``batch_tie`` of them
+    may take each other's places there.
     """
 
     top1_agreement: float = 0.0
@@ -47,6 +48,7 @@ class Promise:
     divergence: float | None = None
     worst_divergence: float | None = None
     batch_delta: float = 1e-3
+    batch_tie: float = 1e-3
     hit_at_5: float = 0.0
 
 

@@ -19,6 +19,7 @@ from tiankong.toolkit.recipes import Promise
 from tiankong.toolkit.text import Batch, TextEncoder
 
 ENCODER = TextEncoder(vocabulary.tokenizer())
+STRICT = Promise()
 TEXTS = {f"t{n}": "天" * n + "[MASK]" for n in range(40)} | {"two": "[MASK]地[MASK]"}
 
 
@@ -40,13 +41,13 @@ class Reading(Engine):
         return logits[::-1] if self.kind == "permuted" else logits
 
 
-def asked(kind: str, limit: float = 1e-3) -> Batching:
+def asked(kind: str, promise: Promise = STRICT) -> Batching:
     predictor = Predictor("mine", ENCODER, Reading(kind))
     alone: dict[str, list[Ranking]] = {}
     for name, text in TEXTS.items():
         (answer,) = predictor.predict([text], DEPTH)
         alone[name] = [[(entry.token, entry.score) for entry in mask] for mask in answer]
-    return ask_in_batches(predictor, TEXTS, alone, "independent", limit)
+    return ask_in_batches(predictor, TEXTS, alone, "independent", promise)
 
 
 def test_an_engine_that_reads_each_row_by_itself() -> None:
@@ -64,8 +65,11 @@ def test_one_that_does_not(kind: str) -> None:
     assert found.max_delta > 1e-3
 
 
-def test_a_wider_limit_is_for_engines_that_round() -> None:
-    assert asked("neighbours", limit=1.0).max_delta > 1e-3
+def test_wider_limits_are_for_engines_that_round() -> None:
+    """Both are needed: how far probabilities move, and how near tokens change places."""
+    assert asked("neighbours", Promise(batch_delta=1.0, batch_tie=1.0)).independent
+    assert not asked("neighbours", Promise(batch_delta=1.0)).independent
+    assert not asked("neighbours", Promise(batch_tie=1.0)).independent
 
 
 def test_every_text_once_and_all_sizes() -> None:
