@@ -22,7 +22,7 @@ from .plan import ARTICLE_STACK, REFERENCE_STACK
 from .revisions import Revision
 from .served import running, serve
 
-NUMBERS = ("streams", "threads", "cores")
+NUMBERS = ("streams", "threads", "max_batch", "cores")
 STACKS = (REFERENCE_STACK, ARTICLE_STACK)
 
 
@@ -73,7 +73,7 @@ def parse_contender(text: str) -> Contender:
                 f" {', '.join(f'{number}=N' for number in NUMBERS)}"
             )
     _require_cores(text, settings.get("cores", 1))
-    if stack == ARTICLE_STACK and settings.keys() & {"streams", "threads"}:
+    if stack == ARTICLE_STACK and settings.keys() & {"streams", "threads", "max_batch"}:
         raise UnusableInputError(f"{text!r}: the article's server has no streams or threads to set")
     return Contender(text, variant, stack=stack, settings=settings)
 
@@ -98,4 +98,5 @@ def settings_of(contender: Contender, built: Built) -> Settings:
         settings,
         streams=given.get("streams", cores or settings.streams),
         threads=given.get("threads", cores or settings.threads),
+        max_batch=given.get("max_batch", settings.max_batch),
     )

@@ -129,7 +129,8 @@ def _settings(point: Point, settings: Settings | None) -> dict[str, Any]:
         return {}
     if point.stack == ARTICLE_STACK:
         return dict(ARTICLE_SETTINGS)
-    return {"streams": settings.streams, "threads": settings.threads}
+    names = ("streams", "threads", "max_batch")
+    return {name: getattr(settings, name) for name in names}
 
 
 def settings_for(point: Point, settings: Settings) -> Settings:

@@ -101,6 +101,7 @@ def _arguments(settings: Settings) -> list[str]:
         f"--port={settings.port}",
         f"--streams={settings.streams}",
         f"--threads={settings.threads}",
+        f"--max-batch={settings.max_batch}",
         f"--queue-limit={settings.queue_limit}",
         f"--deadline={settings.deadline}",
         f"--body-limit={settings.body_limit}",

@@ -10,7 +10,7 @@ from ..toolkit.errors import UnusableInputError
 from ..toolkit.machine import usable_cores
 
 KIBIBYTE = 1024
-AT_LEAST_ONE = ("streams", "threads", "body_limit", "batch_limit")
+AT_LEAST_ONE = ("streams", "threads", "max_batch", "body_limit", "batch_limit")
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,13 @@ class Settings:
         folder: the variant's folder.
         host: the address to listen on.
         port: the TCP port (0: any free one).
-        streams: sentences inferred at the same time.
-        threads: threads for one sentence.
+        streams: batches inferred at the same time.
+        threads: threads for one batch.
         queue_limit: sentences that may wait for a stream.
         deadline: seconds from a request's arrival to its answer.
         body_limit: bytes of a request's body.
         batch_limit: texts in one batch request.
+        max_batch: the most sentences in one inference; 1 asks each alone.
 
     """
 
@@ -39,6 +40,7 @@ class Settings:
     deadline: float = 30.0
     body_limit: int = 64 * KIBIBYTE
     batch_limit: int = 256
+    max_batch: int = 8
 
     def __post_init__(self) -> None:
         for name in AT_LEAST_ONE:

@@ -8,8 +8,10 @@ from itertools import cycle
 from random import Random
 
 from .answers import DEPTH, Ranking
+from .manifest import ROUNDING
 from .predictor import Predictor
 from .recipes import Promise
+from .text import ceiling
 
 SEED = 20261123
 SIZES = (8, 2, 16, 3)  # sentences in a batch, in turns: what a server gathers, and remainders
@@ -23,7 +25,9 @@ class Batching:
 
     ``independent``: every answer was the variant's own; ``declared``: what its recipe says;
     ``differing``: the first ids whose answers were not; ``max_delta``: the largest difference of a
-    probability of a top-5; ``sizes``: sentences in a batch.
+    probability of a top-5; ``sizes``: sentences in a batch.  ``same_length_delta`` is that
+    difference in batches of sentences of one (padded) length; None: it was not asked, because
+    answers are the same in any batch.
     """
 
     independent: bool
@@ -32,6 +36,7 @@ class Batching:
     sizes: Sequence[int]
     differing: Sequence[str]
     max_delta: float
+    same_length_delta: float | None = None
 
 
 def mixed(texts: Mapping[str, str], seed: int = SEED) -> Iterator[list[str]]:
@@ -86,9 +91,29 @@ def ask_in_batches(
             ):
                 differing.append(name)
         tick()
+    apart = _same_length(predictor, texts, alone) if largest > ROUNDING else None
     return Batching(
-        not differing, declared, len(texts), list(SIZES), differing[:SHOWN], largest
+        not differing, declared, len(texts), list(SIZES), differing[:SHOWN], largest, apart
     )  # fmt: skip
+
+
+def _same_length(
+    predictor: Predictor, texts: Mapping[str, str], alone: Mapping[str, Sequence[Ranking]]
+) -> float:
+    """Return the largest difference of a probability in batches of one padded length."""
+    encoded = {name: predictor.encoder.encode(text) for name, text in texts.items()}
+    lengths: dict[int, list[str]] = {}
+    for name, ids in encoded.items():
+        lengths.setdefault(ceiling(len(ids), predictor.pad_to), []).append(name)
+    largest = 0.0
+    for names in lengths.values():
+        for begin in range(0, len(names), SIZES[0]):
+            chosen = names[begin : begin + SIZES[0]]
+            given = predictor.answer([encoded[name] for name in chosen], top_k=DEPTH)
+            for name, answer in zip(chosen, given, strict=True):
+                rankings = [[(entry.token, entry.score) for entry in mask] for mask in answer]
+                largest = max(largest, *map(_delta, rankings, alone[name]))
+    return largest
 
 
 def _delta(batched: Ranking, alone: Ranking) -> float:

@@ -192,6 +192,9 @@ def serve(
     stack: Annotated[str, typer.Option("--stack", help="reference or article")] = "reference",
     streams: Annotated[int, typer.Option("--streams", min=0, help="0: usable cores")] = 0,
     threads: Annotated[int, typer.Option("--threads", min=0, help="0: usable cores")] = 0,
+    max_batch: Annotated[
+        int, typer.Option("--max-batch", min=1, help="sentences in one inference, 1: each alone")
+    ] = 8,
     onnx: Onnx = None,
     tokenizer: TokenizerFolder = None,
 ) -> None:
@@ -206,7 +209,7 @@ def serve(
     cores = usable_cores()
     settings = Settings(
         folder=built.folder, host=host, port=port,
-        streams=streams or cores, threads=threads or cores,
+        streams=streams or cores, threads=threads or cores, max_batch=max_batch,
     )  # fmt: skip
     if stack == "article":
         run_article(settings)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .errors import UnusableInputError
 from .machine import usable_cores
-from .predictor import Best, Logits, best_of
+from .predictor import Best, Engine, Logits, best_of
 from .text import Batch, Ids
 
 LOGITS = "logits"
@@ -26,7 +26,7 @@ TYPES = {
 }  # fmt: skip
 
 
-class OnnxEngine:
+class OnnxEngine(Engine):
     """Runs an ONNX masked LM with the usual inputs.
 
     Inputs are ``input_ids``, ``attention_mask`` and, if the graph takes it, ``token_type_ids``, of

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .errors import UnusableInputError
 from .machine import usable_cores
-from .predictor import Best, Logits, best_of
+from .predictor import Best, Engine, Logits, best_of
 from .text import Batch
 
 INPUTS = {"input_ids": 2, "attention_mask": 2, "token_type_ids": 2, "rows": 1, "columns": 1}
@@ -26,7 +26,7 @@ def feed(batch: Batch) -> dict[str, NDArray[np.int32]]:
     return {name: getattr(batch, name).astype(np.int32) for name in INPUTS}
 
 
-class OpenvinoEngine:
+class OpenvinoEngine(Engine):
     """Runs a model that :mod:`.conversion` made.
 
     Calls from several threads run side by side: there are as many streams as calls of ``threads``
@@ -42,9 +42,11 @@ class OpenvinoEngine:
 
     """
 
+    prepares = True
+
     def __init__(self, path: Path, threads: int = 0, precision: str = "fp32") -> None:
         cores = usable_cores()
-        streams = max(1, cores // (threads or cores))
+        self.callers = streams = max(1, cores // (threads or cores))
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "INFERENCE_NUM_THREADS": streams * (threads or cores),

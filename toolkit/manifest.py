@@ -10,15 +10,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .errors import UnusableInputError
 from .files import read_json, sha256, write_json
 from .integrity import require_listed, require_sound_all
-from .recipes import Recipe
+from .recipes import DEPENDENT, Recipe
 
 NAME = "variant.json"
 FORMAT = 1
+Mates = Literal["any", "same length", "none"]
+"""Which sentences may be asked together so that every answer stays its own."""
+ROUNDING = 1e-5  # of a probability: more than the last bits of float32
 ALONE = "file"  # the source of a model that is one ONNX file: there is no reference for it
 
 
@@ -61,6 +64,26 @@ class Manifest:
         """One SHA-256 over the names and digests of all files."""
         lines = [f"{name} {record.sha256}" for name, record in sorted(self.files.items())]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    @property
+    def mates(self) -> Mates:
+        """What the gate found of batches; before it, what the recipe says.
+
+        An answer that is rounded otherwise among longer sentences (padding makes other kernels or
+        other sums of them) is the same among sentences of its own length.  A file made elsewhere is
+        asked one by one until the gate has seen it.
+        """
+        found = (self.gate or {}).get("batch")
+        if self.recipe.batch == DEPENDENT or (found and not found["independent"]):
+            return "none"
+        if found and found["max_delta"] <= ROUNDING:
+            return "any"
+        if found:
+            apart = found.get("same_length_delta")
+            return "none" if apart is None or apart > ROUNDING else "same length"
+        if self.recipe.engine == "onnxruntime":
+            return "any" if self.recipe.steps else "none"
+        return "any" if self.recipe.precision == "fp32" and not self.recipe.steps else "same length"
 
     def verify(self, folder: Path) -> None:
         """Raise UnusableInputError unless the folder is what the manifest says, and safe to load.

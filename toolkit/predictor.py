@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .availability import require
 from .errors import BrokenVariantError, UnusableInputError
-from .manifest import Manifest, read_manifest
+from .manifest import Manifest, Mates, read_manifest
 from .text import Batch, TextEncoder
 
 Logits = NDArray[np.float32]
@@ -22,7 +22,14 @@ Best = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
 class Engine(Protocol):
-    """What runs a model: one implementation a file (``engine_*.py``), all held to one test."""
+    """What runs a model: one implementation a file (``engine_*.py``), all held to one test.
+
+    ``callers`` is how many calls it runs side by side; further ones wait in it.  ``prepares``: the
+    first call of a new shape takes several times as long as the next.
+    """
+
+    callers: int | None = None  # any number
+    prepares: bool = False
 
     def logits(self, batch: Batch) -> Logits:
         """Return float32 logits of shape (masks, vocabulary), in the order of ``batch.rows``."""
@@ -48,12 +55,20 @@ Answer = list[list[Ranked]]
 
 
 class Predictor:
-    """A text encoder and an engine: the whole way from sentence to ranked tokens."""
+    """A text encoder and an engine: the whole way from sentence to ranked tokens.
 
-    def __init__(self, name: str, encoder: TextEncoder, engine: Engine) -> None:
+    ``mates`` says which sentences may be asked together (see :attr:`.Manifest.mates`), ``pad_to``
+    of what number of tokens every padded length is a multiple (see :class:`.Recipe`).
+    """
+
+    def __init__(
+        self, name: str, encoder: TextEncoder, engine: Engine, mates: Mates = "any", pad_to: int = 1
+    ) -> None:
         self.name = name
         self.encoder = encoder
         self.engine = engine
+        self.mates = mates
+        self.pad_to = pad_to
 
     def predict(
         self, texts: Sequence[str], top_k: int = 5, candidates: Sequence[str] | None = None
@@ -64,7 +79,16 @@ class Predictor:
         scores stay probabilities over the whole vocabulary).  Raises a TextError for a sentence
         that cannot be asked.
         """
-        batch = self.encoder.batch([self.encoder.encode(text) for text in texts])
+        return self.answer([self.encoder.encode(text) for text in texts], top_k, candidates)
+
+    def answer(
+        self,
+        encoded: Sequence[Sequence[int]],
+        top_k: int = 5,
+        candidates: Sequence[str] | None = None,
+    ) -> list[Answer]:
+        """Do the same for sentences that ``encoder.encode`` has made ids of."""
+        batch = self.encoder.batch(encoded, self.pad_to)
         ids, scores = (
             self.engine.best(batch, top_k)
             if candidates is None
@@ -72,7 +96,7 @@ class Predictor:
         )
         if not np.isfinite(scores).all():
             raise BrokenVariantError(f"{self.name} gives scores that are not numbers")
-        answers: list[Answer] = [[] for _ in texts]
+        answers: list[Answer] = [[] for _ in encoded]
         for row, mask_ids, mask_scores in zip(
             batch.rows.tolist(), ids.tolist(), scores.tolist(), strict=True
         ):
@@ -128,6 +152,8 @@ def open_variant(folder: Path, threads: int = 0) -> Predictor:
         manifest.variant,
         TextEncoder.from_folder(folder, max_tokens=_positions(folder)),
         _engine(folder, manifest, threads),
+        manifest.mates,
+        manifest.recipe.pad_to,
     )
 
 

@@ -60,6 +60,9 @@ class Recipe:
     ``precision`` is what is computed in (of an 8-bit variant: what is not 8-bit), ``device`` where.
     ``batch`` is ``independent``, or ``dependent`` for one whose answers depend on their neighbours
     in a batch (scales taken from the whole tensor): a server asks such a variant one by one.
+    ``pad_to``: sentences are padded to a multiple of so many tokens, in a batch and alone.  Where
+    the last bits depend on the padded length, sentences of like length then share a batch and keep
+    their answers to the last bit; and an engine that prepares for each length has fewer of them.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Recipe:
     precision: str = "fp32"
     device: str = "cpu"
     batch: str = INDEPENDENT
+    pad_to: int = 1
 
     def as_json(self) -> dict[str, Any]:
         """Return the recipe as a JSON object (the form the manifest keeps)."""
@@ -101,9 +105,12 @@ class Recipe:
         batch = data.get("batch", DEPENDENT if "int8-dynamic" in steps else INDEPENDENT)
         if batch not in BATCH:
             raise UnusableInputError(_choice(origin, "batch", batch, BATCH))
+        pad_to = data.get("pad_to", 1)
+        if isinstance(pad_to, bool) or not isinstance(pad_to, int) or pad_to < 1:
+            raise UnusableInputError(f"{origin}: pad_to = {pad_to!r} is not a number of tokens")
         return cls(
             data["name"], data["summary"], data["engine"], data["file"], tuple(steps),
-            _promise(data.get("promise", {}), origin), precision, device, batch,
+            _promise(data.get("promise", {}), origin), precision, device, batch, pad_to,
         )  # fmt: skip
 
 

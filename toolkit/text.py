@@ -35,6 +35,15 @@ class UnknownCandidateError(TextError):
     """A candidate is not a single token of the vocabulary."""
 
 
+def ceiling(tokens: int, multiple: int) -> int:
+    """Return the least multiple that is no less than ``tokens``.
+
+    >>> ceiling(17, 8), ceiling(16, 8), ceiling(5, 1)
+    (24, 16, 5)
+    """
+    return -(-tokens // multiple) * multiple
+
+
 @dataclass(frozen=True)
 class Batch:
     """Sentences as the model takes them: int64 arrays of shape (sentences, tokens).
@@ -145,9 +154,10 @@ class TextEncoder:
         ids = self._tokenizer.encode(piece).ids
         return piece if len(ids) == tokens and ids.count(self.mask_id) == 1 else None
 
-    def batch(self, encoded: Sequence[Sequence[int]]) -> Batch:
-        """Pad encoded sentences to the longest one."""
-        shape = (len(encoded), max(map(len, encoded)))
+    def batch(self, encoded: Sequence[Sequence[int]], multiple: int = 1) -> Batch:
+        """Pad encoded sentences to the longest one, and that to a multiple of so many tokens."""
+        longest = max(map(len, encoded))
+        shape = (len(encoded), max(longest, min(ceiling(longest, multiple), self.max_tokens)))
         input_ids = np.full(shape, self._pad_id, dtype=np.int64)
         attention_mask = np.zeros(shape, dtype=np.int64)
         for row, ids in enumerate(encoded):

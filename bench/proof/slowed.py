@@ -15,15 +15,16 @@ from threading import Lock
 from ...server.launch import bind
 from ...server.reference import serve
 from ...server.settings import Settings
-from ...toolkit.predictor import Best, Engine, Logits, Predictor, open_variant
+from ...toolkit.predictor import Best, Engine, Logits, open_variant
 from ...toolkit.text import Batch
 
 
-class SlowedEngine:
+class SlowedEngine(Engine):
     """An engine that makes ``extra`` of its inferences twice (0.2: every fifth)."""
 
     def __init__(self, inner: Engine, extra: float) -> None:
         self._inner, self._extra = inner, extra
+        self.callers, self.prepares = inner.callers, inner.prepares
         self._owed = 0.0
         self._lock = Lock()
 
@@ -56,9 +57,8 @@ def main() -> None:
     given = parser.parse_args()
     settings = replace(Settings(folder=given.variant_dir), port=given.port)
     with bind(settings) as listener:
-        whole = open_variant(settings.folder, settings.threads)
-        engine = SlowedEngine(whole.engine, given.extra)
-        predictor = Predictor(whole.name, whole.encoder, engine)
+        predictor = open_variant(settings.folder, settings.threads)
+        predictor.engine = SlowedEngine(predictor.engine, given.extra)
         serve(predictor, settings, listener)
 
 

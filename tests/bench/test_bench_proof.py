@@ -13,21 +13,22 @@ from tiankong.bench.proof.slowed import SlowedEngine
 from tiankong.bench.served import serve
 from tiankong.server.settings import Settings
 from tiankong.toolkit.gold import read_gold
+from tiankong.toolkit.predictor import Engine
 from tiankong.toolkit.text import Batch
 
 
-class Counting:
+class Counting(Engine):
     def __init__(self) -> None:
         self.calls = 0
 
-    def logits(self, _: Batch) -> np.ndarray:
+    def logits(self, batch: Batch) -> np.ndarray:
         self.calls += 1
         return np.zeros((1, 3), np.float32)
 
 
 def test_a_share_of_the_inferences_is_made_twice() -> None:
     inner = Counting()
-    slowed = SlowedEngine(cast(Any, inner), 0.25)
+    slowed = SlowedEngine(inner, 0.25)
     for _ in range(40):
         slowed.logits(cast(Batch, None))
     assert inner.calls == 50

@@ -50,7 +50,7 @@ def make_tokenizer() -> Tokenizer:
 
 
 class FakeEngine(Engine):
-    """Scores a token by how near its id is to the sentence's length (so neighbours would show).
+    """Scores a token by how near its id is to the sentence's length (so a mix-up would show).
 
     A sentence with "slow" takes ``delay`` seconds, or as long as ``gate`` is closed; "boom"
     raises; "nan" scores NaN.  ``asked`` counts the sentences.
@@ -72,11 +72,11 @@ class FakeEngine(Engine):
             self.gate.wait(20)
         if WORDS.index("boom") in batch.input_ids:
             raise RuntimeError("secret of the engine")
-        length = batch.input_ids.shape[1]
-        near = -np.abs(np.arange(len(WORDS)) - length).astype(np.float32)
+        lengths = batch.attention_mask.sum(axis=1)[batch.rows]
+        near = -np.abs(np.arange(len(WORDS)) - lengths[:, None]).astype(np.float32)
         if WORDS.index("nan") in batch.input_ids:
             near[:] = np.nan
-        return np.tile(near, (len(batch.rows), 1))
+        return near
 
 
 def make_predictor(engine: FakeEngine) -> Predictor:

@@ -54,7 +54,11 @@ def test_top_k_candidates_and_several_masks(client: TestClient) -> None:
     assert [best["token"] for best in body["results"]] == ["上", "下"]
 
 
-def test_a_batch_asks_each_text_alone(client: TestClient, engine: Any) -> None:
+@pytest.mark.parametrize(("max_batch", "at_once"), [(1, {1}), (8, {1, 3})])
+def test_a_batch_is_answered_as_each_text_alone(
+    open_client: Callable[..., TestClient], engine: Any, max_batch: int, at_once: set[int]
+) -> None:
+    client = open_client(max_batch=max_batch)
     texts = [TEXT, "[MASK]好", "今天气很大很大[MASK]。"]
     body = client.post("/predict/batch", json={"texts": texts, "top_k": 3}).json()
     alone = [client.post("/predict", json={"text": t, "top_k": 3}).json() for t in texts]
@@ -62,7 +66,28 @@ def test_a_batch_asks_each_text_alone(client: TestClient, engine: Any) -> None:
     assert body["predictions"] == [
         {"results": one["results"], "masks": one["masks"]} for one in alone
     ]
-    assert set(engine.sentences_at_once) == {1}
+    assert set(engine.sentences_at_once) == at_once
+
+
+def test_neighbours_in_a_batch_keep_what_they_asked(
+    open_client: Callable[..., TestClient], engine: Any
+) -> None:
+    """Questions with other numbers of tokens share a batch, other candidates do not."""
+    client = open_client()
+    asked = [{"text": TEXT, "top_k": 2}, {"text": "[MASK]好", "top_k": 7}, {"text": "坏[MASK]"},
+             {"text": TEXT, "candidates": ["下", "上"]}]  # fmt: skip
+    alone = [client.post("/predict", json=one).json() for one in asked]
+    engine.sentences_at_once.clear()
+    engine.gate.clear()
+    with ThreadPoolExecutor(5) as callers:
+        running = callers.submit(client.post, "/predict", json={"text": "slow[MASK]"})
+        wait_until(lambda: engine.sentences_at_once == [1])
+        waiting = [callers.submit(client.post, "/predict", json=one) for one in asked]
+        wait_until(lambda: client.app.state.service.waiting == 4)  # type: ignore[attr-defined]
+        engine.gate.set()
+        assert running.result().status_code == 200
+        assert [reply.result().json() for reply in waiting] == alone
+    assert sorted(engine.sentences_at_once) == [1, 1, 3]
 
 
 def test_the_first_bad_text_of_a_batch_is_named(client: TestClient) -> None:

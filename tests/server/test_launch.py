@@ -15,7 +15,7 @@ from tiankong.toolkit.errors import UnusableInputError
 
 
 def test_the_reference_command_says_every_setting(tmp_path: Path) -> None:
-    settings = Settings(tmp_path, "0.0.0.0", 81, 3, 4, 5, 6.5, 7, 8)
+    settings = Settings(tmp_path, "0.0.0.0", 81, 3, 4, 5, 6.5, 7, 8, 9)
     argv = command("reference", settings)
     assert argv[:3] == [sys.executable, "-m", "tiankong.server"]
     assert read_arguments(argv[3:]) == settings

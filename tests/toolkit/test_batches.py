@@ -13,6 +13,7 @@ from tiankong.toolkit.batches import LONG, SIZES, Batching, ask_in_batches, mixe
 from tiankong.toolkit.builtin import vocabulary
 from tiankong.toolkit.gate import check
 from tiankong.toolkit.gold import GoldItem, GoldSet
+from tiankong.toolkit.manifest import ROUNDING
 from tiankong.toolkit.predictor import Engine, Logits, Predictor
 from tiankong.toolkit.probes import probes
 from tiankong.toolkit.recipes import Promise
@@ -21,6 +22,7 @@ from tiankong.toolkit.text import Batch, TextEncoder
 ENCODER = TextEncoder(vocabulary.tokenizer())
 STRICT = Promise()
 TEXTS = {f"t{n}": "天" * n + "[MASK]" for n in range(40)} | {"two": "[MASK]地[MASK]"}
+TEXTS |= {f"again{n}": "地" * n + "[MASK]" for n in range(9)}
 
 
 class Reading(Engine):
@@ -34,6 +36,8 @@ class Reading(Engine):
         words = (seen * np.arange(batch.input_ids.shape[1])).sum(axis=1)
         if self.kind == "neighbours":
             words = words + 1e-3 * words.max()
+        if self.kind == "crowd":
+            words = words + 1e-2 * (len(words) - 1)
         logits = np.zeros((len(batch.rows), len(vocabulary.tokens())), np.float32)
         for mask, (row, column) in enumerate(zip(batch.rows, batch.columns, strict=True)):
             scores = np.sin(words[row] + column + np.arange(60))
@@ -57,12 +61,20 @@ def test_an_engine_that_reads_each_row_by_itself() -> None:
     assert found.max_delta < 1e-6
 
 
-@pytest.mark.parametrize("kind", ["padding", "neighbours", "permuted"])
+@pytest.mark.parametrize("kind", ["padding", "neighbours", "crowd", "permuted"])
 def test_one_that_does_not(kind: str) -> None:
     found = asked(kind)
     assert not found.independent
     assert found.differing
     assert found.max_delta > 1e-3
+
+
+@pytest.mark.parametrize(("kind", "same"), [("padding", True), ("crowd", False)])
+def test_whether_sentences_of_one_length_may_meet(kind: str, same: bool) -> None:
+    assert asked("").same_length_delta is None
+    apart = asked(kind).same_length_delta
+    assert apart is not None
+    assert (apart < ROUNDING) is same
 
 
 def test_wider_limits_are_for_engines_that_round() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,40 @@ def test_roundtrip(folder: Path) -> None:
     write_manifest(folder, gated)
     assert read_manifest(folder) == gated
     assert gated.digest == manifest.digest
+
+
+def gate_of(**changes: Any) -> dict[str, Any]:
+    batch = {"independent": True, "max_delta": 0.0, "same_length_delta": None}
+    return {"batch": batch | changes}
+
+
+@pytest.mark.parametrize(
+    ("variant", "gate", "mates"),
+    [
+        ("onnx-int8", None, "any"),
+        ("pytorch-fp32", None, "any"),
+        ("pytorch-bf16", None, "same length"),
+        ("openvino-int8", None, "same length"),
+        ("openvino-int8", gate_of(), "any"),
+        ("openvino-int8", gate_of(max_delta=0.01, same_length_delta=0.0), "same length"),
+        ("openvino-int8", gate_of(max_delta=0.01, same_length_delta=0.01), "none"),
+        ("onnx-int8", gate_of(independent=False), "none"),
+        ("onnx-int8", {"passed": False}, "any"),
+    ],
+)
+def test_what_may_be_asked_together(
+    folder: Path, variant: str, gate: dict[str, Any] | None, mates: str
+) -> None:
+    recipe = read_recipes([variant])[0]
+    assert replace(manifest_of(folder), recipe=recipe, gate=gate).mates == mates
+
+
+def test_what_is_declared_or_unknown_is_asked_alone(folder: Path) -> None:
+    made = manifest_of(folder)
+    assert replace(made, recipe=replace(made.recipe, batch="dependent")).mates == "none"
+    brought = replace(made, recipe=replace(made.recipe, steps=()))
+    assert brought.mates == "none"
+    assert replace(brought, gate=gate_of()).mates == "any"
 
 
 def test_sizes(folder: Path) -> None:

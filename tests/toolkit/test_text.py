@@ -67,6 +67,14 @@ def test_batch_pads_and_says_where_the_masks_stand(encoder: TextEncoder) -> None
     assert batch.columns.tolist() == [1, 2, 4, 2]
 
 
+@pytest.mark.parametrize(("multiple", "width"), [(1, 5), (4, 8), (8, 8), (16, 12)])
+def test_batch_pads_to_a_multiple_as_far_as_there_are_positions(multiple: int, width: int) -> None:
+    encoder = TextEncoder(vocabulary.tokenizer(), max_tokens=12)
+    batch = encoder.batch([encoder.encode("天[MASK]好"), encoder.encode("[MASK]")], multiple)
+    assert batch.input_ids.shape == (2, width)
+    assert batch.attention_mask.sum(axis=1).tolist() == [5, 3]
+
+
 def test_candidates_are_single_tokens(encoder: TextEncoder) -> None:
     assert encoder.token(encoder.candidate_id("上")) == "上"
     for candidate in ("上下", "", "龘"):

@@ -1,0 +1,184 @@
+"""The scheduler: a bounded queue, and streams that take from it what is waiting, in batches.
+
+A stream that becomes free takes at once what there is: nothing ever waits for company, so a lone
+sentence is as fast as without batches, and batches form by themselves while all streams are busy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from itertools import islice
+from threading import Condition, Thread
+
+from ..toolkit.predictor import Answer
+from ..toolkit.text import ceiling
+from .problems import RETRY, ProblemError
+
+LOOK_AHEAD = 64  # jobs looked at for a batch: sorting a long queue would cost more than it gains
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What may run together.
+
+    Args:
+        sentences: the most in a batch.
+        tokens: the most in a batch of several sentences, padding included: long ones gain nothing
+            from company, and who is in a long batch waits for all of it.
+        padding: how many tokens of padding each further sentence may bring with it.
+        multiple: lengths count as the next multiple of this, to which all are padded anyway.
+
+    """
+
+    sentences: int = 8
+    tokens: int = 256
+    padding: int = 8
+    multiple: int = 1
+
+    def width(self, job: Job) -> int:
+        """Return how many tokens a job takes by itself."""
+        return ceiling(len(job.ids), self.multiple)
+
+
+@dataclass(eq=False)
+class Job:
+    """One sentence to be answered: its token ids, how many tokens a [MASK], out of which tokens."""
+
+    ids: Sequence[int]
+    top_k: int
+    candidates: tuple[str, ...] | None = None
+    future: Future[Answer] = field(default_factory=Future)
+
+
+Infer = Callable[[Sequence[Job]], Sequence[Answer]]
+"""Answers jobs with the same candidates as one batch."""
+
+
+def together(waiting: Collection[Job], idle: int, limits: Limits) -> list[Job]:
+    """Return the jobs to run next as one batch: the oldest and those that go well with it.
+
+    Args:
+        waiting: the queue, oldest first; not empty.
+        idle: streams without work, the asking one included: what waits is shared out among them.
+        limits: what may run together.
+
+    """
+    first, *others = islice(waiting, LOOK_AHEAD)
+    most = min(limits.sentences, -(-len(waiting) // idle))
+    mates = [job for job in others if job.candidates == first.candidates]
+    chosen, own = [first], limits.width(first)
+    longest = tokens = own
+    for job in sorted(mates, key=lambda job: abs(limits.width(job) - own)):
+        if len(chosen) >= most:
+            break
+        width, count = limits.width(job), len(chosen) + 1
+        whole = max(longest, width) * count
+        if whole <= limits.tokens and whole - tokens - width <= limits.padding * len(chosen):
+            chosen.append(job)
+            longest, tokens = max(longest, width), tokens + width
+    return chosen
+
+
+class Scheduler:
+    """Runs jobs in ``streams`` threads; at most ``queue_limit`` more may wait."""
+
+    def __init__(self, infer: Infer, streams: int, queue_limit: int, limits: Limits) -> None:
+        self._infer = infer
+        self._limits = limits
+        self._room = streams + queue_limit
+        self._waiting: deque[Job] = deque()
+        self._idle = 0
+        self._closed = False
+        self._change = Condition()
+        self._threads = [
+            Thread(target=self._stream, name=f"stream-{number}", daemon=True)
+            for number in range(streams)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    async def run(self, jobs: Sequence[Job], until: float | None) -> list[Answer]:
+        """Return the answers in the order of ``jobs``, or raise what the first failure raised.
+
+        All jobs find room or none is begun (a 503 problem).  At ``until`` (seconds on the loop's
+        clock; None: never) jobs that have not begun are dropped and a 504 problem is raised.
+        """
+        self._admit(jobs)
+        try:
+            async with asyncio.timeout_at(until):
+                return [await asyncio.wrap_future(job.future) for job in jobs]
+        except TimeoutError:
+            raise ProblemError(504, "the deadline passed before the answer was there") from None
+        finally:
+            for job in jobs:
+                job.future.cancel()
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs have not begun."""
+        return len(self._waiting)
+
+    def close(self) -> None:
+        """Drop what has not begun and wait for the rest."""
+        with self._change:
+            self._closed = True
+            dropped = list(self._waiting)
+            self._change.notify_all()
+        for job in dropped:
+            job.future.cancel()
+        for thread in self._threads:
+            thread.join()
+
+    def _admit(self, jobs: Sequence[Job]) -> None:
+        with self._change:
+            if len(jobs) > self._room or self._closed:
+                raise ProblemError(503, "the queue is full", RETRY)
+            self._room -= len(jobs)
+            self._waiting.extend(jobs)
+            self._change.notify(len(jobs))
+        for job in jobs:
+            # Called when the work is done or dropped, so a client that has its answer finds room.
+            job.future.add_done_callback(lambda _, job=job: self._leave(job))  # type: ignore[misc]
+
+    def _leave(self, job: Job) -> None:
+        with self._change:
+            self._room += 1
+            if job.future.cancelled() and job in self._waiting:
+                self._waiting.remove(job)
+
+    def _stream(self) -> None:
+        while batch := self._take():
+            self._answer(batch)
+
+    def _take(self) -> list[Job]:
+        """Wait for work and return a batch of it, begun; an empty list at the end."""
+        begun: list[Job] = []
+        with self._change:
+            self._idle += 1
+            while not begun and not self._closed:
+                if not self._waiting:
+                    self._change.wait()
+                    continue
+                chosen = together(self._waiting, self._idle, self._limits)
+                for job in chosen:
+                    self._waiting.remove(job)
+                begun = [job for job in chosen if job.future.set_running_or_notify_cancel()]
+            self._idle -= 1
+        return begun
+
+    def _answer(self, batch: Sequence[Job]) -> None:
+        try:
+            answers = self._infer(batch)
+        except Exception as error:  # whatever an engine raises
+            if len(batch) == 1:
+                batch[0].future.set_exception(error)
+            else:  # it may be one sentence's fault: the others shall not suffer
+                for job in batch:
+                    self._answer([job])
+        else:
+            for job, answer in zip(batch, answers, strict=True):
+                job.future.set_result(answer)
