@@ -75,7 +75,7 @@ async def predict(request: Request) -> Response:
     "/predict/batch", openapi_extra=operation("BatchAnswer", list(PROBLEMS), "BatchQuestion")
 )
 async def predict_batch(request: Request) -> Response:
-    """Rank the tokens for every [MASK] of several sentences, each asked alone."""
+    """Rank the tokens for every [MASK] of several sentences."""
     service = _service(request)
     until = service.accept()
     body = await read_body(request, service.settings.body_limit, until)

@@ -6,6 +6,7 @@ import argparse
 import time
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 from tiankong.server.launch import bind
@@ -20,12 +21,16 @@ class Fake:
     """Answers everything alike: after CPU work, wrongly, with errors, or with stalls."""
 
     name = "fake"
+    mates = "none"
+    pad_to = 1
+    engine = SimpleNamespace(callers=None, prepares=False)
+    encoder = SimpleNamespace(encode=list)
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.given = given
         self.turns = count(1)
 
-    def predict(self, texts: list[str], *_: Any, **__: Any) -> list[Answer]:
+    def answer(self, encoded: list[str], *_: Any, **__: Any) -> list[Answer]:
         if self.given.stall:
             long, every = self.given.stall
             into = time.monotonic() % every
@@ -36,7 +41,7 @@ class Fake:
         if self.given.errors and next(self.turns) % self.given.errors == 0:
             raise RuntimeError("planted")
         top = [TOP[1], TOP[0], *TOP[2:]] if self.given.wrong else TOP
-        return [[[Ranked(token, score) for token, score in top]] for _ in texts]
+        return [[[Ranked(token, score) for token, score in top]] for _ in encoded]
 
 
 parser = argparse.ArgumentParser()
