@@ -22,7 +22,8 @@ from .plan import ARTICLE_STACK, REFERENCE_STACK
 from .revisions import Revision
 from .served import running, serve
 
-NUMBERS = ("streams", "threads", "max_batch", "cores")
+SERVER_NUMBERS = ("streams", "threads", "max_batch", "cache")
+NUMBERS = (*SERVER_NUMBERS, "cores")
 STACKS = (REFERENCE_STACK, ARTICLE_STACK)
 
 
@@ -73,8 +74,8 @@ def parse_contender(text: str) -> Contender:
                 f" {', '.join(f'{number}=N' for number in NUMBERS)}"
             )
     _require_cores(text, settings.get("cores", 1))
-    if stack == ARTICLE_STACK and settings.keys() & {"streams", "threads", "max_batch"}:
-        raise UnusableInputError(f"{text!r}: the article's server has no streams or threads to set")
+    if stack == ARTICLE_STACK and settings.keys() & set(SERVER_NUMBERS):
+        raise UnusableInputError(f"{text!r}: the article's server has none of these to set")
     return Contender(text, variant, stack=stack, settings=settings)
 
 
@@ -99,4 +100,5 @@ def settings_of(contender: Contender, built: Built) -> Settings:
         streams=given.get("streams", cores or settings.streams),
         threads=given.get("threads", cores or settings.threads),
         max_batch=given.get("max_batch", settings.max_batch),
+        cache=given.get("cache", settings.cache),
     )

@@ -129,7 +129,7 @@ def _settings(point: Point, settings: Settings | None) -> dict[str, Any]:
         return {}
     if point.stack == ARTICLE_STACK:
         return dict(ARTICLE_SETTINGS)
-    names = ("streams", "threads", "max_batch")
+    names = ("streams", "threads", "max_batch", "cache")
     return {name: getattr(settings, name) for name in names}
 
 

@@ -5,6 +5,7 @@
     tokens = [16, 128]    # sentences of so many tokens instead of the gold set
     batches = [1, 8]      # sentences in a request
     cores = [1, 2]        # cores the server is pinned to
+    cache = 1000          # the server remembers so many answers; without it, none
     [[parts]]             # several such grids in one plan; what a part leaves out stands above
 
 Every variant is measured at every combination.
@@ -89,7 +90,8 @@ class Plan:
 
     ``variants`` empty means all.  ``yardstick`` names the variant the article's server serves
     (empty: leave the article's server out).  ``model`` is used where the user names none.
-    A point that outside causes made invalid is measured up to ``attempts`` times.
+    A point that outside causes made invalid is measured up to ``attempts`` times.  ``cache`` is how
+    many answers the reference server may remember.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Plan:
     variants: tuple[str, ...] = ()
     yardstick: str = ""
     model: str = "builtin"
+    cache: int = 0
     sentences: str = "the gold set, each sentence as it stands"
 
     def as_json(self) -> dict[str, Any]:
@@ -158,6 +161,8 @@ def _plan(name: str, data: Mapping[str, Any], origin: str) -> Plan:
     for key in ("repeats", "attempts"):
         if not _whole(data.get(key, 1)):
             raise UnusableInputError(f"{origin}: {key!r} is not a whole number above 0")
+    if "cache" in data and not _whole(data["cache"]):
+        raise UnusableInputError(f"{origin}: 'cache' is not a whole number above 0")
     for key, least in (("seconds", 1), ("warmup_seconds", 0)):
         value = data[key]
         if not _number(value) or not least <= value < math.inf:

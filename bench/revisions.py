@@ -69,7 +69,7 @@ class Revision:
         port = free_port()
         words = ["serve", "--model", self.model, "--variant", variant, "--port", str(port)]
         words += ["--stack", stack] if stack == ARTICLE_STACK else []
-        for key in ("streams", "threads", "max_batch"):
+        for key in ("streams", "threads", "max_batch", "cache"):
             words += [f"--{key.replace('_', '-')}", str(settings[key])] if key in settings else []
         url = f"http://127.0.0.1:{port}"
         name = f"the server of revision {self.commit[:12]}"

@@ -57,7 +57,8 @@ class Ground:
 
         Raises InvalidMeasurementError if the server or the generator ended by itself.
         """
-        settings = settings_for(point, Settings(folder=self.variants[point.variant].folder))
+        folder = self.variants[point.variant].folder
+        settings = settings_for(point, Settings(folder=folder, cache=plan.cache))
         window = Window(plan.seconds, plan.warmup_seconds, self.generators, seed, attempt)
         with server_of(point, settings, self.target) as server:
             return measure(point, server, self._questions(point, server, seed), window)

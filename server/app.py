@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,13 +13,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..toolkit.predictor import Predictor, as_body
+from . import open_inference, page
+from .access_log import AccessLog
+from .api_keys import ApiKeys, read_keys
 from .bodies import parse_batch, parse_question, read_body
-from .problems import RETRY, ProblemError, problem_response
+from .observer import Observer
+from .problems import ProblemError, problem_response
 from .request_ids import RequestIds, request_id
-from .schemas import PROBLEMS, SCHEMAS, operation
-from .service import Service
+from .schemas import ASKING, SCHEMAS, operation
+from .service import Service, service_of
 from .settings import Settings
 
+METRICS = {
+    "responses": {"200": {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+}
 DETAILS = {404: "there is nothing at this path", 405: "this path does not take this method"}
 
 router = APIRouter()
@@ -35,8 +43,11 @@ class Api(FastAPI):
 def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
     """Return the app; ``app.state.service`` is the Service behind it.
 
-    The lifespan warms the service up at the start and ends its threads at the end.
+    The lifespan warms the service up at the start and ends its threads at the end.  Raises
+    UnusableInputError if the file of API keys is of no use.
     """
+    keys = read_keys(settings.api_key_file) if settings.api_key_file else None
+    log = AccessLog(sys.stdout.fileno()) if settings.access_log else None
     app = Api(
         title="tiankong",
         description="Fill in the blanks of Chinese sentences.",
@@ -45,11 +56,17 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.service = Service(predictor, settings)
-    app.include_router(router)
+    service = app.state.service = Service(predictor, settings)
+    app.state.access_log = log
+    for part in (router, open_inference.router, page.router):
+        app.include_router(part)
     app.add_exception_handler(ProblemError, _answer_problem)
     app.add_exception_handler(HTTPException, _answer_http_error)
+    # The last one added is the first to see a request.
+    if keys is not None:
+        app.add_middleware(ApiKeys, keys=keys)
     app.add_middleware(RequestIds)
+    app.add_middleware(Observer, metrics=service.metrics, log=log)
     return app
 
 
@@ -59,30 +76,41 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await service.warm_up()
     yield
     service.close()
+    if app.state.access_log:
+        app.state.access_log.close()
 
 
-@router.post("/predict", openapi_extra=operation("Answer", list(PROBLEMS), "Question"))
+@router.post("/predict", openapi_extra=operation("Answer", ASKING, "Question"))
 async def predict(request: Request) -> Response:
     """Rank the tokens for every [MASK] of a sentence."""
-    service = _service(request)
+    service = service_of(request)
     until = service.accept()
     question = parse_question(await read_body(request, service.settings.body_limit, until))
+    request.state.sentences = 1
     [answer] = await service.ask(question, until)
     return JSONResponse(as_body(answer) | {"variant": service.variant})
 
 
-@router.post(
-    "/predict/batch", openapi_extra=operation("BatchAnswer", list(PROBLEMS), "BatchQuestion")
-)
+@router.post("/predict/batch", openapi_extra=operation("BatchAnswer", ASKING, "BatchQuestion"))
 async def predict_batch(request: Request) -> Response:
     """Rank the tokens for every [MASK] of several sentences."""
-    service = _service(request)
+    service = service_of(request)
     until = service.accept()
     body = await read_body(request, service.settings.body_limit, until)
-    answers = await service.ask(parse_batch(body, service.settings.max_texts), until)
+    question = parse_batch(body, service.settings.max_texts)
+    request.state.sentences = len(question.texts)
+    answers = await service.ask(question, until)
     return JSONResponse(
         {"predictions": [as_body(answer) for answer in answers], "variant": service.variant}
     )
+
+
+@router.get("/metrics", openapi_extra=METRICS)
+async def metrics(request: Request) -> Response:
+    """Give the counters of this server, for Prometheus."""
+    accept = request.headers.get("accept", "")
+    content, media_type = service_of(request).metrics.exposition(accept)
+    return Response(content, headers={"Content-Type": media_type})
 
 
 @router.get("/health/live", openapi_extra=operation("Health", []))
@@ -94,18 +122,13 @@ async def live() -> Response:
 @router.get("/health/ready", openapi_extra=operation("Health", [503]))
 async def ready(request: Request) -> Response:
     """Say whether requests should be sent here."""
-    if reason := _service(request).not_ready:
-        raise ProblemError(503, reason, RETRY)
+    service_of(request).require_ready()
     return JSONResponse({"status": "ready"})
-
-
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
 
 
 async def _answer_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)
+    request.state.reason = error.reason
     return problem_response(error.status, error.detail, request_id(request), error.headers)
 
 

@@ -52,8 +52,8 @@ def _too_large(limit: int) -> ProblemError:
 
 def parse_question(body: bytes) -> Question:
     """Return the question of a /predict body; raise a 400 problem if it is none."""
-    data = _parse_object(body)
-    return Question((_string(data, "text"),), _top_k(data), _candidates(data))
+    data = parse_object(body)
+    return Question((_string(data, "text"),), read_top_k(data), read_candidates(data))
 
 
 def parse_batch(body: bytes, max_texts: int) -> Question:
@@ -61,14 +61,15 @@ def parse_batch(body: bytes, max_texts: int) -> Question:
 
     Raises a 400 problem if it is none, and a 422 problem for more than ``max_texts`` texts.
     """
-    data = _parse_object(body)
+    data = parse_object(body)
     texts = _strings(data, "texts")
     if len(texts) > max_texts:
         raise ProblemError(422, f"texts has {len(texts)} items, more than {max_texts}")
-    return Question(texts, _top_k(data), _candidates(data))
+    return Question(texts, read_top_k(data), read_candidates(data))
 
 
-def _parse_object(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object that a body is; raise a 400 problem if it is none."""
     try:
         data = json.loads(
             body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant
@@ -98,7 +99,7 @@ def _refuse_constant(name: str) -> NoReturn:
 def _string(data: dict[str, Any], key: str) -> str:
     if key not in data:
         raise ProblemError(400, f"{key} is missing")
-    return _checked(data[key], key)
+    return checked(data[key], key)
 
 
 def _strings(data: dict[str, Any], key: str) -> tuple[str, ...]:
@@ -106,10 +107,11 @@ def _strings(data: dict[str, Any], key: str) -> tuple[str, ...]:
         raise ProblemError(400, f"{key} is missing")
     if not isinstance(data[key], list) or not data[key]:
         raise ProblemError(400, f"{key} is not a list of at least one string")
-    return tuple(_checked(item, f"{key}[{index}]") for index, item in enumerate(data[key]))
+    return tuple(checked(item, f"{key}[{index}]") for index, item in enumerate(data[key]))
 
 
-def _checked(value: object, name: str) -> str:
+def checked(value: object, name: str) -> str:
+    """Return a value that is a usable string; raise a 400 problem that names it if it is none."""
     if not isinstance(value, str):
         raise ProblemError(400, f"{name} is not a string")
     if "\0" in value:
@@ -121,7 +123,8 @@ def _checked(value: object, name: str) -> str:
     return value
 
 
-def _top_k(data: dict[str, Any]) -> int:
+def read_top_k(data: dict[str, Any]) -> int:
+    """Return how many tokens are wanted; raise a 400 problem if that is no number in range."""
     value = data.get("top_k", DEFAULT_TOP_K)
     # type(), not isinstance(): True is an int to Python.
     if type(value) is not int or not 1 <= value <= MAX_TOP_K:
@@ -129,5 +132,6 @@ def _top_k(data: dict[str, Any]) -> int:
     return value
 
 
-def _candidates(data: dict[str, Any]) -> tuple[str, ...] | None:
+def read_candidates(data: dict[str, Any]) -> tuple[str, ...] | None:
+    """Return the tokens to rank, None: all; raise a 400 problem if they are no list of strings."""
     return _strings(data, "candidates") if "candidates" in data else None

@@ -9,6 +9,7 @@ from typing import Literal, NoReturn
 
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.manifest import read_manifest
+from .api_keys import read_keys
 from .settings import Settings
 
 Stack = Literal["reference", "article"]
@@ -42,9 +43,12 @@ def environment(stack: Stack, settings: Settings) -> dict[str, str]:
 def run_reference(settings: Settings) -> None:
     """Serve in this process until SIGTERM or SIGINT.
 
-    Raises UnusableInputError if the port is taken or the variant is missing or damaged.
+    Raises UnusableInputError if the port is taken, the file of API keys of no use, or the variant
+    missing or damaged.
     """
-    # Bound before the model is loaded: a taken port should not cost the wait.
+    # A bad file of keys or a taken port should not cost the wait for the model.
+    if settings.api_key_file:
+        read_keys(settings.api_key_file)
     with bind(settings) as listener:
         from ..toolkit.predictor import open_variant
         from .reference import serve
@@ -106,4 +110,7 @@ def _arguments(settings: Settings) -> list[str]:
         f"--deadline={settings.deadline}",
         f"--body-limit={settings.body_limit}",
         f"--batch-limit={settings.batch_limit}",
+        f"--cache={settings.cache}",
+        "--access-log" if settings.access_log else "--no-access-log",
+        *([f"--api-key-file={key_file.absolute()}"] if (key_file := settings.api_key_file) else []),
     ]

@@ -11,18 +11,49 @@ from starlette.responses import Response
 MEDIA_TYPE = "application/problem+json"
 CLOSE = {"Connection": "close"}
 RETRY = {"Retry-After": "1"}
+QUEUE_FULL = "queue_full"
+DRAINING = "draining"
+# Why a request got no answer, in a word for metrics and logs, where the status says it all.
+REASONS = {
+    400: "bad_request",
+    401: "no_api_key",
+    404: "not_found",
+    405: "wrong_method",
+    408: "body_too_late",
+    413: "body_too_large",
+    422: "unprocessable",
+    499: "client_gone",
+    500: "internal",
+    503: "unavailable",
+    504: "deadline",
+}
 # RFC 9110's names; http.HTTPStatus still has the old ones before Python 3.13.
 TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 
 class ProblemError(Exception):
-    """A request that gets no answer: an HTTP status, a sentence for people, extra headers."""
+    """A request that gets no answer: an HTTP status, a sentence for people, extra headers.
 
-    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    ``reason`` is a word for metrics and logs, where the status does not say it all.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        reason: str | None = None,
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.headers = dict(headers or {})
+        self.reason = reason or reason_for(status)
+
+
+def reason_for(status: int) -> str:
+    """Return the word for a failure with this status."""
+    return REASONS.get(status, str(status))
 
 
 def problem_response(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import socket
@@ -34,6 +35,7 @@ class _Server(uvicorn.Server):
             return
         for listener in sockets or []:
             print(f"serving {self._service.variant} on {_url(listener)}", file=sys.stderr)
+        print(f"settings {json.dumps(self._service.in_force())}", file=sys.stderr)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._service.drain()

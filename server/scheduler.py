@@ -7,6 +7,7 @@ sentence is as fast as without batches, and batches form by themselves while all
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
@@ -16,7 +17,7 @@ from threading import Condition, Thread
 
 from ..toolkit.predictor import Answer
 from ..toolkit.text import ceiling
-from .problems import RETRY, ProblemError
+from .problems import QUEUE_FULL, RETRY, ProblemError
 
 LOOK_AHEAD = 64  # jobs looked at for a batch: sorting a long queue would cost more than it gains
 
@@ -46,11 +47,15 @@ class Limits:
 
 @dataclass(eq=False)
 class Job:
-    """One sentence to be answered: its token ids, how many tokens a [MASK], out of which tokens."""
+    """One sentence to be answered: its token ids, how many tokens a [MASK], out of which tokens.
+
+    ``arrived`` is when it did, by ``time.perf_counter``.
+    """
 
     ids: Sequence[int]
     top_k: int
     candidates: tuple[str, ...] | None = None
+    arrived: float = field(default_factory=time.perf_counter)
     future: Future[Answer] = field(default_factory=Future)
 
 
@@ -122,6 +127,16 @@ class Scheduler:
         """How many jobs have not begun."""
         return len(self._waiting)
 
+    @property
+    def streams(self) -> int:
+        """How many batches run at the same time."""
+        return len(self._threads)
+
+    @property
+    def busy(self) -> int:
+        """How many streams have work."""
+        return len(self._threads) - self._idle
+
     def close(self) -> None:
         """Drop what has not begun and wait for the rest."""
         with self._change:
@@ -136,7 +151,7 @@ class Scheduler:
     def _admit(self, jobs: Sequence[Job]) -> None:
         with self._change:
             if len(jobs) > self._room or self._closed:
-                raise ProblemError(503, "the queue is full", RETRY)
+                raise ProblemError(503, "the queue is full", RETRY, QUEUE_FULL)
             self._room -= len(jobs)
             self._waiting.extend(jobs)
             self._change.notify(len(jobs))

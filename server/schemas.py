@@ -13,6 +13,8 @@ Schema = dict[str, Any]
 EXAMPLE = "床前明月光,疑是地[MASK]霜。"
 PROBLEMS = {
     400: "Not JSON, a field is missing or wrong, or a text has no [MASK]",
+    401: "No API key, where the operator wants one",
+    404: "No such model or version",
     408: "The body did not arrive in time",
     413: "The body is too large",
     422: "Too many tokens, masks or texts, or an unknown candidate",
@@ -20,6 +22,7 @@ PROBLEMS = {
     503: "The queue is full, or the server is not ready or draining",
     504: "The deadline passed",
 }
+ASKING = [400, 401, 408, 413, 422, 500, 503, 504]
 
 
 def _ref(name: str) -> Schema:
@@ -46,6 +49,15 @@ RANKINGS: dict[str, Schema] = {
     "results": {**_list(_ref("Ranked")), "description": "the first [MASK], best first"},
     "masks": {**_list(_list(_ref("Ranked"))), "description": "one list per [MASK]"},
 }
+PARAMETERS: Schema = {
+    "type": "object",
+    "properties": {"binary_data_size": {"type": "integer", "minimum": 0}},
+}
+TENSOR: dict[str, Schema] = {
+    "name": {"type": "string"},
+    "datatype": {"type": "string", "enum": ["BYTES", "FP32", "INT64"]},
+    "shape": _list({"type": "integer"}),
+}
 VARIANT: Schema = {"type": "string", "examples": ["onnx-int8"]}
 
 SCHEMAS: dict[str, Schema] = {
@@ -61,6 +73,50 @@ SCHEMAS: dict[str, Schema] = {
     "BatchAnswer": _object(
         ["predictions", "variant"], predictions=_list(_ref("Prediction")), variant=VARIANT
     ),
+    "ServerMetadata": _object(
+        ["name", "version", "extensions"],
+        name={"type": "string"},
+        version={"type": "string"},
+        extensions=_list({"type": "string"}),
+    ),
+    "Live": _object(["live"], live={"type": "boolean"}),
+    "Ready": _object(["ready"], ready={"type": "boolean"}),
+    "ModelReady": _object(["name", "ready"], name=VARIANT, ready={"type": "boolean"}),
+    "TensorMetadata": _object(["name", "datatype", "shape"], **TENSOR),
+    "ModelMetadata": _object(
+        ["name", "versions", "platform", "inputs", "outputs"],
+        name=VARIANT,
+        versions=_list({"type": "string"}),
+        platform={"type": "string"},
+        inputs=_list(_ref("TensorMetadata")),
+        outputs=_list(_ref("TensorMetadata")),
+        parameters={"type": "object", "description": "the settings in force"},
+    ),
+    "Tensor": _object(
+        ["name", "datatype", "shape"], **TENSOR, data={"type": "array"}, parameters=PARAMETERS
+    ),
+    "Inference": _object(
+        ["inputs"],
+        id={"type": "string"},
+        inputs={**_list(_ref("Tensor")), "description": "one: text, BYTES, a sentence each"},
+        outputs=_list({"type": "object"}),
+        parameters={
+            "type": "object",
+            "properties": {
+                "top_k": OPTIONS["top_k"],
+                "candidates": {"type": "string", "description": "tokens, spaces between them"},
+                "timeout": {"type": "integer", "minimum": 0, "description": "microseconds"},
+                "binary_data_output": {"type": "boolean"},
+            },
+        },
+    ),
+    "Inferred": _object(
+        ["model_name", "model_version", "outputs"],
+        model_name=VARIANT,
+        model_version={"type": "string"},
+        id={"type": "string"},
+        outputs={**_list(_ref("Tensor")), "description": "token, score, sentence"},
+    ),
     "Health": _object(["status"], status={"type": "string", "enum": ["live", "ready"]}),
     "Problem": _object(
         ["type", "status", "title", "detail", "request_id", "error"],
@@ -74,8 +130,10 @@ SCHEMAS: dict[str, Schema] = {
 }
 
 
-def operation(answer: str, problems: Sequence[int], question: str | None = None) -> Schema:
-    """Return the ``openapi_extra`` of a route, schemas given by name."""
+def operation(
+    answer: str, problems: Sequence[int], question: str | None = None, path: Sequence[str] = ()
+) -> Schema:
+    """Return the ``openapi_extra`` of a route, schemas and parameters in its path given by name."""
     responses: Schema = {"200": {"content": {"application/json": {"schema": _ref(answer)}}}}
     for status in problems:
         responses[str(status)] = {
@@ -83,6 +141,11 @@ def operation(answer: str, problems: Sequence[int], question: str | None = None)
             "content": {MEDIA_TYPE: {"schema": _ref("Problem")}},
         }
     extra: Schema = {"responses": responses}
+    if path:
+        extra["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in path
+        ]
     if question:
         content = {"application/json": {"schema": _ref(question)}}
         extra["requestBody"] = {"required": True, "content": content}

@@ -6,14 +6,21 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 
+from starlette.requests import Request
+
+from ..toolkit.errors import BrokenVariantError, TiankongError
+from ..toolkit.manifest import Expected
 from ..toolkit.predictor import Answer, Predictor
-from ..toolkit.text import MASK, NoMaskError, TextError
+from ..toolkit.text import MASK, NoMaskError, TextError, ceiling
 from .bodies import Question
-from .problems import RETRY, ProblemError
+from .cache import AnswerCache
+from .metrics import Metrics
+from .problems import DRAINING, RETRY, ProblemError
 from .scheduler import Job, Limits, Scheduler
 from .settings import Settings
 
 WARM_UP = f"今天天气很{MASK}。"
+WARM_UP_DELTA = 0.05  # of a probability; another machine's kernels round otherwise
 PREPARED_TOKENS = (16, 24, 32)
 PREPARING_SECONDS = 1.5
 AT_ONCE = 2_000  # characters; the loop does not stop to encode more, a thread does it
@@ -45,14 +52,25 @@ class Service:
         # More streams than the engine has would wait in it with batches that are still growing.
         streams = min(settings.streams, predictor.engine.callers or settings.streams)
         self._scheduler = Scheduler(self._infer, streams, settings.queue_limit, self._limits)
+        self.metrics = Metrics(predictor.name, settings)
+        self.metrics.watch(
+            "queue_length", "Sentences that wait for a stream.", lambda: self.waiting
+        )
+        self.metrics.watch("streams_busy", "Streams at work.", lambda: self._scheduler.busy)
+        self._cache = AnswerCache(settings.cache, self.metrics) if settings.cache else None
 
     async def warm_up(self) -> None:
-        """Ask one sentence; only an answer makes the service ready."""
+        """Ask one sentence; only the answer that the gate saw (before it: any) makes us ready."""
+        expected = self._predictor.expected
+        text = expected.text if expected else WARM_UP
         try:
-            await self.ask(Question((WARM_UP,)), until=None)
+            [answer] = await self.ask(Question((text,)), until=None)
+            if expected:
+                _require_expected(expected, answer)
         except Exception as error:  # whatever an engine raises
             self.not_ready = "the warm-up failed"
-            self.failure = repr(error)  # for the operator; clients are not told
+            # For the operator; clients are not told.
+            self.failure = str(error) if isinstance(error, TiankongError) else repr(error)
         else:
             if self._predictor.engine.prepares:
                 await asyncio.to_thread(self._prepare)
@@ -69,10 +87,33 @@ class Service:
                 padded = (ids + [ids[-1]] * width)[: max(width, len(ids))]
                 self._predictor.answer([padded] * count)
 
+    def require_ready(self) -> None:
+        """Raise a 503 problem unless requests should be sent here."""
+        if self.not_ready:
+            raise ProblemError(503, self.not_ready, RETRY)
+
+    def in_force(self) -> dict[str, int | float | bool]:
+        """Return the settings as they are in force: what variant and engine allow of them."""
+        settings = self.settings
+        return {
+            "streams": self._scheduler.streams,
+            "threads": settings.threads,
+            "max_batch": self._limits.sentences,
+            "batch_tokens": self._limits.tokens,
+            "batch_padding": self._limits.padding,
+            "pad_to": self._limits.multiple,
+            "queue_limit": settings.queue_limit,
+            "deadline": settings.deadline,
+            "body_limit": settings.body_limit,
+            "max_texts": settings.max_texts,
+            "cache": settings.cache,
+            "api_key": settings.api_key_file is not None,
+        }
+
     def accept(self) -> float:
         """Return a new request's deadline on the loop's clock; raise a 503 problem if draining."""
         if self.draining:
-            raise ProblemError(503, "the server is draining", RETRY)
+            raise ProblemError(503, "the server is draining", RETRY, DRAINING)
         return asyncio.get_running_loop().time() + self.settings.deadline
 
     async def ask(self, question: Question, until: float | None) -> list[Answer]:
@@ -85,7 +126,7 @@ class Service:
             jobs = list(self._jobs(question))
         else:
             jobs = await asyncio.to_thread(lambda: list(self._jobs(question)))
-        return await self._scheduler.run(jobs, until)
+        return await self._answers(jobs, until)
 
     @property
     def waiting(self) -> int:
@@ -101,6 +142,17 @@ class Service:
         """End the streams."""
         self._scheduler.close()
 
+    async def _answers(self, jobs: list[Job], until: float | None) -> list[Answer]:
+        if not self._cache:
+            return await self._scheduler.run(jobs, until)
+        known = [self._cache.get(job) for job in jobs]
+        unknown = [job for job, answer in zip(jobs, known, strict=True) if answer is None]
+        fresh = await self._scheduler.run(unknown, until)
+        for job, answer in zip(unknown, fresh, strict=True):
+            self._cache.put(job, answer)
+        new = iter(fresh)
+        return [next(new) if answer is None else answer for answer in known]
+
     def _jobs(self, question: Question) -> Iterator[Job]:
         several = len(question.texts) > 1
         for index, text in enumerate(question.texts):
@@ -115,10 +167,44 @@ class Service:
             yield Job(ids, question.top_k, question.candidates)
 
     def _infer(self, jobs: Sequence[Job]) -> list[Answer]:
+        began = time.perf_counter()
         answers = self._predictor.answer(
             [job.ids for job in jobs], max(job.top_k for job in jobs), jobs[0].candidates
         )
+        self._count(jobs, began, time.perf_counter())
         return [
             [ranking[: job.top_k] for ranking in answer]
             for job, answer in zip(jobs, answers, strict=True)
         ]
+
+    def _count(self, jobs: Sequence[Job], began: float, ended: float) -> None:
+        metrics = self.metrics
+        metrics.inference_seconds.observe(ended - began)
+        metrics.batch_sentences.observe(len(jobs))
+        for job in jobs:
+            metrics.queue_seconds.observe(began - job.arrived)
+        lengths = [len(job.ids) for job in jobs]
+        tokens = sum(lengths)
+        metrics.tokens.labels("text").inc(tokens)
+        metrics.tokens.labels("padding").inc(
+            ceiling(max(lengths), self._predictor.pad_to) * len(jobs) - tokens
+        )
+
+
+def _require_expected(expected: Expected, answer: Answer) -> None:
+    """Raise BrokenVariantError if an answer is not what the gate saw, other roundings apart."""
+    given = {entry.token: entry.score for entry in answer[0]}
+    best = max(expected.scores, key=expected.scores.__getitem__)
+    apart = abs(given.get(best, 0.0) - expected.scores[best])
+    if next(iter(given)) != best or apart > WARM_UP_DELTA:
+        said = ", ".join(f"{token} {score:.3f}" for token, score in given.items())
+        raise BrokenVariantError(
+            f"{expected.text} is answered by {said}, but the gate saw {best}"
+            f" {expected.scores[best]:.3f}: build and check the variant again, on this machine"
+        )
+
+
+def service_of(request: Request) -> Service:
+    """Return the service behind the app that a request came to."""
+    service: Service = request.app.state.service
+    return service

@@ -28,6 +28,9 @@ class Settings:
         body_limit: bytes of a request's body.
         batch_limit: texts in one batch request.
         max_batch: the most sentences in one inference; 1 asks each alone.
+        cache: answers to remember for who asks the same again; 0: none.
+        access_log: whether requests are logged on standard output.
+        api_key_file: keys of which a client has to bring one; None: anybody may ask.
 
     """
 
@@ -41,13 +44,17 @@ class Settings:
     body_limit: int = 64 * KIBIBYTE
     batch_limit: int = 256
     max_batch: int = 8
+    cache: int = 0
+    access_log: bool = True
+    api_key_file: Path | None = None
 
     def __post_init__(self) -> None:
         for name in AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise UnusableInputError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.queue_limit < 0:
-            raise UnusableInputError(f"queue_limit must not be negative: {self.queue_limit}")
+        for name in ("queue_limit", "cache"):
+            if getattr(self, name) < 0:
+                raise UnusableInputError(f"{name} must not be negative: {getattr(self, name)}")
         if not 0 < self.deadline < math.inf:
             raise UnusableInputError(f"deadline must be a number of seconds: {self.deadline}")
         if not 0 <= self.port <= 65535:

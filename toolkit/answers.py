@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .errors import UnusableInputError
 from .files import artifacts, read_json, write_json
@@ -17,6 +18,7 @@ from .text import TextError
 
 DEPTH = 50  # enough of the ranking to look up the probability of another variant's top-5
 RELATIVE_TIE = 1e-3
+TOP = 5
 
 Ranking = Sequence[tuple[str, float]]
 """Tokens with probabilities, best first."""
@@ -123,3 +125,20 @@ def same_answer(expected: Ranking, given: Ranking) -> bool:
         if abs(probability.get(token, -1.0) - score) > RELATIVE_TIE * score:
             return False
     return True
+
+
+def clearest(answers: Answers, gold: GoldSet) -> dict[str, Any]:
+    """Return the gold item that a variant is surest about, with its top-5, to ask it again.
+
+    The one with the widest gap between the first two tokens: other kernels, on another machine,
+    would have to move it far to change its answer.
+    """
+    item = max(gold.items, key=lambda item: _gap(answers.rankings[item.id]))
+    top = answers.rankings[item.id][:TOP]
+    results = [{"token": token, "score": score} for token, score in top]
+    return {"text": item.text, "results": results}
+
+
+def _gap(ranking: Ranking) -> float:
+    first, second = ranking[0], ranking[1]
+    return first[1] - second[1]

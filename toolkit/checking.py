@@ -224,5 +224,8 @@ def _reference(model: str, variants: Sequence[Built]) -> Built:
 
 def _record(built: Built, gold: GoldSet, result: Check) -> None:
     summary = result.as_json() | {"gold": gold.name, "gold_sha256": gold.digest}
+    if kept.exists(built.manifest.digest, gold):
+        answers = kept.load(built.manifest.variant, built.manifest.digest, gold)
+        summary["expected"] = kept.clearest(answers, gold)
     # Read again: the file may have got another result since the variant was looked at.
     write_manifest(built.folder, read_manifest(built.folder).with_gate(summary))

@@ -195,6 +195,15 @@ def serve(
     max_batch: Annotated[
         int, typer.Option("--max-batch", min=1, help="sentences in one inference, 1: each alone")
     ] = 8,
+    cache: Annotated[
+        int, typer.Option("--cache", min=0, help="answers to remember for who asks the same again")
+    ] = 0,
+    access_log: Annotated[
+        bool, typer.Option(help="a JSON line a request, on standard output")
+    ] = True,
+    api_key_file: Annotated[
+        Path | None, typer.Option("--api-key-file", help="a key a line; clients need one of them")
+    ] = None,
     onnx: Onnx = None,
     tokenizer: TokenizerFolder = None,
 ) -> None:
@@ -210,6 +219,7 @@ def serve(
     settings = Settings(
         folder=built.folder, host=host, port=port,
         streams=streams or cores, threads=threads or cores, max_batch=max_batch,
+        cache=cache, access_log=access_log, api_key_file=api_key_file,
     )  # fmt: skip
     if stack == "article":
         run_article(settings)

@@ -34,6 +34,14 @@ class FileRecord:
 
 
 @dataclass(frozen=True)
+class Expected:
+    """A sentence with one [MASK], and its best tokens with their probabilities, best first."""
+
+    text: str
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The record of one variant."""
 
@@ -84,6 +92,14 @@ class Manifest:
         if self.recipe.engine == "onnxruntime":
             return "any" if self.recipe.steps else "none"
         return "any" if self.recipe.precision == "fp32" and not self.recipe.steps else "same length"
+
+    @property
+    def expected(self) -> Expected | None:
+        """What the variant answered when the gate asked it; None before that."""
+        found = (self.gate or {}).get("expected")
+        if not found:
+            return None
+        return Expected(found["text"], {r["token"]: r["score"] for r in found["results"]})
 
     def verify(self, folder: Path) -> None:
         """Raise UnusableInputError unless the folder is what the manifest says, and safe to load.

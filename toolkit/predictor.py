@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .availability import require
 from .errors import BrokenVariantError, UnusableInputError
-from .manifest import Manifest, Mates, read_manifest
+from .manifest import Expected, Manifest, Mates, read_manifest
 from .text import Batch, TextEncoder
 
 Logits = NDArray[np.float32]
@@ -58,17 +58,25 @@ class Predictor:
     """A text encoder and an engine: the whole way from sentence to ranked tokens.
 
     ``mates`` says which sentences may be asked together (see :attr:`.Manifest.mates`), ``pad_to``
-    of what number of tokens every padded length is a multiple (see :class:`.Recipe`).
+    of what number of tokens every padded length is a multiple (see :class:`.Recipe`), ``expected``
+    what was answered when the gate asked (None: it never did).
     """
 
     def __init__(
-        self, name: str, encoder: TextEncoder, engine: Engine, mates: Mates = "any", pad_to: int = 1
+        self,
+        name: str,
+        encoder: TextEncoder,
+        engine: Engine,
+        mates: Mates = "any",
+        pad_to: int = 1,
+        expected: Expected | None = None,
     ) -> None:
         self.name = name
         self.encoder = encoder
         self.engine = engine
         self.mates = mates
         self.pad_to = pad_to
+        self.expected = expected
 
     def predict(
         self, texts: Sequence[str], top_k: int = 5, candidates: Sequence[str] | None = None
@@ -154,6 +162,7 @@ def open_variant(folder: Path, threads: int = 0) -> Predictor:
         _engine(folder, manifest, threads),
         manifest.mates,
         manifest.recipe.pad_to,
+        manifest.expected,
     )
 
 

@@ -23,6 +23,7 @@ class Fake:
     name = "fake"
     mates = "none"
     pad_to = 1
+    expected = None
     engine = SimpleNamespace(callers=None, prepares=False)
     encoder = SimpleNamespace(encode=list)
 

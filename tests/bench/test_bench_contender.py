@@ -60,8 +60,8 @@ def test_a_contender_in_a_few_words(text: str, expected: dict[str, Any]) -> None
         ("a@stack=target", "'stack=target' is none of"),
         ("a@streams=2;threads=1", "'streams=2;threads=1' is none of"),
         ("a@b@streams=2", "'b@streams=2' is none of"),
-        ("a@stack=article,streams=2", "no streams or threads to set"),
-        ("a@threads=2,stack=article", "no streams or threads to set"),
+        ("a@stack=article,streams=2", "has none of these to set"),
+        ("a@threads=2,stack=article", "has none of these to set"),
     ],
 )
 def test_what_makes_no_sense_is_named(text: str, part: str) -> None:

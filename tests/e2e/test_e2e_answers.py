@@ -163,3 +163,23 @@ def test_two_homes_do_not_meet(own_tool: Any, tool: Any) -> None:
     assert mine.artifacts != tool.artifacts
     assert isinstance(mine.artifacts, Path)
     assert mine.data("predict", "真[MASK]啊", *MODEL)["variant"] == "onnx-int8"
+
+
+def test_a_variant_that_answers_otherwise_than_the_gate_saw_is_not_served(own_tool: Any) -> None:
+    mine = own_tool("onnx-int8")
+    manifest = mine.artifacts / "variants" / "builtin-small" / "onnx-int8" / "variant.json"
+    data = json.loads(manifest.read_text(encoding="utf-8"))
+    results = [{"token": "下", "score": 0.97}, {"token": "上", "score": 0.01}]
+    data["gate"] = {"expected": {"text": next(iter(ARTICLE)), "results": results}}
+    manifest.write_text(json.dumps(data), encoding="utf-8")
+    line = mine.refuses("serve", *MODEL, "--port", "0")
+    assert "cannot be served: the warm-up failed" in line
+    assert "the gate saw 下 0.970" in line
+
+
+def test_a_file_of_keys_that_is_of_no_use_is_said_before_the_model_loads(
+    tool: Any, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("short\n")
+    assert "line 1" in tool.refuses("serve", *MODEL, "--port", "0", "--api-key-file", str(keys))

@@ -124,6 +124,7 @@ class Process:
     def __init__(self, *arguments: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "serve_fake.py"), *arguments],
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
@@ -132,11 +133,21 @@ class Process:
         self.first_line = self.process.stderr.readline().strip()
         self.url = self.first_line.rpartition(" ")[2]
         self.port = int(self.url.rpartition(":")[2]) if "http" in self.url else 0
+        self.settings = self._read_settings() if self.first_line.startswith("serving") else {}
+        self.logged: list[dict[str, Any]] = []
 
     def end(self) -> tuple[int, str]:
         """Wait for the exit; return its code and what was left on standard error."""
-        _, rest = self.process.communicate(timeout=20)
+        out, rest = self.process.communicate(timeout=20)
+        self.logged = [json.loads(line) for line in out.splitlines()]
         return self.process.returncode, rest
+
+    def _read_settings(self) -> dict[str, Any]:
+        assert self.process.stderr is not None
+        word, _, document = self.process.stderr.readline().partition(" ")
+        assert word == "settings"
+        settings: dict[str, Any] = json.loads(document)
+        return settings
 
 
 @pytest.fixture

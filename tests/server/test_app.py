@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from tiankong.toolkit.manifest import Expected
 from tiankong.toolkit.predictor import Predictor
 
 TEXT = "今天气很[MASK]。"
@@ -200,6 +201,30 @@ def test_a_failed_warm_up_is_never_ready(
     assert "the warm-up failed" in problem(client.get("/health/ready"), 503)
 
 
+@pytest.mark.parametrize(
+    ("change", "ready"),
+    [
+        (lambda scores: scores, True),
+        (lambda scores: {token: score + 0.04 for token, score in scores.items()}, True),
+        (lambda scores: {token: score - 0.06 for token, score in scores.items()}, False),
+        (lambda scores: dict([*list(scores.items())[1:], ("霜", 0.9)]), False),
+    ],
+)
+def test_ready_only_if_the_answer_is_what_the_gate_saw(
+    open_client: Callable[..., TestClient],
+    predictor: Predictor,
+    change: Callable[[dict[str, float]], dict[str, float]],
+    ready: bool,
+) -> None:
+    [[best]] = predictor.predict([TEXT])
+    predictor.expected = Expected(TEXT, change({entry.token: entry.score for entry in best}))
+    client = open_client()
+    assert client.get("/health/ready").status_code == (200 if ready else 503)
+    failure = client.app.state.service.failure  # type: ignore[attr-defined]
+    assert ready == (failure == "")
+    assert ready or "but the gate saw" in failure
+
+
 def test_draining(client: TestClient) -> None:
     client.app.state.service.drain()  # type: ignore[attr-defined]
     for response in (
@@ -283,6 +308,16 @@ def test_the_openapi_document_tells_the_truth(client: TestClient) -> None:
         "/predict/batch",
         "/health/live",
         "/health/ready",
+        "/metrics",
+        "/v2",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2/models/{name}",
+        "/v2/models/{name}/ready",
+        "/v2/models/{name}/infer",
+        "/v2/models/{name}/versions/{number}",
+        "/v2/models/{name}/versions/{number}/ready",
+        "/v2/models/{name}/versions/{number}/infer",
     }
 
     def check(value: Any, name: str) -> None:
@@ -300,9 +335,18 @@ def test_the_openapi_document_tells_the_truth(client: TestClient) -> None:
         operation = document["paths"][path]["post"]
         check(body, named(operation["requestBody"]))
         check(client.post(path, json=body).json(), named(operation["responses"]["200"]))
-        for status in ("400", "408", "413", "422", "500", "503", "504"):
+        for status in ("400", "401", "408", "413", "422", "500", "503", "504"):
             assert named(operation["responses"][status]) == "Problem"
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [1], "data": [TEXT]}
+    inference = {"id": "1", "inputs": [tensor], "parameters": {"top_k": 2}}
+    operation = document["paths"]["/v2/models/{name}/infer"]["post"]
+    assert [parameter["name"] for parameter in operation["parameters"]] == ["name"]
+    check(inference, named(operation["requestBody"]))
+    answer = client.post("/v2/models/fake/infer", json=inference).json()
+    check(answer, named(operation["responses"]["200"]))
     check(client.post("/predict", json={}).json(), "Problem")
-    for path in ("/health/live", "/health/ready"):
-        operation = document["paths"][path]["get"]
-        check(client.get(path).json(), named(operation["responses"]["200"]))
+    for path in set(document["paths"]) - {"/metrics"}:
+        operation = document["paths"][path].get("get")
+        if operation:
+            answer = client.get(path.format(name="fake", number=1)).json()
+            check(answer, named(operation["responses"]["200"]))

@@ -89,7 +89,8 @@ from starlette.testclient import TestClient
 import tiankong.server.article, tiankong.server.launch, tiankong.server.reference
 from tiankong.server.app import create_app
 from tiankong.server.settings import Settings
-with TestClient(create_app(make_predictor(FakeEngine()), Settings(Path("v")))) as client:
+settings = Settings(Path("v"), access_log=False)
+with TestClient(create_app(make_predictor(FakeEngine()), settings)) as client:
     assert client.post("/predict", json={"text": "[MASK]"}).status_code == 200
 print([name for name in ("torch", "transformers", "locust", "onnx") if name in sys.modules])
 """

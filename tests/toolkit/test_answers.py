@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tiankong.toolkit.answers import Answers, load, same_answer, save
+from tiankong.toolkit.answers import Answers, clearest, load, same_answer, save
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.gold import GoldItem, GoldSet
 
@@ -53,3 +53,17 @@ def test_answers_are_kept_by_digests(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert load("v", answers.digest, GOLD) == answers
     with pytest.raises(UnusableInputError):
         load("v", "ef" * 32, GOLD)
+
+
+def test_the_clearest_answer_is_the_one_with_the_widest_gap() -> None:
+    items = tuple(GoldItem(name, "idiom", f"{name}[MASK]", "甲") for name in "abc")
+    gold = GoldSet("mine", "ab" * 32, items)
+    rankings = {
+        "a": [("甲", 0.9), ("乙", 0.4)],
+        "b": [("丙", 0.7), *((token, 0.01) for token in "丁戊己庚辛")],
+        "c": [("甲", 0.5), ("乙", 0.4)],
+    }
+    found = clearest(Answers("v", "cd" * 32, gold.digest, rankings), gold)
+    assert found["text"] == "b[MASK]"
+    assert [result["token"] for result in found["results"]] == list("丙丁戊己庚")
+    assert found["results"][0]["score"] == 0.7

@@ -13,6 +13,7 @@ import pytest
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.manifest import (
     NAME,
+    Expected,
     Manifest,
     read_manifest,
     record_files,
@@ -95,6 +96,15 @@ def test_what_is_declared_or_unknown_is_asked_alone(folder: Path) -> None:
     brought = replace(made, recipe=replace(made.recipe, steps=()))
     assert brought.mates == "none"
     assert replace(brought, gate=gate_of()).mates == "any"
+
+
+def test_what_the_gate_saw_is_what_to_expect(folder: Path) -> None:
+    made = manifest_of(folder)
+    assert made.expected is None
+    assert made.with_gate(gate_of()).expected is None
+    results = [{"token": "上", "score": 0.9}, {"token": "下", "score": 0.05}]
+    given = made.with_gate(gate_of() | {"expected": {"text": "[MASK]", "results": results}})
+    assert given.expected == Expected("[MASK]", {"上": 0.9, "下": 0.05})
 
 
 def test_sizes(folder: Path) -> None:

@@ -1,0 +1,167 @@
+"""Proof of what FastAPI costs: the app as it is, and the same routes in a bare Starlette app.
+
+    python -m tiankong.bench.proof.framework --variant onnx-int8
+
+Both apps are called in this process, without sockets, with an engine that answers at once; they
+take turns, and what counts is the processor time of a request.  Then the served variant is measured
+at 16 users, to tell which share of a request's processor time the difference is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from ...server import app as routes
+from ...server.settings import Settings
+from ...toolkit.answers import load
+from ...toolkit.build import Built, standing
+from ...toolkit.checking import gated
+from ...toolkit.console import say
+from ...toolkit.errors import TiankongError
+from ...toolkit.gold import read_gold
+from ...toolkit.machine import usable_cores
+from ...toolkit.predictor import Best, Engine, Logits, Predictor
+from ...toolkit.text import Batch, TextEncoder
+from ..measure import Window, measure
+from ..plan import REFERENCE_STACK, Point
+from ..sentences import gold_questions
+from ..served import serve
+
+TURNS, REQUESTS = 30, 500
+USERS, SECONDS, WARMUP_SECONDS = 16, 8.0, 1.5
+TOP = 5
+BODY = json.dumps({"text": "床前明月光,疑是地[MASK]霜。"}, ensure_ascii=False).encode()
+SCOPE: dict[str, Any] = {
+    "type": "http",
+    "asgi": {"version": "3.0"},
+    "http_version": "1.1",
+    "method": "POST",
+    "scheme": "http",
+    "path": "/predict",
+    "raw_path": b"/predict",
+    "query_string": b"",
+    "root_path": "",
+    "headers": [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(BODY))],
+    "client": ("127.0.0.1", 1),
+    "server": ("127.0.0.1", 2),
+}
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class Instant(Engine):
+    """Gives the same answer to everything, at once."""
+
+    def logits(self, batch: Batch) -> Logits:
+        """Return nothing of use: ``best`` has the answer."""
+        raise NotImplementedError
+
+    def best(self, batch: Batch, top_k: int) -> Best:
+        """Return the first ids of the vocabulary."""
+        masks = len(batch.rows)
+        ids = np.tile(np.arange(top_k, dtype=np.int64), (masks, 1))
+        return ids, np.full((masks, top_k), 1 / top_k, dtype=np.float32)
+
+
+def bare(app: Starlette) -> Starlette:
+    """Return a Starlette app with the same state, handlers and middleware, and the hot route."""
+    plain = Starlette(
+        routes=[Route("/predict", routes.predict, methods=["POST"])],
+        exception_handlers=dict(app.exception_handlers),
+        middleware=list(app.user_middleware),
+    )
+    plain.state = app.state
+    return plain
+
+
+async def _ask(app: App) -> int:
+    status = 0
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": BODY, "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal status
+        status = message.get("status", status)
+
+    await app(dict(SCOPE), receive, send)
+    return status
+
+
+async def _turn(app: App) -> float:
+    """Return the processor time of a request, in seconds."""
+    began = time.process_time()
+    for _ in range(REQUESTS):
+        if await _ask(app) != 200:
+            raise RuntimeError("the app refused the request")
+    return (time.process_time() - began) / REQUESTS
+
+
+async def _turns(apps: list[App]) -> list[list[float]]:
+    for app in apps:
+        await _turn(app)
+    found: list[list[float]] = [[] for _ in apps]
+    for turn in range(TURNS):
+        order = range(len(apps)) if turn % 2 else reversed(range(len(apps)))
+        for index in order:
+            found[index].append(await _turn(apps[index]))
+    return found
+
+
+def difference(folder: Path) -> tuple[float, float]:
+    """Return the processor time of a request (seconds), and how much of it goes to FastAPI."""
+    predictor = Predictor("instant", TextEncoder.from_folder(folder), Instant())
+    app = routes.create_app(predictor, Settings(folder, streams=1, access_log=False))
+    service = app.state.service
+    try:
+        fast, plain = asyncio.run(_turns([app, bare(app)]))
+    finally:
+        service.close()
+    return median(fast), median(f - p for f, p in zip(fast, plain, strict=True))
+
+
+def throughput(model: str, built: Built) -> float:
+    """Return requests a second of the served variant at 16 users."""
+    gold = read_gold()
+    (built,) = gated(model, [built], gold)
+    variant = built.manifest.variant
+    questions = gold_questions(gold, load(variant, built.manifest.digest, gold), seed=0)
+    with serve("reference", Settings(folder=built.folder)) as server:
+        point = Point(variant, REFERENCE_STACK, USERS)
+        return measure(point, server, questions, Window(SECONDS, WARMUP_SECONDS)).qps
+
+
+def main() -> None:
+    """Measure and say it in two lines."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="builtin")
+    parser.add_argument("--variant", default="onnx-int8")
+    given = parser.parse_args()
+    try:
+        built = standing(given.model, given.variant)
+        whole, more = difference(built.folder)
+        rate = throughput(given.model, built)
+    except TiankongError as error:
+        say(f"framework: {error}")
+        sys.exit(error.exit_code)
+    cores = usable_cores()
+    print(f"a request through the app, without the engine: {whole * 1e6:.0f} us of processor time")
+    print(
+        f"of these FastAPI: {more * 1e6:.0f} us, {more * rate / cores:.2%} of what {cores} cores"
+        f" give {given.variant} at {USERS} users ({rate:.1f} requests a second)"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""Proof of what HTTP and scheduling cost: the same predictor in-process and behind the server.
+
+    python -m tiankong.bench.proof.overhead --variants onnx-int8,openvino-int8
+
+Rounds of three ways in turns, all with the gold set and the server's own settings:
+
+- ``predictor``: a thread for each stream asks the predictor for batches of sentences sorted by
+  length, one after the other.  No queue, no wire: what there is to be had.
+- ``scheduler``: as many callers as there are users, each asking one sentence after the other
+  through the service behind the routes.
+- ``server``: the same number of Locust users over HTTP.
+
+Ratios are taken inside rounds.  The generator works on the same cores, so its share of the machine
+is part of the server's loss; it is told beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
+from statistics import geometric_mean
+from threading import Lock, Thread
+
+from ...server.bodies import Question
+from ...server.service import Service
+from ...server.settings import Settings
+from ...toolkit.answers import load
+from ...toolkit.build import Built, standing
+from ...toolkit.checking import gated
+from ...toolkit.console import say
+from ...toolkit.errors import TiankongError
+from ...toolkit.gold import GoldSet, read_gold
+from ...toolkit.options import names
+from ...toolkit.predictor import Predictor, open_variant
+from ...toolkit.stats import interval, variation
+from ..measure import Window, measure
+from ..plan import REFERENCE_STACK, Point
+from ..sentences import Questions, gold_questions
+from ..served import Served, serve
+
+SECONDS, WARMUP_SECONDS = 6.0, 1.5
+WAYS = ("predictor", "scheduler", "server")
+
+Rates = dict[str, float]
+"""Sentences a second by way, and the generator's percent of the machine as ``generator``."""
+
+
+def alone(predictor: Predictor, settings: Settings, gold: GoldSet, seconds: float) -> float:
+    """Return sentences a second of the predictor in as many threads as there are streams."""
+    texts = sorted((item.text for item in gold.items), key=len)
+    size = settings.max_batch
+    batches = cycle([texts[i : i + size] for i in range(0, len(texts), size)])
+    lock, end = Lock(), time.perf_counter() + seconds
+    done: list[int] = []
+
+    def work() -> None:
+        while time.perf_counter() < end:
+            with lock:
+                batch = next(batches)
+            predictor.predict(batch)
+            done.append(len(batch))
+
+    began = time.perf_counter()
+    threads = [Thread(target=work) for _ in range(settings.streams)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(done) / (time.perf_counter() - began)
+
+
+async def _scheduled(service: Service, users: int, texts: Iterator[str], seconds: float) -> float:
+    end = time.perf_counter() + seconds
+    done = 0
+
+    async def user() -> None:
+        nonlocal done
+        while time.perf_counter() < end:
+            await service.ask(Question((next(texts),)), None)
+            done += 1
+
+    began = time.perf_counter()
+    await asyncio.gather(*(user() for _ in range(users)))
+    return done / (time.perf_counter() - began)
+
+
+def scheduled(
+    predictor: Predictor, settings: Settings, users: int, questions: Questions, seconds: float
+) -> float:
+    """Return sentences a second through the service, without HTTP."""
+    service = Service(predictor, settings)
+    try:
+        return asyncio.run(_scheduled(service, users, cycle(questions.texts), seconds))
+    finally:
+        service.close()
+
+
+def rounds(built: Built, gold: GoldSet, users: int, count: int) -> list[Rates]:
+    """Return so many rounds of one variant; each begins with another way than the one before."""
+    settings = Settings(folder=built.folder)
+    variant = built.manifest.variant
+    questions = gold_questions(gold, load(variant, built.manifest.digest, gold), seed=0)
+    found: list[Rates] = []
+    with serve("reference", settings) as server:
+        predictor = open_variant(built.folder, settings.threads)
+        alone(predictor, settings, gold, WARMUP_SECONDS)
+        ways: dict[str, Callable[[], Rates]] = {
+            "predictor": lambda: {"predictor": alone(predictor, settings, gold, SECONDS)},
+            "scheduler": lambda: {
+                "scheduler": scheduled(predictor, settings, users, questions, SECONDS)
+            },
+            "server": lambda: _served(server, questions, users, variant),
+        }
+        for number in range(count):
+            start = number % len(WAYS)
+            order = [*WAYS[start:], *WAYS[:start]]
+            found.append({key: rate for way in order for key, rate in ways[way]().items()})
+            say(f"overhead: {variant}, round {number + 1} of {count}")
+    return found
+
+
+def _served(server: Served, questions: Questions, users: int, variant: str) -> Rates:
+    window = Window(SECONDS, WARMUP_SECONDS)
+    cell = measure(Point(variant, REFERENCE_STACK, users), server, questions, window)
+    return {"server": cell.qps, "generator": cell.generator_cpu_percent}
+
+
+def summary(variant: str, users: int, found: Sequence[Rates]) -> str:
+    """Return one row of the table: rates, and what is left of the predictor's."""
+    rates = [f"{geometric_mean(one[way] for one in found):.1f}" for way in WAYS]
+    shares = [_share(found, way, "predictor") for way in WAYS[1:]]
+    generator = sum(one["generator"] for one in found) / len(found)
+    return f"| {' | '.join([variant, str(users), *rates, *shares, f'{generator:.1f} %'])} |"
+
+
+def _share(found: Sequence[Rates], way: str, of: str) -> str:
+    ratios = [one[way] / one[of] for one in found]
+    bounds = interval(ratios, variation([ratios]))
+    shown = f" ({bounds[0]:.3f}–{bounds[1]:.3f})" if bounds else ""
+    return f"{geometric_mean(ratios):.3f}{shown}"
+
+
+def main() -> None:
+    """Measure, and print the table or the rounds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="builtin")
+    parser.add_argument("--variants", default="onnx-int8")
+    parser.add_argument("--users", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--json", action="store_true", help="print the rounds, not the table")
+    given = parser.parse_args()
+    try:
+        gold = read_gold()
+        variants = [standing(given.model, name) for name in names(given.variants) or ()]
+        found = {
+            built.manifest.variant: rounds(built, gold, given.users, given.rounds)
+            for built in gated(given.model, variants, gold)
+        }
+    except TiankongError as error:
+        say(f"overhead: {error}")
+        sys.exit(error.exit_code)
+    if given.json:
+        print(json.dumps(found))
+        return
+    print("| variant | users | predictor | scheduler | server | scheduler/predictor |"
+          " server/predictor | generator |")  # fmt: skip
+    print(f"|{' --- |' * 8}")
+    for variant, each in found.items():
+        print(summary(variant, given.users, each))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Answers given before, for clients that ask the same again."""
+
+from __future__ import annotations
+
+from cachetools import LRUCache
+
+from ..toolkit.predictor import Answer
+from .metrics import Metrics
+from .scheduler import Job
+
+Key = tuple[tuple[int, ...], int, tuple[str, ...] | None]
+
+
+class AnswerCache:
+    """The last ``room`` different questions and their answers; for one thread."""
+
+    def __init__(self, room: int, metrics: Metrics) -> None:
+        self._answers: LRUCache[Key, Answer] = LRUCache(room)
+        self._hits = metrics.cache.labels("hit")
+        self._misses = metrics.cache.labels("miss")
+
+    def get(self, job: Job) -> Answer | None:
+        """Return the answer to a question like this one, if it is still known."""
+        answer: Answer | None = self._answers.get(_key(job))
+        (self._misses if answer is None else self._hits).inc()
+        return answer
+
+    def put(self, job: Job, answer: Answer) -> None:
+        """Remember an answer."""
+        self._answers[_key(job)] = answer
+
+
+def _key(job: Job) -> Key:
+    return tuple(job.ids), job.top_k, job.candidates

@@ -1,0 +1,64 @@
+"""What the server counts, in Prometheus' text formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+
+from .settings import Settings
+
+SECONDS = (0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+SENTENCES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+SHOWN = ("streams", "threads", "max_batch", "queue_limit", "deadline", "cache")
+
+
+class Metrics:
+    """Counters of one server, in a registry of its own.
+
+    Times are seconds.  ``requests`` and ``request_seconds`` go by route pattern, so that paths
+    nobody knows add no series; ``failures`` by the reasons of ``problems.py``.
+    """
+
+    def __init__(self, variant: str, settings: Settings) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        served = Info("tiankong_served", "What is served, and how.", registry=self.registry)
+        shown = {key: str(value) for key, value in asdict(settings).items() if key in SHOWN}
+        served.info({"variant": variant, "version": version("tiankong"), **shown})
+        self.requests = self._counter("requests", "Requests answered.", "route", "status")
+        self.failures = self._counter("failures", "Requests without an answer.", "reason")
+        self.request_seconds = self._histogram(
+            "request_seconds", "From a request's arrival to its last byte.", SECONDS, "route"
+        )
+        self.queue_seconds = self._histogram("queue_seconds", "How long sentences wait.", SECONDS)
+        self.inference_seconds = self._histogram("inference_seconds", "Of a batch.", SECONDS)
+        self.batch_sentences = self._histogram("batch_sentences", "Together.", SENTENCES)
+        self.tokens = self._counter("tokens", "Tokens inferred, padding apart.", "kind")
+        self.cache = self._counter("cache", "Sentences looked up in the answer cache.", "result")
+        self.dropped = self._counter(
+            "access_log_dropped", "Lines lost to a slow reader of the log."
+        )
+
+    def watch(self, name: str, help_text: str, value: Callable[[], float]) -> None:
+        """Add a gauge that asks for its value when it is read."""
+        gauge = Gauge(f"tiankong_{name}", help_text, registry=self.registry)
+        gauge.set_function(value)
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Return the document and its media type, in the format an Accept header asks for."""
+        encode, media_type = choose_encoder(accept)
+        return encode(self.registry), media_type
+
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(f"tiankong_{name}", help_text, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, help_text: str, buckets: tuple[float, ...], *labels: str
+    ) -> Histogram:
+        return Histogram(
+            f"tiankong_{name}", help_text, labels, registry=self.registry, buckets=buckets
+        )

@@ -1,0 +1,89 @@
+"""Every request is counted and stands in the access log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .access_log import AccessLog
+from .metrics import Metrics
+from .problems import reason_for
+
+CLIENT_GONE = 499  # nginx's number for it: the client left before there was an answer
+UNKNOWN_ROUTE = "other"
+
+
+class Observer:
+    """ASGI middleware: metrics and access log (None: none), one entry a request.
+
+    Successful probes (health, metrics) are counted but not logged: they would drown the rest.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, log: AccessLog | None) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._log = log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status, size = CLIENT_GONE, 0
+
+        async def seen(message: Message) -> None:
+            nonlocal status, size
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            size += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, seen)
+        finally:
+            self._record(scope, status, size, time.perf_counter() - began)
+
+    def _record(self, scope: Scope, status: int, size: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
+        self._metrics.requests.labels(route, str(status)).inc()
+        self._metrics.request_seconds.labels(route).observe(seconds)
+        state: Mapping[str, Any] = scope.get("state", {})
+        reason = state.get("reason") or (reason_for(status) if status >= 400 else None)
+        probe = _is_probe(scope["path"])
+        if reason and not probe:
+            self._metrics.failures.labels(reason).inc()
+        if self._log and not (probe and status == 200):
+            entry = _entry(scope, status, size, seconds, reason)
+            if not self._log.write(entry):
+                self._metrics.dropped.inc()
+
+
+def _is_probe(path: str) -> bool:
+    return path == "/metrics" or "/health/" in path or path.endswith("/ready")
+
+
+def _entry(
+    scope: Scope, status: int, size: int, seconds: float, reason: str | None
+) -> dict[str, object]:
+    state: Mapping[str, Any] = scope.get("state", {})
+    client = scope.get("client")
+    entry: dict[str, object] = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "request_id": state.get("request_id"),
+        "client": client[0] if client else None,
+        "method": scope["method"],
+        "path": scope["path"],
+        "status": status,
+        "ms": round(seconds * 1000, 2),
+        "bytes": size,
+    }
+    if "sentences" in state:
+        entry["sentences"] = state["sentences"]
+    if reason:
+        entry["reason"] = reason
+    return entry

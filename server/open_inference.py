@@ -1,0 +1,246 @@
+"""The Open Inference Protocol, version 2, over HTTP (see ``tensors.py`` for its sources).
+
+One model, version 1.  It takes the tensor ``text`` (BYTES, any shape: one sentence each) and gives
+a row for every [MASK], in reading order: ``token`` (BYTES, masks x k), ``score`` (FP32, masks x k)
+and ``sentence`` (INT64, masks), which says which of the texts the row belongs to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from ..toolkit.predictor import Answer
+from .bodies import Question, checked, parse_object, read_body, read_candidates, read_top_k
+from .problems import ProblemError
+from .schemas import ASKING, Schema, operation
+from .service import Service, service_of
+from .tensors import JSON_LENGTH, Tensor, answer_body, read_strings, split_body
+
+VERSION = "1"
+INPUTS = [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
+OUTPUTS = [
+    {"name": "token", "datatype": "BYTES", "shape": [-1, -1]},
+    {"name": "score", "datatype": "FP32", "shape": [-1, -1]},
+    {"name": "sentence", "datatype": "INT64", "shape": [-1]},
+]
+NAMES = tuple(str(output["name"]) for output in OUTPUTS)
+MICROSECONDS = 1_000_000
+# "priority" changes nothing here: there is one queue, first come first served.
+KNOWN = ("top_k", "candidates", "timeout", "priority", "binary_data_output")
+MODEL = "/v2/models/{name}"
+MODEL_VERSION = MODEL + "/versions/{number}"
+
+router = APIRouter()
+
+
+def _operation(answer: str, problems: list[int], path: str, question: str | None = None) -> Schema:
+    parameters = re.findall(r"{(\w+)}", path)
+    return operation(answer, sorted({401, 404, *problems}), question, parameters)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An inference request: the question, its id, the outputs (True: as bytes), its own deadline.
+
+    ``timeout`` is in seconds; None: the server's.
+    """
+
+    question: Question
+    name: str | None
+    outputs: Sequence[tuple[str, bool]]
+    timeout: float | None
+
+
+@router.get("/v2", openapi_extra=operation("ServerMetadata", [401]))
+async def server_metadata() -> Response:
+    """Say what server this is."""
+    extensions = ["binary_tensor_data"]
+    return JSONResponse(
+        {"name": "tiankong", "version": version("tiankong"), "extensions": extensions}
+    )
+
+
+@router.get("/v2/health/live", openapi_extra=operation("Live", []))
+async def live() -> Response:
+    """Say that the process runs."""
+    return JSONResponse({"live": True})
+
+
+@router.get("/v2/health/ready", openapi_extra=operation("Ready", [503]))
+async def ready(request: Request) -> Response:
+    """Say whether requests should be sent here."""
+    service_of(request).require_ready()
+    return JSONResponse({"ready": True})
+
+
+@router.get(MODEL, openapi_extra=_operation("ModelMetadata", [], MODEL))
+@router.get(MODEL_VERSION, openapi_extra=_operation("ModelMetadata", [], MODEL_VERSION))
+async def model_metadata(request: Request) -> Response:
+    """Describe the model, and the settings it is served with."""
+    service = _model(request)
+    return JSONResponse(
+        {
+            "name": service.variant,
+            "versions": [VERSION],
+            "platform": "tiankong",
+            "inputs": INPUTS,
+            "outputs": OUTPUTS,
+            "parameters": service.in_force(),
+        }
+    )
+
+
+@router.get(MODEL + "/ready", openapi_extra=_operation("ModelReady", [503], MODEL))
+@router.get(MODEL_VERSION + "/ready", openapi_extra=_operation("ModelReady", [503], MODEL_VERSION))
+async def model_ready(request: Request) -> Response:
+    """Say whether the model answers."""
+    service = _model(request)
+    service.require_ready()
+    return JSONResponse({"name": service.variant, "ready": True})
+
+
+@router.post(MODEL + "/infer", openapi_extra=_operation("Inferred", ASKING, MODEL, "Inference"))
+@router.post(
+    MODEL_VERSION + "/infer",
+    openapi_extra=_operation("Inferred", ASKING, MODEL_VERSION, "Inference"),
+)
+async def infer(request: Request) -> Response:
+    """Rank the tokens for every [MASK] of the sentences in the tensor ``text``."""
+    service = _model(request)
+    until = service.accept()
+    body = await read_body(request, service.settings.body_limit, until)
+    wanted = read_request(body, request.headers.get(JSON_LENGTH), service.settings.max_texts)
+    if wanted.timeout is not None:
+        until = min(until, asyncio.get_running_loop().time() + wanted.timeout)
+    request.state.sentences = len(wanted.question.texts)
+    tensors = as_tensors(await service.ask(wanted.question, until))
+    document = {"model_name": service.variant, "model_version": VERSION}
+    if wanted.name is not None:
+        document["id"] = wanted.name
+    content, length = answer_body(document, [(tensors[name], raw) for name, raw in wanted.outputs])
+    if length is None:
+        return Response(content, media_type="application/json")
+    headers = {JSON_LENGTH: str(length)}
+    return Response(content, media_type="application/octet-stream", headers=headers)
+
+
+def read_request(body: bytes, json_length: str | None, max_texts: int) -> Wanted:
+    """Return what a body asks for.
+
+    Raises a 400 problem if it is no inference request for this model, and a 422 problem for more
+    than ``max_texts`` texts.
+    """
+    text, binary = split_body(body, json_length)
+    data = parse_object(text)
+    parameters = _object(data, "parameters")
+    if unknown := parameters.keys() - set(KNOWN):
+        raise ProblemError(400, f"unknown parameter {min(unknown)}; known: {', '.join(KNOWN)}")
+    name = data.get("id")
+    texts = read_strings(_text_tensor(data), binary)
+    if not texts:
+        raise ProblemError(400, "text has no sentence")
+    if len(texts) > max_texts:
+        raise ProblemError(422, f"text has {len(texts)} items, more than {max_texts}")
+    for index, item in enumerate(texts):
+        checked(item, f"text[{index}]")
+    question = Question(tuple(texts), read_top_k(parameters), _candidates(parameters))
+    return Wanted(
+        question,
+        None if name is None else checked(name, "id"),
+        _outputs(data),
+        _timeout(parameters),
+    )
+
+
+def as_tensors(answers: Sequence[Answer]) -> dict[str, Tensor]:
+    """Return the outputs by name: a row for every [MASK]."""
+    rows = [ranking for answer in answers for ranking in answer]
+    sentences = [index for index, answer in enumerate(answers) for _ in answer]
+    shape = (len(rows), len(rows[0]))
+    tokens = [entry.token for row in rows for entry in row]
+    scores = [entry.score for row in rows for entry in row]
+    return {
+        "token": Tensor("token", "BYTES", shape, tokens),
+        "score": Tensor("score", "FP32", shape, scores),
+        "sentence": Tensor("sentence", "INT64", (len(rows),), sentences),
+    }
+
+
+def _model(request: Request) -> Service:
+    service = service_of(request)
+    name = request.path_params["name"]
+    if name != service.variant:
+        raise ProblemError(404, f"there is no model {name} here, but {service.variant}")
+    if (number := request.path_params.get("number", VERSION)) != VERSION:
+        raise ProblemError(404, f"{name} has no version {number}, but {VERSION}")
+    return service
+
+
+def _object(data: dict[str, Any], key: str) -> dict[str, Any]:
+    value = data.get(key, {})
+    if not isinstance(value, dict):
+        raise ProblemError(400, f"{key} is not an object")
+    return value
+
+
+def _tensors(data: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    tensors = data.get(key, [])
+    if not isinstance(tensors, list) or not all(
+        isinstance(tensor, dict) and isinstance(tensor.get("name"), str) for tensor in tensors
+    ):
+        raise ProblemError(400, f"{key} is not a list of tensors with names")
+    return tensors
+
+
+def _text_tensor(data: dict[str, Any]) -> dict[str, Any]:
+    inputs = _tensors(data, "inputs")
+    if [tensor["name"] for tensor in inputs] != ["text"]:
+        raise ProblemError(400, "inputs is not one tensor with the name text")
+    return inputs[0]
+
+
+def _outputs(data: dict[str, Any]) -> list[tuple[str, bool]]:
+    """Return what is wanted, and whether as bytes: all in JSON unless the request says more."""
+    everything = _flag(_object(data, "parameters"), "binary_data_output", default=False)
+    asked = _tensors(data, "outputs")
+    if not asked:
+        return [(name, everything) for name in NAMES]
+    outputs = {
+        tensor["name"]: _flag(_object(tensor, "parameters"), "binary_data", default=everything)
+        for tensor in asked
+    }
+    if unknown := outputs.keys() - set(NAMES):
+        raise ProblemError(400, f"unknown output {min(unknown)}; known: {', '.join(NAMES)}")
+    return list(outputs.items())
+
+
+def _flag(parameters: dict[str, Any], key: str, default: bool) -> bool:
+    value = parameters.get(key, default)
+    if not isinstance(value, bool):
+        raise ProblemError(400, f"{key} is neither true nor false")
+    return value
+
+
+def _candidates(parameters: dict[str, Any]) -> tuple[str, ...] | None:
+    """Return the candidates: parameters may only be plain values, so a string with spaces."""
+    given = parameters.get("candidates")
+    if isinstance(given, str):
+        return read_candidates({"candidates": given.split()})
+    return read_candidates(parameters)
+
+
+def _timeout(parameters: dict[str, Any]) -> float | None:
+    """Return Triton's timeout, there in microseconds, in seconds; 0 says none."""
+    value = parameters.get("timeout", 0)
+    if type(value) is not int or value < 0:
+        raise ProblemError(400, "timeout is not a whole number of microseconds")
+    return value / MICROSECONDS if value else None

@@ -1,0 +1,44 @@
+"""The web page: three files, nothing from anywhere else."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:;"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+async def page() -> Response:
+    """Give the page."""
+    return _file("page.html", "text/html")
+
+
+@router.get("/page.css")
+async def style() -> Response:
+    """Give the page's style."""
+    return _file("page.css", "text/css")
+
+
+@router.get("/page.js")
+async def script() -> Response:
+    """Give the page's script."""
+    return _file("page.js", "text/javascript")
+
+
+def _file(name: str, media_type: str) -> Response:
+    content = files(__package__).joinpath(name).read_bytes()
+    return Response(content, media_type=media_type, headers=HEADERS)

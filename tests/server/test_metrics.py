@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+
+TEXT = "今天气很[MASK]。"
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def read(client: TestClient) -> Samples:
+    """Return every sample, as Prometheus' own parser reads them."""
+    response = client.get("/metrics")
+    assert response.status_code == 200
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(response.text)
+        for sample in family.samples
+    }
+
+
+def value(samples: Samples, name: str, **labels: str) -> float:
+    return samples.get((f"tiankong_{name}", frozenset(labels.items())), 0.0)
+
+
+def test_requests_by_route_and_status(client: TestClient) -> None:
+    before = read(client)
+    client.post("/predict", json={"text": TEXT})
+    client.post("/predict", json={"text": TEXT})
+    client.post("/predict", json={"text": "今天"})
+    client.get("/nowhere/at/all")
+    after = read(client)
+    assert value(after, "requests_total", route="/predict", status="200") == 2
+    assert value(after, "requests_total", route="/predict", status="400") == 1
+    assert value(after, "requests_total", route="other", status="404") == 1
+    assert value(after, "request_seconds_count", route="/predict") == 3
+    assert value(after, "failures_total", reason="bad_request") == 1
+    assert value(after, "failures_total", reason="not_found") == 1
+    assert value(before, "requests_total", route="/predict", status="200") == 0
+
+
+def test_sentences_batches_and_tokens(open_client: Callable[..., TestClient]) -> None:
+    client = open_client(max_batch=4)
+    before = read(client)  # the warm-up is an inference, too
+    texts = ["今[MASK]", "今天[MASK]", "今天气[MASK]"]
+    client.post("/predict/batch", json={"texts": texts})
+    after = read(client)
+
+    def grown(name: str, **labels: str) -> float:
+        return value(after, name, **labels) - value(before, name, **labels)
+
+    assert grown("batch_sentences_sum") == 3
+    assert grown("queue_seconds_count") == 3
+    assert grown("inference_seconds_count") == grown("batch_sentences_count") >= 1
+    assert grown("tokens_total", kind="text") == 4 + 5 + 6
+    assert 0 <= grown("tokens_total", kind="padding") <= 3
+    assert value(after, "queue_length") == value(after, "streams_busy") == 0
+
+
+def test_what_is_served_is_told(open_client: Callable[..., TestClient]) -> None:
+    text = open_client(streams=3, max_batch=2).get("/metrics").text
+    [line] = [line for line in text.splitlines() if line.startswith("tiankong_served_info")]
+    assert 'variant="fake"' in line
+    assert 'streams="3"' in line
+    assert 'max_batch="2"' in line
+    assert "process_resident_memory_bytes" in text
+
+
+def test_a_probe_that_is_not_ready_is_no_failed_request(client: TestClient) -> None:
+    client.app.state.service.drain()  # type: ignore[attr-defined]
+    assert client.get("/health/ready").status_code == 503
+    assert client.post("/predict", json={"text": TEXT}).status_code == 503
+    samples = read(client)
+    assert value(samples, "requests_total", route="/health/ready", status="503") == 1
+    assert value(samples, "failures_total", reason="draining") == 1
+    assert value(samples, "failures_total", reason="unavailable") == 0
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [("", "text/plain"), ("application/openmetrics-text; version=1.0.0", "openmetrics")],
+)
+def test_the_format_that_is_asked_for(client: TestClient, accept: str, media_type: str) -> None:
+    response = client.get("/metrics", headers={"Accept": accept})
+    assert media_type in response.headers["content-type"]
