@@ -97,7 +97,7 @@ def settings_of(contender: Contender, built: Built) -> Settings:
     cores = given.get("cores")
     return replace(
         settings,
-        streams=given.get("streams", cores or settings.streams),
+        streams=given.get("streams", settings.streams),
         threads=given.get("threads", cores or settings.threads),
         max_batch=given.get("max_batch", settings.max_batch),
         cache=given.get("cache", settings.cache),

@@ -17,9 +17,10 @@ from .generator import ALONE, Generators, Samples, connections, generate
 from .job import Job
 from .plan import ARTICLE_STACK, Point
 from .sentences import Questions
-from .served import Served, running, serve
+from .served import Served, in_force, running, serve
 
 ARTICLE_SETTINGS = {"workers": 2, "threads": 4}
+SETTINGS = ("streams", "threads", "max_batch", "spin", "cache")  # of the reference server
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def measure(point: Point, server: Served, questions: Questions, window: Window) 
         resident_bytes=resident[0][0],
         proportional_bytes=resident[0][1],
         start_seconds=round(server.start_seconds, 3),
-        settings=_settings(point, server.settings),
+        settings=_settings(point, server),
         machine=digest(before),
         changes=differences(before, fingerprint()),
     )
@@ -124,18 +125,18 @@ def _used(edges: Sequence[Snapshot], samples: Samples) -> dict[str, Any]:
     }
 
 
-def _settings(point: Point, settings: Settings | None) -> dict[str, Any]:
-    if settings is None:
+def _settings(point: Point, server: Served) -> dict[str, Any]:
+    if server.settings is None:
         return {}
     if point.stack == ARTICLE_STACK:
         return dict(ARTICLE_SETTINGS)
-    names = ("streams", "threads", "max_batch", "cache")
-    return {name: getattr(settings, name) for name in names}
+    found = in_force(server.url, point.variant)
+    return {name: found[name] for name in SETTINGS}
 
 
 def settings_for(point: Point, settings: Settings) -> Settings:
-    """Return the settings with streams and threads that fit the cores a point is pinned to."""
+    """Return the settings with threads that fit the cores a point is pinned to."""
     if point.cores is None:
         return settings
     cores = min(point.cores, len(allowed_cpus()))
-    return replace(settings, streams=cores, threads=cores)
+    return replace(settings, threads=cores)

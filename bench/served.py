@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import tempfile
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import IO
+from typing import IO, Any
 
 import psutil
 
@@ -26,6 +27,7 @@ READY_PATHS: dict[Stack, str] = {"reference": "/health/ready", "article": "/heal
 START_LIMIT_SECONDS = 120.0
 POLL_SECONDS = 0.02
 GONE_SECONDS = 10.0
+ANSWER_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,21 @@ def serve(stack: Stack, settings: Settings, cores: int | None = None) -> Iterato
 def running(url: str) -> Iterator[Served]:
     """Take a server that runs already, and leave it running."""
     yield Served(url.rstrip("/"), None, 0.0, None)
+
+
+def in_force(url: str, variant: str) -> dict[str, Any]:
+    """Return the settings that a reference server says it serves a variant with.
+
+    Raises InvalidMeasurementError if it does not say them.
+    """
+    try:
+        with urllib.request.urlopen(
+            f"{url}/v2/models/{variant}", timeout=ANSWER_SECONDS
+        ) as response:
+            settings: dict[str, Any] = json.load(response)["parameters"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InvalidMeasurementError(f"{url} does not say its settings: {error!r}") from None
+    return settings
 
 
 @dataclass(frozen=True)
@@ -132,7 +149,7 @@ def _settle(cores: int | None) -> None:
 def is_ready(url: str) -> bool:
     """Tell whether a URL answers 200 within five seconds."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ..server.settings import Settings
@@ -52,15 +53,22 @@ class Ground:
         """Return what of it belongs to the plan of a run."""
         return {"generators": vars(self.generators), "target": self.target}
 
-    def measure(self, point: Point, plan: Plan, seed: int, attempt: int = 1) -> Cell:
-        """Measure one point with a fresh server.
+    def measure(
+        self,
+        point: Point,
+        plan: Plan,
+        seed: int,
+        attempt: int = 1,
+        settings: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Cell:
+        """Measure one point with a fresh server, under its usual settings but for those given.
 
         Raises InvalidMeasurementError if the server or the generator ended by itself.
         """
         folder = self.variants[point.variant].folder
-        settings = settings_for(point, Settings(folder=folder, cache=plan.cache))
+        usual = settings_for(point, Settings(folder=folder, cache=plan.cache))
         window = Window(plan.seconds, plan.warmup_seconds, self.generators, seed, attempt)
-        with server_of(point, settings, self.target) as server:
+        with server_of(point, replace(usual, **settings), self.target) as server:
             return measure(point, server, self._questions(point, server, seed), window)
 
     def _questions(self, point: Point, server: Served, seed: int) -> Questions:

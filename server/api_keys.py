@@ -16,12 +16,13 @@ from .problems import problem_response
 SHORTEST = 16  # characters; shorter keys can be guessed
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="tiankong"'}
 DETAIL = "this server wants an API key: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
-# What a load balancer probes, and the page, which asks its user for the key.
+# What a load balancer probes, the page (it asks for the key), and what describes the API.
 OPEN = frozenset(
     {
         "/",
         "/page.css",
         "/page.js",
+        "/openapi.json",
         "/health/live",
         "/health/ready",
         "/v2/health/live",

@@ -113,12 +113,14 @@ async def metrics(request: Request) -> Response:
     return Response(content, headers={"Content-Type": media_type})
 
 
+@router.head("/health/live", include_in_schema=False)
 @router.get("/health/live", openapi_extra=operation("Health", []))
 async def live() -> Response:
     """Say that the process runs."""
     return JSONResponse({"status": "live"})
 
 
+@router.head("/health/ready", include_in_schema=False)
 @router.get("/health/ready", openapi_extra=operation("Health", [503]))
 async def ready(request: Request) -> Response:
     """Say whether requests should be sent here."""

@@ -53,7 +53,8 @@ def run_reference(settings: Settings) -> None:
         from ..toolkit.predictor import open_variant
         from .reference import serve
 
-        serve(open_variant(settings.folder, settings.threads), settings, listener)
+        predictor = open_variant(settings.folder, settings.threads, spin=settings.spin)
+        serve(predictor, settings, listener)
 
 
 def run_article(settings: Settings) -> NoReturn:
@@ -111,6 +112,7 @@ def _arguments(settings: Settings) -> list[str]:
         f"--body-limit={settings.body_limit}",
         f"--batch-limit={settings.batch_limit}",
         f"--cache={settings.cache}",
+        "--spin" if settings.spin else "--no-spin",
         "--access-log" if settings.access_log else "--no-access-log",
         *([f"--api-key-file={key_file.absolute()}"] if (key_file := settings.api_key_file) else []),
     ]

@@ -17,6 +17,7 @@ const WORDS = {
     number: (n) => `第 ${n} 空`,
     facts: (variant, ms) => `${variant}，往返 ${ms} 毫秒`,
     unreachable: "服务器没有回应。",
+    needsKey: "这台服务器需要 API 密钥，请在上面填写。",
     kinds: ["诗词", "成语", "日常"],
     fill: (token) => `填入“${token}”`,
     other: "English",
@@ -35,6 +36,7 @@ const WORDS = {
     number: (n) => `Blank ${n}`,
     facts: (variant, ms) => `${variant}, ${ms} ms there and back`,
     unreachable: "The server does not answer.",
+    needsKey: "This server needs an API key: enter it above.",
     kinds: ["Poem", "Idiom", "Everyday"],
     fill: (token) => `Fill in “${token}”`,
     other: "中文",
@@ -209,8 +211,9 @@ async function ask() {
     remember();
   } else {
     shown = null;
-    showError(body?.detail ?? words().unreachable);
-    if (response?.status === 401) at("key-row").hidden = false;
+    const locked = response?.status === 401;
+    showError(locked ? words().needsKey : body?.detail ?? words().unreachable);
+    if (locked) at("key-row").hidden = false;
   }
   showAnswer();
   if (!at("key-row").hidden && response?.status === 401) at("key").focus();

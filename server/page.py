@@ -21,6 +21,7 @@ HEADERS = {
 router = APIRouter(include_in_schema=False)
 
 
+@router.head("/")
 @router.get("/")
 async def page() -> Response:
     """Give the page."""

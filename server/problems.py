@@ -13,6 +13,7 @@ CLOSE = {"Connection": "close"}
 RETRY = {"Retry-After": "1"}
 QUEUE_FULL = "queue_full"
 DRAINING = "draining"
+NOT_READY = "not_ready"
 # Why a request got no answer, in a word for metrics and logs, where the status says it all.
 REASONS = {
     400: "bad_request",
@@ -24,7 +25,6 @@ REASONS = {
     422: "unprocessable",
     499: "client_gone",
     500: "internal",
-    503: "unavailable",
     504: "deadline",
 }
 # RFC 9110's names; http.HTTPStatus still has the old ones before Python 3.13.

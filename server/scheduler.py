@@ -94,16 +94,22 @@ class Scheduler:
     def __init__(self, infer: Infer, streams: int, queue_limit: int, limits: Limits) -> None:
         self._infer = infer
         self._limits = limits
-        self._room = streams + queue_limit
         self._waiting: deque[Job] = deque()
         self._idle = 0
         self._closed = False
         self._change = Condition()
-        self._threads = [
-            Thread(target=self._stream, name=f"stream-{number}", daemon=True)
-            for number in range(streams)
-        ]
-        for thread in self._threads:
+        self._threads: list[Thread] = []
+        self._room = queue_limit
+        self.add_streams(streams)
+
+    def add_streams(self, count: int) -> None:
+        """Begin so many more streams."""
+        with self._change:
+            self._room += count
+            names = range(len(self._threads), len(self._threads) + count)
+            new = [Thread(target=self._stream, name=f"stream-{n}", daemon=True) for n in names]
+            self._threads += new
+        for thread in new:
             thread.start()
 
     async def run(self, jobs: Sequence[Job], until: float | None) -> list[Answer]:

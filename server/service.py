@@ -9,20 +9,23 @@ from collections.abc import Iterator, Sequence
 from starlette.requests import Request
 
 from ..toolkit.errors import BrokenVariantError, TiankongError
+from ..toolkit.machine import usable_cores
 from ..toolkit.manifest import Expected
 from ..toolkit.predictor import Answer, Predictor
 from ..toolkit.text import MASK, NoMaskError, TextError, ceiling
 from .bodies import Question
 from .cache import AnswerCache
 from .metrics import Metrics
-from .problems import DRAINING, RETRY, ProblemError
+from .problems import DRAINING, NOT_READY, RETRY, ProblemError
 from .scheduler import Job, Limits, Scheduler
 from .settings import Settings
+from .streams import choose
 
 WARM_UP = f"今天天气很{MASK}。"
 WARM_UP_DELTA = 0.05  # of a probability; another machine's kernels round otherwise
 PREPARED_TOKENS = (16, 24, 32)
 PREPARING_SECONDS = 1.5
+MANY = 1_000_000  # callers at once: as many as there are
 AT_ONCE = 2_000  # characters; the loop does not stop to encode more, a thread does it
 
 
@@ -50,7 +53,8 @@ class Service:
         self._predictor = predictor
         self._limits = limits_of(predictor, settings)
         # More streams than the engine has would wait in it with batches that are still growing.
-        streams = min(settings.streams, predictor.engine.callers or settings.streams)
+        self._most = min(settings.streams or usable_cores(), predictor.engine.callers or MANY)
+        streams = self._most if settings.streams else 1
         self._scheduler = Scheduler(self._infer, streams, settings.queue_limit, self._limits)
         self.metrics = Metrics(predictor.name, settings)
         self.metrics.watch(
@@ -64,7 +68,7 @@ class Service:
         expected = self._predictor.expected
         text = expected.text if expected else WARM_UP
         try:
-            [answer] = await self.ask(Question((text,)), until=None)
+            [answer] = await self._scheduler.run(list(self._jobs(Question((text,)))), until=None)
             if expected:
                 _require_expected(expected, answer)
         except Exception as error:  # whatever an engine raises
@@ -74,23 +78,32 @@ class Service:
         else:
             if self._predictor.engine.prepares:
                 await asyncio.to_thread(self._prepare)
+            if not self.settings.streams:
+                self._scheduler.add_streams(await asyncio.to_thread(self._choose_streams) - 1)
             self.not_ready = "the server is draining" if self.draining else ""
+
+    def _choose_streams(self) -> int:
+        return choose(self._infer_alike, self._most, self._limits.sentences)
+
+    def _infer_alike(self, count: int, width: int = PREPARED_TOKENS[0]) -> None:
+        """Answer so many short sentences of one length, that nobody asked, as one batch."""
+        ids = self._predictor.encoder.encode(WARM_UP)
+        padded = (ids + [ids[-1]] * width)[: max(width, len(ids))]
+        self._predictor.answer([padded] * count)
 
     def _prepare(self) -> None:
         """Have the engine prepare for batches of short sentences, as long as there is time."""
-        ids = self._predictor.encoder.encode(WARM_UP)
         until = time.monotonic() + PREPARING_SECONDS
         for width in PREPARED_TOKENS:
             for count in range(1, min(self._limits.sentences, self._limits.tokens // width) + 1):
                 if time.monotonic() > until or self.draining:
                     return
-                padded = (ids + [ids[-1]] * width)[: max(width, len(ids))]
-                self._predictor.answer([padded] * count)
+                self._infer_alike(count, width)
 
     def require_ready(self) -> None:
         """Raise a 503 problem unless requests should be sent here."""
         if self.not_ready:
-            raise ProblemError(503, self.not_ready, RETRY)
+            raise ProblemError(503, self.not_ready, RETRY, DRAINING if self.draining else NOT_READY)
 
     def in_force(self) -> dict[str, int | float | bool]:
         """Return the settings as they are in force: what variant and engine allow of them."""
@@ -102,6 +115,7 @@ class Service:
             "batch_tokens": self._limits.tokens,
             "batch_padding": self._limits.padding,
             "pad_to": self._limits.multiple,
+            "spin": settings.spin,
             "queue_limit": settings.queue_limit,
             "deadline": settings.deadline,
             "body_limit": settings.body_limit,

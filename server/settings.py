@@ -10,7 +10,7 @@ from ..toolkit.errors import UnusableInputError
 from ..toolkit.machine import usable_cores
 
 KIBIBYTE = 1024
-AT_LEAST_ONE = ("streams", "threads", "max_batch", "body_limit", "batch_limit")
+AT_LEAST_ONE = ("threads", "max_batch", "body_limit", "batch_limit")
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,15 @@ class Settings:
         folder: the variant's folder.
         host: the address to listen on.
         port: the TCP port (0: any free one).
-        streams: batches inferred at the same time.
+        streams: batches inferred at the same time; 0: measured at the start (see streams.py).
         threads: threads for one batch.
         queue_limit: sentences that may wait for a stream.
         deadline: seconds from a request's arrival to its answer.
         body_limit: bytes of a request's body.
         batch_limit: texts in one batch request.
         max_batch: the most sentences in one inference; 1 asks each alone.
+        spin: whether ONNX Runtime's threads wait by running in circles: a little faster where
+            nothing else needs the cores.
         cache: answers to remember for who asks the same again; 0: none.
         access_log: whether requests are logged on standard output.
         api_key_file: keys of which a client has to bring one; None: anybody may ask.
@@ -37,13 +39,14 @@ class Settings:
     folder: Path
     host: str = "127.0.0.1"
     port: int = 8080
-    streams: int = field(default_factory=usable_cores)
+    streams: int = 0
     threads: int = field(default_factory=usable_cores)
     queue_limit: int = 256
     deadline: float = 30.0
     body_limit: int = 64 * KIBIBYTE
     batch_limit: int = 256
     max_batch: int = 8
+    spin: bool = False
     cache: int = 0
     access_log: bool = True
     api_key_file: Path | None = None
@@ -52,7 +55,7 @@ class Settings:
         for name in AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise UnusableInputError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("queue_limit", "cache"):
+        for name in ("streams", "queue_limit", "cache"):
             if getattr(self, name) < 0:
                 raise UnusableInputError(f"{name} must not be negative: {getattr(self, name)}")
         if not 0 < self.deadline < math.inf:
@@ -63,4 +66,4 @@ class Settings:
     @property
     def max_texts(self) -> int:
         """Texts in one batch request that an idle server has room for."""
-        return min(self.batch_limit, self.streams + self.queue_limit)
+        return min(self.batch_limit, max(1, self.streams) + self.queue_limit)

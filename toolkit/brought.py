@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ from .files import (
     write_text,
 )
 from .machine import fingerprint, versions
-from .manifest import ALONE, Manifest, read_manifest, record_files, write_manifest
+from .manifest import ALONE, OWN, Manifest, read_manifest, record_files, write_manifest
 from .onnx_file import OnnxFile, read_onnx_file
 from .predictor import Logits
 from .recipes import DEPENDENT, INDEPENDENT, REFERENCE, Promise, Recipe, read_recipes
@@ -55,13 +55,14 @@ CAVEAT_ZH = "一个自带的 ONNX 文件，没有与任何参考模型比较。"
 class Offer:
     """What a user brings: the file, the folder of its tokenizer, the model it shall be held to.
 
-    ``model`` empty: it is compared with no reference, only with the gold answers.
+    ``model`` empty: it is compared with no reference, only with the gold answers.  ``promise``
+    None: what it was held to before, if it was brought before.
     """
 
     onnx: Path
     tokenizer: Path
     model: str = ""
-    promise: Promise = field(default_factory=Promise)
+    promise: Promise | None = field(default_factory=Promise)
 
 
 def read_offer(
@@ -102,7 +103,7 @@ def bring(offer: Offer) -> Built:
     model = offer.model or offer.tokenizer.resolve().name
     folder = variant_folder(model, name)
     if standing := _standing(folder, sources):
-        return Built(folder, standing, skipped=True)
+        return Built(folder, _held_to(folder, standing, offer.promise), skipped=True)
     size = sum(path.stat().st_size for path in found.files.values())
     require_disk(artifacts(), size, f"copying {offer.onnx}")
     require_memory(MEMORY_COPIES * size, f"trying {offer.onnx}")
@@ -133,7 +134,7 @@ def variant_name(onnx: Path) -> str:
     'own-model-int8'
     """
     slug = re.sub(r"[^a-z0-9]+", "-", onnx.stem.lower()).strip("-")
-    return f"own-{slug or 'model'}"[:41].rstrip("-")
+    return f"{OWN}{slug or 'model'}"[:41].rstrip("-")
 
 
 def _tokenizer(folder: Path) -> Tokenizer:
@@ -190,7 +191,6 @@ def _digest(
         "limit": _tokenizer_limit(offer.tokenizer),
         "config": dict(config),
         "model": reference,
-        "promise": asdict(offer.promise),
         "tiankong": versions().get("tiankong"),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -203,6 +203,15 @@ def _standing(folder: Path, sources: str) -> Manifest | None:
     except UnusableInputError:
         return None
     return manifest if manifest.notes.get("sources") == sources else None
+
+
+def _held_to(folder: Path, standing: Manifest, promise: Promise | None) -> Manifest:
+    """Return the manifest with a promise; a gate's result under another one does not stand."""
+    if promise is None or standing.recipe.promise == promise:
+        return standing
+    changed = replace(standing, recipe=replace(standing.recipe, promise=promise), gate=None)
+    write_manifest(folder, changed)
+    return changed
 
 
 def _copy(found: OnnxFile, place: Path) -> str:
@@ -245,7 +254,7 @@ def _recipe(name: str, file: str, found: OnnxFile, offer: Offer) -> Recipe:
     digest = sha256(found.files[found.name])
     summary = f"brought: {found.name}, SHA-256 {digest[:12]}"
     batch = DEPENDENT if found.dynamic else INDEPENDENT
-    return Recipe(name, summary, "onnxruntime", file, (), offer.promise, batch=batch)
+    return Recipe(name, summary, "onnxruntime", file, (), offer.promise or Promise(), batch=batch)
 
 
 def _notes(offer: Offer, found: OnnxFile, sources: str) -> dict[str, str]:

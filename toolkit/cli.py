@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ from .console import say
 from .errors import TiankongError, UnusableInputError
 from .explaining import add_command as add_explain
 from .files import artifacts
-from .measuring import add_commands
+from .measuring import SHIPPED, add_commands
 from .options import (
     AsJson,
     Gold,
@@ -112,14 +113,16 @@ def _place(built: Built) -> dict[str, Any]:
 
 
 def _one(model: str, variant: str, onnx: Path | None, tokenizer: Path | None) -> Built:
-    """Return the variant named, or the one a file of the user's becomes."""
+    """Return the variant named (default: the shipped one), or what a file brought becomes."""
     from .availability import choose
     from .brought import bring, read_offer
     from .build import at_hand
 
     if offer := read_offer(onnx, tokenizer, "", "", None):
-        return bring(offer)
-    (built,) = at_hand(model, choose([variant]).recipes)
+        if variant:
+            raise UnusableInputError(f"--onnx brings a variant of its own: leave out {variant}")
+        return bring(replace(offer, promise=None))
+    (built,) = at_hand(model, choose([variant or SHIPPED]).recipes)
     return built
 
 
@@ -158,7 +161,7 @@ def check(
 def predict(
     text: Annotated[str, typer.Argument(help="a sentence with [MASK]")],
     model: Model = "builtin",
-    variant: Annotated[str, typer.Option("--variant", help="which variant answers")] = "onnx-int8",
+    variant: Annotated[str, typer.Option("--variant", help="which variant (onnx-int8)")] = "",
     top_k: Annotated[int, typer.Option("--top-k", min=1, max=50, help="tokens a [MASK]")] = 5,
     onnx: Onnx = None,
     tokenizer: TokenizerFolder = None,
@@ -186,15 +189,20 @@ def predict(
 @app.command(epilog="Example: tiankong serve --variant onnx-int8 --port 8080")
 def serve(
     model: Model = "builtin",
-    variant: Annotated[str, typer.Option("--variant", help="which variant")] = "onnx-int8",
+    variant: Annotated[str, typer.Option("--variant", help="which variant (onnx-int8)")] = "",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one")] = 8080,
     host: Annotated[str, typer.Option("--host", help="address to listen on")] = "127.0.0.1",
     stack: Annotated[str, typer.Option("--stack", help="reference or article")] = "reference",
-    streams: Annotated[int, typer.Option("--streams", min=0, help="0: usable cores")] = 0,
+    streams: Annotated[
+        int, typer.Option("--streams", min=0, help="batches at a time, 0: measured")
+    ] = 0,
     threads: Annotated[int, typer.Option("--threads", min=0, help="0: usable cores")] = 0,
     max_batch: Annotated[
         int, typer.Option("--max-batch", min=1, help="sentences in one inference, 1: each alone")
     ] = 8,
+    spin: Annotated[
+        bool, typer.Option("--spin", help="ONNX Runtime's threads wait by running in circles")
+    ] = False,
     cache: Annotated[
         int, typer.Option("--cache", min=0, help="answers to remember for who asks the same again")
     ] = 0,
@@ -214,12 +222,18 @@ def serve(
 
     if stack not in ("reference", "article"):
         raise UnusableInputError(f"unknown stack {stack!r}; known: reference, article")
+    own = (streams, threads, max_batch, spin, cache, access_log, api_key_file)
+    if stack == "article" and own != (0, 0, 8, False, 0, True, None):
+        raise UnusableInputError(
+            "the article's server takes --model, --variant, --host and --port only: it has none of"
+            " the reference server's settings, and no API keys"
+        )
     built = _one(model, variant, onnx, tokenizer)
     cores = usable_cores()
     settings = Settings(
         folder=built.folder, host=host, port=port,
-        streams=streams or cores, threads=threads or cores, max_batch=max_batch,
-        cache=cache, access_log=access_log, api_key_file=api_key_file,
+        streams=streams, threads=threads or cores, max_batch=max_batch,
+        spin=spin, cache=cache, access_log=access_log, api_key_file=api_key_file,
     )  # fmt: skip
     if stack == "article":
         run_article(settings)

@@ -34,23 +34,25 @@ class OnnxEngine(Engine):
     run in groups of that size, padded to that length.  The output is ``logits``, or the only one,
     of shape (sentences, tokens, vocabulary), or those of a rewritten graph (see rewrites.py).
 
-    One session serves any number of callers at once.  Its threads do not spin while they wait:
-    spinning threads take the cores from other callers and from neighbours on a shared machine.
+    One session serves any number of callers at once.  Its threads do not spin while they wait
+    unless told to: spinning threads take the cores from other callers and from neighbours on a
+    shared machine.
 
     Args:
         path: the ONNX file.
         threads: threads for one call (0: all cores this process may use).
+        spin: whether threads without work wait by running in circles.
 
     Raises UnusableInputError if ONNX Runtime refuses the file, or its inputs or outputs are not
     the usual.
 
     """
 
-    def __init__(self, path: Path, threads: int = 0) -> None:
+    def __init__(self, path: Path, threads: int = 0, *, spin: bool = False) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or usable_cores()
         options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(

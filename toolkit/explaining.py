@@ -210,7 +210,8 @@ def _profiles(found: Explanation) -> Iterator[str]:
             for g in profile.groups
         ]  # fmt: skip
         gap = profile.between_ms
-        rows.append(["between operators", "", _number(gap), _share(gap / profile.engine_ms), ""])
+        name = "between operators" if gap >= 0 else "added by profiling them"
+        rows.append([name, "", _number(gap), _share(gap / profile.engine_ms), ""])
         rows.append(["the call", "", _number(profile.engine_ms), "100 %", ""])
         yield from table([title, "operators", "ms", "share", "floor ms"], rows)
         yield ""

@@ -23,6 +23,7 @@ Mates = Literal["any", "same length", "none"]
 """Which sentences may be asked together so that every answer stays its own."""
 ROUNDING = 1e-5  # of a probability: more than the last bits of float32
 ALONE = "file"  # the source of a model that is one ONNX file: there is no reference for it
+OWN = "own-"  # how the variants begin that somebody brought
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,11 @@ class Manifest:
         require_sound_all(folder, self.files, self.recipe.file)
 
     def _rebuild(self) -> str:
-        return f"build it again with 'tiankong build --variants {self.variant}'"
+        if self.variant.startswith(OWN):
+            return "bring it again with --onnx and --tokenizer"
+        model = self.model.get("name", "builtin")
+        where = "" if model == "builtin" else f"--model {model} "
+        return f"build it again with 'tiankong build {where}--variants {self.variant}'"
 
     def with_gate(self, gate: Mapping[str, Any]) -> Manifest:
         """Return the same record with a gate result."""

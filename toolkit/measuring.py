@@ -33,10 +33,11 @@ from .options import (
     TokenizerFolder,
     Variants,
     Workers,
+    duration,
     names,
     share,
 )
-from .printing import print_comparison, print_gate, print_json, require_passed
+from .printing import print_comparison, print_gate, print_json, print_tuned, require_passed
 
 if TYPE_CHECKING:
     from ..bench.contests import Contest
@@ -55,6 +56,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command(epilog="Example: tiankong sweep --plan smoke --variants onnx-fp32,onnx-int8")(sweep)
     app.command(epilog="Example: tiankong compare onnx-fp32 onnx-int8 --json")(compare)
     app.command(epilog="Example: tiankong capacity onnx-int8 --slo p95=100ms")(capacity)
+    app.command(epilog="Example: tiankong tune onnx-int8 --slo p95=100ms --budget 10m")(tune)
     app.command(epilog="Example: tiankong worker --master 192.0.2.7:5557")(worker)
     app.command(epilog="Example: tiankong bench --plan table --out pages")(bench)
 
@@ -237,6 +239,35 @@ def capacity(
     if result.failed_load is not None:
         print(f"the lowest load that did not: {result.failed_load:.4g} {unit}")
     say(f"run file: {result.run}")
+
+
+def tune(
+    variant: Annotated[str, typer.Argument(metavar="V", help="which variant")],
+    slo: Annotated[str, typer.Option("--slo", help="p95=100ms, or several with commas")],
+    budget: Annotated[str, typer.Option("--budget", help="about how long: 10m, 600s")] = "10m",
+    model: Model = "builtin", gold: Gold = "builtin",
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Search the serving settings with which a variant answers most within an objective."""
+    from ..bench.generator import ALONE
+    from ..bench.slo import parse_slo
+    from ..bench.sweep import Ground
+    from ..bench.tune import tune as find_settings
+    from ..reports.tuning import space_picture
+    from .checking import at_hand_named, find_gold, gated
+
+    objective, seconds = parse_slo(slo), duration(budget)
+    gold_set = find_gold(gold)
+    built = gated(model, at_hand_named(model, [variant]), gold_set)
+    found = find_settings(variant, objective, seconds, Ground.of(built, gold_set, ALONE))
+    data = found.as_json()
+    picture = found.run.with_suffix(".svg")
+    write_text(picture, space_picture(data))
+    if as_json:
+        print_json(data | {"picture": str(picture)})
+        return
+    print_tuned(found)
+    say(f"picture of the space: {picture}")
 
 
 def worker(

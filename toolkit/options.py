@@ -43,12 +43,17 @@ Slower = Annotated[
     str, typer.Option("--fail-slower-than", help="5%: exit 1 if slower by more, 3 if unsure")
 ]
 
+DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|)")
+UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}  # seconds
 SHARE = re.compile(r"(\d+(?:\.\d+)?)(%?)")
 
 
 def names(text: str) -> list[str]:
-    """Return the names of a comma-separated list."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """Return the names of a comma-separated list; raise UnusableInputError for commas alone."""
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if text.strip() and not found:
+        raise UnusableInputError(f"{text!r} names nothing: leave it out for all")
+    return found
 
 
 def share(text: str) -> float | None:
@@ -60,3 +65,11 @@ def share(text: str) -> float | None:
     if not 0 < value < 1:
         raise UnusableInputError(f"{text!r} is no share: write 5% or 0.05")
     return value
+
+
+def duration(text: str) -> float:
+    """Return the seconds that ``10m``, ``600s`` or ``600`` say; raise UnusableInputError."""
+    found = DURATION.fullmatch(text.strip())
+    if not found or not float(found[1]):
+        raise UnusableInputError(f"{text!r} is no duration: write 10m or 600s")
+    return float(found[1]) * UNITS[found[2]]

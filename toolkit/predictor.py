@@ -146,12 +146,12 @@ def best_of(logits: Logits, top_k: int) -> Best:
     return ids, np.take_along_axis(scores, ids, axis=-1)
 
 
-def open_variant(folder: Path, threads: int = 0) -> Predictor:
+def open_variant(folder: Path, threads: int = 0, *, spin: bool = False) -> Predictor:
     """Open a built variant, its files checked against the manifest first.
 
-    ``threads`` is the number of threads for one sentence (0: all cores this process may use).
-    Raises UnusableInputError if the folder is no variant, a file does not match or it cannot be run
-    here.
+    ``threads`` is the number of threads for one sentence (0: all cores this process may use),
+    ``spin`` whether ONNX Runtime's threads spin while they wait.  Raises UnusableInputError if the
+    folder is no variant, a file does not match, it cannot be run here, or its threads cannot spin.
     """
     manifest = read_manifest(folder)
     require(manifest.recipe)
@@ -159,7 +159,7 @@ def open_variant(folder: Path, threads: int = 0) -> Predictor:
     return Predictor(
         manifest.variant,
         TextEncoder.from_folder(folder, max_tokens=_positions(folder)),
-        _engine(folder, manifest, threads),
+        _engine(folder, manifest, threads, spin),
         manifest.mates,
         manifest.recipe.pad_to,
         manifest.expected,
@@ -174,13 +174,18 @@ def _positions(folder: Path) -> int:
         raise UnusableInputError(f"{folder / 'config.json'} is unusable: {error!r}") from None
 
 
-def _engine(folder: Path, manifest: Manifest, threads: int) -> Engine:
+def _engine(folder: Path, manifest: Manifest, threads: int, spin: bool) -> Engine:
+    if spin and manifest.recipe.engine != "onnxruntime":
+        raise UnusableInputError(
+            f"only ONNX Runtime's threads can spin, {manifest.variant} runs in"
+            f" {manifest.recipe.engine}: leave --spin out"
+        )
     # Imported here: serving an ONNX variant must not need torch, and the other way round.
     match manifest.recipe.engine:
         case "onnxruntime":
             from .engine_onnx import OnnxEngine
 
-            return OnnxEngine(folder / manifest.recipe.file, threads)
+            return OnnxEngine(folder / manifest.recipe.file, threads, spin=spin)
         case "pytorch":
             from .engine_torch import TorchEngine
 

@@ -9,6 +9,7 @@ from .errors import GateFailedError
 
 if TYPE_CHECKING:
     from ..bench.duel import Comparison
+    from ..bench.tune import Tuned
     from .checking import Gated
     from .gate import Check
 
@@ -92,3 +93,12 @@ def print_comparison(result: Comparison) -> None:
     )
     for note in result.notes:
         print(f"note: {note}")
+
+
+def print_tuned(found: Tuned) -> None:
+    """Print the best settings beside the usual ones, and the command that serves with them."""
+    for word, one in (("best", found.best), ("usual", found.usual)):
+        held = "" if one.held else f"  (misses {found.slo})"
+        print(f"{word:6}{one.choice}: {one.qps:.4g} QPS at {one.users} users,"
+              f" 95 % interval {one.low:.4g} to {one.high:.4g}{held}")  # fmt: skip
+    print(f"tiankong serve --variant {found.variant} {found.best.choice.options}")

@@ -195,6 +195,8 @@ def read_recipes(names: Sequence[str] = (), folder: Path = FOLDER) -> list[Recip
     paths = {path.stem: path for path in sorted(folder.glob("*.toml"))}
     for name in names:
         if name not in paths:
-            raise UnusableInputError(f"unknown variant {name!r}; known: {', '.join(paths)}")
+            raise UnusableInputError(
+                f"unknown variant {name!r}; known: {', '.join(paths)} ({FOLDER})"
+            )
     chosen = list(dict.fromkeys(names)) or sorted(paths, key=lambda name: (name != REFERENCE, name))
     return [read_recipe(paths[name]) for name in chosen]

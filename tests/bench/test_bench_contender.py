@@ -87,7 +87,7 @@ def test_a_label_tells_revisions_apart() -> None:
     [
         ("a@streams=3", 3, None),
         ("a@threads=3", None, 3),
-        ("a@cores=3", 3, 3),
+        ("a@cores=3", None, 3),
         ("a@cores=3,streams=1", 1, 3),
         ("a@cores=3,streams=1,threads=2", 1, 2),
         ("a", None, None),

@@ -41,6 +41,9 @@ TEXT = "今天天气真[MASK]啊。"
         (("predict", "[MASK]" + "好" * 600, *MODEL), "603 tokens, more than 512"),
         (("serve", *MODEL, "--stack", "ray9"), "unknown stack 'ray9'"),
         (("report", "nope.jsonl"), "nope.jsonl cannot be read"),
+        (("tune", "onnx-int8", "--slo", "p95=1", *MODEL), "'p95=1' is no objective"),
+        (("tune", "onnx-int8", "--slo", "p95=50ms", "--budget", "soon"), "write 10m or 600s"),
+        (("tune", "onnx-int8", "--slo", "p95=50ms", "--budget", "9s", *MODEL), "m or more"),
     ],
 )
 def test_one_line_and_exit_code_2(tool: Any, arguments: tuple[str, ...], part: str) -> None:

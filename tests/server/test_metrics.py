@@ -75,7 +75,7 @@ def test_a_probe_that_is_not_ready_is_no_failed_request(client: TestClient) -> N
     samples = read(client)
     assert value(samples, "requests_total", route="/health/ready", status="503") == 1
     assert value(samples, "failures_total", reason="draining") == 1
-    assert value(samples, "failures_total", reason="unavailable") == 0
+    assert value(samples, "failures_total", reason="not_ready") == 0
 
 
 @pytest.mark.parametrize(

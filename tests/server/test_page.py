@@ -202,7 +202,7 @@ def test_a_key_is_asked_for(
     page = visit(context, start_process(f"--api-key-file={keys}").url)
     api.expect(page.locator("#key")).to_be_hidden()
     page.locator("#examples button").first.click()
-    expect(page, "#error", text="API key")
+    expect(page, "#error", text="API 密钥")
     assert page.evaluate("document.activeElement.id") == "key"
     page.keyboard.insert_text(KEY)
     page.keyboard.press("Enter")

@@ -14,7 +14,7 @@ from tiankong.toolkit.machine import usable_cores
 def test_defaults_are_the_promised_ones() -> None:
     settings = Settings(Path("v"))
     assert (settings.host, settings.port) == ("127.0.0.1", 8080)
-    assert settings.streams == settings.threads == usable_cores()
+    assert (settings.streams, settings.threads) == (0, usable_cores())
     assert (settings.queue_limit, settings.batch_limit) == (256, 256)
     assert (settings.deadline, settings.body_limit) == (30, 65536)
 
@@ -22,7 +22,7 @@ def test_defaults_are_the_promised_ones() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"streams": 0},
+        {"streams": -1},
         {"threads": 0},
         {"queue_limit": -1},
         {"deadline": 0.0},

@@ -1,11 +1,11 @@
-"""toolkit/options.py: comma-separated names, and shares."""
+"""toolkit/options.py: comma-separated names, shares, durations."""
 
 from __future__ import annotations
 
 import pytest
 
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.options import names, share
+from tiankong.toolkit.options import duration, names, share
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,17 @@ def test_nothing_is_no_share() -> None:
 def test_what_is_no_share_between_none_and_all_is_refused(text: str) -> None:
     with pytest.raises(UnusableInputError, match=r"is no share: write 5% or 0\.05"):
         share(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("10m", 600), ("90s", 90), ("600", 600), ("1.5 min", 90), ("2h", 7200), (" 5m ", 300)],
+)
+def test_a_duration_has_a_unit_or_is_seconds(text: str, seconds: float) -> None:
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "0m", "-5m", "5 weeks", "ten", "1m30s"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(UnusableInputError, match="write 10m or 600s"):
+        duration(text)

@@ -1,0 +1,82 @@
+"""A picture of the space that ``tune`` went through, as SVG text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .drawing import INK, MUTED, canvas, svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Row = tuple[int, int, bool]
+"""Streams, threads, spinning."""
+
+BOLD, PLAIN = "bold", "normal"
+
+
+def space_picture(found: Mapping[str, Any]) -> str:
+    """Return the map of a search (``Tuned.as_json()``).
+
+    A row for streams and threads, a column a batch limit, in each field the score of the longest
+    trial.  The darker, the better; a frame marks the best settings, a dotted one the usual; ``*``
+    stands at scores with answers too late for the objective.
+    """
+    latest = {_place(trial): trial for trial in found["trials"]}
+    rows = sorted({row for row, _ in latest})
+    columns = sorted({batch for _, batch in latest})
+    with canvas(1.9 + 0.95 * len(columns), 1.5 + 0.38 * len(rows)) as figure:
+        axes = figure.subplots()
+        axes.set_title(f"{found['variant']}: requests/s within {found['slo']}", pad=12)
+        _fields(axes, latest, rows, columns)
+        _frame(axes, _place(found["best"]["choice"]), rows, columns, "-")
+        _frame(axes, _place(found["usual"]["choice"]), rows, columns, ":")
+        axes.set_xticks(range(len(columns)), [str(batch) for batch in columns])
+        axes.set_xlabel("sentences in a batch, at most   (frame: best; dotted: usual; *: too late)")
+        axes.set_yticks(range(len(rows)), [_name(row) for row in rows])
+        axes.grid(visible=False)
+        axes.tick_params(length=0)
+        return svg(figure)
+
+
+def _place(settings: Mapping[str, Any]) -> tuple[Row, int]:
+    row = settings["streams"], settings["threads"], settings["spin"]
+    return row, settings["max_batch"]
+
+
+def _name(row: Row) -> str:
+    streams, threads, spin = row
+    return f"{streams} × {threads} threads{', spin' if spin else ''}"
+
+
+def _fields(
+    axes: Axes,
+    latest: Mapping[tuple[Row, int], Mapping[str, Any]],
+    rows: Sequence[Row],
+    columns: Sequence[int],
+) -> None:
+    best = max(trial["score"] for trial in latest.values()) or 1.0
+    shades = [
+        [latest[row, batch]["score"] / best if (row, batch) in latest else 0.0 for batch in columns]
+        for row in rows
+    ]
+    axes.imshow(shades, cmap="Blues", vmin=0.0, vmax=1.25, aspect="auto")
+    for (row, batch), trial in latest.items():
+        late = "" if trial["held"] else "*"
+        axes.text(
+            columns.index(batch), rows.index(row), f"{trial['score']:.0f}{late}",
+            ha="center", va="center", color=INK if trial["held"] else MUTED,
+            fontweight=BOLD if trial["score"] == best else PLAIN,
+        )  # fmt: skip
+
+
+def _frame(
+    axes: Axes, place: tuple[Row, int], rows: Sequence[Row], columns: Sequence[int], style: str
+) -> None:
+    row, batch = place
+    if row not in rows or batch not in columns:
+        return
+    x, y = columns.index(batch) - 0.45, rows.index(row) - 0.45
+    xs, ys = [x, x + 0.9, x + 0.9, x, x], [y, y, y + 0.9, y + 0.9, y]
+    axes.plot(xs, ys, style, color=INK, linewidth=1.6)
