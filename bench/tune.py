@@ -87,7 +87,10 @@ class Confirmed:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What was found: the best settings, the usual ones beside them, and every trial."""
+    """What was found: the best settings, the usual ones beside them, and every trial.
+
+    They are the same if nothing was confirmed to be better than the usual ones.
+    """
 
     variant: str
     slo: str
@@ -205,12 +208,15 @@ class _Search:
             self.choices = [*self.choices, usual]
         trials = self._halve(users)
         latest = {trial.choice: trial for trial in trials}
-        best = self._best(latest)
+        last = [trial.choice for trial in trials if trial.rung == len(self.schedule.rungs)]
+        best = max(last, key=lambda choice: standing_of(choice, trials))
         if not latest[best].held and latest[best].score <= 0:
             raise NothingHoldsError(f"no settings of {self.variant} keep {self.slo.text}")
         pair = {choice: self._users_after(latest[choice]) for choice in (best, usual)}
         found = self._confirm(pair)
-        if not found[best].held and not found[usual].held:
+        if (found[usual].held, found[usual].qps) >= (found[best].held, found[best].qps):
+            best = usual
+        if not found[best].held:
             say(f"tune: {self.slo.text} was just missed in the longer runs: take fewer users")
         return Tuned(self.variant, self.slo.text, found[best], found[usual], trials, self.path)
 
@@ -240,14 +246,9 @@ class _Search:
                     step(f"{choice}, {users[choice]} users")
                     found.append(self._trial(choice, users[choice], rung, seconds))
             trials += found
-            running = [t.choice for t in sorted(found, key=lambda t: t.score, reverse=True)]
+            running.sort(key=lambda choice: standing_of(choice, trials), reverse=True)
             users = {t.choice: self._users_after(t) for t in found}
         return trials
-
-    def _best(self, latest: Mapping[Choice, Trial]) -> Choice:
-        last = max(trial.rung for trial in latest.values())
-        finalists = [trial for trial in latest.values() if trial.rung == last]
-        return max(finalists, key=lambda trial: trial.score).choice
 
     def _trial(self, choice: Choice, users: int, rung: int, seconds: float) -> Trial:
         cell = self._cell(choice, users, rung, seconds)
@@ -276,7 +277,7 @@ class _Search:
         return found
 
     def _cell(self, choice: Choice | None, users: int, kind: int, seconds: float) -> Cell:
-        """Return the cell of a choice (None: nothing is set), users and kind; measure what is new."""
+        """Return the cell of a choice (None: as it comes), users and kind; measure what is new."""
         # A cell is known by its point, so choice and kind go into the number of the repeat.
         place = 0 if choice is None else 1 + self.choices.index(choice)
         point = Point(self.variant, REFERENCE_STACK, users, repeat=place * 100 + kind)
@@ -288,6 +289,13 @@ class _Search:
         append_cell(self.path, cell)
         self.cells[cell.key] = cell
         return cell
+
+
+def standing_of(choice: Choice, trials: Sequence[Trial]) -> float:
+    """Return the mean of a choice's scores; longer trials count for more."""
+    own = [trial for trial in trials if trial.choice == choice]
+    seconds = sum(trial.cell.seconds for trial in own)
+    return sum(trial.score * trial.cell.seconds for trial in own) / seconds
 
 
 def next_users(cell: Cell, users: int, slo: Slo) -> int:

@@ -101,4 +101,8 @@ def print_tuned(found: Tuned) -> None:
         held = "" if one.held else f"  (misses {found.slo})"
         print(f"{word:6}{one.choice}: {one.qps:.4g} QPS at {one.users} users,"
               f" 95 % interval {one.low:.4g} to {one.high:.4g}{held}")  # fmt: skip
+    if found.best.choice == found.usual.choice:
+        print("nothing was confirmed to be better than the usual settings")
+    elif found.best.low < found.usual.high:
+        print("too close to call: the intervals overlap")
     print(f"tiankong serve --variant {found.variant} {found.best.choice.options}")

@@ -10,8 +10,8 @@ Rounds of three ways in turns, all with the gold set and the server's own settin
   through the service behind the routes.
 - ``server``: the same number of Locust users over HTTP.
 
-Ratios are taken inside rounds.  The generator works on the same cores, so its share of the machine
-is part of the server's loss; it is told beside it.
+Rounds go to ``artifacts/proof/overhead.jsonl``; ratios are taken inside them.  The generator works
+on the same cores, so its share of the machine is part of the server's loss; it is told beside it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import cycle
+from pathlib import Path
 from statistics import geometric_mean
 from threading import Lock, Thread
 
@@ -34,6 +36,7 @@ from ...toolkit.build import Built, standing
 from ...toolkit.checking import gated
 from ...toolkit.console import say
 from ...toolkit.errors import TiankongError
+from ...toolkit.files import artifacts
 from ...toolkit.gold import GoldSet, read_gold
 from ...toolkit.options import names
 from ...toolkit.predictor import Predictor, open_variant
@@ -41,7 +44,7 @@ from ...toolkit.stats import interval, variation
 from ..measure import Window, measure
 from ..plan import REFERENCE_STACK, Point
 from ..sentences import Questions, gold_questions
-from ..served import Served, serve
+from ..served import Served, in_force, serve
 
 SECONDS, WARMUP_SECONDS = 6.0, 1.5
 WAYS = ("predictor", "scheduler", "server")
@@ -100,13 +103,17 @@ def scheduled(
         service.close()
 
 
-def rounds(built: Built, gold: GoldSet, users: int, count: int) -> list[Rates]:
-    """Return so many rounds of one variant; each begins with another way than the one before."""
+def rounds(built: Built, gold: GoldSet, users: int, count: int, out: Path) -> list[Rates]:
+    """Return so many rounds of one variant; each begins with another way than the one before.
+
+    Each is appended to ``out`` when it ends.
+    """
     settings = Settings(folder=built.folder)
     variant = built.manifest.variant
     questions = gold_questions(gold, load(variant, built.manifest.digest, gold), seed=0)
     found: list[Rates] = []
     with serve("reference", settings) as server:
+        settings = replace(settings, streams=in_force(server.url, variant)["streams"])
         predictor = open_variant(built.folder, settings.threads)
         alone(predictor, settings, gold, WARMUP_SECONDS)
         ways: dict[str, Callable[[], Rates]] = {
@@ -120,6 +127,8 @@ def rounds(built: Built, gold: GoldSet, users: int, count: int) -> list[Rates]:
             start = number % len(WAYS)
             order = [*WAYS[start:], *WAYS[:start]]
             found.append({key: rate for way in order for key, rate in ways[way]().items()})
+            with out.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps({"variant": variant, "users": users} | found[-1]) + "\n")
             say(f"overhead: {variant}, round {number + 1} of {count}")
     return found
 
@@ -146,27 +155,24 @@ def _share(found: Sequence[Rates], way: str, of: str) -> str:
 
 
 def main() -> None:
-    """Measure, and print the table or the rounds."""
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="builtin")
     parser.add_argument("--variants", default="onnx-int8")
     parser.add_argument("--users", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--json", action="store_true", help="print the rounds, not the table")
     given = parser.parse_args()
     try:
-        gold = read_gold()
+        gold, out = read_gold(), artifacts() / "proof" / "overhead.jsonl"
+        out.parent.mkdir(parents=True, exist_ok=True)
         variants = [standing(given.model, name) for name in names(given.variants) or ()]
         found = {
-            built.manifest.variant: rounds(built, gold, given.users, given.rounds)
+            built.manifest.variant: rounds(built, gold, given.users, given.rounds, out)
             for built in gated(given.model, variants, gold)
         }
     except TiankongError as error:
         say(f"overhead: {error}")
         sys.exit(error.exit_code)
-    if given.json:
-        print(json.dumps(found))
-        return
     print("| variant | users | predictor | scheduler | server | scheduler/predictor |"
           " server/predictor | generator |")  # fmt: skip
     print(f"|{' --- |' * 8}")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -119,7 +120,7 @@ def test_a_schedule_keeps_to_its_budget(budget: float, choices: int) -> None:
     assert spent < budget
     assert [count for count, _ in schedule.rungs][::-1][:2] in ([2, 5], [2, 4], [2, 3])
     seconds = [each for _, each in schedule.rungs]
-    assert all(later == 2 * earlier for earlier, later in zip(seconds, seconds[1:], strict=False))
+    assert all(later == 2 * earlier for earlier, later in pairwise(seconds))
 
 
 def test_a_budget_too_small_is_refused_with_one_that_is_not() -> None:
@@ -146,6 +147,19 @@ def test_it_finds_the_best_of_a_made_up_server() -> None:
     assert found.best.qps > found.usual.qps
     assert found.best.low <= found.best.qps <= found.best.high
     assert {trial.choice for trial in found.trials if trial.rung == 1} == set(every)
+
+
+def test_the_usual_settings_stay_where_nothing_is_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeGround, "rate", lambda self, choice, users: 100.0 * min(1, users / 2))
+    found = tuned(FakeGround())
+    assert found.best.qps >= found.usual.qps
+    spread = found.best.qps / found.usual.qps
+    assert spread < 1.1
+    ground = FakeGround()
+    monkeypatch.setattr(
+        FakeGround, "rate", lambda self, choice, users: 120.0 - 50 * (choice != USUAL)
+    )
+    assert tuned(ground).best.choice == USUAL
 
 
 def test_what_it_says_is_whole_and_strict_json(home: Path) -> None:

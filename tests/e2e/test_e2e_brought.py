@@ -62,6 +62,7 @@ def test_predict_and_what_does_not_go(mine: tuple[Any, tuple[str, ...]]) -> None
     home, own = mine
     answer = home.data("predict", TEXT, *own)
     assert (answer["results"][0]["token"], answer["variant"]) == ("上", "own-fast")
+    assert "leave out onnx-fp32" in home.refuses("predict", TEXT, *own, "--variant", "onnx-fp32")
     Path(home.home / "my-bert" / "fast.onnx").write_bytes(b"no model")
     assert "is no ONNX file" in home.refuses("predict", TEXT, *own)
     assert "go together" in home.refuses("check", *own[:2])

@@ -350,3 +350,9 @@ def test_the_openapi_document_tells_the_truth(client: TestClient) -> None:
         if operation:
             answer = client.get(path.format(name="fake", number=1)).json()
             check(answer, named(operation["responses"]["200"]))
+
+
+@pytest.mark.parametrize("path", ["/", "/health/live", "/health/ready"])
+def test_probes_may_ask_for_the_head_only(client: TestClient, path: str) -> None:
+    response = client.head(path)
+    assert (response.status_code, response.content) == (200, b"")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from tiankong.toolkit.builtin import vocabulary
 from tiankong.toolkit.checking import at_hand_offered, find_gold, gate, gated
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.gold import HELDOUT
+from tiankong.toolkit.manifest import read_manifest, write_manifest
 from tiankong.toolkit.predictor import Predictor, open_variant
 from tiankong.toolkit.recipes import Promise
 
@@ -383,6 +385,21 @@ def test_the_same_files_are_kept_others_take_their_place(source: Path, words: Pa
     second = bring(Offer(target, words))
     assert not second.skipped
     assert second.manifest.digest != first.manifest.digest
+
+
+def test_a_promise_and_its_gate_last_until_another_is_asked_for(source: Path, words: Path) -> None:
+    strict = Offer(source, words, promise=Promise(hit_at_5=0.6))
+    first = bring(strict)
+    write_manifest(first.folder, first.manifest.with_gate({"passed": True}))
+    for kept in (strict, replace(strict, promise=None)):
+        again = bring(kept)
+        assert again.skipped
+        assert again.manifest.recipe.promise.hit_at_5 == 0.6
+        assert again.manifest.gate == {"passed": True}
+    other = bring(Offer(source, words))
+    assert other.skipped
+    assert (other.manifest.recipe.promise, other.manifest.gate) == (Promise(), None)
+    assert read_manifest(other.folder) == other.manifest
 
 
 def test_without_a_model_only_gold_hits_are_judged(source: Path, words: Path) -> None:
