@@ -148,8 +148,7 @@ def tune(variant: str, slo: Slo, budget: float, ground: Ground) -> Tuned:
     UnusableInputError for a budget too small.
     """
     engine = ground.variants[variant].manifest.recipe.engine
-    choices = space(engine, usable_cores())
-    schedule = Schedule.within(budget, len(choices))
+    choices, schedule = plan_of(engine, budget)
     terms = {"name": "tune", "slo": slo.text, "rungs": schedule.rungs}
     header = new_header("tune", terms | ground.as_json(), ground)
     path = _unfinished(header) or _begin(header)
@@ -160,6 +159,15 @@ def tune(variant: str, slo: Slo, budget: float, ground: Ground) -> Tuned:
         found = _Search(variant, slo, choices, schedule, ground, path, seed, known).result()
     path.with_suffix(".done").touch()
     return found
+
+
+def plan_of(engine: str, budget: float) -> tuple[list[Choice], Schedule]:
+    """Return what to try for an engine here, and how long, within a budget of seconds.
+
+    Raises UnusableInputError for a budget too small.
+    """
+    choices = space(engine, usable_cores())
+    return choices, Schedule.within(budget, len(choices))
 
 
 def folder() -> Path:

@@ -252,11 +252,14 @@ def tune(
     from ..bench.generator import ALONE
     from ..bench.slo import parse_slo
     from ..bench.sweep import Ground
+    from ..bench.tune import plan_of
     from ..bench.tune import tune as find_settings
     from ..reports.tuning import space_picture
     from .checking import at_hand_named, find_gold, gated
+    from .recipes import read_recipes
 
     objective, seconds = parse_slo(slo), duration(budget)
+    plan_of(read_recipes([variant])[0].engine, seconds)  # refuses before anything is built
     gold_set = find_gold(gold)
     built = gated(model, at_hand_named(model, [variant]), gold_set)
     found = find_settings(variant, objective, seconds, Ground.of(built, gold_set, ALONE))
