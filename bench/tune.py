@@ -156,7 +156,12 @@ def tune(variant: str, slo: Slo, budget: float, ground: Ground) -> Tuned:
         run = read_run(path)
         known = {cell.key: cell for cell in run.cells}
         seed = run.header.seed
-        found = _Search(variant, slo, choices, schedule, ground, path, seed, known).result()
+        search = _Search(variant, slo, choices, schedule, ground, path, seed, known)
+        try:
+            found = search.result()
+        except NothingHoldsError:
+            path.with_suffix(".done").touch()  # an end, too: the next search begins anew
+            raise
     path.with_suffix(".done").touch()
     return found
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
-from .settings import Settings
-
 SECONDS = (0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 SENTENCES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
-SHOWN = ("streams", "threads", "max_batch", "queue_limit", "deadline", "cache")
 
 
 class Metrics:
@@ -23,12 +19,10 @@ class Metrics:
     nobody knows add no series; ``failures`` by the reasons of ``problems.py``.
     """
 
-    def __init__(self, variant: str, settings: Settings) -> None:
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        served = Info("tiankong_served", "What is served, and how.", registry=self.registry)
-        shown = {key: str(value) for key, value in asdict(settings).items() if key in SHOWN}
-        served.info({"variant": variant, "version": version("tiankong"), **shown})
+        self._served = Info("tiankong_served", "What is served, and how.", registry=self.registry)
         self.requests = self._counter("requests", "Requests answered.", "route", "status")
         self.failures = self._counter("failures", "Requests without an answer.", "reason")
         self.request_seconds = self._histogram(
@@ -42,6 +36,11 @@ class Metrics:
         self.dropped = self._counter(
             "access_log_dropped", "Lines lost to a slow reader of the log."
         )
+
+    def tell(self, variant: str, in_force: Mapping[str, object]) -> None:
+        """Tell what is served, and under which settings."""
+        shown = {key: str(value) for key, value in in_force.items()}
+        self._served.info({"variant": variant, "version": version("tiankong"), **shown})
 
     def watch(self, name: str, help_text: str, value: Callable[[], float]) -> None:
         """Add a gauge that asks for its value when it is read."""

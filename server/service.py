@@ -56,7 +56,7 @@ class Service:
         self._most = min(settings.streams or usable_cores(), predictor.engine.callers or MANY)
         streams = self._most if settings.streams else 1
         self._scheduler = Scheduler(self._infer, streams, settings.queue_limit, self._limits)
-        self.metrics = Metrics(predictor.name, settings)
+        self.metrics = Metrics()
         self.metrics.watch(
             "queue_length", "Sentences that wait for a stream.", lambda: self.waiting
         )
@@ -71,19 +71,21 @@ class Service:
             [answer] = await self._scheduler.run(list(self._jobs(Question((text,)))), until=None)
             if expected:
                 _require_expected(expected, answer)
+            await asyncio.to_thread(self._prepare)
         except Exception as error:  # whatever an engine raises
             self.not_ready = "the warm-up failed"
             # For the operator; clients are not told.
             self.failure = str(error) if isinstance(error, TiankongError) else repr(error)
         else:
-            if self._predictor.engine.prepares:
-                await asyncio.to_thread(self._prepare)
-            if not self.settings.streams:
-                self._scheduler.add_streams(await asyncio.to_thread(self._choose_streams) - 1)
+            self.metrics.tell(self.variant, self.in_force())
             self.not_ready = "the server is draining" if self.draining else ""
 
-    def _choose_streams(self) -> int:
-        return choose(self._infer_alike, self._most, self._limits.sentences)
+    def _prepare(self) -> None:
+        if self._predictor.engine.prepares:
+            self._prepare_batches()
+        if not self.settings.streams:
+            chosen = choose(self._infer_alike, self._most, self._limits.sentences)
+            self._scheduler.add_streams(chosen - 1)
 
     def _infer_alike(self, count: int, width: int = PREPARED_TOKENS[0]) -> None:
         """Answer so many short sentences of one length, that nobody asked, as one batch."""
@@ -91,7 +93,7 @@ class Service:
         padded = (ids + [ids[-1]] * width)[: max(width, len(ids))]
         self._predictor.answer([padded] * count)
 
-    def _prepare(self) -> None:
+    def _prepare_batches(self) -> None:
         """Have the engine prepare for batches of short sentences, as long as there is time."""
         until = time.monotonic() + PREPARING_SECONDS
         for width in PREPARED_TOKENS:

@@ -165,7 +165,7 @@ def main() -> None:
     try:
         gold, out = read_gold(), artifacts() / "proof" / "overhead.jsonl"
         out.parent.mkdir(parents=True, exist_ok=True)
-        variants = [standing(given.model, name) for name in names(given.variants) or ()]
+        variants = [standing(given.model, name) for name in names(given.variants)]
         found = {
             built.manifest.variant: rounds(built, gold, given.users, given.rounds, out)
             for built in gated(given.model, variants, gold)

@@ -61,6 +61,7 @@ def test_sentences_batches_and_tokens(open_client: Callable[..., TestClient]) ->
 
 def test_what_is_served_is_told(open_client: Callable[..., TestClient]) -> None:
     text = open_client(streams=3, max_batch=2).get("/metrics").text
+    assert 'streams="0"' not in open_client(streams=0).get("/metrics").text
     [line] = [line for line in text.splitlines() if line.startswith("tiankong_served_info")]
     assert 'variant="fake"' in line
     assert 'streams="3"' in line
