@@ -94,11 +94,10 @@ def opener(contender: Contender, built: Built | None, revision: Revision | None)
 def settings_of(contender: Contender, built: Built) -> Settings:
     """Return the server settings of a contender that is a variant built here."""
     settings, given = Settings(folder=built.folder), contender.settings
-    cores = given.get("cores")
     return replace(
         settings,
         streams=given.get("streams", settings.streams),
-        threads=given.get("threads", cores or settings.threads),
+        threads=given.get("threads", settings.threads),
         max_batch=given.get("max_batch", settings.max_batch),
         cache=given.get("cache", settings.cache),
     )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from ..server.launch import Stack
 from ..server.settings import Settings
 from ..toolkit.cells import Cell
-from ..toolkit.machine import allowed_cpus, digest, fingerprint
+from ..toolkit.machine import digest, fingerprint
 from .accounting import Snapshot, memory, snapshot, usage
 from .generator import ALONE, Generators, Samples, connections, generate
 from .job import Job
@@ -20,7 +20,8 @@ from .sentences import Questions
 from .served import Served, in_force, running, serve
 
 ARTICLE_SETTINGS = {"workers": 2, "threads": 4}
-SETTINGS = ("streams", "threads", "max_batch", "spin", "cache")  # of the reference server
+# Of the reference server.
+SETTINGS = ("streams", "threads", "least_threads", "max_batch", "spin", "cache")
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,3 @@ def _settings(point: Point, server: Served) -> dict[str, Any]:
         return dict(ARTICLE_SETTINGS)
     found = in_force(server.url, point.variant)
     return {name: found[name] for name in SETTINGS}
-
-
-def settings_for(point: Point, settings: Settings) -> Settings:
-    """Return the settings with threads that fit the cores a point is pinned to."""
-    if point.cores is None:
-        return settings
-    cores = min(point.cores, len(allowed_cpus()))
-    return replace(settings, threads=cores)

@@ -10,6 +10,7 @@ from typing import Any
 MAX_BATCHES = (1, 2, 4, 8, 16)
 SPINNING = "onnxruntime"  # the engine whose threads can be told to spin
 OPENVINO = "openvino"
+SHARED = 0  # threads: batches share the cores
 
 
 @dataclass(frozen=True, order=True)
@@ -24,7 +25,10 @@ class Choice:
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Choice:
         """Return the point that a server's settings in force are at."""
-        return cls(**{field.name: settings[field.name] for field in fields(cls)})
+        found = {field.name: settings[field.name] for field in fields(cls)}
+        if settings["least_threads"] < settings["threads"]:
+            found["threads"] = SHARED
+        return cls(**found)
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings by name."""
@@ -38,7 +42,8 @@ class Choice:
 
     def __str__(self) -> str:
         """Return the settings in a few words."""
-        words = f"{self.streams} streams x {self.threads} threads, batches of {self.max_batch}"
+        threads = "shared cores" if self.threads == SHARED else f"{self.threads} threads"
+        words = f"{self.streams} streams x {threads}, batches of {self.max_batch}"
         return words + (", spinning" if self.spin else "")
 
 
@@ -46,7 +51,8 @@ def space(engine: str, cores: int) -> list[Choice]:
     """Return every choice worth a look for an engine on so many cores, the usual one among them.
 
     Streams and threads are powers of two, or all cores; together they fill the cores and at most
-    twice as many.  OpenVINO has no more streams than fit the cores: more would only wait.
+    twice as many.  ONNX Runtime's batches may share the cores instead.  OpenVINO has no more
+    streams than fit the cores: more would only wait.
 
     >>> [(c.streams, c.threads) for c in space("openvino", 2) if c.max_batch == 1]
     [(1, 2), (2, 1)]
@@ -61,3 +67,6 @@ def _choices(engine: str, cores: int) -> Iterator[Choice]:
     for streams, threads, batch, spin in product(sizes, sizes, MAX_BATCHES, spins):
         if threads <= cores <= streams * threads <= most:
             yield Choice(streams, threads, batch, spin)
+    if engine == SPINNING and cores > 1:
+        for streams, batch in product((size for size in sizes if size > 1), MAX_BATCHES):
+            yield Choice(streams, SHARED, batch)

@@ -22,7 +22,7 @@ from ..toolkit.gold import GoldSet
 from ..toolkit.machine import fingerprint, versions
 from ..toolkit.runs import Header, Run, append_cell, create_run, locked, read_run
 from .generator import ALONE, Generators
-from .measure import Window, measure, server_of, settings_for
+from .measure import Window, measure, server_of
 from .plan import REFERENCE_STACK, TARGET_STACK, Plan, Point
 from .sentences import Questions, ask, gold_questions, of_length
 from .served import Served
@@ -66,7 +66,7 @@ class Ground:
         Raises InvalidMeasurementError if the server or the generator ended by itself.
         """
         folder = self.variants[point.variant].folder
-        usual = settings_for(point, Settings(folder=folder, cache=plan.cache))
+        usual = Settings(folder=folder, cache=plan.cache)
         window = Window(plan.seconds, plan.warmup_seconds, self.generators, seed, attempt)
         with server_of(point, replace(usual, **settings), self.target) as server:
             return measure(point, server, self._questions(point, server, seed), window)

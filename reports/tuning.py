@@ -47,6 +47,8 @@ def _place(settings: Mapping[str, Any]) -> tuple[Row, int]:
 
 def _name(row: Row) -> str:
     streams, threads, spin = row
+    if not threads:
+        return f"{streams} × shared"
     return f"{streams} × {threads} threads{', spin' if spin else ''}"
 
 

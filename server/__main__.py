@@ -27,7 +27,7 @@ def read_arguments(argv: Sequence[str] | None = None) -> Settings:
     add("--host", help="address to listen on (127.0.0.1)")
     add("--port", type=int, help="TCP port, 0 for any free one (8080)")
     add("--streams", type=int, help="batches inferred at the same time (0: measured)")
-    add("--threads", type=int, help="threads for one batch (usable cores)")
+    add("--threads", type=int, help="threads for one batch (0: usable cores, shared)")
     add("--max-batch", type=int, help="sentences in one inference, 1: each alone (8)")
     add("--spin", action=argparse.BooleanOptionalAction, help="threads wait in circles (no)")
     add("--cache", type=int, help="answers to remember (0)")

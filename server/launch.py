@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from typing import Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
+from ..toolkit.console import say
 from ..toolkit.errors import UnusableInputError
+from ..toolkit.files import give_memory_back
 from ..toolkit.manifest import read_manifest
 from .api_keys import read_keys
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from ..toolkit.predictor import Predictor
 
 Stack = Literal["reference", "article"]
 VARIANT_DIR = "TIANKONG_VARIANT_DIR"
@@ -50,11 +55,28 @@ def run_reference(settings: Settings) -> None:
     if settings.api_key_file:
         read_keys(settings.api_key_file)
     with bind(settings) as listener:
-        from ..toolkit.predictor import open_variant
         from .reference import serve
 
-        predictor = open_variant(settings.folder, settings.threads, spin=settings.spin)
+        predictor = open_served(settings)
+        give_memory_back()  # what loading needed for a while
         serve(predictor, settings, listener)
+
+
+def open_served(settings: Settings) -> Predictor:
+    """Return the predictor as the reference server has it.
+
+    Batches share the cores unless the settings give each its threads, or packed weights cannot be
+    kept here; that is said.  Raises UnusableInputError as :func:`.open_variant` does.
+    """
+    from ..toolkit.predictor import open_variant
+    from ..toolkit.prepared import NotPreparedError
+
+    if not settings.threads and not settings.spin:
+        try:
+            return open_variant(settings.folder, share=True)
+        except NotPreparedError as error:
+            say(f"{error}; every batch gets all cores (a writable TIANKONG_ARTIFACTS mends that)")
+    return open_variant(settings.folder, settings.threads, spin=settings.spin)
 
 
 def run_article(settings: Settings) -> NoReturn:

@@ -112,7 +112,9 @@ class Service:
         settings = self.settings
         return {
             "streams": self._scheduler.streams,
-            "threads": settings.threads,
+            "threads": settings.threads or usable_cores(),
+            "least_threads": min(self._predictor.engine.widths, default=settings.threads)
+            or usable_cores(),
             "max_batch": self._limits.sentences,
             "batch_tokens": self._limits.tokens,
             "batch_padding": self._limits.padding,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..toolkit.errors import UnusableInputError
-from ..toolkit.machine import usable_cores
 
 KIBIBYTE = 1024
-AT_LEAST_ONE = ("threads", "max_batch", "body_limit", "batch_limit")
+AT_LEAST_ONE = ("max_batch", "body_limit", "batch_limit")
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Settings:
         host: the address to listen on.
         port: the TCP port (0: any free one).
         streams: batches inferred at the same time; 0: measured at the start (see streams.py).
-        threads: threads for one batch.
+        threads: threads for one batch; 0: the usable cores, which ONNX Runtime's batches share.
         queue_limit: sentences that may wait for a stream.
         deadline: seconds from a request's arrival to its answer.
         body_limit: bytes of a request's body.
@@ -40,7 +39,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     streams: int = 0
-    threads: int = field(default_factory=usable_cores)
+    threads: int = 0
     queue_limit: int = 256
     deadline: float = 30.0
     body_limit: int = 64 * KIBIBYTE
@@ -55,7 +54,7 @@ class Settings:
         for name in AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise UnusableInputError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("streams", "queue_limit", "cache"):
+        for name in ("streams", "threads", "queue_limit", "cache"):
             if getattr(self, name) < 0:
                 raise UnusableInputError(f"{name} must not be negative: {getattr(self, name)}")
         if not 0 < self.deadline < math.inf:

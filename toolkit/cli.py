@@ -196,7 +196,9 @@ def serve(
     streams: Annotated[
         int, typer.Option("--streams", min=0, help="batches at a time, 0: measured")
     ] = 0,
-    threads: Annotated[int, typer.Option("--threads", min=0, help="0: usable cores")] = 0,
+    threads: Annotated[
+        int, typer.Option("--threads", min=0, help="for each batch, 0: usable cores, shared")
+    ] = 0,
     max_batch: Annotated[
         int, typer.Option("--max-batch", min=1, help="sentences in one inference, 1: each alone")
     ] = 8,
@@ -218,7 +220,6 @@ def serve(
     """Serve one variant over HTTP until stopped."""
     from ..server.launch import run_article, run_reference
     from ..server.settings import Settings
-    from .machine import usable_cores
 
     if stack not in ("reference", "article"):
         raise UnusableInputError(f"unknown stack {stack!r}; known: reference, article")
@@ -229,10 +230,9 @@ def serve(
             " the reference server's settings, and no API keys"
         )
     built = _one(model, variant, onnx, tokenizer)
-    cores = usable_cores()
     settings = Settings(
         folder=built.folder, host=host, port=port,
-        streams=streams, threads=threads or cores, max_batch=max_batch,
+        streams=streams, threads=threads, max_batch=max_batch,
         spin=spin, cache=cache, access_log=access_log, api_key_file=api_key_file,
     )  # fmt: skip
     if stack == "article":

@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from .errors import UnusableInputError
 from .machine import usable_cores
 from .predictor import Best, Engine, Logits, best_of
+from .prepared import prepare
+from .sharing import SharingEngine, widths
 from .text import Batch, Ids
 
 LOGITS = "logits"
 MASK_LOGITS, TOP_SCORES, TOP_IDS = "mask_logits", "top_scores", "top_ids"
 NEEDED, SPARE = ("input_ids", "attention_mask"), ("token_type_ids",)
 INPUTS = (*NEEDED, *SPARE)
+SPIN_US = 50  # longer than from one operator to the next
 TYPES = {
     "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(float)": np.float32,
     "tensor(bool)": np.bool_,
@@ -42,26 +45,17 @@ class OnnxEngine(Engine):
         path: the ONNX file.
         threads: threads for one call (0: all cores this process may use).
         spin: whether threads without work wait by running in circles.
+        spin_us: for how many microseconds at most (None: as long as ONNX Runtime likes).
 
     Raises UnusableInputError if ONNX Runtime refuses the file, or its inputs or outputs are not
     the usual.
 
     """
 
-    def __init__(self, path: Path, threads: int = 0, *, spin: bool = False) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or usable_cores()
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # the library's errors share no public base class
-            raise UnusableInputError(
-                f"ONNX Runtime cannot load {path}: {str(error).splitlines()[0]}"
-            ) from None
+    def __init__(
+        self, path: Path, threads: int = 0, *, spin: bool = False, spin_us: int | None = None
+    ) -> None:
+        self._session = _session(path, _options(threads or usable_cores(), spin, spin_us))
         self._outputs = {entry.name: entry.shape for entry in self._session.get_outputs()}
         self._inputs = self._input_types(path)
         self._output = self._usual_output(path)
@@ -152,6 +146,56 @@ class OnnxEngine(Engine):
                 for name in INPUTS
             }
             yield replace(batch, **arrays)
+
+
+def sharing_engine(path: Path, digest: str) -> Engine:
+    """Return engines that share the cores and have one copy of the weights, packed.
+
+    With a single core it is an engine with one thread.  ``digest`` says which model it is.  Raises
+    UnusableInputError as :class:`OnnxEngine` does, NotPreparedError if packed weights cannot be
+    kept.
+    """
+    if (cores := usable_cores()) == 1:
+        return OnnxEngine(path, 1)
+    prepared = prepare(path, digest, _write_prepared)
+    spins = {cores: SPIN_US}  # a call that has all cores disturbs nobody by it
+    engines = {
+        width: OnnxEngine(prepared, width, spin=width in spins, spin_us=spins.get(width))
+        for width in widths(cores)
+    }
+    return SharingEngine(engines)
+
+
+def _write_prepared(path: Path, prepared: Path, weights: str) -> None:
+    options = _options(1)
+    options.optimized_model_filepath = str(prepared)
+    for key, value in {
+        "session.optimized_model_external_initializers_file_name": weights,
+        "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
+        "session.save_external_prepacked_constant_initializers": "1",
+    }.items():
+        options.add_session_config_entry(key, value)
+    _session(path, options)
+
+
+def _options(threads: int, spin: bool = False, spin_us: int | None = None) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
+    if spin_us is not None:
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(spin_us))
+    options.log_severity_level = 3
+    return options
+
+
+def _session(path: Path, options: Any) -> Any:
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the library's errors share no public base class
+        raise UnusableInputError(
+            f"ONNX Runtime cannot load {path}: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def _padded(ids: Ids, sentences: int, tokens: int | None) -> Ids:

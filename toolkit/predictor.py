@@ -25,11 +25,13 @@ class Engine(Protocol):
     """What runs a model: one implementation a file (``engine_*.py``), all held to one test.
 
     ``callers`` is how many calls it runs side by side; further ones wait in it.  ``prepares``: the
-    first call of a new shape takes several times as long as the next.
+    first call of a new shape takes several times as long as the next.  ``widths``: how many threads
+    a call may get, where that depends on how many there are.
     """
 
     callers: int | None = None  # any number
     prepares: bool = False
+    widths: Sequence[int] = ()
 
     def logits(self, batch: Batch) -> Logits:
         """Return float32 logits of shape (masks, vocabulary), in the order of ``batch.rows``."""
@@ -146,12 +148,16 @@ def best_of(logits: Logits, top_k: int) -> Best:
     return ids, np.take_along_axis(scores, ids, axis=-1)
 
 
-def open_variant(folder: Path, threads: int = 0, *, spin: bool = False) -> Predictor:
+def open_variant(
+    folder: Path, threads: int = 0, *, spin: bool = False, share: bool = False
+) -> Predictor:
     """Open a built variant, its files checked against the manifest first.
 
-    ``threads`` is the number of threads for one sentence (0: all cores this process may use),
-    ``spin`` whether ONNX Runtime's threads spin while they wait.  Raises UnusableInputError if the
-    folder is no variant, a file does not match, it cannot be run here, or its threads cannot spin.
+    ``threads`` is the number of threads for one batch (0: all cores this process may use), ``spin``
+    whether ONNX Runtime's threads spin while they wait, ``share`` whether batches at the same time
+    share the cores where the engine can do that (see sharing.py).  Raises UnusableInputError if
+    the folder is no variant, a file does not match, it cannot be run here, or its threads cannot
+    spin; NotPreparedError (``share`` only) if packed weights cannot be kept.
     """
     manifest = read_manifest(folder)
     require(manifest.recipe)
@@ -159,7 +165,7 @@ def open_variant(folder: Path, threads: int = 0, *, spin: bool = False) -> Predi
     return Predictor(
         manifest.variant,
         TextEncoder.from_folder(folder, max_tokens=_positions(folder)),
-        _engine(folder, manifest, threads, spin),
+        _sharing(folder, manifest) if share else _engine(folder, manifest, threads, spin),
         manifest.mates,
         manifest.recipe.pad_to,
         manifest.expected,
@@ -172,6 +178,14 @@ def _positions(folder: Path) -> int:
         return int(config["max_position_embeddings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UnusableInputError(f"{folder / 'config.json'} is unusable: {error!r}") from None
+
+
+def _sharing(folder: Path, manifest: Manifest) -> Engine:
+    if manifest.recipe.engine != "onnxruntime":
+        return _engine(folder, manifest, threads=0, spin=False)
+    from .engine_onnx import sharing_engine
+
+    return sharing_engine(folder / manifest.recipe.file, manifest.digest)
 
 
 def _engine(folder: Path, manifest: Manifest, threads: int, spin: bool) -> Engine:

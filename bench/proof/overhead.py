@@ -29,6 +29,7 @@ from statistics import geometric_mean
 from threading import Lock, Thread
 
 from ...server.bodies import Question
+from ...server.launch import open_served
 from ...server.service import Service
 from ...server.settings import Settings
 from ...toolkit.answers import load
@@ -39,7 +40,7 @@ from ...toolkit.errors import TiankongError
 from ...toolkit.files import artifacts
 from ...toolkit.gold import GoldSet, read_gold
 from ...toolkit.options import names
-from ...toolkit.predictor import Predictor, open_variant
+from ...toolkit.predictor import Predictor
 from ...toolkit.stats import interval, variation
 from ..measure import Window, measure
 from ..plan import REFERENCE_STACK, Point
@@ -114,7 +115,7 @@ def rounds(built: Built, gold: GoldSet, users: int, count: int, out: Path) -> li
     found: list[Rates] = []
     with serve("reference", settings) as server:
         settings = replace(settings, streams=in_force(server.url, variant)["streams"])
-        predictor = open_variant(built.folder, settings.threads)
+        predictor = open_served(settings)
         alone(predictor, settings, gold, WARMUP_SECONDS)
         ways: dict[str, Callable[[], Rates]] = {
             "predictor": lambda: {"predictor": alone(predictor, settings, gold, SECONDS)},

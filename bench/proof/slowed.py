@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
-from ...server.launch import bind
+from ...server.launch import bind, open_served
 from ...server.reference import serve
 from ...server.settings import Settings
-from ...toolkit.predictor import Best, Engine, Logits, open_variant
+from ...toolkit.predictor import Best, Engine, Logits
 from ...toolkit.text import Batch
 
 
@@ -57,7 +57,7 @@ def main() -> None:
     given = parser.parse_args()
     settings = replace(Settings(folder=given.variant_dir), port=given.port)
     with bind(settings) as listener:
-        predictor = open_variant(settings.folder, settings.threads)
+        predictor = open_served(settings)
         predictor.engine = SlowedEngine(predictor.engine, given.extra)
         serve(predictor, settings, listener)
 

@@ -1,0 +1,61 @@
+"""Engines that share the cores: a call alone has all of them, calls at the same time a part each.
+
+One sentence is fastest with all cores at work on it.  Many are fastest with a core for each: no
+thread then waits for another between two operators.  So there are several engines with the same
+weights, from one thread to all cores, and each call takes the one that its company leaves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from threading import Lock
+
+from .predictor import Best, Engine, Logits
+from .text import Batch
+
+
+class SharingEngine(Engine):
+    """Engines by their number of threads; a call takes the widest that leaves others their share.
+
+    ``engines`` must have one of a single thread.
+    """
+
+    def __init__(self, engines: Mapping[int, Engine]) -> None:
+        self._engines = dict(engines)
+        self.widths = sorted(engines)
+        self._cores = max(engines)
+        self._running = 0
+        self._lock = Lock()
+        self.prepares = any(engine.prepares for engine in engines.values())
+
+    def logits(self, batch: Batch) -> Logits:
+        """Return float32 logits of shape (masks, vocabulary)."""
+        with self._share() as engine:
+            return engine.logits(batch)
+
+    def best(self, batch: Batch, top_k: int) -> Best:
+        """Return the best tokens' ids and probabilities, each of shape (masks, top_k)."""
+        with self._share() as engine:
+            return engine.best(batch, top_k)
+
+    @contextmanager
+    def _share(self) -> Iterator[Engine]:
+        with self._lock:
+            self._running += 1
+            share = max(1, self._cores // self._running)
+        try:
+            yield self._engines[max(width for width in self._engines if width <= share)]
+        finally:
+            with self._lock:
+                self._running -= 1
+
+
+def widths(cores: int) -> list[int]:
+    """Return the numbers of threads worth an engine of their own on so many cores.
+
+    >>> widths(2), widths(6), widths(16)
+    ([1, 2], [1, 2, 4, 6], [1, 2, 4, 8, 16])
+    """
+    powers = [2**n for n in range(cores.bit_length()) if 2**n <= cores]
+    return sorted({*powers, cores})
