@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
+from threading import Thread
 
 from starlette.requests import Request
 
@@ -24,7 +25,7 @@ from .streams import choose
 WARM_UP = f"今天天气很{MASK}。"
 WARM_UP_DELTA = 0.05  # of a probability; another machine's kernels round otherwise
 PREPARED_TOKENS = (16, 24, 32)
-PREPARING_SECONDS = 1.5
+PREPARING_SECONDS = 0.6
 MANY = 1_000_000  # callers at once: as many as there are
 AT_ONCE = 2_000  # characters; the loop does not stop to encode more, a thread does it
 
@@ -82,7 +83,7 @@ class Service:
 
     def _prepare(self) -> None:
         if self._predictor.engine.prepares:
-            self._prepare_batches()
+            self._prepare_side_by_side()
         if not self.settings.streams:
             chosen = choose(self._infer_alike, self._most, self._limits.sentences)
             self._scheduler.add_streams(chosen - 1)
@@ -93,9 +94,21 @@ class Service:
         padded = (ids + [ids[-1]] * width)[: max(width, len(ids))]
         self._predictor.answer([padded] * count)
 
-    def _prepare_batches(self) -> None:
-        """Have the engine prepare for batches of short sentences, as long as there is time."""
+    def _prepare_side_by_side(self) -> None:
+        """Have the engine prepare for short sentences, as many calls at a time as may come."""
         until = time.monotonic() + PREPARING_SECONDS
+        for width in PREPARED_TOKENS:
+            self._infer_alike(1, width)
+        others = [
+            Thread(target=self._prepare_batches, args=(until,)) for _ in range(self._most - 1)
+        ]
+        for thread in others:
+            thread.start()
+        self._prepare_batches(until)
+        for thread in others:
+            thread.join()
+
+    def _prepare_batches(self, until: float) -> None:
         for width in PREPARED_TOKENS:
             for count in range(1, min(self._limits.sentences, self._limits.tokens // width) + 1):
                 if time.monotonic() > until or self.draining:

@@ -21,7 +21,7 @@ class Settings:
         host: the address to listen on.
         port: the TCP port (0: any free one).
         streams: batches inferred at the same time; 0: measured at the start (see streams.py).
-        threads: threads for one batch; 0: the usable cores, which ONNX Runtime's batches share.
+        threads: threads for one batch; 0: the usable cores, which batches share.
         queue_limit: sentences that may wait for a stream.
         deadline: seconds from a request's arrival to its answer.
         body_limit: bytes of a request's body.

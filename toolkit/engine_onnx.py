@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ LOGITS = "logits"
 MASK_LOGITS, TOP_SCORES, TOP_IDS = "mask_logits", "top_scores", "top_ids"
 NEEDED, SPARE = ("input_ids", "attention_mask"), ("token_type_ids",)
 INPUTS = (*NEEDED, *SPARE)
+PREPARED = "model.onnx"
 SPIN_US = 50  # longer than from one operator to the next
 TYPES = {
     "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(float)": np.float32,
@@ -157,7 +159,7 @@ def sharing_engine(path: Path, digest: str) -> Engine:
     """
     if (cores := usable_cores()) == 1:
         return OnnxEngine(path, 1)
-    prepared = prepare(path, digest, _write_prepared)
+    prepared = prepare(path, digest, "onnxruntime", partial(_write_prepared, path)) / PREPARED
     spins = {cores: SPIN_US}  # a call that has all cores disturbs nobody by it
     engines = {
         width: OnnxEngine(prepared, width, spin=width in spins, spin_us=spins.get(width))
@@ -166,11 +168,12 @@ def sharing_engine(path: Path, digest: str) -> Engine:
     return SharingEngine(engines)
 
 
-def _write_prepared(path: Path, prepared: Path, weights: str) -> None:
+def _write_prepared(path: Path, folder: Path) -> None:
+    """Have ONNX Runtime write a model with packed weights: sessions of it map them."""
     options = _options(1)
-    options.optimized_model_filepath = str(prepared)
+    options.optimized_model_filepath = str(folder / PREPARED)
     for key, value in {
-        "session.optimized_model_external_initializers_file_name": weights,
+        "session.optimized_model_external_initializers_file_name": "weights.bin",
         "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
         "session.save_external_prepacked_constant_initializers": "1",
     }.items():

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from .errors import UnusableInputError
 from .machine import usable_cores
 from .predictor import Best, Engine, Logits, best_of
+from .prepared import prepare
+from .sharing import SharingEngine
 from .text import Batch
 
 INPUTS = {"input_ids": 2, "attention_mask": 2, "token_type_ids": 2, "rows": 1, "columns": 1}
@@ -37,6 +39,7 @@ class OpenvinoEngine(Engine):
         threads: threads for one call (0: all cores this process may use).
         precision: what is computed in where the model is not 8-bit: ``fp32`` or ``bf16``.  It is
             always said: by itself OpenVINO takes bfloat16 where the CPU has it.
+        prepared: a folder where OpenVINO keeps, and looks for, what it has compiled.
 
     Raises UnusableInputError if OpenVINO refuses the file or its inputs are not those.
 
@@ -44,7 +47,13 @@ class OpenvinoEngine(Engine):
 
     prepares = True
 
-    def __init__(self, path: Path, threads: int = 0, precision: str = "fp32") -> None:
+    def __init__(
+        self,
+        path: Path,
+        threads: int = 0,
+        precision: str = "fp32",
+        prepared: Path | None = None,
+    ) -> None:
         cores = usable_cores()
         self.callers = streams = max(1, cores // (threads or cores))
         options: dict[str, Any] = {
@@ -56,6 +65,8 @@ class OpenvinoEngine(Engine):
             # it a sentence of another length takes twice its time, without a bound memory grows.
             "CPU_RUNTIME_CACHE_CAPACITY": 1000,
         }
+        if prepared:
+            options["CACHE_DIR"] = str(prepared)
         try:
             self._model = openvino.Core().compile_model(str(path), "CPU", options)
         except Exception as error:  # the library's errors share no public base class
@@ -87,6 +98,23 @@ class OpenvinoEngine(Engine):
             request = self._own.request = self._model.create_infer_request()
         request.infer(feed(batch), share_inputs=True)
         return request
+
+
+def sharing_engine(path: Path, digest: str, precision: str) -> Engine:
+    """Return engines that share the cores; what OpenVINO compiles is kept.
+
+    With a single core it is an engine with one thread.  ``digest`` says which model it is.  Raises
+    UnusableInputError as :class:`OpenvinoEngine` does, NotPreparedError if it cannot be kept.
+    """
+    if (cores := usable_cores()) == 1:
+        return OpenvinoEngine(path, 1, precision)
+
+    def write(folder: Path) -> None:
+        OpenvinoEngine(path, cores, precision, folder)
+
+    folder = prepare(path, digest, "openvino", write)
+    # The ends only: each compiled model has memory of its own.
+    return SharingEngine({n: OpenvinoEngine(path, n, precision, folder) for n in (1, cores)})
 
 
 def _last_line(error: Exception) -> str:

@@ -181,11 +181,17 @@ def _positions(folder: Path) -> int:
 
 
 def _sharing(folder: Path, manifest: Manifest) -> Engine:
-    if manifest.recipe.engine != "onnxruntime":
-        return _engine(folder, manifest, threads=0, spin=False)
-    from .engine_onnx import sharing_engine
+    recipe, path = manifest.recipe, folder / manifest.recipe.file
+    match recipe.engine:
+        case "onnxruntime":
+            from . import engine_onnx
 
-    return sharing_engine(folder / manifest.recipe.file, manifest.digest)
+            return engine_onnx.sharing_engine(path, manifest.digest)
+        case "openvino":
+            from . import engine_openvino
+
+            return engine_openvino.sharing_engine(path, manifest.digest, recipe.precision)
+    return _engine(folder, manifest, threads=0, spin=False)
 
 
 def _engine(folder: Path, manifest: Manifest, threads: int, spin: bool) -> Engine:

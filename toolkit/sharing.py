@@ -28,6 +28,7 @@ class SharingEngine(Engine):
         self._running = 0
         self._lock = Lock()
         self.prepares = any(engine.prepares for engine in engines.values())
+        self.callers = engines[1].callers
 
     def logits(self, batch: Batch) -> Logits:
         """Return float32 logits of shape (masks, vocabulary)."""
