@@ -116,6 +116,15 @@ def bind(settings: Settings) -> socket.socket:
     return listener
 
 
+def deviations(settings: Settings) -> list[str]:
+    """Return the options with which a server is told what is not as usual, but where it listens.
+
+    ``threads`` is among them where it is not the number of usable cores here.
+    """
+    usual = _arguments(Settings(folder=settings.folder, host=settings.host, port=settings.port))
+    return [option for option in _arguments(settings) if option not in usual]
+
+
 def _address(settings: Settings) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"{host}:{settings.port}"

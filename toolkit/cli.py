@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .bundling import add_command as add_bundle
 from .console import say
 from .errors import TiankongError, UnusableInputError
 from .explaining import add_command as add_explain
@@ -41,6 +42,7 @@ EXTRAS = {
     "fastapi": "serve", "starlette": "serve", "uvicorn": "serve", "locust": "bench",
     "flask": "bench", "gunicorn": "bench", "matplotlib": "report", "jinja2": "report",
     "scipy": "report", "packaging": "bench", "openvino": "openvino", "nncf": "openvino",
+    "wheel": "bundle",
 }  # fmt: skip
 
 app = typer.Typer(
@@ -294,6 +296,7 @@ def _newest_run() -> Path:
 
 add_commands(app)
 add_explain(app)
+add_bundle(app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,221 @@
+"""A deployment folder: a variant, the package, locked requirements, and how to run them.
+
+    DIR/variant/                 the built variant
+    DIR/wheels/                  this package
+    DIR/requirements.txt         everything that serving takes, with hashes
+    DIR/Dockerfile, compose.yaml, tiankong.service, kubernetes/, README.md
+
+What lies in ``deployment/`` are the templates of the last line.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version as version_of
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..toolkit.build import Built
+from ..toolkit.errors import GateFailedError, UnusableInputError
+from ..toolkit.files import folder_written_whole, require_disk, write_text
+from ..toolkit.machine import fingerprint
+from ..toolkit.manifest import NAME as MANIFEST
+from ..toolkit.manifest import Manifest
+from .distribution import NAME, distribution, write_wheel
+from .footprint import HEADROOM, MARGIN, Footprint
+from .launch import deviations
+from .lock import Pin, interpreter, requirements_text, resolve, serving, target
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).parent / "deployment"
+PLACE = "/opt/tiankong"  # where the unit of systemd finds the bundle
+PORT, USER = 8080, 10001
+PAUSE_SECONDS = 5  # until a cluster's list of addresses no longer has a pod that is to end
+GRACE_SECONDS = 10  # to end after the last answer
+PROBE = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{PORT}/health/ready')"
+DEBIANS = (("bookworm", (2, 36)), ("trixie", (2, 41)))  # releases and their glibc
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+LIBRARIES = ("jinja2", "packaging", "wheel")
+ROOM = 64 * 1024 * 1024  # bytes for all but the variant
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is not measured: the image's name (empty: the variant's), how many may run."""
+
+    image: str = ""
+    replicas: int = 2
+    most_replicas: int = 8
+    utilization: int = 70
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.replicas <= self.most_replicas:
+            raise UnusableInputError(
+                f"{self.replicas} replicas, at most {self.most_replicas}: these make no range"
+            )
+
+
+def require_possible(folder: Path, manifest: Manifest) -> None:
+    """Raise for what would spoil the bundle, before anything takes time.
+
+    UnusableInputError: the folder is not empty, the disk is full, the package is not installed, or
+    this is no place to resolve for containers.  GateFailedError: the gate said no.
+    """
+    missing = [name for name in LIBRARIES if find_spec(name) is None]
+    if missing:
+        raise UnusableInputError(f"this needs {missing[0]}: pip install 'tiankong[bundle]'")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UnusableInputError(f"{folder} is there and not empty: name a new folder")
+    if manifest.recipe.device != "cpu":
+        raise UnusableInputError(f"{manifest.variant} runs on {manifest.recipe.device}: no bundle")
+    if platform.libc_ver()[0] != "glibc" or platform.machine() not in ARCHITECTURES:
+        raise UnusableInputError(
+            f"bundles are made on Linux with glibc, x86_64 or aarch64: this is {target()}"
+        )
+    if manifest.gate is not None and not manifest.gate["passed"]:
+        raise GateFailedError(f"{manifest.variant} did not pass the gate: see 'tiankong check'")
+    distribution()
+    require_disk(folder, manifest.size + ROOM, "the bundle")
+
+
+def write_bundle(
+    folder: Path, built: Built, settings: Settings, footprint: Footprint, terms: Terms
+) -> list[Pin]:
+    """Write the bundle, whole or not at all; return what its requirements pin.
+
+    ``settings`` are those the server is started with (folder, host and port aside).  Raises as
+    :func:`require_possible`, and UnusableInputError if the requirements cannot be resolved or the
+    variant is damaged.
+    """
+    manifest = built.manifest
+    require_possible(folder, manifest)
+    manifest.verify(built.folder)
+    with folder_written_whole(folder) as place:
+        for name in (*manifest.files, MANIFEST):
+            copy = place / "variant" / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(built.folder / name, copy)
+        wheel = write_wheel(place / "wheels")
+        declared = distribution().requires or ()
+        pins = resolve(wheel, serving(declared, manifest.recipe.engine))
+        write_text(place / "requirements.txt", requirements_text(pins, "wheels"))
+        known = _known(manifest, settings, footprint, terms) | _pinned(pins)
+        for template in sorted(TEMPLATES.rglob("*.j2")):
+            name = template.relative_to(TEMPLATES).as_posix()
+            write_text(place / _target(name), _environment().get_template(name).render(known))
+        _open_to_all(place)
+    return pins
+
+
+def _target(template: str) -> str:
+    name = template.removesuffix(".j2")
+    return f".{name}" if name == "dockerignore" else name
+
+
+def _open_to_all(place: Path) -> None:
+    """Let any user read the files: who serves is not who made them."""
+    place.chmod(0o755)
+    for path in place.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _known(
+    manifest: Manifest, settings: Settings, footprint: Footprint, terms: Terms
+) -> dict[str, Any]:
+    """Return what the templates are told."""
+    version = version_of(NAME)
+    title = f"{manifest.variant} of {manifest.model.get('title', manifest.model['name'])}"
+    options = deviations(settings)
+    return {
+        "title": title,
+        "name": f"{NAME}-{manifest.variant}".strip("-"),
+        "variant": manifest.variant,
+        "variant_megabytes": round(manifest.size / 1e6),
+        "model": manifest.model["name"],
+        "built": manifest.built,
+        "digest": manifest.digest,
+        "gated": manifest.gate is not None,
+        "version": version,
+        "label": version.replace("+", "-"),
+        "image": terms.image or f"{NAME}-{manifest.variant}:{version.replace('+', '-')}",
+        "terms": terms,
+        "footprint": footprint,
+        "measured": _measured(footprint),
+        "margin": round(100 * (MARGIN - 1)),
+        "headroom": round(100 * (HEADROOM - 1)),
+        "cpu": fingerprint()["cpu"],
+        "tasks": 256 + 8 * footprint.cores,
+        "deadline": f"{settings.deadline:g}",
+        "grace": round(settings.deadline) + GRACE_SECONDS,
+        "pause": PAUSE_SECONDS,
+        "port": PORT,
+        "uid": USER,
+        "probe": PROBE,
+        "place": PLACE,
+        "interpreter": interpreter(),
+        "target": target(),
+        "python": f"python{_python()}",
+        "python_image": f"python:{_python()}-slim-{_debian()}",
+        "platform": f"linux/{ARCHITECTURES[platform.machine()]}",
+        "architecture": ARCHITECTURES[platform.machine()],
+        "command": json.dumps(_command("python", "/app/variant", "0.0.0.0", options)),
+        "service_command": " ".join(
+            _command(f"{PLACE}/venv/bin/python", f"{PLACE}/variant", "127.0.0.1", options)
+        ),
+        "shell_command": " ".join(_command("python", "variant", "127.0.0.1", options)),
+    }
+
+
+def _pinned(pins: Sequence[Pin]) -> dict[str, Any]:
+    """Return all pins, and those that are an index's own builds (as PyTorch's for CPUs)."""
+    return {"pins": pins, "own_builds": [p for p in pins if "+" in p.version and p.name != NAME]}
+
+
+def _command(python: str, variant: str, host: str, options: Sequence[str]) -> list[str]:
+    own = ["--variant-dir", variant, "--host", host, "--port", str(PORT)]
+    return [python, "-m", "tiankong.server", *own, *options]
+
+
+def _measured(footprint: Footprint) -> dict[str, str]:
+    """Return the figures as comments."""
+    cores = f"{footprint.cores} core{'s' if footprint.cores > 1 else ''}"
+    where = f"measured here on {footprint.day} with {cores}"
+    resident, peak = footprint.resident_mebibytes, footprint.peak_mebibytes
+    return {
+        "memory": f"{where}: {resident} MiB resident, {peak} MiB at most.",
+        "resident": f"{where}: {resident} MiB after {footprint.sentences} sentences.",
+        "peak": f"{where}: {peak} MiB at most, sentences of {footprint.longest} tokens too.",
+        "start": f"{where}: {footprint.start_seconds:.1f} s from start to ready.",
+    }
+
+
+def _python() -> str:
+    return ".".join(platform.python_version_tuple()[:2])
+
+
+def _debian() -> str:
+    """Return the first Debian release whose glibc is as new as the one resolved for."""
+    here = tuple(int(part) for part in platform.libc_ver()[1].split("."))
+    return next((name for name, glibc in DEBIANS if glibc >= here), DEBIANS[-1][0])
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )

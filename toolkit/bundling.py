@@ -1,0 +1,74 @@
+"""The command ``bundle``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import say
+from .options import Gold, Model
+
+
+def add_command(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command(epilog="Example: tiankong bundle onnx-int8 deployment --cores 2")(bundle)
+
+
+def bundle(
+    variant: Annotated[str, typer.Argument(metavar="VARIANT", help="which variant")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="a new folder")],
+    model: Model = "builtin", gold: Gold = "builtin",
+    cores: Annotated[
+        int, typer.Option("--cores", min=0, help="CPUs of each replica (0: usable cores)")
+    ] = 0,
+    streams: Annotated[
+        int, typer.Option("--streams", min=0, help="as 'serve' takes it (0: measured)")
+    ] = 0,
+    threads: Annotated[
+        int, typer.Option("--threads", min=0, help="as 'serve' takes it (0: its cores)")
+    ] = 0,
+    max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="as 'serve' takes it")] = 8,
+    spin: Annotated[bool, typer.Option("--spin", help="as 'serve' takes it")] = False,
+    replicas: Annotated[int, typer.Option("--replicas", min=1, help="at least so many pods")] = 2,
+    most_replicas: Annotated[
+        int, typer.Option("--max-replicas", min=1, help="at most so many pods")
+    ] = 8,
+    image: Annotated[
+        str, typer.Option("--image", help="the image's name (tiankong-VARIANT:VERSION)")
+    ] = "",
+) -> None:  # fmt: skip
+    """Write a deployment folder: variant, package, locked requirements, container, manifests.
+
+    A server is started once to measure what memory to ask for; pip resolves the requirements.
+    """
+    from dataclasses import replace
+
+    from ..bench.footprint import measure
+    from ..server.bundle import Terms, require_possible, write_bundle
+    from ..server.settings import Settings
+    from .availability import choose
+    from .build import at_hand
+    from .checking import find_gold
+    from .errors import UnusableInputError
+    from .machine import usable_cores
+
+    terms = Terms(image, replicas, most_replicas)
+    if cores > usable_cores():
+        raise UnusableInputError(f"{cores} cores cannot be measured: {usable_cores()} are usable")
+    cores = cores or usable_cores()
+    gold_set = find_gold(gold)
+    (built,) = at_hand(model, choose([variant]).recipes)
+    require_possible(folder, built.manifest)
+    if built.manifest.gate is None:
+        say(f"bundle: the gate has not seen {variant} yet: run 'tiankong check' first")
+    usual = Settings(built.folder, streams=streams, max_batch=max_batch, spin=spin)
+    settings = replace(usual, threads=threads) if threads else usual
+    say("bundle: a server is started and asked")
+    measured = measure(replace(settings, threads=threads or cores), gold_set, cores)
+    say("bundle: the requirements are resolved")
+    pins = write_bundle(folder, built, settings, measured, terms)
+    print(f"{folder}: {variant}, {len(pins)} distributions locked; memory"
+          f" {measured.memory_request} MiB asked for, at most {measured.memory_limit} MiB;"
+          f" begin with {folder / 'README.md'}")  # fmt: skip
