@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
 NAME = "tiankong"
 TAG = "py3-none-any"
-CARRIED = ("METADATA", "entry_points.txt", "top_level.txt")
+ROOT = Path(__file__).parent.parent  # the package's folder
+DESCRIPTIONS = ("METADATA", "PKG-INFO")  # the latter is setuptools' name beside sources
+CARRIED = ("entry_points.txt", "top_level.txt")
 
 
 def distribution() -> metadata.Distribution:
     """Return what is installed of this package; raise UnusableInputError if nothing is."""
+    if found := _beside():
+        return found
     try:
         return metadata.distribution(NAME)
     except metadata.PackageNotFoundError:
@@ -33,22 +37,29 @@ def distribution() -> metadata.Distribution:
         ) from None
 
 
-def package_files(root: Path | None = None) -> dict[str, Path]:
+def _beside() -> metadata.Distribution | None:
+    """Return what pip recorded beside the package in use; None for a checkout.
+
+    (The current folder, if it is a checkout, may have records of another build.)
+    """
+    return next(iter(metadata.distributions(name=NAME, path=[str(ROOT.parent)])), None)
+
+
+def package_files(root: Path = ROOT) -> dict[str, Path]:
     """Return the package's files by their names in a wheel (``tiankong/server/app.py``).
 
     Of an installed package they are what pip recorded; of a checkout (an editable install) what
-    its pyproject.toml names.  ``root`` is the package's folder; None: the one in use.
+    its pyproject.toml names.  ``root`` is the package's folder.
     """
-    root = root or Path(__file__).parent.parent
-    recorded = {str(file): Path(str(file.locate())) for file in distribution().files or ()}
-    first = recorded.get(f"{NAME}/__init__.py")
-    if first is not None and first.resolve().parent == root.resolve():
-        return {
-            name: path
-            for name, path in sorted(recorded.items())
-            if name.startswith(f"{NAME}/") and path.suffix != ".pyc"
-        }
-    return dict(_checkout(root))
+    found = _beside()
+    if found is None or root != ROOT:
+        return dict(_checkout(root))
+    recorded = {str(file): Path(str(file.locate())) for file in found.files or ()}
+    return {
+        name: path
+        for name, path in sorted(recorded.items())
+        if name.startswith(f"{NAME}/") and path.suffix != ".pyc"
+    }
 
 
 def _checkout(root: Path) -> Iterator[tuple[str, Path]]:
@@ -109,12 +120,15 @@ def write_wheel(folder: Path) -> Path:
 
 def _described(found: metadata.Distribution) -> Iterator[tuple[str, str]]:
     """Yield the files of the ``.dist-info`` folder but RECORD, which the writer makes."""
+    yield "METADATA", next(text for name in DESCRIPTIONS if (text := found.read_text(name)))
     for name in CARRIED:
         if text := found.read_text(name):
             yield name, text
     for name in found.metadata.get_all("License-File") or ():
-        # Where older builders put them.
-        if text := found.read_text(f"licenses/{name}") or found.read_text(name):
+        text = found.read_text(f"licenses/{name}")
+        if text is None and (ROOT / name).is_file():  # a checkout
+            text = (ROOT / name).read_text(encoding="utf-8")
+        if text:
             yield f"licenses/{name}", text
     lines = ("Wheel-Version: 1.0", f"Generator: {NAME} {found.version}",
              "Root-Is-Purelib: true", f"Tag: {TAG}")  # fmt: skip
