@@ -6,13 +6,14 @@ That takes time, and each session has its own.  Kept on disk, it is done once fo
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -55,15 +56,28 @@ def prepare(path: Path, digest: str, library: str, write: Write) -> Path:
     """
     folder = artifacts() / "prepared" / _key(digest, library)
     try:
-        if not _undamaged(folder):
-            _remove_unused(folder.parent)
-            _write(path, folder, write)
+        with _one_at_a_time(folder.parent):
+            if not _undamaged(folder):
+                _remove_unused(folder.parent)
+                _write(path, folder, write)
         with suppress(OSError):  # a folder made by somebody else: it is used as it is
             os.utime(folder)
     except Exception as error:  # the libraries' errors share no public base class
         first = (str(error) or repr(error)).splitlines()[0]
         raise NotPreparedError(f"{path.name} cannot be kept prepared: {first}") from None
     return folder
+
+
+@contextmanager
+def _one_at_a_time(parent: Path) -> Iterator[None]:
+    """Let servers that start at the same time wait for the one that writes."""
+    if parent.is_dir() and not os.access(parent, os.W_OK):
+        yield  # made by somebody else: there is nothing to write
+        return
+    parent.mkdir(parents=True, exist_ok=True)
+    with (parent / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _key(digest: str, library: str) -> str:
@@ -93,7 +107,7 @@ def _write(path: Path, folder: Path, write: Write) -> None:
 
 
 def _remove_unused(parent: Path) -> None:
-    for entry in parent.glob("*"):
+    for entry in parent.glob("[!.]*"):
         with suppress(OSError):
             if time.time() - entry.stat().st_mtime > KEPT_SECONDS:
                 shutil.rmtree(entry)

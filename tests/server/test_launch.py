@@ -4,14 +4,17 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tiankong.server.__main__ import main, read_arguments
-from tiankong.server.launch import bind, command, environment, require_article
+from tiankong.server.launch import bind, command, environment, open_served, require_article
 from tiankong.server.settings import Settings
 from tiankong.toolkit.errors import UnusableInputError
+
+if TYPE_CHECKING:
+    from tiankong.toolkit.build import Built
 
 
 def test_the_reference_command_says_every_setting(tmp_path: Path) -> None:
@@ -50,6 +53,38 @@ def test_a_taken_port_is_one_line_before_the_model_is_looked_at(
 def test_an_address_that_is_none(host: str) -> None:
     with pytest.raises(UnusableInputError, match="cannot listen"):
         bind(Settings(Path("v"), host=host, port=0))
+
+
+def test_where_nothing_can_be_kept_batches_do_not_share_and_that_is_said(
+    small_variants: dict[str, Built],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path / "file"))
+    monkeypatch.setattr("tiankong.toolkit.engine_onnx.usable_cores", lambda: 2)
+    predictor = open_served(Settings(small_variants["onnx-int8"].folder))
+    assert not predictor.engine.widths
+    assert predictor.predict(["床前明月光,疑是地[MASK]霜。"])[0][0][0].token == "上"
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "cannot be kept prepared: " in line
+    assert "TIANKONG_ARTIFACTS" in line
+
+
+@pytest.mark.parametrize(
+    ("streams", "wanted"), [({}, [1, 2]), ({"threads": 2}, []), ({"spin": True}, [])]
+)
+def test_batches_share_the_cores_unless_told_otherwise(
+    small_variants: dict[str, Built],
+    monkeypatch: pytest.MonkeyPatch,
+    given: dict[str, Any],
+    wanted: list[int],
+) -> None:
+    monkeypatch.setattr("tiankong.toolkit.engine_onnx.usable_cores", lambda: 2)
+    settings = Settings(small_variants["onnx-int8"].folder, **given)
+    assert list(open_served(settings).engine.widths) == wanted
 
 
 def test_a_missing_or_damaged_variant_is_one_line(

@@ -1,0 +1,115 @@
+"""toolkit/sharing.py: each call gets its share of the cores, and the answers stay the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tiankong.toolkit.gold import read_gold
+from tiankong.toolkit.machine import usable_cores
+from tiankong.toolkit.predictor import Engine, Logits, Predictor, open_variant
+from tiankong.toolkit.sharing import SharingEngine, widths
+from tiankong.toolkit.text import Batch
+
+if TYPE_CHECKING:
+    from tiankong.toolkit.build import Built
+
+EMPTY = np.zeros((0, 0), np.int64)
+NOWHERE = np.zeros(0, np.int64)
+BATCH = Batch(EMPTY, EMPTY, EMPTY, NOWHERE, NOWHERE)
+
+
+class Held(Engine):
+    """Answers with its width, once it is let go."""
+
+    def __init__(self, width: int, log: list[int]) -> None:
+        self.width, self.log = width, log
+        self.begun, self.go = Event(), Event()
+
+    def logits(self, batch: Batch) -> Logits:
+        self.log.append(self.width)
+        self.begun.set()
+        assert self.go.wait(10)
+        return np.zeros((0, 0), np.float32)
+
+
+@contextmanager
+def running(shared: SharingEngine, engine: Held) -> Iterator[None]:
+    """Have a call run, in the engine it should get, while the block is executed."""
+    engine.begun.clear()
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(shared.logits, BATCH)
+        try:
+            assert engine.begun.wait(10)
+            yield
+        finally:
+            engine.go.set()
+            call.result(10)
+
+
+def test_a_call_takes_what_its_company_leaves() -> None:
+    log: list[int] = []
+    engines = {width: Held(width, log) for width in widths(8)}
+    shared = SharingEngine(engines)
+    with ExitStack() as calls:
+        for width in (8, 4, 2, 2, 1):  # 8 cores for one, two, three, four, five calls
+            calls.enter_context(running(shared, engines[width]))
+    assert log == [8, 4, 2, 2, 1]
+    shared.logits(BATCH)
+    assert log[-1] == 8
+
+
+def test_a_call_that_fails_gives_its_share_back() -> None:
+    class Broken(Engine):
+        def logits(self, batch: Batch) -> Logits:
+            raise RuntimeError("broken")
+
+    class Fine(Engine):
+        def logits(self, batch: Batch) -> Logits:
+            raise AssertionError("a call alone has all cores")
+
+    shared = SharingEngine({1: Fine(), 2: Broken()})
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="broken"):
+            shared.logits(BATCH)
+
+
+def ask(predictor: Predictor, texts: list[str]) -> list[object]:
+    return [predictor.predict([text]) for text in texts]
+
+
+@pytest.mark.skipif(usable_cores() < 2, reason="there is one core: nothing to share")
+def test_the_answers_of_every_width_are_the_same(small_variants: dict[str, Built]) -> None:
+    texts = [item.text for item in read_gold().items][:40]
+    for name, built in small_variants.items():
+        shared = open_variant(built.folder, share=True)
+        if name.startswith("pytorch"):
+            assert not shared.engine.widths
+            continue
+        assert shared.engine.widths == [
+            1,
+            *([usable_cores()] if "openvino" in name else widths(usable_cores())[1:]),
+        ]
+        expected = ask(open_variant(built.folder, threads=1), texts)
+        assert ask(shared, texts) == expected, name
+        with ThreadPoolExecutor(4) as callers:
+            together = callers.map(lambda text: shared.predict([text]), texts)
+            assert list(together) == expected, name
+
+
+@pytest.mark.skipif(usable_cores() < 2, reason="there is one core: nothing to share")
+def test_kept_for_the_next_start(small_variants: dict[str, Built], shared_artifacts: Path) -> None:
+    built = small_variants["onnx-int8"]
+    open_variant(built.folder, share=True)
+    kept = {file: file.stat().st_mtime_ns for file in (shared_artifacts / "prepared").rglob("*.*")}
+    open_variant(built.folder, share=True)
+    assert kept == {
+        file: file.stat().st_mtime_ns for file in (shared_artifacts / "prepared").rglob("*.*")
+    }
