@@ -159,6 +159,7 @@ def _known(
         "pause": PAUSE_SECONDS,
         "port": PORT,
         "uid": USER,
+        "kept": "/var/cache/tiankong",
         "probe": PROBE,
         "place": PLACE,
         "interpreter": interpreter(),

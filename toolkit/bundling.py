@@ -43,8 +43,6 @@ def bundle(
 
     A server is started once to measure what memory to ask for; pip resolves the requirements.
     """
-    from dataclasses import replace
-
     from ..bench.footprint import measure
     from ..server.bundle import Terms, require_possible, write_bundle
     from ..server.settings import Settings
@@ -63,10 +61,11 @@ def bundle(
     require_possible(folder, built.manifest)
     if built.manifest.gate is None:
         say(f"bundle: the gate has not seen {variant} yet: run 'tiankong check' first")
-    usual = Settings(built.folder, streams=streams, max_batch=max_batch, spin=spin)
-    settings = replace(usual, threads=threads) if threads else usual
+    settings = Settings(
+        built.folder, streams=streams, threads=threads, max_batch=max_batch, spin=spin
+    )
     say("bundle: a server is started and asked")
-    measured = measure(replace(settings, threads=threads or cores), gold_set, cores)
+    measured = measure(settings, gold_set, cores)
     say("bundle: the requirements are resolved")
     pins = write_bundle(folder, built, settings, measured, terms)
     print(f"{folder}: {variant}, {len(pins)} distributions locked; memory"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .errors import UnusableInputError
 from .machine import usable_cores
+from .outputs import without_output
 from .predictor import Best, Engine, Logits, best_of
 from .prepared import prepare
 from .sharing import SharingEngine, widths
@@ -89,7 +90,9 @@ class OnnxEngine(Engine):
         return {name: TYPES[kind] for name, kind in given.items()}
 
     def _usual_output(self, path: Path) -> str:
-        """Return the name of the output with a row of logits for every token."""
+        """Return the name of the output with a row of logits for every token, or every mask."""
+        if MASK_LOGITS in self._outputs and LOGITS not in self._outputs:
+            return MASK_LOGITS
         if LOGITS not in self._outputs and len(self._outputs) > 1:
             raise UnusableInputError(
                 f"{path} has the outputs {', '.join(self._outputs)}: which one is 'logits'?"
@@ -178,7 +181,11 @@ def _write_prepared(path: Path, folder: Path) -> None:
         "session.save_external_prepacked_constant_initializers": "1",
     }.items():
         options.add_session_config_entry(key, value)
-    _session(path, options)
+    session = _session(path, options)
+    if {LOGITS, MASK_LOGITS} <= {output.name for output in session.get_outputs()}:
+        # A row of the vocabulary for every token, of which we read those at the masks.
+        model = folder / PREPARED
+        model.write_bytes(without_output(model.read_bytes(), LOGITS))
 
 
 def _options(threads: int, spin: bool = False, spin_us: int | None = None) -> Any:

@@ -28,7 +28,7 @@ from .files import (
 )
 from .machine import fingerprint
 
-FORMAT = 1
+FORMAT = 2  # 1: with all outputs
 SUMS = "sums.json"
 KEPT_SECONDS = 30 * 24 * 3600.0  # without use
 MACHINE = ("cpu", "cpu_family", "architecture", "isa")

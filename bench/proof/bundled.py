@@ -75,6 +75,11 @@ class Stranger:
         return self.home / "bundle"
 
     @property
+    def kept(self) -> Path:
+        """The only folder it can write to: what the server prepares is kept there."""
+        return self.home / "kept"
+
+    @property
     def python(self) -> Path:
         """The Python of the environment it made."""
         return self.home / "venv" / "bin" / "python"
@@ -155,6 +160,8 @@ def install(who: Stranger) -> None:
     for path in (who.home, *who.home.rglob("*")):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode & UNWRITABLE)
+    who.kept.mkdir(mode=0o777)  # as container, unit and pod have it
+    who.kept.chmod(0o777)
 
 
 def serve_and_ask(who: Stranger, texts: Sequence[str]) -> tuple[float, int, list[Ranking]]:
@@ -164,7 +171,8 @@ def serve_and_ask(who: Stranger, texts: Sequence[str]) -> tuple[float, int, list
         raise GateFailedError(f"what is served is not the bundle's: {where}")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    argv = who.command("TMPDIR=/nonexistent", who.python, "-m", "tiankong.server",
+    places = ("TMPDIR=/nonexistent", f"TIANKONG_ARTIFACTS={who.kept}")
+    argv = who.command(*places, who.python, "-m", "tiankong.server",
                        "--variant-dir=variant", f"--port={port}")  # fmt: skip
     began = monotonic()
     with started("the bundle's server", argv, {}) as process:

@@ -74,7 +74,7 @@ def test_where_nothing_can_be_kept_batches_do_not_share_and_that_is_said(
 
 
 @pytest.mark.parametrize(
-    ("streams", "wanted"), [({}, [1, 2]), ({"threads": 2}, []), ({"spin": True}, [])]
+    ("given", "wanted"), [({}, [1, 2]), ({"threads": 2}, []), ({"spin": True}, [])]
 )
 def test_batches_share_the_cores_unless_told_otherwise(
     small_variants: dict[str, Built],

@@ -8,13 +8,12 @@ import pytest
 
 from tiankong.server.settings import Settings
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.machine import usable_cores
 
 
 def test_defaults_are_the_promised_ones() -> None:
     settings = Settings(Path("v"))
     assert (settings.host, settings.port) == ("127.0.0.1", 8080)
-    assert (settings.streams, settings.threads) == (0, usable_cores())
+    assert (settings.streams, settings.threads) == (0, 0)
     assert (settings.queue_limit, settings.batch_limit) == (256, 256)
     assert (settings.deadline, settings.body_limit) == (30, 65536)
 
@@ -23,7 +22,7 @@ def test_defaults_are_the_promised_ones() -> None:
     "wrong",
     [
         {"streams": -1},
-        {"threads": 0},
+        {"threads": -1},
         {"queue_limit": -1},
         {"deadline": 0.0},
         {"deadline": math.nan},
