@@ -12,7 +12,7 @@ from statistics import median
 from threading import Thread
 
 CROWD = 16  # sentences that are in the server together, waiting or at work
-SECONDS = 0.4
+SECONDS = 0.25
 GAIN = 1.10  # what other streams than the usual have to bring: a short look is not exact
 
 Infer = Callable[[int], object]
