@@ -1,0 +1,100 @@
+"""FastAPI before a transformers pipeline, as the documentation of both shows it.
+
+    python serve.py --model-dir DIR --port 8000
+
+Pages: https://huggingface.co/docs/transformers/pipeline_webserver (the server puts requests in a
+queue, one thread has the pipeline and all the cores; batches of what is waiting are optional),
+https://fastapi.tiangolo.com/advanced/events/ (the model is loaded in the lifespan).
+"""
+
+import argparse
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import torch
+import uvicorn
+from fastapi import FastAPI
+from pydantic import BaseModel
+from transformers import pipeline
+
+CORES = int(os.environ.get("PEER_CORES", 0)) or len(os.sched_getaffinity(0))
+TOP = 5
+
+
+class Question(BaseModel):
+    """The body of a request."""
+
+    text: str
+
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--model-dir", required=True)
+parser.add_argument("--port", type=int, required=True)
+parser.add_argument("--threads", type=int, default=CORES)
+parser.add_argument("--max-batch", type=int, default=1)
+given = parser.parse_args()
+
+
+def answers(pipe: Any, texts: list[str]) -> list[dict[str, Any]]:
+    """Return the body of each answer (to the first [MASK])."""
+    # One text comes back without the list around it, and one [MASK] without that around its five.
+    found = pipe(texts, batch_size=len(texts)) if len(texts) > 1 else [pipe(texts[0])]
+    firsts = [each[0] if isinstance(each[0], list) else each for each in found]
+    name = pipe.tokenizer.convert_ids_to_tokens
+    return [
+        {"results": [{"token": name(one["token"]), "score": one["score"]} for one in each]}
+        for each in firsts
+    ]
+
+
+async def server_loop(pipe: Any, queue: asyncio.Queue[Any]) -> None:
+    """Answer what is in the queue, one batch after the other, in a thread beside the event loop."""
+    while True:
+        waiting = [await queue.get()]
+        while len(waiting) < given.max_batch and not queue.empty():
+            waiting.append(queue.get_nowait())
+        texts, futures = zip(*waiting, strict=True)
+        try:
+            bodies = await asyncio.to_thread(answers, pipe, list(texts))
+        except Exception as error:
+            for future in futures:
+                future.set_exception(error)
+            continue
+        for future, body in zip(futures, bodies, strict=True):
+            future.set_result(body)
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Load the model, try it once, and answer requests until the server ends."""
+    torch.set_num_threads(given.threads)
+    pipe: Any = pipeline("fill-mask", model=given.model_dir, device="cpu", top_k=TOP)
+    answers(pipe, [f"{pipe.tokenizer.mask_token}。"])
+    app.state.queue = asyncio.Queue()
+    loop = asyncio.create_task(server_loop(pipe, app.state.queue))
+    yield
+    loop.cancel()
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.post("/predict")
+async def predict(question: Question) -> dict[str, Any]:
+    """Answer one sentence."""
+    future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+    await app.state.queue.put((question.text, future))
+    return await future
+
+
+@app.get("/health")
+async def health() -> dict[str, str]:
+    """Tell that the model is loaded: before, the server does not listen."""
+    return {"status": "ok"}
+
+
+if __name__ == "__main__":
+    uvicorn.run(app, host="127.0.0.1", port=given.port, log_level="warning", access_log=False)
