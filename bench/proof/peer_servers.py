@@ -32,6 +32,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "ray_batch": ("onnx-int8",),
 }
 """The variants each peer serves unless told otherwise."""
+USUAL = ",".join(FILES).replace("litserve", "litserve,litserve@workers=1+threads=2")
 ENDING_SECONDS = 10.0
 
 

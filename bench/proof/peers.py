@@ -36,7 +36,7 @@ from ..measure import Window, measure
 from ..plan import ARTICLE_STACK, Point
 from ..sentences import Questions, gold_questions
 from ..served import Served
-from .peer_servers import FILES, PEERS, Contestant, digest, opened, parse_peers, script
+from .peer_servers import PEERS, USUAL, Contestant, digest, opened, parse_peers, script
 from .peer_table import Tables, Turn, append, mend, ours, read
 
 OURS = "onnx-int8,openvino-int8,onnx-fp32,pytorch-fp32"
@@ -72,7 +72,7 @@ class Match:
     terms: Terms
     out: Path
     folder: Path = PEERS
-    turns: list[Turn] = field(default_factory=list)
+    turns: list[Turn] = field(init=False)
 
     def __post_init__(self) -> None:
         self.digests = {
@@ -189,7 +189,7 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("--model", default="builtin")
     add("--variants", default=OURS, help=f"what our server serves (default: {OURS})")
-    add("--peers", default=",".join(FILES), help="who else takes part (default: all)")
+    add("--peers", default=USUAL, help="who else takes part (default: all)")
     add("--users", default="1,4,8,16", help="levels, comma-separated (default: 1,4,8,16)")
     add("--rounds", type=int, default=5, help="0 measures nothing: the tables of what is there")
     add("--seconds", type=float, default=6.0, help="of each window")
