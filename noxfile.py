@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.default_venv_backend = "venv"
@@ -15,6 +16,7 @@ nox.options.reuse_venv = "yes"
 
 HERE = Path(__file__).parent
 PROJECT = nox.project.load_toml("pyproject.toml")["project"]
+PEERS = sorted(path.parent.name for path in HERE.glob("bench/peers/*/serve.py"))
 RUFF = next(p for p in PROJECT["optional-dependencies"]["dev"] if p.startswith("ruff=="))
 
 
@@ -122,6 +124,50 @@ def interop_load(session: nox.Session) -> None:
     """Be the other half of ``interop``, in Optimum's environment: its libraries are not ours."""
     session.install("--quiet", "-r", "tests/interop/requirements.txt")
     session.run("python", "tests/interop/load.py", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def peers(session: nox.Session) -> None:
+    """Measure our server against others (bench/peers/): ``-- --users 1,16 --rounds 3`` and so on.
+
+    An environment for each peer is made first; one that cannot be made is left out with the reason.
+    """
+    for name in PEERS:
+        session.notify(f"peers_{name}")
+    session.notify("peers_compare", session.posargs)
+
+
+def peer_session(name: str) -> None:
+    """Add the session that makes a peer's environment, or writes down why it cannot be made."""
+
+    @nox.session(name=f"peers_{name}", default=False)
+    def make(session: nox.Session) -> None:
+        """Install what a peer requires, apart from all others."""
+        failed = Path(session.virtualenv.location) / "failed"
+        failed.unlink(missing_ok=True)
+        try:
+            session.install("--quiet", "-r", f"bench/peers/{name}/requirements.txt")
+        except CommandFailed as error:
+            failed.write_text(f"pip could not install its requirements.txt: {error}")
+            session.warn(f"{name}: {failed.read_text()}")
+
+
+for peer in PEERS:
+    peer_session(peer)
+
+
+@nox.session(default=False)
+def peers_compare(session: nox.Session) -> None:
+    """Be the other half of ``peers``: measure with the environments that were made."""
+    install(session, "bench,openvino")
+    arguments = []
+    for name in PEERS:
+        home = Path(session.virtualenv.location).parent / f"peers_{name}"
+        if (home / "failed").exists():
+            arguments.append(f"--absent={name}={(home / 'failed').read_text()}")
+        else:
+            arguments.append(f"--python={name}={home / 'bin' / 'python'}")
+    session.run("python", "-m", "tiankong.bench.proof.peers", *arguments, *session.posargs)
 
 
 @nox.session
