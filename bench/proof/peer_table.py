@@ -185,7 +185,7 @@ class Tables:
         """Return a line for each level of who was there at which no window of theirs is valid."""
         levels = sorted({turn.users for turn in self.turns if not turn.missing})
         return [
-            f"{each.name}: {self._why(each, users)}"
+            f"{each.name}, {users} users: {self._why(each, users)}"
             for each in self.contestants
             if each.server not in self.absent
             for users in (levels or [0])

@@ -32,6 +32,7 @@ from ...toolkit.gold import GoldSet, read_gold
 from ...toolkit.machine import digest as machine_digest
 from ...toolkit.machine import fingerprint
 from ...toolkit.options import names
+from ...toolkit.processes import interrupt_on_terminate
 from ..measure import Window, measure
 from ..plan import ARTICLE_STACK, Point
 from ..sentences import Questions, gold_questions
@@ -42,6 +43,7 @@ from .peer_table import Tables, Turn, append, mend, ours, read
 OURS = "onnx-int8,openvino-int8,onnx-fp32,pytorch-fp32"
 YARDSTICK = "onnx-fp32"
 ATTEMPTS = 2
+INTERRUPTED = 130
 NO_PYTHON = "no environment: 'nox -s peers' makes one, or name its interpreter with --python"
 
 
@@ -189,11 +191,11 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("--model", default="builtin")
     add("--variants", default=OURS, help=f"what our server serves (default: {OURS})")
-    add("--peers", default=USUAL, help="who else takes part (default: all)")
+    add("--peers", default=USUAL, help=f"who else takes part (default: {USUAL})")
     add("--users", default="1,4,8,16", help="levels, comma-separated (default: 1,4,8,16)")
-    add("--rounds", type=int, default=5, help="0 measures nothing: the tables of what is there")
-    add("--seconds", type=float, default=6.0, help="of each window")
-    add("--warmup", type=float, default=2.0, help="seconds of load before each window")
+    add("--rounds", type=int, default=5, help="default: 5; 0 only prints what is there")
+    add("--seconds", type=float, default=10.0, help="of each window (default: 10)")
+    add("--warmup", type=float, default=2.0, help="seconds of load before each window (default: 2)")
     add("--seed", type=int, default=0, help="of the order of servers, levels and sentences")
     add("--python", action="append", default=[], metavar="PEER=PATH", help="its interpreter")
     add("--absent", action="append", default=[], metavar="PEER=WHY", help="stands in its row")
@@ -206,7 +208,8 @@ def prepared(given: argparse.Namespace, gold: GoldSet) -> tuple[Match, Tables]:
     """Return what is to be measured, and the tables it will fill."""
     peers = parse_peers(given.peers)
     pythons = interpreters(given.python)
-    absent = absences(peers, pythons, pairs(given.absent, "--absent"))
+    known = pairs(given.absent, "--absent")
+    absent = absences(peers, pythons, known) if given.rounds else known
     for name, why in absent.items():
         say(f"peers: without {name}: {why}")
     mine = names(given.variants)
@@ -231,13 +234,19 @@ def prepared(given: argparse.Namespace, gold: GoldSet) -> tuple[Match, Tables]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print the tables; exit code 3 if somebody who took part has no figures."""
     given = parser().parse_args(arguments)
+    interrupt_on_terminate()
     try:
         levels, gold = whole(given.users), read_gold()
+        if given.rounds < 0 or given.seconds < 1 or given.warmup < 0:
+            raise UnusableInputError("--rounds and --warmup are at least 0, --seconds at least 1")
         match, tables = prepared(given, gold)
         match.play(levels, given.rounds)
     except TiankongError as error:
         say(f"peers: {error}")
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        say("peers: interrupted; what was measured is kept, the same command goes on")
+        sys.exit(INTERRUPTED)
     print(f"{given.model}, seed {given.seed}, {given.rounds} rounds, windows of {given.seconds:g} s"
           f" after {given.warmup:g} s of warm-up\n")  # fmt: skip
     print(tables.text())

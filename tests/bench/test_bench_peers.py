@@ -153,8 +153,16 @@ def test_peers_are_named_with_variants_and_options() -> None:
             parse_peers(text)
 
 
-@pytest.mark.parametrize("words", [["--peers", "triton"], ["--python", "litserve=/nowhere"],
-                                   ["--users", "1,0"], ["--absent", "litserve"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--peers", "triton"],
+        ["--python", "litserve=/nowhere"],
+        ["--users", "1,0"],
+        ["--seconds", "0"],
+        ["--absent", "litserve"],
+    ],
+)
 def test_what_cannot_be_used_is_one_line(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
