@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..toolkit.errors import TiankongError
-from .launch import run_reference
+from .launch import run
 from .settings import Settings
 
 EXAMPLE = "example: python -m tiankong.server --variant-dir artifacts/variants/builtin/onnx-int8"
@@ -37,13 +37,16 @@ def read_arguments(argv: Sequence[str] | None = None) -> Settings:
     add("--deadline", type=float, help="seconds to the answer (30)")
     add("--body-limit", type=int, help="bytes of a body (65536)")
     add("--batch-limit", type=int, help="texts in one batch (256)")
+    add("--replicas", type=int, help="processes behind Ray Serve (0: this one, without Ray)")
+    add("--max-replicas", type=int, help="so many if the load asks for them (as --replicas)")
     return Settings(**vars(parser.parse_args(argv)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until stopped; return the exit code."""
     try:
-        run_reference(read_arguments(argv))
+        settings = read_arguments(argv)
+        run("ray" if settings.replicas else "reference", settings)
     except TiankongError as error:
         print(f"tiankong: {error}", file=sys.stderr)
         return error.exit_code

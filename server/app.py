@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from . import open_inference, page
 from .access_log import AccessLog
 from .api_keys import ApiKeys, read_keys
 from .bodies import parse_batch, parse_question, read_body
+from .metrics import Collected
 from .observer import Observer
 from .problems import ProblemError, problem_response
 from .request_ids import RequestIds, request_id
@@ -40,14 +41,27 @@ class Api(FastAPI):
         return super().openapi() | {"components": {"schemas": SCHEMAS}}
 
 
-def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
+Everyone = Callable[[], Awaitable[Collected]]
+"""Gathers what all replicas have counted."""
+
+
+def create_app(
+    predictor: Predictor,
+    settings: Settings,
+    log_to: int | None = None,
+    everyone: Everyone | None = None,
+) -> FastAPI:
     """Return the app; ``app.state.service`` is the Service behind it.
+
+    ``log_to`` is a file descriptor for the access log (None: standard output), ``everyone`` says
+    what /metrics tells where this is one replica of several.
 
     The lifespan warms the service up at the start and ends its threads at the end.  Raises
     UnusableInputError if the file of API keys is of no use.
     """
     keys = read_keys(settings.api_key_file) if settings.api_key_file else None
-    log = AccessLog(sys.stdout.fileno()) if settings.access_log else None
+    descriptor = sys.stdout.fileno() if log_to is None else log_to
+    log = AccessLog(descriptor) if settings.access_log else None
     app = Api(
         title="tiankong",
         description="Fill in the blanks of Chinese sentences.",
@@ -57,7 +71,7 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     service = app.state.service = Service(predictor, settings)
-    app.state.access_log = log
+    app.state.access_log, app.state.everyone = log, everyone
     for part in (router, open_inference.router, page.router):
         app.include_router(part)
     app.add_exception_handler(ProblemError, _answer_problem)
@@ -109,7 +123,9 @@ async def predict_batch(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Give the counters of this server, for Prometheus."""
     accept = request.headers.get("accept", "")
-    content, media_type = service_of(request).metrics.exposition(accept)
+    everyone: Everyone | None = request.app.state.everyone
+    collected = await everyone() if everyone else None
+    content, media_type = service_of(request).metrics.exposition(accept, collected)
     return Response(content, headers={"Content-Type": media_type})
 
 

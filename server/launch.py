@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING, Literal, NoReturn
+from dataclasses import replace
+from importlib.util import find_spec
+from secrets import token_hex
+from typing import TYPE_CHECKING, Literal, NoReturn, cast, get_args
 
+from ..toolkit.availability import require
 from ..toolkit.console import say
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.files import give_memory_back
@@ -17,9 +21,20 @@ from .settings import Settings
 if TYPE_CHECKING:
     from ..toolkit.predictor import Predictor
 
-Stack = Literal["reference", "article"]
+Stack = Literal["reference", "article", "ray"]
 VARIANT_DIR = "TIANKONG_VARIANT_DIR"
+DEADLINE, BODY_LIMIT = "TIANKONG_DEADLINE", "TIANKONG_BODY_LIMIT"  # for retries.py
 ARTICLE_TIMEOUT = 120  # seconds; the model loads inside it
+PLACE = {"folder", "host", "port"}
+REPLICAS = {"replicas", "max_replicas"}
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_COLOR_PREFIX": "0",
+    # Ray's own ports take commands: they are this machine's, and want a password besides.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # its only word for "listen on 127.0.0.1"
+    "RAY_AUTH_MODE": "token",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "tiankong.server.retries.middlewares",
+}
 
 
 def command(stack: Stack, settings: Settings) -> list[str]:
@@ -30,6 +45,12 @@ def command(stack: Stack, settings: Settings) -> list[str]:
     match stack:
         case "reference":
             return [sys.executable, "-m", "tiankong.server", *_arguments(settings)]
+        case "ray":
+            own = [
+                f"--replicas={settings.replicas or 1}",
+                f"--max-replicas={settings.max_replicas}",
+            ]
+            return [*command("reference", settings), *own]
         case "article":
             return [
                 *(sys.executable, "-m", "gunicorn", "--workers=2", "--threads=4"),
@@ -42,7 +63,67 @@ def command(stack: Stack, settings: Settings) -> list[str]:
 
 def environment(stack: Stack, settings: Settings) -> dict[str, str]:
     """Return the variables a stack needs on top of the caller's environment."""
-    return {VARIANT_DIR: str(settings.folder.absolute())} if stack == "article" else {}
+    match stack:
+        case "reference":
+            return {}
+        case "article":
+            return {VARIANT_DIR: str(settings.folder.absolute())}
+        case "ray":
+            own = {DEADLINE: str(settings.deadline), BODY_LIMIT: str(settings.body_limit)}
+            return RAY_ENVIRONMENT | {"RAY_AUTH_TOKEN": token_hex(32)} | own
+
+
+def known_stack(name: str) -> Stack:
+    """Return the stack of this name; raise UnusableInputError if there is none."""
+    for stack in get_args(Stack):
+        if name == stack:
+            return cast(Stack, stack)
+    raise UnusableInputError(f"unknown stack {name!r}; known: {', '.join(get_args(Stack))}")
+
+
+def require_takes(stack: Stack, settings: Settings) -> None:
+    """Raise UnusableInputError if something was set that a stack does not have.
+
+    Raises ModuleNotFoundError if the stack is ``ray`` and Ray is not installed.
+    """
+    own = {"reference": settings.changed() & REPLICAS, "article": settings.changed() - PLACE}
+    if wrong := sorted(f"--{name.replace('_', '-')}" for name in own.get(stack, ())):
+        options = ", ".join(wrong)
+        if stack == "reference":
+            raise UnusableInputError(f"{options}: only with --stack ray (Ray Serve)")
+        raise UnusableInputError(
+            "the article's server takes --model, --variant, --host and --port only, not"
+            f" {options}: those are the reference server's"
+        )
+    if stack == "ray" and find_spec("ray") is None:
+        raise ModuleNotFoundError("No module named 'ray'", name="ray")
+
+
+def run(stack: Stack, settings: Settings) -> None:
+    """Serve with a stack until SIGTERM or SIGINT.
+
+    Raises UnusableInputError if the port is taken, or the variant of no use to this stack.
+    """
+    {"reference": run_reference, "article": run_article, "ray": run_ray}[stack](settings)
+
+
+def run_ray(settings: Settings) -> None:
+    """Serve with Ray Serve on this machine until SIGTERM or SIGINT.
+
+    Raises UnusableInputError if the port is taken, the file of API keys of no use, or the variant
+    missing or damaged.
+    """
+    if settings.api_key_file:
+        read_keys(settings.api_key_file)
+    with bind(settings) as listener:  # Ray does not say clearly that a port is taken
+        port = listener.getsockname()[1]
+    manifest = read_manifest(settings.folder)
+    require(manifest.recipe)
+    manifest.verify(settings.folder)
+    os.environ.update(environment("ray", settings))  # Ray reads it when it is imported
+    from .ray_serve import serve
+
+    serve(replace(settings, port=port, replicas=settings.replicas or 1))
 
 
 def run_reference(settings: Settings) -> None:

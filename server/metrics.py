@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
 
 SECONDS = (0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 SENTENCES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
@@ -47,10 +48,13 @@ class Metrics:
         gauge = Gauge(f"tiankong_{name}", help_text, registry=self.registry)
         gauge.set_function(value)
 
-    def exposition(self, accept: str) -> tuple[bytes, str]:
-        """Return the document and its media type, in the format an Accept header asks for."""
+    def exposition(self, accept: str, collected: Collected | None = None) -> tuple[bytes, str]:
+        """Return the document and its media type, in the format an Accept header asks for.
+
+        ``collected`` is what to tell instead of this server's own counters.
+        """
         encode, media_type = choose_encoder(accept)
-        return encode(self.registry), media_type
+        return encode(collected or self.registry), media_type
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(f"tiankong_{name}", help_text, labels, registry=self.registry)
@@ -61,3 +65,26 @@ class Metrics:
         return Histogram(
             f"tiankong_{name}", help_text, labels, registry=self.registry, buckets=buckets
         )
+
+
+class Collected(CollectorRegistry):
+    """What several replicas have counted, each sample labelled with its ``replica``."""
+
+    def __init__(self, parts: Mapping[str, Iterable[Metric]]) -> None:
+        super().__init__()
+        self._families: dict[str, Metric] = {}
+        for replica, metrics in parts.items():
+            for metric in metrics:
+                self._add(replica, metric)
+
+    def _add(self, replica: str, metric: Metric) -> None:
+        family = self._families.setdefault(
+            metric.name, Metric(metric.name, metric.documentation, metric.type, metric.unit)
+        )
+        for sample in metric.samples:
+            labels = {"replica": replica, **sample.labels}
+            family.samples.append(sample._replace(labels=labels))
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the families, all replicas' samples in each."""
+        yield from self._families.values()

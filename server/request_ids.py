@@ -31,7 +31,7 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        name = _sane(Headers(scope=scope).get(HEADER, "")) or uuid4().hex
+        name = name_of(scope)
         scope.setdefault("state", {})["request_id"] = name
         started = False
 
@@ -57,6 +57,11 @@ class RequestIds:
 def request_id(request: Request) -> str:
     """Return the id the middleware gave this request."""
     return str(request.state.request_id)
+
+
+def name_of(scope: Scope) -> str:
+    """Return the id a request brings with it, or a new one."""
+    return _sane(Headers(scope=scope).get(HEADER, "")) or uuid4().hex
 
 
 def _sane(given: str) -> str:

@@ -123,6 +123,7 @@ class Service:
     def in_force(self) -> dict[str, int | float | bool]:
         """Return the settings as they are in force: what variant and engine allow of them."""
         settings = self.settings
+        replicas = {"replicas": settings.replicas, "max_replicas": settings.most_replicas}
         return {
             "streams": self._scheduler.streams,
             "threads": settings.threads or usable_cores(),
@@ -139,7 +140,7 @@ class Service:
             "max_texts": settings.max_texts,
             "cache": settings.cache,
             "api_key": settings.api_key_file is not None,
-        }
+        } | (replicas if settings.replicas else {})
 
     def accept(self) -> float:
         """Return a new request's deadline on the loop's clock; raise a 503 problem if draining."""

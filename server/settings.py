@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ..toolkit.errors import UnusableInputError
@@ -32,6 +32,9 @@ class Settings:
         cache: answers to remember for who asks the same again; 0: none.
         access_log: whether requests are logged on standard output.
         api_key_file: keys of which a client has to bring one; None: anybody may ask.
+        replicas: processes behind Ray Serve, the fewest if ``max_replicas`` is more; 0: one process
+            without Ray.
+        max_replicas: the most, as the load asks for them; 0: as many as ``replicas``, always.
 
     """
 
@@ -49,20 +52,46 @@ class Settings:
     cache: int = 0
     access_log: bool = True
     api_key_file: Path | None = None
+    replicas: int = 0
+    max_replicas: int = 0
 
     def __post_init__(self) -> None:
         for name in AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise UnusableInputError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("streams", "threads", "queue_limit", "cache"):
+        for name in ("streams", "threads", "queue_limit", "cache", "replicas", "max_replicas"):
             if getattr(self, name) < 0:
                 raise UnusableInputError(f"{name} must not be negative: {getattr(self, name)}")
         if not 0 < self.deadline < math.inf:
             raise UnusableInputError(f"deadline must be a number of seconds: {self.deadline}")
         if not 0 <= self.port <= 65535:
             raise UnusableInputError(f"port must lie in 0..65535, not {self.port}")
+        if 0 < self.max_replicas < max(1, self.replicas):
+            raise UnusableInputError(
+                f"max_replicas ({self.max_replicas}) must not be less than replicas"
+                f" ({self.replicas}), of which there is at least one"
+            )
 
     @property
     def max_texts(self) -> int:
         """Texts in one batch request that an idle server has room for."""
         return min(self.batch_limit, max(1, self.streams) + self.queue_limit)
+
+    @property
+    def most_replicas(self) -> int:
+        """Processes there may be at the same time."""
+        return max(1, self.replicas, self.max_replicas)
+
+    def changed(self) -> set[str]:
+        """Return the names of what is not as it would be by itself, the folder apart."""
+        usual = Settings(self.folder)
+        return {
+            entry.name
+            for entry in fields(self)
+            if getattr(self, entry.name) != getattr(usual, entry.name)
+        }
+
+
+def cores_each(replicas: int) -> int:
+    """Return how many of the usable cores are one replica's share: at least one."""
+    return max(1, usable_cores() // max(1, replicas))

@@ -43,6 +43,7 @@ EXTRAS = {
     "flask": "bench", "gunicorn": "bench", "matplotlib": "report", "jinja2": "report",
     "scipy": "report", "packaging": "bench", "openvino": "openvino", "nncf": "openvino",
     "wheel": "bundle",
+    "ray": "ray",
 }  # fmt: skip
 
 app = typer.Typer(
@@ -194,7 +195,9 @@ def serve(
     variant: Annotated[str, typer.Option("--variant", help="which variant (onnx-int8)")] = "",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one")] = 8080,
     host: Annotated[str, typer.Option("--host", help="address to listen on")] = "127.0.0.1",
-    stack: Annotated[str, typer.Option("--stack", help="reference or article")] = "reference",
+    stack: Annotated[
+        str, typer.Option("--stack", "--engine", help="reference, article or ray (Ray Serve)")
+    ] = "reference",
     streams: Annotated[
         int, typer.Option("--streams", min=0, help="batches at a time, 0: measured")
     ] = 0,
@@ -216,30 +219,28 @@ def serve(
     api_key_file: Annotated[
         Path | None, typer.Option("--api-key-file", help="a key a line; clients need one of them")
     ] = None,
+    replicas: Annotated[
+        int, typer.Option("--replicas", min=0, help="processes, with --stack ray (1)")
+    ] = 0,
+    max_replicas: Annotated[
+        int, typer.Option("--max-replicas", min=0, help="up to so many as the load asks for them")
+    ] = 0,
     onnx: Onnx = None,
     tokenizer: TokenizerFolder = None,
 ) -> None:
     """Serve one variant over HTTP until stopped."""
-    from ..server.launch import run_article, run_reference
+    from ..server.launch import known_stack, require_takes, run
     from ..server.settings import Settings
 
-    if stack not in ("reference", "article"):
-        raise UnusableInputError(f"unknown stack {stack!r}; known: reference, article")
-    own = (streams, threads, max_batch, spin, cache, access_log, api_key_file)
-    if stack == "article" and own != (0, 0, 8, False, 0, True, None):
-        raise UnusableInputError(
-            "the article's server takes --model, --variant, --host and --port only: it has none of"
-            " the reference server's settings, and no API keys"
-        )
-    built = _one(model, variant, onnx, tokenizer)
+    chosen = known_stack(stack)
     settings = Settings(
-        folder=built.folder, host=host, port=port,
-        streams=streams, threads=threads, max_batch=max_batch,
-        spin=spin, cache=cache, access_log=access_log, api_key_file=api_key_file,
+        folder=Path(), host=host, port=port, streams=streams, threads=threads,
+        max_batch=max_batch, spin=spin, cache=cache, access_log=access_log,
+        api_key_file=api_key_file, replicas=replicas, max_replicas=max_replicas,
     )  # fmt: skip
-    if stack == "article":
-        run_article(settings)
-    run_reference(settings)
+    require_takes(chosen, settings)
+    built = _one(model, variant, onnx, tokenizer)
+    run(chosen, replace(settings, folder=built.folder))
 
 
 @app.command(epilog="Example: tiankong export --triton models --variants onnx-int8 --instances 2")

@@ -1,0 +1,275 @@
+"""Ray Serve: the reference server's app in several replicas, on this machine or in a cluster.
+
+tiankong serve --stack ray --replicas 2            # here
+serve run tiankong.server.ray_serve:app folder=/models/onnx-int8 replicas=8   # in a cluster
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from dataclasses import fields, replace
+from pathlib import Path
+from threading import Event, Thread
+from types import FrameType
+from typing import Any
+
+import psutil
+import ray
+from fastapi import FastAPI
+from prometheus_client.metrics_core import Metric
+from ray import serve as ray_serve
+from ray.serve.schema import LoggingConfig
+
+from ..toolkit.errors import UnusableInputError
+from ..toolkit.machine import usable_cores
+from ..toolkit.predictor import open_variant
+from .app import create_app
+from .metrics import Collected
+from .reference import GRACE, KEEP_ALIVE
+from .retries import ServedBy
+from .service import Service
+from .settings import Settings, cores_each
+
+NAME = "tiankong"
+GATHER_SECONDS = 2.0
+HEALTH_SECONDS = 1.0  # between two looks at a replica: a dead one is replaced so soon
+LOOK_SECONDS = 0.2  # between two looks whether the last request of a replica has been answered
+GONE_SECONDS = 5.0
+OBJECT_STORE_BYTES = 80_000_000  # near Ray's least: requests go by message
+PATHS = ("folder", "api_key_file")
+# Of a failed deployment Ray gives the text of a traceback.
+OWN_ERROR = re.compile(r"tiankong\.toolkit\.errors\.\w+: (.+)")
+
+
+class Replica:
+    """One process with the whole reference server behind Ray's router.
+
+    It is healthy once its warm-up gave the expected answer.  ``log_to`` names a pipe for the access
+    log (empty: standard output, which Ray keeps).
+    """
+
+    def __init__(self, settings: Settings, log_to: str = "") -> None:
+        context = ray_serve.get_replica_context()
+        self._name = context.replica_id.unique_id
+        self._place = (context.deployment, context.app_name)
+        predictor = open_variant(settings.folder, settings.threads, spin=settings.spin)
+        pipe = os.open(log_to, os.O_WRONLY) if log_to else None
+        self._built = create_app(predictor, settings, pipe, self._everyone)
+        self._built.add_middleware(ServedBy, name=self._name)
+        self._service: Service = self._built.state.service
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Return the app; its lifespan warms the service up."""
+        return self._built
+
+    async def check_health(self) -> None:
+        """Raise UnusableInputError unless the warm-up went well."""
+        if self._service.not_ready:
+            raise UnusableInputError(
+                f"{self._service.variant} cannot be served: {self._service.not_ready}:"
+                f" {self._service.failure}"
+            )
+
+    async def in_force(self) -> dict[str, int | float | bool]:
+        """Return the settings in force."""
+        return self._service.in_force()
+
+    async def counted(self) -> tuple[str, list[Metric]]:
+        """Return this replica's name and what it has counted."""
+        return self._name, list(self._service.metrics.registry.collect())
+
+    async def _everyone(self) -> Collected:
+        parts = dict([await self.counted()])
+        with suppress(Exception):  # a scrape that lacks the others is better than none
+            asked = ray_serve.get_deployment_handle(*self._place).broadcast("counted")
+            found = await asked.results_async(timeout_s=GATHER_SECONDS, return_exceptions=True)
+            parts |= dict(entry for entry in found if not isinstance(entry, BaseException))
+        return Collected(parts)
+
+
+def application(settings: Settings, log_to: str = "") -> ray_serve.Application:
+    """Return the Ray Serve application that serves with these settings."""
+    settings = shared_out(settings)
+    options: dict[str, Any] = {"num_replicas": max(1, settings.replicas)}
+    if settings.max_replicas > settings.replicas:
+        options = {
+            "autoscaling_config": {
+                "min_replicas": max(1, settings.replicas),
+                "max_replicas": settings.max_replicas,
+                "target_ongoing_requests": max(2, settings.max_batch),
+            }
+        }
+    deployment = ray_serve.deployment(
+        ray_serve.ingress()(Replica),
+        name="Replica",
+        ray_actor_options={"num_cpus": settings.threads},
+        # The queue that refuses is the replica's own.
+        max_ongoing_requests=2 * (settings.queue_limit + settings.streams),
+        health_check_period_s=HEALTH_SECONDS,
+        graceful_shutdown_wait_loop_s=LOOK_SECONDS,
+        graceful_shutdown_timeout_s=settings.deadline + GRACE,
+        max_constructor_retry_count=1,
+        logging_config=_logging(),
+        **options,
+    )
+    return deployment.bind(settings, log_to)
+
+
+def shared_out(settings: Settings) -> Settings:
+    """Return the settings of one replica: its share of the cores, where they do not say another.
+
+    Replicas that measured how many streams are best would measure each other.
+    """
+    share = cores_each(settings.most_replicas)
+    return replace(
+        settings, threads=settings.threads or share, streams=settings.streams or share
+    )
+
+
+def app(arguments: Mapping[str, Any]) -> ray_serve.Application:
+    """Return the application for ``serve run`` and its configuration files.
+
+    ``arguments`` are fields of :class:`.Settings`; ``folder`` has to be one on every node.  Raises
+    UnusableInputError for others.
+    """
+    known = {field.name for field in fields(Settings)}
+    if unknown := sorted(set(arguments) - known):
+        raise UnusableInputError(
+            f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+        )
+    if "folder" not in arguments:
+        raise UnusableInputError("folder=DIR is missing: a variant's folder")
+    values = {name: _value(name, value) for name, value in arguments.items()}
+    return application(Settings(**{"threads": 1, "replicas": 1} | values))
+
+
+def _value(name: str, value: Any) -> Any:
+    if name in PATHS:
+        return Path(value)
+    if isinstance(value, str) and name != "host":
+        try:
+            return json.loads(value.lower())
+        except ValueError:
+            raise UnusableInputError(f"{name}={value}: no number, true or false") from None
+    return value
+
+
+def serve(settings: Settings) -> None:
+    """Serve on this machine until SIGTERM or SIGINT; accepted requests are finished first.
+
+    Raises UnusableInputError if it cannot be served.
+    """
+    keys = settings.api_key_file.absolute() if settings.api_key_file else None
+    settings = shared_out(settings)
+    settings = replace(settings, folder=settings.folder.absolute(), api_key_file=keys)
+    stopped = Event()
+    folder = Path(tempfile.mkdtemp(prefix="tk-", dir="/tmp"))  # paths of its sockets are long
+    try:
+        # Ray prints what its processes say; standard output is the access log's.
+        with _logged(folder / "log"), redirect_stdout(sys.stderr), _ray(settings, folder):
+            _deploy(settings, str(folder / "log"))
+            _stop_at_signals(stopped)
+            stopped.wait()
+            ray_serve.delete(NAME)
+            # Ray reports each process that it ends as a loss.
+            with redirect_stdout(None), redirect_stderr(None):
+                ray_serve.shutdown()
+                ray.shutdown()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _ray(settings: Settings, folder: Path) -> Iterator[None]:
+    """Run Ray on this machine, for nobody else; nothing of it is left in the end."""
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    try:
+        ray.init(
+            # Ray counts what replicas say they need; it does not look at who has which core.
+            num_cpus=max(usable_cores(), settings.threads * settings.most_replicas),
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(folder / "ray"),
+        )
+        yield
+    finally:
+        children = psutil.Process().children(recursive=True)
+        ray.shutdown()
+        _, left = psutil.wait_procs(children, GONE_SECONDS)
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def _deploy(settings: Settings, log_to: str) -> None:
+    ray_serve.start(
+        proxy_location="HeadOnly",
+        http_options={
+            "host": settings.host,
+            "port": settings.port,
+            "keep_alive_timeout_s": KEEP_ALIVE,
+        },
+        logging_config=_logging(),
+    )
+    try:
+        handle = ray_serve.run(application(settings, log_to), name=NAME, route_prefix="/")
+        in_force = handle.in_force.remote().result()
+    except RuntimeError as error:
+        found = OWN_ERROR.findall(str(error))
+        raise UnusableInputError(found[-1] if found else f"Ray Serve failed: {error}") from None
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    print(f"serving {settings.folder.name} on http://{host}:{settings.port}", file=sys.stderr)
+    print(f"settings {json.dumps(in_force)}", file=sys.stderr, flush=True)
+
+
+def _logging() -> LoggingConfig:
+    return LoggingConfig(log_level="WARNING", enable_access_log=False)
+
+
+@contextmanager
+def _logged(pipe: Path) -> Iterator[None]:
+    """Copy to standard output what is written to a named pipe: the replicas' access logs."""
+    os.mkfifo(pipe, 0o600)
+    # For writing as well, so that reading does not end when the last replica does.
+    descriptor = os.open(pipe, os.O_RDWR)
+    copier = Thread(target=_copy, args=(descriptor, sys.stdout.fileno()), daemon=True)
+    copier.start()
+    try:
+        yield
+    finally:
+        os.write(descriptor, END)
+        copier.join(GONE_SECONDS)
+        os.close(descriptor)
+
+
+END = b"\0"  # stands in no line of JSON
+
+
+def _copy(source: int, target: int) -> None:
+    while True:
+        data = os.read(source, 1 << 16)
+        text, end, _ = data.partition(END)
+        with suppress(OSError):  # nobody reads any more; the replicas must not notice
+            while text:
+                text = text[os.write(target, text) :]
+        if end:
+            return
+
+
+def _stop_at_signals(stopped: Event) -> None:
+    def handler(signum: int, frame: FrameType | None) -> None:
+        stopped.set()
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, handler)

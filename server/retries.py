@@ -1,0 +1,175 @@
+"""What stands between the clients and the replicas: asks again where a replica died.
+
+A request changes nothing, so asking again is right.  Answers are held back until they are whole,
+which they are at once: no route streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Sequence
+
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .launch import BODY_LIMIT, DEADLINE
+from .problems import RETRY, problem_response
+from .request_ids import HEADER, name_of
+from .settings import Settings
+
+SERVED_BY = "X-Served-By"
+TRIES = 3  # a request that kills whoever is asked shall not kill them all
+PAUSE = 0.1  # seconds, the second time twice as long
+SPARE = 1.0  # seconds: a replica's own word that the deadline has passed comes first
+NO_REPLICA = 404  # what the router says while there is none
+TOO_LATE = 408
+
+log = logging.getLogger("ray.serve.tiankong")
+
+
+class ServedBy:
+    """ASGI middleware in a replica: its answers bear its name."""
+
+    def __init__(self, app: ASGIApp, name: str) -> None:
+        self._app = app
+        self._name = name
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[SERVED_BY] = self._name
+            await send(message)
+
+        await self._app(scope, receive, marked)
+
+
+class _Body:
+    """A request's messages, to be read as often as it is asked; no more than ``limit`` bytes."""
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive = receive
+        self._messages: list[Message] = []
+        self._room = limit
+        self.gone = False
+
+    def replay(self) -> Receive:
+        """Return what reads the messages from the first one on."""
+        position = 0
+
+        async def receive() -> Message:
+            nonlocal position
+            if position == len(self._messages):
+                self._messages.append(await self._next())
+            position += 1
+            return self._messages[position - 1]
+
+        return receive
+
+    async def _next(self) -> Message:
+        if self._room < 0:
+            await asyncio.Event().wait()  # it is refused with what is there
+        message = await self._receive()
+        self._room -= len(message.get("body", b""))
+        self.gone = message["type"] == "http.disconnect"
+        return message
+
+
+class Retries:
+    """ASGI middleware before a router of replicas (Ray Serve's proxy).
+
+    Asks up to three times where a replica died, and makes problems of the router's own errors.
+    """
+
+    def __init__(self, app: ASGIApp, deadline: float, body_limit: int) -> None:
+        self._app = app
+        self._deadline = deadline
+        self._body_limit = body_limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        name = name_of(scope)
+        body = _Body(receive, self._body_limit)
+        until = asyncio.get_running_loop().time() + self._deadline + SPARE
+        messages = await self._ask(_named(scope, name), body, until)
+        if body.gone:
+            return
+        if not messages:
+            late = asyncio.get_running_loop().time() >= until
+            problem = _problem(TOO_LATE if late else None, name)
+            await problem(scope, receive, send)
+            return
+        if not _is_replicas(messages) and messages[0]["status"] >= 400:
+            await _problem(messages[0]["status"], name)(scope, receive, send)
+            return
+        MutableHeaders(scope=messages[0])[HEADER] = name  # the router adds one more
+        for message in messages:
+            await send(message)
+
+    async def _ask(self, scope: Scope, body: _Body, until: float) -> list[Message]:
+        """Return the whole of an answer; nothing if there was none."""
+        for attempt in range(1, TRIES + 1):
+            messages = await self._attempt(scope, body, until)
+            over = body.gone or asyncio.get_running_loop().time() >= until
+            if over or (messages and not _is_for_again(messages)):
+                return messages
+            if attempt < TRIES:
+                log.warning("request %s: no answer from its replica, asking another", _id(scope))
+                await asyncio.sleep(PAUSE * attempt)
+        return []
+
+    async def _attempt(self, scope: Scope, body: _Body, until: float) -> list[Message]:
+        messages: list[Message] = []
+
+        async def collect(message: Message) -> None:
+            messages.append(message)
+
+        copy = {**scope, "headers": list(scope["headers"])}  # the router adds to them
+        try:
+            async with asyncio.timeout_at(until):
+                await self._app(copy, body.replay(), collect)
+        except TimeoutError:
+            return []
+        return messages if messages and not messages[-1].get("more_body", False) else []
+
+
+def middlewares() -> list[Middleware]:
+    """Return the middleware, as Ray's proxies ask for it; the environment has its terms."""
+    deadline = float(os.environ.get(DEADLINE, Settings.deadline))
+    body_limit = int(os.environ.get(BODY_LIMIT, Settings.body_limit))
+    return [Middleware(Retries, deadline=deadline, body_limit=body_limit)]
+
+
+def _named(scope: Scope, name: str) -> Scope:
+    scope = {**scope, "headers": list(scope["headers"])}
+    MutableHeaders(scope=scope)[HEADER] = name
+    return scope
+
+
+def _id(scope: Scope) -> str:
+    return MutableHeaders(scope=scope)[HEADER]
+
+
+def _is_replicas(messages: Sequence[Message]) -> bool:
+    """Tell whether a replica answered, not the router."""
+    return SERVED_BY in MutableHeaders(scope=messages[0])
+
+
+def _is_for_again(messages: Sequence[Message]) -> bool:
+    """Tell whether the router failed, of which it has no clear word: also where a replica died."""
+    return not _is_replicas(messages) and messages[0]["status"] >= 500
+
+
+def _problem(status: int | None, name: str) -> ASGIApp:
+    if status == TOO_LATE:
+        return problem_response(504, "the deadline passed before the answer was there", name)
+    if status == NO_REPLICA:
+        return problem_response(503, "the server is starting or draining", name, RETRY)
+    return problem_response(503, "no replica could answer", name, RETRY)
