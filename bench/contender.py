@@ -3,6 +3,7 @@
 onnx-int8                          a variant behind the reference server
 onnx-int8@streams=2,threads=1      with settings of its own
 onnx-fp32@stack=article            behind the article's server
+onnx-int8@stack=ray,replicas=2     behind Ray Serve
 http://127.0.0.1:8080              a server that already runs
 """
 
@@ -12,19 +13,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from ..server.launch import Stack
+from ..server.launch import Stack, known_stack
 from ..server.settings import Settings
 from ..toolkit.build import Built
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.machine import allowed_cpus
 from .compare import Opener
-from .plan import ARTICLE_STACK, REFERENCE_STACK
+from .plan import ARTICLE_STACK, RAY_STACK, REFERENCE_STACK
 from .revisions import Revision
 from .served import running, serve
 
 SERVER_NUMBERS = ("streams", "threads", "max_batch", "cache")
-NUMBERS = (*SERVER_NUMBERS, "cores")
-STACKS = (REFERENCE_STACK, ARTICLE_STACK)
+NUMBERS = (*SERVER_NUMBERS, "replicas", "cores")
+STACKS = (REFERENCE_STACK, ARTICLE_STACK, RAY_STACK)
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ def parse_contender(text: str) -> Contender:
     _require_cores(text, settings.get("cores", 1))
     if stack == ARTICLE_STACK and settings.keys() & set(SERVER_NUMBERS):
         raise UnusableInputError(f"{text!r}: the article's server has none of these to set")
+    if stack != RAY_STACK and "replicas" in settings:
+        raise UnusableInputError(f"{text!r}: replicas are for stack={RAY_STACK}")
     return Contender(text, variant, stack=stack, settings=settings)
 
 
@@ -86,7 +89,7 @@ def opener(contender: Contender, built: Built | None, revision: Revision | None)
     if revision is not None:
         return partial(revision.serve, contender.variant, contender.stack, contender.settings)
     assert built is not None
-    stack: Stack = "article" if contender.stack == ARTICLE_STACK else "reference"
+    stack: Stack = known_stack(contender.stack)
     cores = contender.settings.get("cores")
     return partial(serve, stack, settings_of(contender, built), cores)
 
@@ -94,8 +97,10 @@ def opener(contender: Contender, built: Built | None, revision: Revision | None)
 def settings_of(contender: Contender, built: Built) -> Settings:
     """Return the server settings of a contender that is a variant built here."""
     settings, given = Settings(folder=built.folder), contender.settings
+    replicas = given.get("replicas", 1 if contender.stack == RAY_STACK else 0)
     return replace(
         settings,
+        replicas=replicas,
         streams=given.get("streams", settings.streams),
         threads=given.get("threads", settings.threads),
         max_batch=given.get("max_batch", settings.max_batch),

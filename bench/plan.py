@@ -27,6 +27,7 @@ from ..toolkit.errors import UnusableInputError
 
 FOLDER = Path(__file__).parent / "plans"
 REFERENCE_STACK, ARTICLE_STACK, TARGET_STACK = "reference", "article", "target"
+RAY_STACK = "ray"
 GRID = ("levels", "rates", "tokens", "batches", "cores")
 MOST_TOKENS, LEAST_TOKENS = 512, 8
 

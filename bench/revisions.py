@@ -17,11 +17,12 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from ..server.launch import known_stack
 from ..toolkit.console import say
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.files import artifacts, folder_written_whole
 from ..toolkit.processes import free_port
-from .plan import ARTICLE_STACK
+from .plan import REFERENCE_STACK
 from .served import READY_PATHS, Served, started
 
 BUILD_LIMIT_SECONDS = 1800
@@ -68,15 +69,14 @@ class Revision:
         """
         port = free_port()
         words = ["serve", "--model", self.model, "--variant", variant, "--port", str(port)]
-        words += ["--stack", stack] if stack == ARTICLE_STACK else []
-        for key in ("streams", "threads", "max_batch", "cache"):
+        words += ["--stack", stack] if stack != REFERENCE_STACK else []
+        for key in ("streams", "threads", "max_batch", "cache", "replicas"):
             words += [f"--{key.replace('_', '-')}", str(settings[key])] if key in settings else []
         url = f"http://127.0.0.1:{port}"
         name = f"the server of revision {self.commit[:12]}"
         cores = settings.get("cores")
         with started(name, self._command(*words), self._environment, cores) as process:
-            ready = READY_PATHS["article" if stack == ARTICLE_STACK else "reference"]
-            process.await_ready(url + ready)
+            process.await_ready(url + READY_PATHS[known_stack(stack)])
             yield Served(url, process.pid, 0.0, None)
             process.require_alive()
 

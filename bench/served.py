@@ -23,7 +23,11 @@ from ..toolkit.errors import InvalidMeasurementError
 from ..toolkit.machine import allowed_cpus
 from ..toolkit.processes import end_with_parent, free_port, stop
 
-READY_PATHS: dict[Stack, str] = {"reference": "/health/ready", "article": "/health"}
+READY_PATHS: dict[Stack, str] = {
+    "reference": "/health/ready",
+    "article": "/health",
+    "ray": "/health/ready",
+}
 START_LIMIT_SECONDS = 120.0
 POLL_SECONDS = 0.02
 GONE_SECONDS = 10.0

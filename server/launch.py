@@ -92,8 +92,7 @@ def require_takes(stack: Stack, settings: Settings) -> None:
         if stack == "reference":
             raise UnusableInputError(f"{options}: only with --stack ray (Ray Serve)")
         raise UnusableInputError(
-            "the article's server takes --model, --variant, --host and --port only, not"
-            f" {options}: those are the reference server's"
+            f"the article's server takes --model, --variant, --host and --port only, not {options}"
         )
     if stack == "ray" and find_spec("ray") is None:
         raise ModuleNotFoundError("No module named 'ray'", name="ray")

@@ -41,6 +41,7 @@ from .settings import Settings, cores_each
 
 NAME = "tiankong"
 GATHER_SECONDS = 2.0
+UPSCALE_SECONDS = 5.0
 HEALTH_SECONDS = 1.0  # between two looks at a replica: a dead one is replaced so soon
 LOOK_SECONDS = 0.2  # between two looks whether the last request of a replica has been answered
 GONE_SECONDS = 5.0
@@ -105,7 +106,9 @@ def application(settings: Settings, log_to: str = "") -> ray_serve.Application:
             "autoscaling_config": {
                 "min_replicas": max(1, settings.replicas),
                 "max_replicas": settings.max_replicas,
+                # More than one batch: the next ones wait.
                 "target_ongoing_requests": max(2, settings.max_batch),
+                "upscale_delay_s": UPSCALE_SECONDS,
             }
         }
     deployment = ray_serve.deployment(
@@ -130,9 +133,7 @@ def shared_out(settings: Settings) -> Settings:
     Replicas that measured how many streams are best would measure each other.
     """
     share = cores_each(settings.most_replicas)
-    return replace(
-        settings, threads=settings.threads or share, streams=settings.streams or share
-    )
+    return replace(settings, threads=settings.threads or share, streams=settings.streams or share)
 
 
 def app(arguments: Mapping[str, Any]) -> ray_serve.Application:
@@ -180,10 +181,8 @@ def serve(settings: Settings) -> None:
             _stop_at_signals(stopped)
             stopped.wait()
             ray_serve.delete(NAME)
-            # Ray reports each process that it ends as a loss.
-            with redirect_stdout(None), redirect_stderr(None):
+            with _muted():
                 ray_serve.shutdown()
-                ray.shutdown()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -205,7 +204,8 @@ def _ray(settings: Settings, folder: Path) -> Iterator[None]:
         yield
     finally:
         children = psutil.Process().children(recursive=True)
-        ray.shutdown()
+        with _muted():
+            ray.shutdown()
         _, left = psutil.wait_procs(children, GONE_SECONDS)
         for process in left:
             with suppress(psutil.NoSuchProcess):
@@ -223,14 +223,31 @@ def _deploy(settings: Settings, log_to: str) -> None:
         logging_config=_logging(),
     )
     try:
-        handle = ray_serve.run(application(settings, log_to), name=NAME, route_prefix="/")
-        in_force = handle.in_force.remote().result()
+        with _muted():
+            handle = ray_serve.run(application(settings, log_to), name=NAME, route_prefix="/")
     except RuntimeError as error:
-        found = OWN_ERROR.findall(str(error))
-        raise UnusableInputError(found[-1] if found else f"Ray Serve failed: {error}") from None
+        raise UnusableInputError(_reason(error)) from None
+    in_force = handle.in_force.remote().result()
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(f"serving {settings.folder.name} on http://{host}:{settings.port}", file=sys.stderr)
     print(f"settings {json.dumps(in_force)}", file=sys.stderr, flush=True)
+
+
+def _reason(error: RuntimeError) -> str:
+    """Return why the replicas did not start: what they raised, else what Ray says."""
+    deployments = ray_serve.status().applications[NAME].deployments.values()
+    found = [line for one in deployments for line in OWN_ERROR.findall(one.message)]
+    return found[-1] if found else f"Ray Serve failed: {error}"
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Drop what Ray prints: a failed start is told in one line, a planned end is no loss.
+
+    It prints what its processes say from a thread of its own, so all of this process is muted.
+    """
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
 
 
 def _logging() -> LoggingConfig:

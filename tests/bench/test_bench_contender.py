@@ -35,6 +35,10 @@ def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
             {"variant": "onnx-fp32", "stack": "article", "settings": {"cores": 1}},
         ),
         ("onnx-fp32@stack=reference", {"variant": "onnx-fp32"}),
+        (
+            "onnx-int8@stack=ray,replicas=2",
+            {"variant": "onnx-int8", "stack": "ray", "settings": {"replicas": 2}},
+        ),
         ("http://127.0.0.1:8080", {"url": "http://127.0.0.1:8080"}),
         ("https://example.org/path/", {"url": "https://example.org/path"}),
         ("http://user@host:8080/", {"url": "http://user@host:8080"}),
@@ -49,7 +53,7 @@ def test_a_contender_in_a_few_words(text: str, expected: dict[str, Any]) -> None
     [
         ("", "names no variant"),
         ("@streams=2", "names no variant"),
-        ("a@speed=2", "'speed=2' is none of stack=reference|article, streams=N"),
+        ("a@speed=2", "'speed=2' is none of stack=reference|article|ray, streams=N"),
         ("a@streams", "'streams' is none of"),
         ("a@streams=", "'streams=' is none of"),
         ("a@streams=0", "'streams=0' is none of"),
@@ -62,6 +66,8 @@ def test_a_contender_in_a_few_words(text: str, expected: dict[str, Any]) -> None
         ("a@b@streams=2", "'b@streams=2' is none of"),
         ("a@stack=article,streams=2", "has none of these to set"),
         ("a@threads=2,stack=article", "has none of these to set"),
+        ("a@replicas=2", "replicas are for stack=ray"),
+        ("a@replicas=2,stack=article", "replicas are for stack=ray"),
     ],
 )
 def test_what_makes_no_sense_is_named(text: str, part: str) -> None:

@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tiankong.server import launch
 from tiankong.server.__main__ import main, read_arguments
-from tiankong.server.launch import bind, command, environment, open_served, require_article
-from tiankong.server.settings import Settings
+from tiankong.server.launch import (
+    Stack,
+    bind,
+    command,
+    environment,
+    open_served,
+    require_article,
+    require_takes,
+)
+from tiankong.server.settings import Settings, cores_each
 from tiankong.toolkit.errors import UnusableInputError
+from tiankong.toolkit.machine import usable_cores
 
 if TYPE_CHECKING:
     from tiankong.toolkit.build import Built
@@ -23,6 +33,57 @@ def test_the_reference_command_says_every_setting(tmp_path: Path) -> None:
     assert argv[:3] == [sys.executable, "-m", "tiankong.server"]
     assert read_arguments(argv[3:]) == settings
     assert environment("reference", settings) == {}
+
+
+def test_the_ray_command_says_every_setting(tmp_path: Path) -> None:
+    settings = Settings(tmp_path, port=81, threads=3, replicas=2, max_replicas=4)
+    argv = command("ray", settings)
+    assert argv[:3] == [sys.executable, "-m", "tiankong.server"]
+    assert read_arguments(argv[3:]) == settings
+    assert read_arguments(command("ray", Settings(tmp_path))[3:]).replicas == 1
+    given = environment("ray", Settings(tmp_path, deadline=2.5, body_limit=9))
+    assert (given["TIANKONG_DEADLINE"], given["TIANKONG_BODY_LIMIT"]) == ("2.5", "9")
+    assert given["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert len(given["RAY_AUTH_TOKEN"]) == 64
+    assert given["RAY_AUTH_TOKEN"] != environment("ray", settings)["RAY_AUTH_TOKEN"]
+
+
+def test_replicas_share_the_cores() -> None:
+    cores = usable_cores()
+    for count, share in ((1, cores), (cores, 1), (cores + 1, 1)):
+        assert cores_each(count) == share
+        assert read_arguments(["--variant-dir=v", f"--replicas={count}"]).threads == share
+        assert (
+            read_arguments(["--variant-dir=v", "--replicas=1", f"--max-replicas={count}"]).threads
+            == share
+        )
+    assert read_arguments(["--variant-dir=v", "--replicas=2", "--threads=7"]).threads == 7
+
+
+@pytest.mark.parametrize(
+    ("stack", "given", "part"),
+    [
+        ("article", {"cache": 5}, "not --cache"),
+        ("article", {"api_key_file": Path("k"), "max_batch": 1}, "not --api-key-file, --max-batch"),
+        ("article", {"access_log": False}, "not --access-log"),
+        ("article", {"replicas": 1}, "not --replicas"),
+        ("reference", {"max_replicas": 1}, "--max-replicas: only with --stack ray"),
+    ],
+)
+def test_what_a_stack_does_not_have_is_refused(
+    stack: Stack, given: dict[str, Any], part: str
+) -> None:
+    with pytest.raises(UnusableInputError, match=part):
+        require_takes(stack, Settings(Path("v"), **given))
+    require_takes(stack, Settings(Path("v"), host="::1", port=81))
+
+
+def test_a_missing_ray_is_said_before_anything_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError) as caught:
+        require_takes("ray", Settings(Path("v"), replicas=2))
+    assert caught.value.name == "ray"
+    require_takes("reference", Settings(Path("v")))
 
 
 def test_options_not_given_keep_their_defaults() -> None:

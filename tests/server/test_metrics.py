@@ -6,6 +6,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from tiankong.server.metrics import Collected, Metrics
+
 TEXT = "今天气很[MASK]。"
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -86,3 +88,18 @@ def test_a_probe_that_is_not_ready_is_no_failed_request(client: TestClient) -> N
 def test_the_format_that_is_asked_for(client: TestClient, accept: str, media_type: str) -> None:
     response = client.get("/metrics", headers={"Accept": accept})
     assert media_type in response.headers["content-type"]
+
+
+def test_what_replicas_counted_is_told_together_each_by_its_name() -> None:
+    parts = {}
+    for name, count in (("r1", 2), ("r2", 3)):
+        metrics = Metrics()
+        metrics.failures.labels("deadline").inc(count)
+        parts[name] = list(metrics.registry.collect())
+    for accept in ("", "application/openmetrics-text"):
+        content, _ = Metrics().exposition(accept, Collected(parts))
+        lines = content.decode().splitlines()
+        assert 'tiankong_failures_total{reason="deadline",replica="r1"} 2.0' in lines
+        assert 'tiankong_failures_total{reason="deadline",replica="r2"} 3.0' in lines
+        kinds = [line for line in lines if line.startswith("# TYPE tiankong_failures")]
+        assert len(kinds) == len(set(kinds))

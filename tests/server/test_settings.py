@@ -18,6 +18,19 @@ def test_defaults_are_the_promised_ones() -> None:
     assert (settings.deadline, settings.body_limit) == (30, 65536)
 
 
+def test_what_was_changed_is_named() -> None:
+    assert Settings(Path("v")).changed() == set()
+    assert Settings(Path("v"), threads=usable_cores()).changed() == set()
+    assert Settings(Path("v"), port=1, cache=2).changed() == {"port", "cache"}
+
+
+def test_the_most_replicas() -> None:
+    assert [
+        Settings(Path("v"), replicas=a, max_replicas=b).most_replicas
+        for a, b in ((0, 0), (2, 0), (1, 3), (3, 3))
+    ] == [1, 2, 3, 3]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -31,6 +44,9 @@ def test_defaults_are_the_promised_ones() -> None:
         {"port": -1},
         {"body_limit": 0},
         {"batch_limit": 0},
+        {"replicas": -1},
+        {"max_replicas": -1},
+        {"max_replicas": 1, "replicas": 2},
     ],
 )
 def test_nonsense_is_refused(wrong: dict[str, Any]) -> None:
