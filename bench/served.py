@@ -13,7 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import takewhile
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -31,12 +33,16 @@ READY_PATHS: dict[Stack, str] = {
 START_LIMIT_SECONDS = 120.0
 POLL_SECONDS = 0.02
 GONE_SECONDS = 10.0
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ANSWER_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Served:
-    """A running server: where, which process and settings (None: not ours), seconds to be ready."""
+    """A running server: where, which process (None: unknown) and settings (None: not ours).
+
+    ``start_seconds`` is how long it took to be ready; 0: it ran already.
+    """
 
     url: str
     pid: int | None
@@ -64,7 +70,27 @@ def serve(stack: Stack, settings: Settings, cores: int | None = None) -> Iterato
 @contextmanager
 def running(url: str) -> Iterator[Served]:
     """Take a server that runs already, and leave it running."""
-    yield Served(url.rstrip("/"), None, 0.0, None)
+    yield Served(url.rstrip("/"), _owner(url), 0.0, None)
+
+
+def _owner(url: str) -> int | None:
+    """Return the root of the tree that listens at a URL of this machine; None if it is unknown.
+
+    That is the highest above the listener that is not above us: what the server started beside
+    the listener (Ray's replicas) belongs to it, a shell that started both does not.
+    """
+    place = urlsplit(url)
+    if place.hostname not in LOOPBACK:
+        return None
+    above_us = {1, os.getpid(), *(process.pid for process in psutil.Process().parents())}
+    with suppress(psutil.Error, PermissionError):
+        for found in psutil.net_connections("tcp"):
+            if found.status == psutil.CONN_LISTEN and found.laddr.port == place.port and found.pid:
+                listener = psutil.Process(found.pid)
+                tree = [entry.pid for entry in (listener, *listener.parents())]
+                own = list(takewhile(lambda pid: pid not in above_us, tree))
+                return own[-1] if own else None
+    return None
 
 
 def in_force(url: str, variant: str) -> dict[str, Any]:

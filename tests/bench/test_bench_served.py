@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tiankong.bench.accounting import processes
-from tiankong.bench.served import serve
+from tiankong.bench.served import running, serve
 from tiankong.server.settings import Settings
 from tiankong.toolkit.errors import InvalidMeasurementError
 
@@ -64,6 +64,9 @@ def test_a_server_and_its_children_are_gone_after_the_block(stack: Stack, home: 
         assert server.pid in pids
         assert len(pids) == (1 if stack == "reference" else 3)
         assert server.start_seconds > 0
+        with running(server.url) as found:
+            # Of two gunicorn workers either may be found: both belong to the same.
+            assert found.pid == server.pid
     assert wait_until_gone(pids) == []
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(server.url, timeout=5)
@@ -101,3 +104,9 @@ def test_a_server_is_pinned_to_the_cores_it_is_given(home: Any) -> None:
     with serve("reference", settings, cores=1) as server:
         assert server.pid is not None
         assert os.sched_getaffinity(server.pid) == {min(os.sched_getaffinity(0))}
+
+
+def test_of_a_server_elsewhere_no_process_is_known() -> None:
+    for url in ("http://192.0.2.8:8080", "http://127.0.0.1:9", "http://127.0.0.1"):
+        with running(url) as found:
+            assert found.pid is None
