@@ -85,7 +85,8 @@ def _owner(url: str) -> int | None:
     above_us = {1, os.getpid(), *(process.pid for process in psutil.Process().parents())}
     with suppress(psutil.Error, PermissionError):
         for found in psutil.net_connections("tcp"):
-            if found.status == psutil.CONN_LISTEN and found.laddr.port == place.port and found.pid:
+            port = found.laddr.port if found.laddr else None
+            if found.status == psutil.CONN_LISTEN and port == place.port and found.pid:
                 listener = psutil.Process(found.pid)
                 tree = [entry.pid for entry in (listener, *listener.parents())]
                 own = list(takewhile(lambda pid: pid not in above_us, tree))

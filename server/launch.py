@@ -30,6 +30,7 @@ REPLICAS = {"replicas", "max_replicas"}
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_COLOR_PREFIX": "0",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # a dead one is replaced so soon
     "RAY_local_fs_capacity_threshold": "1.0",  # nothing is stored: a full disk is no news
     # Ray's own ports take commands: they are this machine's, and want a password besides.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # its only word for "listen on 127.0.0.1"
