@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ..toolkit.errors import UnusableInputError
+from ..toolkit.machine import usable_cores
 
 KIBIBYTE = 1024
 AT_LEAST_ONE = ("max_batch", "body_limit", "batch_limit")

@@ -20,7 +20,7 @@ def test_defaults_are_the_promised_ones() -> None:
 
 def test_what_was_changed_is_named() -> None:
     assert Settings(Path("v")).changed() == set()
-    assert Settings(Path("v"), threads=usable_cores()).changed() == set()
+    assert Settings(Path("v"), threads=2).changed() == {"threads"}
     assert Settings(Path("v"), port=1, cache=2).changed() == {"port", "cache"}
 
 
