@@ -10,6 +10,7 @@ from typing import Any
 MAX_BATCHES = (1, 2, 4, 8, 16)
 SPINNING = "onnxruntime"  # the engine whose threads can be told to spin
 OPENVINO = "openvino"
+SHARING = (SPINNING, OPENVINO)
 SHARED = 0  # threads: batches share the cores
 
 
@@ -26,7 +27,7 @@ class Choice:
     def of(cls, settings: Mapping[str, Any]) -> Choice:
         """Return the point that a server's settings in force are at."""
         found = {field.name: settings[field.name] for field in fields(cls)}
-        if settings["least_threads"] < settings["threads"]:
+        if settings.get("least_threads", found["threads"]) < found["threads"]:
             found["threads"] = SHARED
         return cls(**found)
 
@@ -51,11 +52,11 @@ def space(engine: str, cores: int) -> list[Choice]:
     """Return every choice worth a look for an engine on so many cores, the usual one among them.
 
     Streams and threads are powers of two, or all cores; together they fill the cores and at most
-    twice as many.  ONNX Runtime's batches may share the cores instead.  OpenVINO has no more
-    streams than fit the cores: more would only wait.
+    twice as many.  Batches may share the cores instead, where the engine can do that.  OpenVINO has
+    no more streams than fit the cores: more would only wait.
 
     >>> [(c.streams, c.threads) for c in space("openvino", 2) if c.max_batch == 1]
-    [(1, 2), (2, 1)]
+    [(1, 2), (2, 1), (2, 0)]
     """
     return list(_choices(engine, cores))
 
@@ -67,6 +68,6 @@ def _choices(engine: str, cores: int) -> Iterator[Choice]:
     for streams, threads, batch, spin in product(sizes, sizes, MAX_BATCHES, spins):
         if threads <= cores <= streams * threads <= most:
             yield Choice(streams, threads, batch, spin)
-    if engine == SPINNING and cores > 1:
+    if engine in SHARING and cores > 1:
         for streams, batch in product((size for size in sizes if size > 1), MAX_BATCHES):
             yield Choice(streams, SHARED, batch)

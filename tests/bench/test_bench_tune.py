@@ -15,7 +15,7 @@ from tiankong.bench import tune as tuning
 from tiankong.bench.generator import ALONE
 from tiankong.bench.plan import Plan, Point
 from tiankong.bench.slo import parse_slo
-from tiankong.bench.space import Choice, space
+from tiankong.bench.space import SHARED, Choice, space
 from tiankong.bench.sweep import Ground
 from tiankong.bench.tune import NothingHoldsError, Schedule, Tuned, score, tune
 from tiankong.reports.tuning import space_picture
@@ -57,7 +57,7 @@ class FakeGround:
         batch = max(1.0, min(choice.max_batch, users / (choice.streams + 1)))
         speed = 100 * (1 + 2 * np.log2(batch) / 4)
         speed *= {1: 1.0, 2: 0.9, 4: 0.8}[choice.streams]
-        speed *= {1: 0.95, 2: 1.0}[choice.threads]
+        speed *= {SHARED: 1.02, 1: 0.95, 2: 1.0}[choice.threads]
         return float(speed * (0.8 if choice.spin else 1.0) / self.slow * min(1.0, users / 2))
 
     def measure(
@@ -107,10 +107,22 @@ def test_the_space_holds_the_usual_settings_and_fills_the_cores() -> None:
             choices = space(engine, cores)
             assert len(set(choices)) == len(choices)
             assert Choice(1, cores, 8) in choices
-            assert all(c.streams * c.threads >= cores >= c.threads for c in choices)
+            fixed = [c for c in choices if c.threads != SHARED]
+            assert all(c.streams * c.threads >= cores >= c.threads for c in fixed)
+            assert (len(fixed) < len(choices)) == (engine != "pytorch" and cores > 1)
             assert all(not c.spin or engine == "onnxruntime" for c in choices)
-    assert len(space("onnxruntime", 2)) == 40
-    assert {(c.streams, c.threads) for c in space("openvino", 2)} == {(1, 2), (2, 1)}
+    assert len(space("onnxruntime", 2)) == 50
+    openvino = {(c.streams, c.threads) for c in space("openvino", 2)}
+    assert openvino == {(1, 2), (2, 1), (2, SHARED)}
+
+
+def test_the_choice_of_a_server_that_shares_its_cores() -> None:
+    told = {"streams": 2, "threads": 2, "max_batch": 8, "spin": False}
+    assert Choice.of(told) == Choice(2, 2, 8)
+    assert Choice.of(told | {"least_threads": 2}) == Choice(2, 2, 8)
+    assert Choice.of(told | {"least_threads": 1}) == Choice(2, SHARED, 8)
+    assert str(Choice(2, SHARED, 8)) == "2 streams x shared cores, batches of 8"
+    assert Choice(2, SHARED, 8) in space("onnxruntime", 2)
 
 
 def test_settings_as_options_and_in_words() -> None:

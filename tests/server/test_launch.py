@@ -52,11 +52,6 @@ def test_replicas_share_the_cores() -> None:
     cores = usable_cores()
     for count, share in ((1, cores), (cores, 1), (cores + 1, 1)):
         assert cores_each(count) == share
-        assert (
-            read_arguments(["--variant-dir=v", "--replicas=1", f"--max-replicas={count}"]).threads
-            == share
-        )
-    assert read_arguments(["--variant-dir=v", "--replicas=2", "--threads=7"]).threads == 7
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tiankong.server.settings import Settings
+from tiankong.toolkit.machine import usable_cores
 from tiankong.toolkit.processes import free_port
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'tiankong[ray]'")
@@ -30,6 +32,16 @@ pytestmark = pytest.mark.machine
 VARIANT = "onnx-int8"
 ASKERS = 4
 LIMIT = 90.0  # seconds; a busy machine starts slowly
+
+
+def test_a_replica_has_its_share_unless_told_otherwise() -> None:
+    from tiankong.server.ray_serve import shared_out
+
+    cores = usable_cores()
+    by_itself = shared_out(Settings(Path("v"), replicas=1, max_replicas=cores))
+    assert (by_itself.threads, by_itself.streams) == (1, 1)
+    told = shared_out(Settings(Path("v"), replicas=2, threads=7, streams=3))
+    assert (told.threads, told.streams) == (7, 3)
 
 
 @dataclass(frozen=True)
