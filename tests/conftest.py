@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from tiankong.toolkit.build import Built
 
 ARTIFACTS = "TIANKONG_ARTIFACTS"
@@ -70,3 +73,17 @@ def gated_variants(small_variants: dict[str, Built], shared_artifacts: Path) -> 
     with one_at_a_time(shared_artifacts):
         found = gated("builtin-small", list(small_variants.values()), find_gold("builtin"))
     return {built.manifest.variant: built for built in found}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium; on a build server its absence is a failure, elsewhere a skip."""
+    chromium = shutil.which("chromium")
+    if chromium is None and not os.environ.get("CI"):
+        pytest.skip("no chromium on this machine")
+    api = pytest.importorskip("playwright.sync_api")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield started
+        started.close()

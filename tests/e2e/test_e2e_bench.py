@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import os
-import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,8 +12,8 @@ from tiankong.bench.plan import Point
 from tiankong.toolkit.gold import BUILTIN
 from tiankong.toolkit.runs import read_run
 
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="module")
@@ -55,29 +53,23 @@ def test_report_writes_the_newest_run_again(tool: Any, pages: Path, tmp_path: Pa
     assert "onnx-int8" in tool.run("report", "--markdown").stdout
 
 
-@pytest.mark.skipif(
-    CHROMIUM is None and not os.environ.get("CI"), reason="no chromium on this machine"
-)
-def test_the_page_opens_clean(pages: Path) -> None:
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 390, "height": 844})
-        complaints: list[str] = []
-        requests: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("requestfailed", lambda request: complaints.append(request.url))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto((pages / "index.html").as_uri())
-        assert complaints == []
-        home = pages.as_uri()
-        assert [url for url in requests if not url.startswith((home, "data:"))] == []
-        assert page.locator("h1").count() == 1
-        text = page.locator("body").inner_text()
-        assert "builtin-small" in text
-        assert "onnx-int8" in text
-        drawn = page.evaluate("() => [...document.images].map((i) => i.naturalWidth > 0)")
-        assert drawn
-        assert all(drawn)
-        browser.close()
+def test_the_page_opens_clean(pages: Path, browser: Browser) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    complaints: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("requestfailed", lambda request: complaints.append(request.url))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto((pages / "index.html").as_uri())
+    assert complaints == []
+    home = pages.as_uri()
+    assert [url for url in requests if not url.startswith((home, "data:"))] == []
+    assert page.locator("h1").count() == 1
+    text = page.locator("body").inner_text()
+    assert "builtin-small" in text
+    assert "onnx-int8" in text
+    drawn = page.evaluate("() => [...document.images].map((i) => i.naturalWidth > 0)")
+    assert drawn
+    assert all(drawn)
+    page.close()

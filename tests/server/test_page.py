@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,22 +14,8 @@ from starlette.testclient import TestClient
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-KEY = "key-for-the-page-0123"
 api = pytest.importorskip("playwright.sync_api")
-# On a build server its absence is a failure, elsewhere a skip that says so.
-browses = pytest.mark.skipif(
-    CHROMIUM is None and not os.environ.get("CI"), reason="no chromium on this machine"
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
-        started.close()
+KEY = "key-for-the-page-0123"
 
 
 @pytest.fixture
@@ -71,7 +55,6 @@ def expect(page: Page, selector: str, *, text: str | re.Pattern[str] | None = No
         located.to_contain_text(text)
 
 
-@browses
 def test_a_sentence_is_filled_in(context: BrowserContext, server: Any) -> None:
     page = visit(context, server.url)
     page.locator("#text").fill("今天气很上。")
@@ -95,7 +78,6 @@ def test_a_sentence_is_filled_in(context: BrowserContext, server: Any) -> None:
     expect(page, "#sentence mark", text=page.locator(".token").nth(1).inner_text())
 
 
-@browses
 def test_several_masks_have_a_list_each(context: BrowserContext, server: Any) -> None:
     page = visit(context, server.url)
     page.locator("#text").fill("[MASK]天[MASK]")
@@ -105,7 +87,6 @@ def test_several_masks_have_a_list_each(context: BrowserContext, server: Any) ->
     api.expect(page.locator("#sentence mark")).to_have_count(2)
 
 
-@browses
 def test_the_keyboard_alone_suffices(context: BrowserContext, server: Any) -> None:
     page = visit(context, server.url)
     assert page.evaluate("document.activeElement.id") == "text"
@@ -128,7 +109,6 @@ def test_the_keyboard_alone_suffices(context: BrowserContext, server: Any) -> No
     expect(page, "#sentence mark", text=page.locator(".token").nth(1).inner_text())
 
 
-@browses
 def test_examples_and_history(context: BrowserContext, server: Any) -> None:
     page = visit(context, server.url)
     api.expect(page.locator("#history-box")).to_be_hidden()
@@ -154,7 +134,6 @@ def test_examples_and_history(context: BrowserContext, server: Any) -> None:
     api.expect(page.locator("#history-box")).to_be_hidden()
 
 
-@browses
 def test_two_languages(context: BrowserContext, server: Any) -> None:
     page = visit(context, server.url)
     expect(page, "#ask", text="填空")
@@ -167,13 +146,11 @@ def test_two_languages(context: BrowserContext, server: Any) -> None:
     expect(page, "#ask", text="Fill in")
 
 
-@browses
 def test_the_browser_says_which_language(browser: Browser, server: Any) -> None:
     with browser.new_context(locale="de-DE") as context:
         expect(visit(context, server.url), "#ask", text="Fill in")
 
 
-@browses
 def test_what_goes_wrong_is_said(context: BrowserContext, server: Any) -> None:
     page = visit(context, server.url)
     page.locator("#text").fill("<b>今天</b>")
@@ -189,7 +166,6 @@ def test_what_goes_wrong_is_said(context: BrowserContext, server: Any) -> None:
     expect(page, "#error", text="服务器没有回应")
 
 
-@browses
 def test_a_key_is_asked_for(
     context: BrowserContext,
     start_process: Callable[..., Any],
@@ -210,7 +186,6 @@ def test_a_key_is_asked_for(
     assert KEY not in page.evaluate("JSON.stringify(localStorage)")
 
 
-@browses
 @pytest.mark.parametrize("dark", [False, True])
 def test_it_fits_a_phone(browser: Browser, server: Any, dark: bool) -> None:
     view = {"width": 320, "height": 640}
