@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections import deque
 from collections.abc import Mapping
-from queue import Full, Queue
-from threading import Thread
+from threading import Event, Thread
 
 ROOM = 10_000  # lines that may wait to be written
+EVERY = 0.1  # seconds: waking the thread for each line would cost a request more than the line
 PATIENCE = 2.0  # seconds for the last lines at the end
 
 Entry = Mapping[str, object]
@@ -23,7 +24,9 @@ class AccessLog:
 
     def __init__(self, descriptor: int, room: int = ROOM) -> None:
         self._descriptor = descriptor
-        self._waiting: Queue[Entry | None] = Queue(room)
+        self._room = room
+        self._waiting: deque[Entry] = deque()
+        self._closing = Event()
         # A daemon, writing without Python's buffers: a reader that stands still must not keep the
         # process from ending.
         self._thread = Thread(target=self._run, name="access-log", daemon=True)
@@ -31,25 +34,26 @@ class AccessLog:
 
     def write(self, entry: Entry) -> bool:
         """Have an entry written soon; return False if it had to be dropped."""
-        try:
-            self._waiting.put_nowait(entry)
-        except Full:
+        if len(self._waiting) >= self._room:
             return False
+        self._waiting.append(entry)
         return True
 
     def close(self) -> None:
         """Write what waits, as long as somebody reads it."""
-        try:
-            self._waiting.put(None, timeout=PATIENCE)
-        except Full:
-            return
+        self._closing.set()
         self._thread.join(PATIENCE)
 
     def _run(self) -> None:
-        while (entry := self._waiting.get()) is not None:
-            line = json.dumps(entry).encode() + b"\n"
-            try:
-                while line:
-                    line = line[os.write(self._descriptor, line) :]
-            except OSError:
-                return
+        try:
+            while not self._closing.wait(EVERY):
+                self._write_waiting()
+            self._write_waiting()
+        except OSError:
+            self._room = 0
+
+    def _write_waiting(self) -> None:
+        while self._waiting:
+            line = json.dumps(self._waiting.popleft()).encode() + b"\n"
+            while line:
+                line = line[os.write(self._descriptor, line) :]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.util import find_spec
 from secrets import token_hex
@@ -137,9 +138,11 @@ def run_reference(settings: Settings) -> None:
     if settings.api_key_file:
         read_keys(settings.api_key_file)
     with bind(settings) as listener:
-        from .reference import serve
+        with ThreadPoolExecutor(1) as beside:
+            opening = beside.submit(open_served, settings)
+            from .reference import serve  # takes as long to import as the model to open
 
-        predictor = open_served(settings)
+            predictor = opening.result()
         give_memory_back()  # what loading needed for a while
         serve(predictor, settings, listener)
 

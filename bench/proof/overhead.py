@@ -41,11 +41,11 @@ from ...toolkit.files import artifacts
 from ...toolkit.gold import GoldSet, read_gold
 from ...toolkit.options import names
 from ...toolkit.predictor import Predictor
-from ...toolkit.stats import interval, variation
 from ..measure import Window, measure
 from ..plan import REFERENCE_STACK, Point
 from ..sentences import Questions, gold_questions
 from ..served import Served, in_force, serve
+from .ratio import told
 
 SECONDS, WARMUP_SECONDS = 6.0, 1.5
 WAYS = ("predictor", "scheduler", "server")
@@ -149,10 +149,7 @@ def summary(variant: str, users: int, found: Sequence[Rates]) -> str:
 
 
 def _share(found: Sequence[Rates], way: str, of: str) -> str:
-    ratios = [one[way] / one[of] for one in found]
-    bounds = interval(ratios, variation([ratios]))
-    shown = f" ({bounds[0]:.3f}–{bounds[1]:.3f})" if bounds else ""
-    return f"{geometric_mean(ratios):.3f}{shown}"
+    return told([one[way] / one[of] for one in found])
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from ...toolkit.errors import UnusableInputError
 from ...toolkit.stats import interval, percentile, variation
 from ..plan import ARTICLE_STACK, REFERENCE_STACK
 from .peer_servers import Contestant
+from .ratio import told
 
 MEGABYTE = 1e6
 TOO_FEW, NONE = "too few", "–"
@@ -143,9 +144,7 @@ def share(ratios: Sequence[float]) -> str:
     """Return a ratio's geometric mean and, from two rounds on, its 95 % interval."""
     if not ratios:
         return NONE
-    bounds = interval(ratios, variation([ratios]))
-    shown = f" ({bounds[0]:.2f}–{bounds[1]:.2f})" if bounds else ""
-    return f"{geometric_mean(ratios):.2f}{shown}"
+    return told(ratios, 2)
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,13 @@ from ...toolkit.errors import TiankongError
 from ...toolkit.gold import read_gold
 from ...toolkit.machine import usable_cores
 from ...toolkit.options import duration
-from ...toolkit.stats import interval, variation
 from ..generator import ALONE
 from ..plan import REFERENCE_STACK, Grid, Plan, Point
 from ..slo import Slo, parse_slo
 from ..space import Choice, space
 from ..sweep import Ground
 from ..tune import next_users, score, tune
+from .ratio import told
 
 WARMUP_SECONDS = 1.0
 FINAL_ROUNDS, FINAL_SECONDS = 5, 10.0
@@ -85,10 +85,9 @@ def table(named: Mapping[str, Choice], scores: Mapping[Choice, Sequence[float]])
     lines = ["| | settings | requests/s in time | of the best |", "| --- | --- | ---: | ---: |"]
     for name, choice in named.items():
         ratios = [one / other for one, other in zip(scores[choice], best, strict=True)]
-        bounds = interval(ratios, variation([ratios]))
-        shown = f" ({bounds[0]:.3f}–{bounds[1]:.3f})" if bounds and ratios != [1.0] else ""
         mean = geometric_mean(scores[choice])
-        lines.append(f"| {name} | {choice} | {mean:.1f} | {geometric_mean(ratios):.3f}{shown} |")
+        share = "1" if scores[choice] is best else told(ratios)
+        lines.append(f"| {name} | {choice} | {mean:.1f} | {share} |")
     return "\n".join(lines)
 
 

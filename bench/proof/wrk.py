@@ -30,12 +30,12 @@ from ...toolkit.errors import InvalidMeasurementError, UnusableInputError
 from ...toolkit.files import artifacts
 from ...toolkit.gold import read_gold
 from ...toolkit.machine import fingerprint
-from ...toolkit.stats import interval, variation
 from ..accounting import snapshot, usage
 from ..measure import Window, measure
 from ..plan import REFERENCE_STACK, Point
 from ..sentences import Questions, gold_questions
 from ..served import Served, serve
+from .ratio import told
 
 USERS = (1, 4, 8, 16)
 CALM_ROUNDS, MOST_ROUNDS = 8, 20
@@ -156,10 +156,7 @@ def summary(entries: Sequence[dict[str, Any]]) -> str:
 
 
 def _ratio(mine: Sequence[float], theirs: Sequence[float]) -> str:
-    ratios = [one / other for one, other in zip(mine, theirs, strict=True)]
-    bounds = interval(ratios, variation([ratios]))
-    shown = f" ({bounds[0]:.3f}–{bounds[1]:.3f})" if bounds else ""
-    return f"{geometric_mean(ratios):.3f}{shown}"
+    return told([one / other for one, other in zip(mine, theirs, strict=True)])
 
 
 def main() -> None:
