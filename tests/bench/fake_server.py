@@ -12,9 +12,17 @@ from typing import Any, cast
 from tiankong.server.launch import bind
 from tiankong.server.reference import serve
 from tiankong.server.settings import Settings
-from tiankong.toolkit.predictor import Answer, Predictor, Ranked
+from tiankong.toolkit.predictor import Answer, Engine, Logits, Predictor, Ranked
+from tiankong.toolkit.text import Batch
 
 TOP = [("上", 0.9), ("下", 0.05), ("中", 0.02), ("里", 0.01), ("外", 0.005)]
+
+
+class Unused(Engine):
+    """An engine as far as the server asks about one."""
+
+    def logits(self, batch: Batch) -> Logits:
+        raise NotImplementedError
 
 
 class Fake:
@@ -24,7 +32,7 @@ class Fake:
     mates = "none"
     pad_to = 1
     expected = None
-    engine = SimpleNamespace(callers=None, prepares=False)
+    engine = Unused()
     encoder = SimpleNamespace(encode=list)
 
     def __init__(self, given: argparse.Namespace) -> None:
