@@ -60,7 +60,9 @@ def _ask(server: Served, texts: Sequence[str], callers: int) -> None:
 def _resident(server: Served) -> int:
     if server.pid is None:
         raise InvalidMeasurementError(f"{server.url} is no process of ours: its memory is unknown")
-    return memory(server.pid)[0]
+    resident, proportional = memory(server.pid)
+    # Weights that two sessions map are there once, as a container's limit counts them.
+    return proportional or resident
 
 
 def _high_water(server: Served) -> int:

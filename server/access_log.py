@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from threading import Event, Thread
 
 ROOM = 10_000  # lines that may wait to be written
-EVERY = 0.1  # seconds: waking the thread for each line would cost a request more than the line
+EVERY = 0.1  # seconds: the thread wakes so often, however many requests there are
 PATIENCE = 2.0  # seconds for the last lines at the end
 
 Entry = Mapping[str, object]

@@ -202,10 +202,7 @@ def bind(settings: Settings) -> socket.socket:
 
 
 def deviations(settings: Settings) -> list[str]:
-    """Return the options with which a server is told what is not as usual, but where it listens.
-
-    ``threads`` is among them where it is not the number of usable cores here.
-    """
+    """Return the options with which a server is told what is not as usual, but where it listens."""
     usual = _arguments(Settings(folder=settings.folder, host=settings.host, port=settings.port))
     return [option for option in _arguments(settings) if option not in usual]
 

@@ -25,7 +25,7 @@ MASK_LOGITS, TOP_SCORES, TOP_IDS = "mask_logits", "top_scores", "top_ids"
 NEEDED, SPARE = ("input_ids", "attention_mask"), ("token_type_ids",)
 INPUTS = (*NEEDED, *SPARE)
 PREPARED = "model.onnx"
-SPIN_US = 50  # longer than from one operator to the next
+SPIN_US = 50  # 30 to 300 were alike (docs/performance.md)
 TYPES = {
     "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(float)": np.float32,
     "tensor(bool)": np.bool_,
@@ -163,12 +163,13 @@ def sharing_engine(path: Path, digest: str) -> Engine:
     if (cores := usable_cores()) == 1:
         return OnnxEngine(path, 1)
     prepared = prepare(path, digest, "onnxruntime", partial(_write_prepared, path)) / PREPARED
-    spins = {cores: SPIN_US}  # a call that has all cores disturbs nobody by it
-    engines = {
-        width: OnnxEngine(prepared, width, spin=width in spins, spin_us=spins.get(width))
-        for width in widths(cores)
-    }
-    return SharingEngine(engines)
+    return SharingEngine(
+        {
+            # A call that has all cores disturbs nobody by spinning.
+            width: OnnxEngine(prepared, width, spin=width == cores, spin_us=SPIN_US)
+            for width in widths(cores)
+        }
+    )
 
 
 def _write_prepared(path: Path, folder: Path) -> None:

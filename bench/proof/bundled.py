@@ -157,11 +157,11 @@ def install(who: Stranger) -> None:
     who.run(who.python, "-m", "pip", "install", "--quiet", "--require-hashes", "--no-cache-dir",
             "-r", "requirements.txt")  # fmt: skip
     who.run(who.python, "-m", "pip", "uninstall", "--quiet", "--yes", *INSTALLERS)
+    who.kept.mkdir()
     for path in (who.home, *who.home.rglob("*")):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode & UNWRITABLE)
-    who.kept.mkdir(mode=0o777)  # as container, unit and pod have it
-    who.kept.chmod(0o777)
+    who.kept.chmod(0o777)  # as container, unit and pod have it
 
 
 def serve_and_ask(who: Stranger, texts: Sequence[str]) -> tuple[float, int, list[Ranking]]:
