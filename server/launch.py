@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.util import find_spec
-from secrets import token_hex
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn, cast, get_args
 
 from ..toolkit.availability import require
 from ..toolkit.console import say
 from ..toolkit.errors import UnusableInputError
-from ..toolkit.files import give_memory_back
 from ..toolkit.manifest import read_manifest
-from .api_keys import read_keys
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -72,6 +71,8 @@ def environment(stack: Stack, settings: Settings) -> dict[str, str]:
         case "article":
             return {VARIANT_DIR: str(settings.folder.absolute())}
         case "ray":
+            from secrets import token_hex
+
             own = {DEADLINE: str(settings.deadline), BODY_LIMIT: str(settings.body_limit)}
             return RAY_ENVIRONMENT | {"RAY_AUTH_TOKEN": token_hex(32)} | own
 
@@ -116,7 +117,7 @@ def run_ray(settings: Settings) -> None:
     missing or damaged.
     """
     if settings.api_key_file:
-        read_keys(settings.api_key_file)
+        _require_keys(settings.api_key_file)
     with bind(settings) as listener:  # Ray does not say clearly that a port is taken
         port = listener.getsockname()[1]
     manifest = read_manifest(settings.folder)
@@ -136,14 +137,14 @@ def run_reference(settings: Settings) -> None:
     """
     # A bad file of keys or a taken port should not cost the wait for the model.
     if settings.api_key_file:
-        read_keys(settings.api_key_file)
+        _require_keys(settings.api_key_file)
+    gc.disable()  # until all is there, which stays: there is nothing to collect
     with bind(settings) as listener:
         with ThreadPoolExecutor(1) as beside:
             opening = beside.submit(open_served, settings)
             from .reference import serve  # takes as long to import as the model to open
 
             predictor = opening.result()
-        give_memory_back()  # what loading needed for a while
         serve(predictor, settings, listener)
 
 
@@ -153,7 +154,7 @@ def open_served(settings: Settings) -> Predictor:
     Batches share the cores unless the settings give each its threads, or packed weights cannot be
     kept here; that is said.  Raises UnusableInputError as :func:`.open_variant` does.
     """
-    from ..toolkit.predictor import open_variant
+    from ..toolkit.opening import open_variant
     from ..toolkit.prepared import NotPreparedError
 
     if not settings.threads and not settings.spin:
@@ -205,6 +206,12 @@ def deviations(settings: Settings) -> list[str]:
     """Return the options with which a server is told what is not as usual, but where it listens."""
     usual = _arguments(Settings(folder=settings.folder, host=settings.host, port=settings.port))
     return [option for option in _arguments(settings) if option not in usual]
+
+
+def _require_keys(path: Path) -> None:
+    from .api_keys import read_keys  # here: the start does not wait for what most do not need
+
+    read_keys(path)
 
 
 def _address(settings: Settings) -> str:

@@ -49,8 +49,8 @@ def serving(declared: Iterable[str], engine: str) -> list[str]:
     """Return the requirements of serving with an engine, out of all that a package declares.
 
     Those that the package always has come with it and are not repeated.  Example: of
-    ``fastapi==1; extra == "serve"``, ``openvino==2; extra == "openvino"`` and an extra ``serve``
-    with onnxruntime, the engine ``openvino`` gets fastapi and openvino.
+    ``starlette==1; extra == "serve"``, ``openvino==2; extra == "openvino"`` and an extra ``serve``
+    with onnxruntime, the engine ``openvino`` gets starlette and openvino.
     """
     from packaging.requirements import Requirement
 

@@ -8,20 +8,19 @@ and ``sentence`` (INT64, masks), which says which of the texts the row belongs t
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..toolkit.predictor import Answer
 from .bodies import Question, checked, parse_object, read_body, read_candidates, read_top_k
+from .openapi import Operation
 from .problems import ProblemError
-from .schemas import ASKING, Schema, operation
+from .schemas import ASKING
 from .service import Service, service_of
 from .tensors import JSON_LENGTH, Tensor, answer_body, read_strings, split_body
 
@@ -39,13 +38,6 @@ KNOWN = ("top_k", "candidates", "timeout", "priority", "binary_data_output")
 MODEL = "/v2/models/{name}"
 MODEL_VERSION = MODEL + "/versions/{number}"
 
-router = APIRouter()
-
-
-def _operation(answer: str, problems: list[int], path: str, question: str | None = None) -> Schema:
-    parameters = re.findall(r"{(\w+)}", path)
-    return operation(answer, sorted({401, 404, *problems}), question, parameters)
-
 
 @dataclass(frozen=True)
 class Wanted:
@@ -60,8 +52,7 @@ class Wanted:
     timeout: float | None
 
 
-@router.get("/v2", openapi_extra=operation("ServerMetadata", [401]))
-async def server_metadata() -> Response:
+async def server_metadata(_: Request) -> Response:
     """Say what server this is."""
     extensions = ["binary_tensor_data"]
     return JSONResponse(
@@ -69,21 +60,17 @@ async def server_metadata() -> Response:
     )
 
 
-@router.get("/v2/health/live", openapi_extra=operation("Live", []))
-async def live() -> Response:
+async def live(_: Request) -> Response:
     """Say that the process runs."""
     return JSONResponse({"live": True})
 
 
-@router.get("/v2/health/ready", openapi_extra=operation("Ready", [503]))
 async def ready(request: Request) -> Response:
     """Say whether requests should be sent here."""
     service_of(request).require_ready()
     return JSONResponse({"ready": True})
 
 
-@router.get(MODEL, openapi_extra=_operation("ModelMetadata", [], MODEL))
-@router.get(MODEL_VERSION, openapi_extra=_operation("ModelMetadata", [], MODEL_VERSION))
 async def model_metadata(request: Request) -> Response:
     """Describe the model, and the settings it is served with."""
     service = _model(request)
@@ -99,8 +86,6 @@ async def model_metadata(request: Request) -> Response:
     )
 
 
-@router.get(MODEL + "/ready", openapi_extra=_operation("ModelReady", [503], MODEL))
-@router.get(MODEL_VERSION + "/ready", openapi_extra=_operation("ModelReady", [503], MODEL_VERSION))
 async def model_ready(request: Request) -> Response:
     """Say whether the model answers."""
     service = _model(request)
@@ -108,11 +93,6 @@ async def model_ready(request: Request) -> Response:
     return JSONResponse({"name": service.variant, "ready": True})
 
 
-@router.post(MODEL + "/infer", openapi_extra=_operation("Inferred", ASKING, MODEL, "Inference"))
-@router.post(
-    MODEL_VERSION + "/infer",
-    openapi_extra=_operation("Inferred", ASKING, MODEL_VERSION, "Inference"),
-)
 async def infer(request: Request) -> Response:
     """Rank the tokens for every [MASK] of the sentences in the tensor ``text``."""
     service = _model(request)
@@ -244,3 +224,17 @@ def _timeout(parameters: dict[str, Any]) -> float | None:
     if type(value) is not int or value < 0:
         raise ProblemError(400, "timeout is not a whole number of microseconds")
     return value / MICROSECONDS if value else None
+
+
+def _routes() -> Iterator[Operation]:
+    yield Operation("GET", "/v2", server_metadata, "ServerMetadata", [401])
+    yield Operation("GET", "/v2/health/live", live, "Live")
+    yield Operation("GET", "/v2/health/ready", ready, "Ready", [503])
+    asking = sorted({404, *ASKING})
+    for path in MODEL, MODEL_VERSION:
+        yield Operation("GET", path, model_metadata, "ModelMetadata", [401, 404])
+        yield Operation("GET", f"{path}/ready", model_ready, "ModelReady", [401, 404, 503])
+        yield Operation("POST", f"{path}/infer", infer, "Inferred", asking, "Inference")
+
+
+ROUTES = list(_routes())

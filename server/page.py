@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:;"
@@ -18,24 +19,18 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 
-router = APIRouter(include_in_schema=False)
 
-
-@router.head("/")
-@router.get("/")
-async def page() -> Response:
+async def page(_: Request) -> Response:
     """Give the page."""
     return _file("page.html", "text/html")
 
 
-@router.get("/page.css")
-async def style() -> Response:
+async def style(_: Request) -> Response:
     """Give the page's style."""
     return _file("page.css", "text/css")
 
 
-@router.get("/page.js")
-async def script() -> Response:
+async def script(_: Request) -> Response:
     """Give the page's script."""
     return _file("page.js", "text/javascript")
 
@@ -43,3 +38,6 @@ async def script() -> Response:
 def _file(name: str, media_type: str) -> Response:
     content = files(__package__).joinpath(name).read_bytes()
     return Response(content, media_type=media_type, headers=HEADERS)
+
+
+ROUTES = [Route("/", page), Route("/page.css", style), Route("/page.js", script)]

@@ -24,14 +24,14 @@ from typing import Any
 
 import psutil
 import ray
-from fastapi import FastAPI
 from prometheus_client.metrics_core import Metric
 from ray import serve as ray_serve
 from ray.serve.schema import LoggingConfig
+from starlette.applications import Starlette
 
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.machine import usable_cores
-from ..toolkit.predictor import open_variant
+from ..toolkit.opening import open_variant
 from .app import create_app
 from .metrics import Collected
 from .reference import GRACE, KEEP_ALIVE
@@ -68,7 +68,7 @@ class Replica:
         self._built.add_middleware(ServedBy, name=self._name)
         self._service: Service = self._built.state.service
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
+    def __serve_build_asgi_app__(self) -> Starlette:
         """Return the app; its lifespan warms the service up."""
         return self._built
 

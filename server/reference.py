@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import signal
@@ -12,6 +13,7 @@ from types import FrameType
 import uvicorn
 
 from ..toolkit.errors import UnusableInputError
+from ..toolkit.files import give_memory_back
 from ..toolkit.predictor import Predictor
 from .app import create_app
 from .service import Service
@@ -36,6 +38,9 @@ class _Server(uvicorn.Server):
         for listener in sockets or []:
             print(f"serving {self._service.variant} on {_url(listener)}", file=sys.stderr)
         print(f"settings {json.dumps(self._service.in_force())}", file=sys.stderr)
+        give_memory_back()  # what loading needed for a while
+        gc.freeze()  # the rest is here to stay: later collections need not look at it
+        gc.enable()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._service.drain()

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from threading import Condition, Thread
+from typing import cast
 
 from ..toolkit.predictor import Answer
 from ..toolkit.text import ceiling
@@ -56,7 +58,31 @@ class Job:
     top_k: int
     candidates: tuple[str, ...] | None = None
     arrived: float = field(default_factory=time.perf_counter)
-    future: Future[Answer] = field(default_factory=Future)
+    call: Call | None = None
+    begun: bool = False
+    outcome: Answer | Exception | None = None
+
+
+class Call:
+    """So many jobs that are asked together, for a caller in the running loop.
+
+    ``done`` is a future of that loop: the last answer, or the first failure, ends it.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[None] = self.loop.create_future()
+        self._left = jobs
+
+    def take(self, outcome: Answer | Exception | None) -> None:
+        """Take the outcome of one job; in the loop only."""
+        self._left -= 1
+        if self.done.done():
+            return  # nobody waits any more
+        if isinstance(outcome, Exception):
+            self.done.set_exception(outcome)
+        elif not self._left:
+            self.done.set_result(None)
 
 
 Infer = Callable[[Sequence[Job]], Sequence[Answer]]
@@ -118,15 +144,20 @@ class Scheduler:
         All jobs find room or none is begun (a 503 problem).  At ``until`` (seconds on the loop's
         clock; None: never) jobs that have not begun are dropped and a 504 problem is raised.
         """
+        if not jobs:
+            return []
+        call = Call(len(jobs))
+        for job in jobs:
+            job.call = call
         self._admit(jobs)
         try:
             async with asyncio.timeout_at(until):
-                return [await asyncio.wrap_future(job.future) for job in jobs]
+                await call.done
         except TimeoutError:
             raise ProblemError(504, "the deadline passed before the answer was there") from None
         finally:
-            for job in jobs:
-                job.future.cancel()
+            self._drop(jobs)
+        return [cast(Answer, job.outcome) for job in jobs]
 
     @property
     def waiting(self) -> int:
@@ -149,8 +180,8 @@ class Scheduler:
             self._closed = True
             dropped = list(self._waiting)
             self._change.notify_all()
-        for job in dropped:
-            job.future.cancel()
+        for call in {job.call for job in dropped if job.call}:
+            _tell(call.loop, call.done.cancel)
         for thread in self._threads:
             thread.join()
 
@@ -161,19 +192,23 @@ class Scheduler:
             self._room -= len(jobs)
             self._waiting.extend(jobs)
             self._change.notify(len(jobs))
-        for job in jobs:
-            # Called when the work is done or dropped, so a client that has its answer finds room.
-            job.future.add_done_callback(lambda _, job=job: self._leave(job))  # type: ignore[misc]
 
-    def _leave(self, job: Job) -> None:
+    def _drop(self, jobs: Sequence[Job]) -> None:
+        """Take out of the queue what has not begun."""
+        if all(job.begun for job in jobs):
+            return
         with self._change:
-            self._room += 1
-            if job.future.cancelled() and job in self._waiting:
-                self._waiting.remove(job)
+            for job in jobs:
+                if not job.begun and job in self._waiting:
+                    self._waiting.remove(job)
+                    self._room += 1
 
     def _stream(self) -> None:
         while batch := self._take():
             self._answer(batch)
+            with self._change:  # before the news: a client that has its answer finds room
+                self._room += len(batch)
+            _deliver(batch)
 
     def _take(self) -> list[Job]:
         """Wait for work and return a batch of it, begun; an empty list at the end."""
@@ -184,22 +219,41 @@ class Scheduler:
                 if not self._waiting:
                     self._change.wait()
                     continue
-                chosen = together(self._waiting, self._idle, self._limits)
-                for job in chosen:
+                begun = together(self._waiting, self._idle, self._limits)
+                for job in begun:
                     self._waiting.remove(job)
-                begun = [job for job in chosen if job.future.set_running_or_notify_cancel()]
+                    job.begun = True
             self._idle -= 1
         return begun
 
     def _answer(self, batch: Sequence[Job]) -> None:
+        """Give every job of a batch its outcome."""
+        outcomes: Iterable[Answer | Exception]
         try:
-            answers = self._infer(batch)
+            outcomes = self._infer(batch)
         except Exception as error:  # whatever an engine raises
-            if len(batch) == 1:
-                batch[0].future.set_exception(error)
-            else:  # it may be one sentence's fault: the others shall not suffer
+            if len(batch) > 1:  # it may be one sentence's fault: the others shall not suffer
                 for job in batch:
                     self._answer([job])
-        else:
-            for job, answer in zip(batch, answers, strict=True):
-                job.future.set_result(answer)
+                return
+            outcomes = [error]
+        for job, outcome in zip(batch, outcomes, strict=True):
+            job.outcome = outcome
+
+
+def _deliver(batch: Sequence[Job]) -> None:
+    """Tell the calls: one message a loop, however many sentences, for each wakes the loop up."""
+    for loop in {job.call.loop for job in batch if job.call}:
+        mine = [job for job in batch if job.call and job.call.loop is loop]
+        _tell(loop, partial(_settle, mine))
+
+
+def _settle(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        if job.call:
+            job.call.take(job.outcome)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, news: Callable[[], object]) -> None:
+    with suppress(RuntimeError):  # the loop has ended: nobody waits any more
+        loop.call_soon_threadsafe(news)

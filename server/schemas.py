@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from .bodies import DEFAULT_TOP_K, MAX_TOP_K
-from .problems import MEDIA_TYPE
 
 Schema = dict[str, Any]
 
@@ -25,7 +24,8 @@ PROBLEMS = {
 ASKING = [400, 401, 408, 413, 422, 500, 503, 504]
 
 
-def _ref(name: str) -> Schema:
+def ref(name: str) -> Schema:
+    """Return a reference to one of the schemas here."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -46,8 +46,8 @@ OPTIONS: dict[str, Schema] = {
     },
 }
 RANKINGS: dict[str, Schema] = {
-    "results": {**_list(_ref("Ranked")), "description": "the first [MASK], best first"},
-    "masks": {**_list(_list(_ref("Ranked"))), "description": "one list per [MASK]"},
+    "results": {**_list(ref("Ranked")), "description": "the first [MASK], best first"},
+    "masks": {**_list(_list(ref("Ranked"))), "description": "one list per [MASK]"},
 }
 PARAMETERS: Schema = {
     "type": "object",
@@ -71,7 +71,7 @@ SCHEMAS: dict[str, Schema] = {
     "Prediction": _object(["results", "masks"], **RANKINGS),
     "Answer": _object(["results", "masks", "variant"], **RANKINGS, variant=VARIANT),
     "BatchAnswer": _object(
-        ["predictions", "variant"], predictions=_list(_ref("Prediction")), variant=VARIANT
+        ["predictions", "variant"], predictions=_list(ref("Prediction")), variant=VARIANT
     ),
     "ServerMetadata": _object(
         ["name", "version", "extensions"],
@@ -88,8 +88,8 @@ SCHEMAS: dict[str, Schema] = {
         name=VARIANT,
         versions=_list({"type": "string"}),
         platform={"type": "string"},
-        inputs=_list(_ref("TensorMetadata")),
-        outputs=_list(_ref("TensorMetadata")),
+        inputs=_list(ref("TensorMetadata")),
+        outputs=_list(ref("TensorMetadata")),
         parameters={"type": "object", "description": "the settings in force"},
     ),
     "Tensor": _object(
@@ -98,7 +98,7 @@ SCHEMAS: dict[str, Schema] = {
     "Inference": _object(
         ["inputs"],
         id={"type": "string"},
-        inputs={**_list(_ref("Tensor")), "description": "one: text, BYTES, a sentence each"},
+        inputs={**_list(ref("Tensor")), "description": "one: text, BYTES, a sentence each"},
         outputs=_list({"type": "object"}),
         parameters={
             "type": "object",
@@ -115,7 +115,7 @@ SCHEMAS: dict[str, Schema] = {
         model_name=VARIANT,
         model_version={"type": "string"},
         id={"type": "string"},
-        outputs={**_list(_ref("Tensor")), "description": "token, score, sentence"},
+        outputs={**_list(ref("Tensor")), "description": "token, score, sentence"},
     ),
     "Health": _object(["status"], status={"type": "string", "enum": ["live", "ready"]}),
     "Problem": _object(
@@ -128,25 +128,3 @@ SCHEMAS: dict[str, Schema] = {
         error={"type": "string", "description": "same as detail"},
     ),
 }
-
-
-def operation(
-    answer: str, problems: Sequence[int], question: str | None = None, path: Sequence[str] = ()
-) -> Schema:
-    """Return the ``openapi_extra`` of a route, schemas and parameters in its path given by name."""
-    responses: Schema = {"200": {"content": {"application/json": {"schema": _ref(answer)}}}}
-    for status in problems:
-        responses[str(status)] = {
-            "description": PROBLEMS[status],
-            "content": {MEDIA_TYPE: {"schema": _ref("Problem")}},
-        }
-    extra: Schema = {"responses": responses}
-    if path:
-        extra["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in path
-        ]
-    if question:
-        content = {"application/json": {"schema": _ref(question)}}
-        extra["requestBody"] = {"required": True, "content": content}
-    return extra

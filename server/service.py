@@ -13,6 +13,7 @@ from ..toolkit.errors import BrokenVariantError, TiankongError
 from ..toolkit.machine import usable_cores
 from ..toolkit.manifest import Expected
 from ..toolkit.predictor import Answer, Predictor
+from ..toolkit.prepared import recall, remember
 from ..toolkit.text import MASK, NoMaskError, TextError, ceiling
 from .bodies import Question
 from .cache import AnswerCache
@@ -85,8 +86,19 @@ class Service:
         if self._predictor.engine.prepares:
             self._prepare_side_by_side()
         if not self.settings.streams:
-            chosen = choose(self._infer_alike, self._most, self._limits.sentences)
-            self._scheduler.add_streams(chosen - 1)
+            self._scheduler.add_streams(self._chosen_streams() - 1)
+
+    def _chosen_streams(self) -> int:
+        """Return how many streams there shall be: as an earlier start found it, or measured now."""
+        kept, most, largest = self._predictor.engine.kept, self._most, self._limits.sentences
+        name = f"streams, of {most} at most, with batches of {largest}"
+        known = recall(kept, name) if kept else None
+        if isinstance(known, int) and 1 <= known <= most:
+            return known
+        chosen = choose(self._infer_alike, most, largest)
+        if kept:
+            remember(kept, name, chosen)
+        return chosen
 
     def _infer_alike(self, count: int, width: int = PREPARED_TOKENS[0]) -> None:
         """Answer so many short sentences of one length, that nobody asked, as one batch."""

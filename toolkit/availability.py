@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from . import families
 from .errors import UnusableInputError
 from .machine import fingerprint
-from .models import config_of, has_wordpiece
 from .recipes import Recipe, read_recipes
 
 OPENVINO = "needs openvino: pip install 'tiankong[openvino]'"
@@ -106,6 +104,9 @@ def _of_model(
     recipes: Sequence[Recipe], reasons: dict[str, str | None], model: str, revision: str | None
 ) -> dict[str, str | None]:
     """Return the reasons, with those why a recipe cannot be made of a model."""
+    from . import families  # here: servers have no hub
+    from .models import config_of, has_wordpiece
+
     config = config_of(model, revision)
     found = {r.name: reasons[r.name] or families.why_not(r, config) for r in recipes}
     pruned = [r.name for r in recipes if "prune-vocabulary" in r.steps and not found[r.name]]

@@ -30,7 +30,7 @@ from .manifest import NAME as MANIFEST
 from .manifest import Manifest, read_manifest, record_files, write_manifest
 from .model_info import LoadedModel, ModelInfo
 from .models import config_of, list_models, load_model
-from .predictor import open_variant
+from .opening import open_variant
 from .recipes import Recipe
 from .text import TextEncoder, TextError
 

@@ -18,7 +18,8 @@ from .errors import BrokenVariantError, UnusableInputError
 from .gate import Check, broken, check, check_alone
 from .gold import BUILTIN, HELDOUT, GoldSet, read_gold
 from .manifest import ALONE, read_manifest, write_manifest
-from .predictor import Predictor, open_variant
+from .opening import open_variant
+from .predictor import Predictor
 from .probes import probes
 from .published import Publication, hold, read_facts
 from .recipes import REFERENCE

@@ -39,7 +39,7 @@ INTERRUPTED = 130
 EXTRAS = {
     "torch": "build", "transformers": "build", "onnx": "build",
     "safetensors": "build", "huggingface_hub": "build", "onnxruntime": "serve",
-    "fastapi": "serve", "starlette": "serve", "uvicorn": "serve", "locust": "bench",
+    "fastapi": "bench", "starlette": "serve", "uvicorn": "serve", "locust": "bench",
     "flask": "bench", "gunicorn": "bench", "matplotlib": "report", "jinja2": "report",
     "scipy": "report", "packaging": "bench", "openvino": "openvino", "nncf": "openvino",
     "wheel": "bundle",
@@ -171,7 +171,8 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Answer one sentence: the most probable tokens for every [MASK]."""
-    from .predictor import as_body, open_variant
+    from .opening import open_variant
+    from .predictor import as_body
     from .text import TextError
 
     built = _one(model, variant, onnx, tokenizer)

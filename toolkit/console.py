@@ -9,9 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 
 def say(line: str) -> None:
     """Write one line to standard error."""
@@ -35,6 +32,10 @@ def progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
 
         yield plain
         return
+    # Imported here: servers say a line and draw nothing.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 
 from .errors import UnusableInputError
 from .machine import usable_cores
-from .outputs import without_output
 from .predictor import Best, Engine, Logits, best_of
 from .prepared import prepare
 from .sharing import SharingEngine, widths
@@ -153,23 +153,23 @@ class OnnxEngine(Engine):
             yield replace(batch, **arrays)
 
 
-def sharing_engine(path: Path, digest: str) -> Engine:
+def sharing_engine(path: Path, digest: str, kept: Path | None = None) -> Engine:
     """Return engines that share the cores and have one copy of the weights, packed.
 
-    With a single core it is an engine with one thread.  ``digest`` says which model it is.  Raises
-    UnusableInputError as :class:`OnnxEngine` does, NotPreparedError if packed weights cannot be
-    kept.
+    ``digest`` says which model it is, ``kept`` where :func:`.find` found its packed weights (then
+    nothing else is read).  Raises UnusableInputError as :class:`OnnxEngine` does, NotPreparedError
+    if packed weights cannot be kept.
     """
-    if (cores := usable_cores()) == 1:
-        return OnnxEngine(path, 1)
-    prepared = prepare(path, digest, "onnxruntime", partial(_write_prepared, path)) / PREPARED
-    return SharingEngine(
-        {
-            # A call that has all cores disturbs nobody by spinning.
-            width: OnnxEngine(prepared, width, spin=width == cores, spin_us=SPIN_US)
-            for width in widths(cores)
-        }
-    )
+    cores = usable_cores()
+    folder = kept or prepare(path, digest, "onnxruntime", partial(_write_prepared, path))
+
+    def of(width: int) -> OnnxEngine:
+        # A call that has all cores disturbs nobody by spinning.
+        return OnnxEngine(folder / PREPARED, width, spin=width == cores, spin_us=SPIN_US)
+
+    with ThreadPoolExecutor() as opening:
+        engines = dict(zip(widths(cores), opening.map(of, widths(cores)), strict=True))
+    return SharingEngine(engines, folder)
 
 
 def _write_prepared(path: Path, folder: Path) -> None:
@@ -184,6 +184,8 @@ def _write_prepared(path: Path, folder: Path) -> None:
         options.add_session_config_entry(key, value)
     session = _session(path, options)
     if {LOGITS, MASK_LOGITS} <= {output.name for output in session.get_outputs()}:
+        from .outputs import without_output  # here: protobuf takes time to import
+
         # A row of the vocabulary for every token, of which we read those at the masks.
         model = folder / PREPARED
         model.write_bytes(without_output(model.read_bytes(), LOGITS))

@@ -100,21 +100,21 @@ class OpenvinoEngine(Engine):
         return request
 
 
-def sharing_engine(path: Path, digest: str, precision: str) -> Engine:
+def sharing_engine(path: Path, digest: str, precision: str, kept: Path | None = None) -> Engine:
     """Return engines that share the cores; what OpenVINO compiles is kept.
 
-    With a single core it is an engine with one thread.  ``digest`` says which model it is.  Raises
+    ``digest`` says which model it is, ``kept`` where :func:`.find` found what was compiled.  Raises
     UnusableInputError as :class:`OpenvinoEngine` does, NotPreparedError if it cannot be kept.
     """
-    if (cores := usable_cores()) == 1:
-        return OpenvinoEngine(path, 1, precision)
+    cores = usable_cores()
 
     def write(folder: Path) -> None:
         OpenvinoEngine(path, cores, precision, folder)
 
-    folder = prepare(path, digest, "openvino", write)
+    folder = kept or prepare(path, digest, "openvino", write)
     # The ends only: each compiled model has memory of its own.
-    return SharingEngine({n: OpenvinoEngine(path, n, precision, folder) for n in (1, cores)})
+    engines = {n: OpenvinoEngine(path, n, precision, folder) for n in (1, cores)}
+    return SharingEngine(engines, folder)
 
 
 def _last_line(error: Exception) -> str:

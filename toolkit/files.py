@@ -6,8 +6,10 @@ import ctypes
 import gc
 import hashlib
 import json
+import mmap
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +27,25 @@ def artifacts() -> Path:
 
 def sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file."""
+    with _content(path) as content:
+        return hashlib.sha256(content).hexdigest()
+
+
+def crc32(path: Path) -> str:
+    """Return the hexadecimal CRC-32 of a file: it finds damage, not forgery, in half the time."""
+    with _content(path) as content:
+        return f"{zlib.crc32(content):08x}"
+
+
+@contextmanager
+def _content(path: Path) -> Iterator[bytes | mmap.mmap]:
+    """Yield a file's bytes, mapped: one call takes them all, and other threads go on meanwhile."""
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        if not os.fstat(stream.fileno()).st_size:
+            yield b""  # which cannot be mapped
+            return
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            yield content
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,8 +11,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from .cgroup import quota
 
 LIBRARIES = (
@@ -25,7 +23,7 @@ LIBRARIES = (
     "nncf",
     "tokenizers",
     "numpy",
-    "fastapi",
+    "starlette",
     "uvicorn",
     "flask",
     "gunicorn",
@@ -50,13 +48,10 @@ def usable_cores() -> int:
 
 def fingerprint() -> dict[str, Any]:
     """Return CPU, instruction sets, cores, memory, kernel, and Python (JSON-ready)."""
-    cpu = _cpuinfo()
-    flags = set(cpu.get("flags", cpu.get("Features", "")).split())
-    return {
-        "cpu": cpu.get("model name", platform.processor() or "unknown"),
-        "cpu_family": f"{cpu.get('cpu family', '?')}/{cpu.get('model', '?')}",
-        "architecture": platform.machine(),
-        "isa": [flag for flag in ISA_FLAGS if flag in flags],
+    import psutil  # here: servers want to know the CPU only
+
+    flags = _flags(_cpuinfo())
+    return processor() | {
         "logical_cpus": os.cpu_count(),
         "usable_cores": usable_cores(),
         "threads_per_core": threads_per_core(),
@@ -66,6 +61,22 @@ def fingerprint() -> dict[str, Any]:
         "hypervisor": "hypervisor" in flags,
         "python": platform.python_version(),
     }
+
+
+def processor() -> dict[str, Any]:
+    """Return the part of the fingerprint that decides which kernels an engine takes."""
+    cpu = _cpuinfo()
+    flags = _flags(cpu)
+    return {
+        "cpu": cpu.get("model name", platform.processor() or "unknown"),
+        "cpu_family": f"{cpu.get('cpu family', '?')}/{cpu.get('model', '?')}",
+        "architecture": platform.machine(),
+        "isa": [flag for flag in ISA_FLAGS if flag in flags],
+    }
+
+
+def _flags(cpu: Mapping[str, str]) -> set[str]:
+    return set(cpu.get("flags", cpu.get("Features", "")).split())
 
 
 def digest(machine: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .availability import require
-from .errors import BrokenVariantError, UnusableInputError
-from .manifest import Expected, Manifest, Mates, read_manifest
+from .errors import BrokenVariantError
+from .manifest import Expected, Mates
 from .text import Batch, TextEncoder
 
 Logits = NDArray[np.float32]
@@ -26,12 +24,14 @@ class Engine(Protocol):
 
     ``callers`` is how many calls it runs side by side; further ones wait in it.  ``prepares``: the
     first call of a new shape takes several times as long as the next.  ``widths``: how many threads
-    a call may get, where that depends on how many there are.
+    a call may get, where that depends on how many there are.  ``kept``: the folder of the prepared
+    form it runs (see prepared.py), None without one.
     """
 
     callers: int | None = None  # any number
     prepares: bool = False
     widths: Sequence[int] = ()
+    kept: Path | None = None
 
     def logits(self, batch: Batch) -> Logits:
         """Return float32 logits of shape (masks, vocabulary), in the order of ``batch.rows``."""
@@ -146,77 +146,6 @@ def best_of(logits: Logits, top_k: int) -> Best:
     scores = probabilities(logits)
     ids = np.stack([top_ids(row, top_k) for row in scores])
     return ids, np.take_along_axis(scores, ids, axis=-1)
-
-
-def open_variant(
-    folder: Path, threads: int = 0, *, spin: bool = False, share: bool = False
-) -> Predictor:
-    """Open a built variant, its files checked against the manifest first.
-
-    ``threads`` is the number of threads for one batch (0: all cores this process may use), ``spin``
-    whether ONNX Runtime's threads spin while they wait, ``share`` whether batches at the same time
-    share the cores where the engine can do that (see sharing.py).  Raises UnusableInputError if
-    the folder is no variant, a file does not match, it cannot be run here, or its threads cannot
-    spin; NotPreparedError (``share`` only) if packed weights cannot be kept.
-    """
-    manifest = read_manifest(folder)
-    require(manifest.recipe)
-    manifest.verify(folder)
-    return Predictor(
-        manifest.variant,
-        TextEncoder.from_folder(folder, max_tokens=_positions(folder)),
-        _sharing(folder, manifest) if share else _engine(folder, manifest, threads, spin),
-        manifest.mates,
-        manifest.recipe.pad_to,
-        manifest.expected,
-    )
-
-
-def _positions(folder: Path) -> int:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return int(config["max_position_embeddings"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UnusableInputError(f"{folder / 'config.json'} is unusable: {error!r}") from None
-
-
-def _sharing(folder: Path, manifest: Manifest) -> Engine:
-    recipe, path = manifest.recipe, folder / manifest.recipe.file
-    match recipe.engine:
-        case "onnxruntime":
-            from . import engine_onnx
-
-            return engine_onnx.sharing_engine(path, manifest.digest)
-        case "openvino":
-            from . import engine_openvino
-
-            return engine_openvino.sharing_engine(path, manifest.digest, recipe.precision)
-    return _engine(folder, manifest, threads=0, spin=False)
-
-
-def _engine(folder: Path, manifest: Manifest, threads: int, spin: bool) -> Engine:
-    if spin and manifest.recipe.engine != "onnxruntime":
-        raise UnusableInputError(
-            f"only ONNX Runtime's threads can spin, {manifest.variant} runs in"
-            f" {manifest.recipe.engine}: leave --spin out"
-        )
-    # Imported here: serving an ONNX variant must not need torch, and the other way round.
-    match manifest.recipe.engine:
-        case "onnxruntime":
-            from .engine_onnx import OnnxEngine
-
-            return OnnxEngine(folder / manifest.recipe.file, threads, spin=spin)
-        case "pytorch":
-            from .engine_torch import TorchEngine
-
-            return TorchEngine(folder, threads, manifest.recipe.precision, manifest.recipe.device)
-        case "openvino":
-            from .engine_openvino import OpenvinoEngine
-
-            recipe = manifest.recipe
-            return OpenvinoEngine(folder / recipe.file, threads, recipe.precision)
-        case other:
-            raise UnusableInputError(f"{folder}: this version has no engine {other!r}")
 
 
 def as_body(answer: Answer) -> dict[str, list[Any]]:

@@ -20,18 +20,17 @@ from pathlib import Path
 from .errors import UnusableInputError
 from .files import (
     artifacts,
+    crc32,
     folder_written_whole,
     read_json,
     require_disk,
-    sha256,
     write_json,
 )
-from .machine import fingerprint
+from .machine import processor
 
-FORMAT = 2  # 1: with all outputs
+FORMAT = 3  # 1: with all outputs; 2: sums were SHA-256
 SUMS = "sums.json"
 KEPT_SECONDS = 30 * 24 * 3600.0  # without use
-MACHINE = ("cpu", "cpu_family", "architecture", "isa")
 LARGER = 2.2  # the prepared model over the model: it may hold its weights packed and as they were
 
 Write = Callable[[Path], None]
@@ -40,6 +39,15 @@ Write = Callable[[Path], None]
 
 class NotPreparedError(UnusableInputError):
     """A model cannot be kept prepared here."""
+
+
+def find(digest: str, library: str) -> Path | None:
+    """Return the folder of a model's prepared form; None if it is not there undamaged."""
+    try:
+        folder = _place(digest, library)
+    except metadata.PackageNotFoundError:
+        return None
+    return folder if _undamaged(folder) else None
 
 
 def prepare(path: Path, digest: str, library: str, write: Write) -> Path:
@@ -54,14 +62,12 @@ def prepare(path: Path, digest: str, library: str, write: Write) -> Path:
     Raises NotPreparedError if there is no room for them or ``write`` fails.
 
     """
-    folder = artifacts() / "prepared" / _key(digest, library)
+    folder = _place(digest, library)
     try:
         with _one_at_a_time(folder.parent):
             if not _undamaged(folder):
                 _remove_unused(folder.parent)
                 _write(path, folder, write)
-        with suppress(OSError):  # a folder made by somebody else: it is used as it is
-            os.utime(folder)
     except Exception as error:  # the libraries' errors share no public base class
         first = (str(error) or repr(error)).splitlines()[0]
         raise NotPreparedError(f"{path.name} cannot be kept prepared: {first}") from None
@@ -80,22 +86,25 @@ def _one_at_a_time(parent: Path) -> Iterator[None]:
         yield
 
 
-def _key(digest: str, library: str) -> str:
-    """Return what the prepared form depends on, in a name: model, library, kind of machine."""
-    machine = fingerprint()
-    parts = [FORMAT, digest, library, metadata.version(library), *(machine[m] for m in MACHINE)]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+def _place(digest: str, library: str) -> Path:
+    """Return the folder, named by what it depends on: model, library, kind of machine."""
+    parts = [FORMAT, digest, library, metadata.version(library), *processor().values()]
+    return artifacts() / "prepared" / hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
 def _undamaged(folder: Path) -> bool:
+    """Tell whether all is there as it was written; if so, it counts as used now."""
     try:
-        return bool(_sums(folder) == read_json(folder / SUMS))
+        sound = bool(_sums(folder) == read_json(folder / SUMS))
     except (UnusableInputError, OSError):
         return False
+    with suppress(OSError):  # a folder made by somebody else: it is used as it is
+        os.utime(folder)
+    return sound
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    return {file.name: sha256(file) for file in sorted(folder.iterdir()) if file.name != SUMS}
+    return {file.name: crc32(file) for file in sorted(folder.iterdir()) if file.name != SUMS}
 
 
 def _write(path: Path, folder: Path, write: Write) -> None:
@@ -107,7 +116,38 @@ def _write(path: Path, folder: Path, write: Write) -> None:
 
 
 def _remove_unused(parent: Path) -> None:
-    for entry in parent.glob("[!.]*"):
+    for entry in parent.glob("[!.]*/"):
         with suppress(OSError):
             if time.time() - entry.stat().st_mtime > KEPT_SECONDS:
+                _facts(entry).unlink(missing_ok=True)
                 shutil.rmtree(entry)
+
+
+def recall(folder: Path, name: str) -> object:
+    """Return what was remembered of a prepared form under a name; None if nothing was."""
+    try:
+        return _read_facts(folder).get(name)
+    except UnusableInputError:
+        return None
+
+
+def remember(folder: Path, name: str, value: object) -> None:
+    """Keep a JSON value, measured with a prepared form on this machine, for the next start.
+
+    Where nothing can be written nothing is kept.
+    """
+    with suppress(OSError):
+        try:
+            facts = _read_facts(folder)
+        except UnusableInputError:
+            facts = {}
+        write_json(_facts(folder), facts | {name: value})
+
+
+def _facts(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.json")
+
+
+def _read_facts(folder: Path) -> dict[str, object]:
+    facts = read_json(_facts(folder))
+    return facts if isinstance(facts, dict) else {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Lock
 
 from .predictor import Best, Engine, Logits
@@ -18,12 +19,13 @@ from .text import Batch
 class SharingEngine(Engine):
     """Engines by their number of threads; a call takes the widest that leaves others their share.
 
-    ``engines`` must have one of a single thread.
+    ``engines`` must have one of a single thread; ``kept`` is the folder of their prepared form.
     """
 
-    def __init__(self, engines: Mapping[int, Engine]) -> None:
+    def __init__(self, engines: Mapping[int, Engine], kept: Path | None = None) -> None:
         self._engines = dict(engines)
         self.widths = sorted(engines)
+        self.kept = kept
         self._cores = max(engines)
         self._running = 0
         self._lock = Lock()

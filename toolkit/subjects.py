@@ -19,6 +19,7 @@ from .errors import UnusableInputError
 from .files import read_json
 from .machine import cache_bytes
 from .manifest import read_manifest
+from .opening import open_variant
 from .operators import (
     ATTENTION,
     GROUPS,
@@ -30,7 +31,7 @@ from .operators import (
     products,
     workload,
 )
-from .predictor import Predictor, open_variant
+from .predictor import Predictor
 from .stats import middle_half
 from .text import Batch
 from .workload import BF16, FP32, INT8, Product, Workload, compute_ms, of_bert

@@ -23,8 +23,9 @@ from tiankong.toolkit.explaining import numbers
 from tiankong.toolkit.files import artifacts, write_json, write_text
 from tiankong.toolkit.gold import GoldSet
 from tiankong.toolkit.machine import fingerprint, versions
+from tiankong.toolkit.opening import open_variant
 from tiankong.toolkit.options import names
-from tiankong.toolkit.predictor import Predictor, open_variant
+from tiankong.toolkit.predictor import Predictor
 from tiankong.toolkit.recipes import read_recipes
 
 LEAST_ROUNDS, MOST_ROUNDS = 3, 200

@@ -32,7 +32,8 @@ from ...toolkit.answers import Ranking, same_answer
 from ...toolkit.console import say
 from ...toolkit.errors import GateFailedError, TiankongError, UnusableInputError
 from ...toolkit.gold import read_gold
-from ...toolkit.predictor import Ranked, open_variant
+from ...toolkit.opening import open_variant
+from ...toolkit.predictor import Ranked
 from ...toolkit.processes import free_port
 from ..accounting import memory
 from ..sentences import DEPTH, ask

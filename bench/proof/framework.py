@@ -1,10 +1,11 @@
-"""Proof of what FastAPI costs: the app as it is, and the same routes in a bare Starlette app.
+"""Proof of what FastAPI would cost: the app as it is (Starlette), and the same route in FastAPI.
 
     python -m tiankong.bench.proof.framework --variant onnx-int8
 
 Both apps are called in this process, without sockets, with an engine that answers at once; they
 take turns, and what counts is the processor time of a request.  Then the served variant is measured
-at 16 users, to tell which share of a request's processor time the difference is.
+at 16 users, to tell which share of a request's processor time the difference is.  What importing
+either takes is measured in processes of their own, in turns too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -20,8 +22,8 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from fastapi import FastAPI
 from starlette.applications import Starlette
-from starlette.routing import Route
 
 from ...server import app as routes
 from ...server.settings import Settings
@@ -39,7 +41,7 @@ from ..plan import REFERENCE_STACK, Point
 from ..sentences import gold_questions
 from ..served import serve
 
-TURNS, REQUESTS = 30, 500
+TURNS, REQUESTS, IMPORTS = 30, 500, 9
 USERS, SECONDS, WARMUP_SECONDS = 16, 8.0, 1.5
 TOP = 5
 BODY = json.dumps({"text": "床前明月光,疑是地[MASK]霜。"}, ensure_ascii=False).encode()
@@ -74,15 +76,14 @@ class Instant(Engine):
         return ids, np.full((masks, top_k), 1 / top_k, dtype=np.float32)
 
 
-def bare(app: Starlette) -> Starlette:
-    """Return a Starlette app with the same state, handlers and middleware, and the hot route."""
-    plain = Starlette(
-        routes=[Route("/predict", routes.predict, methods=["POST"])],
-        exception_handlers=dict(app.exception_handlers),
-        middleware=list(app.user_middleware),
+def in_fastapi(app: Starlette) -> FastAPI:
+    """Return a FastAPI app with the same state, handlers and middleware, and the hot route."""
+    fast = FastAPI(
+        exception_handlers=dict(app.exception_handlers), middleware=list(app.user_middleware)
     )
-    plain.state = app.state
-    return plain
+    fast.post("/predict")(routes.predict)
+    fast.state = app.state
+    return fast
 
 
 async def _ask(app: App) -> int:
@@ -120,15 +121,30 @@ async def _turns(apps: list[App]) -> list[list[float]]:
 
 
 def difference(folder: Path) -> tuple[float, float]:
-    """Return the processor time of a request (seconds), and how much of it goes to FastAPI."""
+    """Return the processor time of a request (seconds), and how much more it is with FastAPI."""
     predictor = Predictor("instant", TextEncoder.from_folder(folder), Instant())
     app = routes.create_app(predictor, Settings(folder, streams=1, access_log=False))
     service = app.state.service
     try:
-        fast, plain = asyncio.run(_turns([app, bare(app)]))
+        plain, fast = asyncio.run(_turns([app, in_fastapi(app)]))
     finally:
         service.close()
-    return median(fast), median(f - p for f, p in zip(fast, plain, strict=True))
+    return median(plain), median(f - p for f, p in zip(fast, plain, strict=True))
+
+
+def imports() -> float:
+    """Return how much longer (seconds) FastAPI takes to import than Starlette alone."""
+    return median(_import("fastapi") - _import("starlette.applications") for _ in range(IMPORTS))
+
+
+def _import(module: str) -> float:
+    program = (
+        f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    return float(run.stdout)
 
 
 def throughput(model: str, built: Built) -> float:
@@ -143,7 +159,7 @@ def throughput(model: str, built: Built) -> float:
 
 
 def main() -> None:
-    """Measure and say it in two lines."""
+    """Measure and say it in three lines."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="builtin")
     parser.add_argument("--variant", default="onnx-int8")
@@ -158,9 +174,10 @@ def main() -> None:
     cores = usable_cores()
     print(f"a request through the app, without the engine: {whole * 1e6:.0f} us of processor time")
     print(
-        f"of these FastAPI: {more * 1e6:.0f} us, {more * rate / cores:.2%} of what {cores} cores"
+        f"with FastAPI: {more * 1e6:.0f} us more, {more * rate / cores:.2%} of what {cores} cores"
         f" give {given.variant} at {USERS} users ({rate:.1f} requests a second)"
     )
+    print(f"importing it: {imports():.2f} s more than Starlette alone")
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ from ..served import Served, in_force, serve
 from .ratio import told
 
 SECONDS, WARMUP_SECONDS = 6.0, 1.5
+SATURATION = 64  # users: whole batches of like lengths are always there to be had
 WAYS = ("predictor", "scheduler", "server")
 
 Rates = dict[str, float]
@@ -157,7 +158,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="builtin")
     parser.add_argument("--variants", default="onnx-int8")
-    parser.add_argument("--users", type=int, default=16)
+    parser.add_argument("--users", type=int, default=SATURATION)
     parser.add_argument("--rounds", type=int, default=6)
     given = parser.parse_args()
     try:

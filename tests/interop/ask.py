@@ -14,7 +14,7 @@ from typing import Any
 
 from tiankong.toolkit.build import Built, at_hand
 from tiankong.toolkit.gold import BUILTIN, read_gold
-from tiankong.toolkit.predictor import open_variant
+from tiankong.toolkit.opening import open_variant
 from tiankong.toolkit.recipes import read_recipes
 
 

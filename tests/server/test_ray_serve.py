@@ -101,7 +101,7 @@ class Service:
 def expected(gated_variants: Any) -> dict[str, list[str]]:
     """Return the gold sentences and the tokens that the variant answers, asked alone."""
     from tiankong.toolkit.checking import find_gold
-    from tiankong.toolkit.predictor import open_variant
+    from tiankong.toolkit.opening import open_variant
 
     predictor = open_variant(gated_variants[VARIANT].folder)
     texts = [item.text for item in find_gold("builtin").items]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -234,3 +235,35 @@ def test_only_the_same_candidates_go_together() -> None:
 def test_a_long_queue_is_not_looked_through() -> None:
     waiting = [job(10), *(job(100) for _ in range(100)), job(10)]
     assert together(waiting, 1, Limits(padding=0)) == [waiting[0]]
+
+
+# --- who asked ---
+
+
+def test_nothing_asked(start: Start) -> None:
+    assert asyncio.run(start().run([], None)) == []
+
+
+def test_callers_of_several_loops(start: Start) -> None:
+    scheduler = start(queue_limit=99)
+
+    def ask(length: int) -> list[Answer]:
+        return asyncio.run(scheduler.run([job(length)], None))
+
+    with ThreadPoolExecutor(4) as callers:
+        assert [lengths(given) for given in callers.map(ask, range(1, 30))] == [
+            [n] for n in range(1, 30)
+        ]
+
+
+def test_a_loop_that_ended_before_its_answer_stops_no_stream(start: Start, model: Model) -> None:
+    scheduler = start()
+
+    async def leave() -> None:
+        task = asyncio.create_task(scheduler.run([job(word=SLOW)], None))
+        await asyncio.to_thread(model.wait_for, 1)
+        task.cancel()
+
+    asyncio.run(leave())
+    model.gate.set()
+    assert lengths(asyncio.run(scheduler.run([job(7)], None))) == [7]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,3 +92,28 @@ def test_streams_that_nobody_set_are_measured(
     assert engine.asked > 16
     text = {"text": "今天气很[MASK]。"}
     assert client.post("/predict", json=text).status_code == 200
+
+
+def test_what_an_earlier_start_found_is_not_measured_again(
+    open_client: Callable[..., TestClient],
+    engine: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr("tiankong.server.service.usable_cores", lambda: 4)
+    engine.kept = tmp_path / "key"
+
+    def streams(**settings: Any) -> int:
+        client = open_client(streams=0, **settings)
+        found: int = client.get("/v2/models/fake").json()["parameters"]["streams"]
+        return found
+
+    first, asked = streams(), engine.asked
+    (facts,) = tmp_path.iterdir()
+    assert json.loads(facts.read_text()) == {"streams, of 4 at most, with batches of 8": first}
+    assert streams() == first
+    assert engine.asked == asked + 1  # the warm-up
+    streams(max_batch=2)
+    assert engine.asked > asked + 2
+    facts.write_text(facts.read_text().replace(f": {first}", ": 99"))
+    assert streams() <= 4

@@ -20,7 +20,8 @@ from tiankong.toolkit.checking import at_hand_offered, find_gold, gate, gated
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.gold import HELDOUT
 from tiankong.toolkit.manifest import read_manifest, write_manifest
-from tiankong.toolkit.predictor import Predictor, open_variant
+from tiankong.toolkit.opening import open_variant
+from tiankong.toolkit.predictor import Predictor
 from tiankong.toolkit.recipes import Promise
 
 if TYPE_CHECKING:

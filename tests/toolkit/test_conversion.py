@@ -129,7 +129,7 @@ def test_the_8_bit_file_is_small_and_printed_nothing(small_variants: dict[str, B
 
 def test_answers_of_8_bits_do_not_depend_on_batchmates(small_variants: dict[str, Built]) -> None:
     pytest.importorskip("nncf")
-    from tiankong.toolkit.predictor import open_variant
+    from tiankong.toolkit.opening import open_variant
 
     predictor = open_variant(small_variants["openvino-int8"].folder, threads=1)
     together = predictor.engine.logits(batch(predictor.encoder, MIXED))

@@ -16,7 +16,8 @@ pytest.importorskip("nncf")  # the variants are built first
 
 from tiankong.toolkit.engine_openvino import OpenvinoEngine
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.predictor import Predictor, best_of, open_variant
+from tiankong.toolkit.opening import open_variant
+from tiankong.toolkit.predictor import Predictor, best_of
 
 if TYPE_CHECKING:
     from tiankong.toolkit.build import Built
@@ -26,7 +27,7 @@ import sys
 for name in ("torch", "transformers", "nncf", "onnx", "onnxruntime"):
     sys.modules[name] = None  # importing it raises
 from pathlib import Path
-from tiankong.toolkit.predictor import open_variant
+from tiankong.toolkit.opening import open_variant
 predictor = open_variant(Path(sys.argv[1]), threads=1)
 print(predictor.predict(["床前明月光,疑是地[MASK]霜。"])[0][0][0].token)
 """

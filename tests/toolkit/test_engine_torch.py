@@ -15,7 +15,7 @@ from tiankong.toolkit.availability import BF16, why_not
 from tiankong.toolkit.build import build
 from tiankong.toolkit.engine_torch import TorchEngine
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.predictor import open_variant
+from tiankong.toolkit.opening import open_variant
 from tiankong.toolkit.recipes import Recipe, read_recipes
 
 if TYPE_CHECKING:

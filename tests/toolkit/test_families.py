@@ -26,7 +26,8 @@ from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.families import FAMILIES, family, geometry, why_not
 from tiankong.toolkit.gold import GoldItem, GoldSet, read_gold
 from tiankong.toolkit.models import load_model, read_config
-from tiankong.toolkit.predictor import as_body, open_variant
+from tiankong.toolkit.opening import open_variant
+from tiankong.toolkit.predictor import as_body
 from tiankong.toolkit.recipes import read_recipes
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,9 +26,11 @@ def test_artifacts_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     assert files.artifacts() == Path("artifacts")
 
 
-def test_sha256(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"abc")
-    assert files.sha256(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+@pytest.mark.parametrize("content", [b"abc", b""])
+def test_sums(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a").write_bytes(content)
+    assert files.sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+    assert int(files.crc32(tmp_path / "a"), 16) == zlib.crc32(content)
 
 
 def test_write_text_replaces_and_leaves_nothing_beside(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tiankong.toolkit.cli import main
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.integrity import require_sound
 from tiankong.toolkit.manifest import NAME, record_files
-from tiankong.toolkit.predictor import open_variant
+from tiankong.toolkit.opening import open_variant
 from tiankong.toolkit.wire import WireError, external_locations
 
 if TYPE_CHECKING:

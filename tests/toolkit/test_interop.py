@@ -8,7 +8,7 @@ import pytest
 from interop.plain import Plain, differs
 
 from tiankong.toolkit.gold import HELDOUT, read_gold
-from tiankong.toolkit.predictor import open_variant
+from tiankong.toolkit.opening import open_variant
 from tiankong.toolkit.recipes import read_recipes
 
 if TYPE_CHECKING:

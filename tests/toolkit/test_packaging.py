@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ROOMS = ("bench", "reports", "server", "toolkit", "variants")
 HEAVY = (
-    "torch", "transformers", "onnx", "onnxruntime", "locust", "matplotlib", "fastapi", "flask",
+    "torch", "transformers", "onnx", "onnxruntime", "locust", "matplotlib", "starlette", "flask",
     "scipy",
 )  # fmt: skip
 # Made while running or by other tools; a package keeps its own pages of the latest run out of it.

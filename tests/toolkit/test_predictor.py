@@ -12,15 +12,8 @@ import pytest
 
 from tiankong.toolkit.builtin import vocabulary
 from tiankong.toolkit.errors import BrokenVariantError, UnusableInputError
-from tiankong.toolkit.predictor import (
-    Engine,
-    Logits,
-    Predictor,
-    as_body,
-    open_variant,
-    probabilities,
-    top_ids,
-)
+from tiankong.toolkit.opening import open_variant
+from tiankong.toolkit.predictor import Engine, Logits, Predictor, as_body, probabilities, top_ids
 from tiankong.toolkit.text import Batch, NoMaskError, TextEncoder, UnknownCandidateError
 
 if TYPE_CHECKING:

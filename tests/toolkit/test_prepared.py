@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from tiankong.toolkit import prepared
-from tiankong.toolkit.prepared import KEPT_SECONDS, SUMS, NotPreparedError, prepare
+from tiankong.toolkit.prepared import (
+    KEPT_SECONDS,
+    SUMS,
+    NotPreparedError,
+    find,
+    prepare,
+    recall,
+    remember,
+)
 
 
 class Writer:
@@ -73,13 +81,17 @@ def test_made_anew_when_half_of_it_is_missing(model: Path) -> None:
 def test_what_nobody_used_for_a_month_goes(model: Path) -> None:
     old = prepare(model, "old", "numpy", Writer())
     used = prepare(model, "used", "numpy", Writer())
+    remember(old, "streams", 2)
+    remember(used, "streams", 2)
     long_ago = time.time() - KEPT_SECONDS - 60
     for folder in (old, used):
         os.utime(folder, (long_ago, long_ago))
     prepare(model, "used", "numpy", Writer())
     prepare(model, "new", "numpy", Writer())
     assert used.exists()
+    assert recall(used, "streams") == 2
     assert not old.exists()
+    assert recall(old, "streams") is None
 
 
 def test_no_place_for_it(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,3 +121,39 @@ def test_servers_that_start_together_write_it_once(model: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         calls = [pool.submit(prepare, model, "digest", "numpy", slowly) for _ in range(4)]
         assert len({call.result() for call in calls}) == write.count == 1
+
+
+def test_found_where_it_is_undamaged(model: Path) -> None:
+    assert find("digest", "numpy") is None
+    folder = prepare(model, "digest", "numpy", Writer())
+    assert find("digest", "numpy") == folder
+    assert find("other", "numpy") is None
+    assert find("digest", "no such library") is None
+    (folder / "weights.bin").write_bytes(b"packeD")
+    assert find("digest", "numpy") is None
+
+
+def test_what_was_measured_is_remembered(model: Path) -> None:
+    folder = prepare(model, "digest", "numpy", Writer())
+    assert recall(folder, "streams") is None
+    remember(folder, "streams", 2)
+    remember(folder, "other", 3)
+    assert (recall(folder, "streams"), recall(folder, "other")) == (2, 3)
+    assert find("digest", "numpy") == folder
+
+
+@pytest.mark.parametrize("damage", ["", "[1]"])
+def test_what_cannot_be_read_is_not_remembered(model: Path, damage: str) -> None:
+    folder = prepare(model, "digest", "numpy", Writer())
+    remember(folder, "streams", 2)
+    (facts,) = folder.parent.glob("*.json")
+    facts.write_text(damage)
+    assert recall(folder, "streams") is None
+    remember(folder, "streams", 3)
+    assert recall(folder, "streams") == 3
+
+
+def test_where_nothing_can_be_written_nothing_is_remembered(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    remember(tmp_path / "file" / "folder", "streams", 2)
+    assert recall(tmp_path / "file" / "folder", "streams") is None

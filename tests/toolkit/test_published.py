@@ -11,7 +11,8 @@ import pytest
 
 from tiankong.toolkit import checking
 from tiankong.toolkit.gold import FOLDER, GoldSet, read_gold
-from tiankong.toolkit.predictor import Predictor, open_variant
+from tiankong.toolkit.opening import open_variant
+from tiankong.toolkit.predictor import Predictor
 from tiankong.toolkit.printing import print_gate
 from tiankong.toolkit.published import GEOMETRY, PUBLISHED, hold, read_facts
 

@@ -14,7 +14,8 @@ from tiankong.toolkit.answers import same_answer
 from tiankong.toolkit.build import CALIBRATION
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.gold import read_gold
-from tiankong.toolkit.predictor import Answer, open_variant
+from tiankong.toolkit.opening import open_variant
+from tiankong.toolkit.predictor import Answer
 
 if TYPE_CHECKING:
     from tiankong.toolkit.build import Built

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -12,9 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.gold import read_gold
 from tiankong.toolkit.machine import usable_cores
-from tiankong.toolkit.predictor import Engine, Logits, Predictor, open_variant
+from tiankong.toolkit.manifest import read_manifest
+from tiankong.toolkit.opening import open_variant
+from tiankong.toolkit.predictor import Engine, Logits, Predictor
 from tiankong.toolkit.sharing import SharingEngine, widths
 from tiankong.toolkit.text import Batch
 
@@ -128,3 +132,25 @@ def test_kept_for_the_next_start(
     open_variant(small_variants["onnx-int8"].folder, share=True)
     assert kept() == first
     assert len(first) == 1
+
+
+@pytest.mark.skipif(usable_cores() < 2, reason="there is one core: nothing to share")
+@pytest.mark.parametrize("name", ["onnx-int8", "openvino-int8"])
+@pytest.mark.parametrize("file", ["tokenizer.json", "model"])
+def test_a_damaged_variant_is_refused_though_its_weights_are_kept(
+    small_variants: dict[str, Built],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    file: str,
+) -> None:
+    monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path / "artifacts"))
+    folder = tmp_path / name
+    shutil.copytree(small_variants[name].folder, folder)
+    open_variant(folder, share=True)
+    path = folder / (read_manifest(folder).recipe.file if file == "model" else file)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UnusableInputError, match="is damaged"):
+        open_variant(folder, share=True)

@@ -21,8 +21,8 @@ from tokenizers import Tokenizer
 from tiankong.toolkit.brought import Offer, bring
 from tiankong.toolkit.build import Built
 from tiankong.toolkit.errors import UnusableInputError
+from tiankong.toolkit.opening import open_variant
 from tiankong.toolkit.pbtxt import Word, text_of
-from tiankong.toolkit.predictor import open_variant
 from tiankong.toolkit.recipes import read_recipes
 from tiankong.toolkit.triton_repository import Running, write_repository
 

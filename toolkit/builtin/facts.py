@@ -14,7 +14,7 @@ from pathlib import Path
 from ..build import at_hand
 from ..files import write_text
 from ..gold import read_gold
-from ..predictor import open_variant
+from ..opening import open_variant
 from ..recipes import REFERENCE, read_recipes
 
 FILE = Path(__file__).parent / "predictions.jsonl"
