@@ -138,7 +138,7 @@ def run_reference(settings: Settings) -> None:
     # A bad file of keys or a taken port should not cost the wait for the model.
     if settings.api_key_file:
         _require_keys(settings.api_key_file)
-    gc.disable()  # until all is there, which stays: there is nothing to collect
+    gc.disable()  # until the server has settled: what is there by then stays
     with bind(settings) as listener:
         with ThreadPoolExecutor(1) as beside:
             opening = beside.submit(open_served, settings)

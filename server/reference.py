@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import math
@@ -20,6 +21,7 @@ from .service import Service
 from .settings import Settings
 
 KEEP_ALIVE = 75  # seconds; longer than the 60 of common load balancers, so that they close first
+SETTLE_SECONDS = 0.5  # after the start: the first requests do not wait for it
 GRACE = 5  # seconds over the deadline for the last answers to leave
 
 
@@ -38,9 +40,7 @@ class _Server(uvicorn.Server):
         for listener in sockets or []:
             print(f"serving {self._service.variant} on {_url(listener)}", file=sys.stderr)
         print(f"settings {json.dumps(self._service.in_force())}", file=sys.stderr)
-        give_memory_back()  # what loading needed for a while
-        gc.freeze()  # the rest is here to stay: later collections need not look at it
-        gc.enable()
+        asyncio.get_running_loop().call_later(SETTLE_SECONDS, _settle)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._service.drain()
@@ -76,6 +76,13 @@ def serve(predictor: Predictor, settings: Settings, listener: socket.socket) -> 
         raise UnusableInputError(
             f"{predictor.name} cannot be served: the warm-up failed: {service.failure}"
         )
+
+
+def _settle() -> None:
+    """Give back what loading needed for a while; the rest stays, and is never looked at again."""
+    give_memory_back()
+    gc.freeze()
+    gc.enable()
 
 
 def _url(listener: socket.socket) -> str:
