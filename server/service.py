@@ -35,7 +35,9 @@ def limits_of(predictor: Predictor, settings: Settings) -> Limits:
     """Return what may run together: no answer may be another than the sentence's own, alone."""
     if predictor.mates == "none":
         return Limits(sentences=1)
-    padding = 0 if predictor.mates == "same length" else Limits.padding
+    padding = Limits.tokens if predictor.engine.unpads else Limits.padding
+    if predictor.mates == "same length":
+        padding = 0
     return Limits(settings.max_batch, padding=padding, multiple=predictor.pad_to)
 
 
@@ -145,6 +147,7 @@ class Service:
             "batch_tokens": self._limits.tokens,
             "batch_padding": self._limits.padding,
             "pad_to": self._limits.multiple,
+            "unpads": self._predictor.engine.unpads,
             "spin": settings.spin,
             "queue_limit": settings.queue_limit,
             "deadline": settings.deadline,

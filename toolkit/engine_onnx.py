@@ -24,7 +24,7 @@ LOGITS = "logits"
 MASK_LOGITS, TOP_SCORES, TOP_IDS = "mask_logits", "top_scores", "top_ids"
 NEEDED, SPARE = ("input_ids", "attention_mask"), ("token_type_ids",)
 INPUTS = (*NEEDED, *SPARE)
-PREPARED = "model.onnx"
+PREPARED, UNPADDED = "model.onnx", "unpadded.onnx"
 SPIN_US = 50  # 30 to 300 were alike (docs/performance.md)
 TYPES = {
     "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(float)": np.float32,
@@ -162,14 +162,17 @@ def sharing_engine(path: Path, digest: str, kept: Path | None = None) -> Engine:
     """
     cores = usable_cores()
     folder = kept or prepare(path, digest, "onnxruntime", partial(_write_prepared, path))
+    shared = UNPADDED if (folder / UNPADDED).exists() else PREPARED
 
     def of(width: int) -> OnnxEngine:
-        # A call that has all cores disturbs nobody by spinning.
-        return OnnxEngine(folder / PREPARED, width, spin=width == cores, spin_us=SPIN_US)
+        if width == 1 or width < cores:
+            return OnnxEngine(folder / shared, width)
+        # Alone: most often a single sentence, which has no padding.  Spinning disturbs nobody.
+        return OnnxEngine(folder / PREPARED, width, spin=True, spin_us=SPIN_US)
 
     with ThreadPoolExecutor() as opening:
         engines = dict(zip(widths(cores), opening.map(of, widths(cores)), strict=True))
-    return SharingEngine(engines, folder)
+    return SharingEngine(engines, folder, unpads=shared == UNPADDED)
 
 
 def _write_prepared(path: Path, folder: Path) -> None:
@@ -184,11 +187,15 @@ def _write_prepared(path: Path, folder: Path) -> None:
         options.add_session_config_entry(key, value)
     session = _session(path, options)
     if {LOGITS, MASK_LOGITS} <= {output.name for output in session.get_outputs()}:
-        from .outputs import without_output  # here: protobuf takes time to import
+        # Here: protobuf takes time to import.
+        from .outputs import without_output
+        from .unpadding import unpadded
 
         # A row of the vocabulary for every token, of which we read those at the masks.
-        model = folder / PREPARED
-        model.write_bytes(without_output(model.read_bytes(), LOGITS))
+        model = without_output((folder / PREPARED).read_bytes(), LOGITS)
+        (folder / PREPARED).write_bytes(model)
+        if graph := unpadded(model):
+            (folder / UNPADDED).write_bytes(graph)
 
 
 def _options(threads: int, spin: bool = False, spin_us: int | None = None) -> Any:

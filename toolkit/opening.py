@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from .availability import require
 from .errors import UnusableInputError
-from .machine import usable_cores
 from .manifest import Manifest, read_manifest
 from .prepared import find
 
@@ -42,7 +41,7 @@ def open_variant(
     manifest = read_manifest(folder)
     require(manifest.recipe)
     library = manifest.recipe.engine
-    share = share and library in SHARED and usable_cores() > 1
+    share = share and library in SHARED
     with ThreadPoolExecutor(1) as beside:  # hashing leaves the interpreter to the others
         found = beside.submit(find, manifest.digest, library) if share else None
         checked = beside.submit(_checked_encoder, folder, manifest)

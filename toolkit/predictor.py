@@ -25,13 +25,15 @@ class Engine(Protocol):
     ``callers`` is how many calls it runs side by side; further ones wait in it.  ``prepares``: the
     first call of a new shape takes several times as long as the next.  ``widths``: how many threads
     a call may get, where that depends on how many there are.  ``kept``: the folder of the prepared
-    form it runs (see prepared.py), None without one.
+    form it runs (see prepared.py), None without one.  ``unpads``: batches of mixed lengths cost
+    little more than their tokens (see unpadding.py).
     """
 
     callers: int | None = None  # any number
     prepares: bool = False
     widths: Sequence[int] = ()
     kept: Path | None = None
+    unpads: bool = False
 
     def logits(self, batch: Batch) -> Logits:
         """Return float32 logits of shape (masks, vocabulary), in the order of ``batch.rows``."""

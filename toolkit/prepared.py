@@ -28,7 +28,7 @@ from .files import (
 )
 from .machine import processor
 
-FORMAT = 3  # 1: with all outputs; 2: sums were SHA-256
+FORMAT = 4  # 1: with all outputs; 2: sums were SHA-256; 3: padded only
 SUMS = "sums.json"
 KEPT_SECONDS = 30 * 24 * 3600.0  # without use
 LARGER = 2.2  # the prepared model over the model: it may hold its weights packed and as they were

@@ -20,12 +20,12 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from .errors import UnusableInputError
+from .unpadding import POSITIONS
 
 LOGITS, MASK_LOGITS = "logits", "mask_logits"
 TOP_SCORES, TOP_IDS = "top_scores", "top_ids"
 TOP_K = 50
 PREFIX = "tiankong"
-POSITIONS = f"{PREFIX}/positions"  # (masks, 2): sentence and token of every [MASK]
 
 
 class Rewriter:

@@ -19,13 +19,17 @@ from .text import Batch
 class SharingEngine(Engine):
     """Engines by their number of threads; a call takes the widest that leaves others their share.
 
-    ``engines`` must have one of a single thread; ``kept`` is the folder of their prepared form.
+    ``engines`` must have one of a single thread; ``kept`` is the folder of their prepared form;
+    ``unpads`` says that calls at the same time compute no padding.
     """
 
-    def __init__(self, engines: Mapping[int, Engine], kept: Path | None = None) -> None:
+    def __init__(
+        self, engines: Mapping[int, Engine], kept: Path | None = None, *, unpads: bool = False
+    ) -> None:
         self._engines = dict(engines)
         self.widths = sorted(engines)
         self.kept = kept
+        self.unpads = unpads
         self._cores = max(engines)
         self._running = 0
         self._lock = Lock()

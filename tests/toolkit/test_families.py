@@ -21,7 +21,7 @@ from tiankong.toolkit import graphs
 from tiankong.toolkit.availability import choose
 from tiankong.toolkit.build import Built, at_hand, build
 from tiankong.toolkit.checking import gate
-from tiankong.toolkit.engine_onnx import OnnxEngine
+from tiankong.toolkit.engine_onnx import UNPADDED, OnnxEngine
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.families import FAMILIES, family, geometry, why_not
 from tiankong.toolkit.gold import GoldItem, GoldSet, read_gold
@@ -122,6 +122,21 @@ def test_layers_that_share_weights_share_them_in_the_file(
         apart = "last-layer-at-mask" in built.manifest.recipe.steps
         again = 3 * 128 * 128 if apart else 0
         assert 0.98 < numbers / (albert["parameters"] + again) < 1.02
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_padding_it_answers_the_same(
+    variants: dict[str, dict[str, Built]], kind: str
+) -> None:
+    built = variants[kind]["onnx-int8"]
+    shared = open_variant(built.folder, share=True)
+    assert shared.engine.unpads
+    assert shared.engine.kept
+    batch = shared.encoder.batch([shared.encoder.encode(text) for text in read_gold().texts()[:12]])
+    assert not batch.attention_mask.all()
+    plain = OnnxEngine(built.folder / built.manifest.recipe.file, 1)
+    given = OnnxEngine(shared.engine.kept / UNPADDED, 1).logits(batch)
+    assert np.array_equal(given, plain.logits(batch))
 
 
 @pytest.mark.parametrize("kind", ["distilbert", "albert"])
