@@ -3,8 +3,9 @@
     python -m tiankong.bench.proof.peers --users 1,16 --python litserve=PATH --python ray_batch=PATH
 
 ``nox -s peers -- --users 1,16`` makes an environment for each peer and does the same.  In every
-round each server is started in shuffled order, warmed up, loaded by so many Locust users at each
-level (shuffled too), and ended before the next: one server has the machine.  Every answer is held
+round each server is started twice, in shuffled order (the second start counts: its files are in
+the page cache, what it prepares is there), warmed up, loaded by so many Locust users at each level
+(shuffled too), and ended before the next: one server has the machine.  Every answer is held
 to the variant's own unloaded top-5.  Windows go to ``artifacts/proof/peers.jsonl`` as they are
 measured; what stands there under the same terms (seconds, seed, gold set, machine, variant,
 script) is not measured again, so an interrupted run goes on: name another ``--out`` after a change
@@ -18,6 +19,7 @@ import argparse
 import random
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,9 +108,9 @@ class Match:
         """Measure one contestant's levels; return whether it could be started."""
         has_begun = False
         try:
-            built = self.variants[contestant.variant]
-            with opened(contestant, built, self.pythons, self.folder) as server:
+            with self._opened(contestant):
                 has_begun = True
+            with self._opened(contestant) as server:
                 for users in levels:
                     turn = self._window(contestant, server, users, number)
                     self._keep(turn)
@@ -118,6 +120,9 @@ class Match:
             why = " ".join(str(error).split())
             self._keep(Turn(**vars(contestant), number=number, missing=why))
         return has_begun
+
+    def _opened(self, contestant: Contestant) -> AbstractContextManager[Served]:
+        return opened(contestant, self.variants[contestant.variant], self.pythons, self.folder)
 
     def _window(self, contestant: Contestant, server: Served, users: int, number: int) -> Turn:
         """Measure one level, once more if something from outside spoils it."""

@@ -248,6 +248,8 @@ def test_servers_take_turns_and_what_is_there_is_not_measured_again(
     assert not found[who[2]].latencies_ms
     assert "wrong-answers" in found[who[2]].doubts
     assert found[dying].missing == f"{dying.name} ended (exit code 1): out of memory"
+    starts = (folder / "wrong" / "starts").read_text(encoding="utf-8").split()
+    assert starts == ["ready", "ready"]  # the second is the one that counts
     lines = first.out.read_text(encoding="utf-8").splitlines()
     again = match(folder, home, questions, *who)
     again.play([2], 1)
