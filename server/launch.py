@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn, cast, get_args
 
-from ..toolkit.availability import require
 from ..toolkit.console import say
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.manifest import read_manifest
@@ -120,6 +119,8 @@ def run_ray(settings: Settings) -> None:
         _require_keys(settings.api_key_file)
     with bind(settings) as listener:  # Ray does not say clearly that a port is taken
         port = listener.getsockname()[1]
+    from ..toolkit.availability import require
+
     manifest = read_manifest(settings.folder)
     require(manifest.recipe)
     manifest.verify(settings.folder)
@@ -140,9 +141,17 @@ def run_reference(settings: Settings) -> None:
         _require_keys(settings.api_key_file)
     gc.disable()  # until the server has settled: what is there by then stays
     with bind(settings) as listener:
+        library = read_manifest(settings.folder).recipe.engine
+        if library != "pytorch":  # it may compute with OpenBLAS too
+            # NumPy's threads, which nothing here uses, would begin by running in circles.
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         with ThreadPoolExecutor(1) as beside:
             opening = beside.submit(open_served, settings)
-            from .reference import serve  # takes as long to import as the model to open
+            from ..toolkit.opening import import_engine
+
+            # First what the model waits for, then what takes as long to import as it to open.
+            import_engine(library)
+            from .reference import serve
 
             predictor = opening.result()
         serve(predictor, settings, listener)

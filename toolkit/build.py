@@ -131,9 +131,20 @@ def standing(model: str, variant: str) -> Built:
 def at_hand(model: str, recipes: Sequence[Recipe]) -> list[Built]:
     """Return variants as they stand; those that were never built are built first.
 
+    Raises UnusableInputError as :func:`to_open` does, and for one whose files are not what its
+    manifest says.
+    """
+    found = to_open(model, recipes)
+    for built in found:
+        built.manifest.verify(built.folder)
+    return found
+
+
+def to_open(model: str, recipes: Sequence[Recipe]) -> list[Built]:
+    """Return variants for who verifies their files when opening them; missing ones are built.
+
     Raises UnusableInputError for one that another recipe, other built-in weights or another folder
-    of the same name made (its answers would be taken for those of today's), and for one whose
-    files are not what its manifest says.
+    of the same name made (its answers would be taken for those of today's).
     """
     missing = [r for r in recipes if not (variant_folder(model, r.name) / MANIFEST).exists()]
     if missing:
@@ -146,7 +157,6 @@ def at_hand(model: str, recipes: Sequence[Recipe]) -> list[Built]:
                 f"{built.folder} was made by another version: run 'tiankong build"
                 f" --model {model} --variants {recipe.name}'"
             )
-        built.manifest.verify(built.folder)
     return found
 
 

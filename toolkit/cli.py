@@ -118,14 +118,17 @@ def _place(built: Built) -> dict[str, Any]:
 def _one(model: str, variant: str, onnx: Path | None, tokenizer: Path | None) -> Built:
     """Return the variant named (default: the shipped one), or what a file brought becomes."""
     from .availability import choose
-    from .brought import bring, read_offer
-    from .build import at_hand
+    from .build import to_open
 
-    if offer := read_offer(onnx, tokenizer, "", "", None):
-        if variant:
+    if onnx or tokenizer:
+        from .brought import bring, read_offer
+
+        offer = read_offer(onnx, tokenizer, "", "", None)
+        if offer and variant:
             raise UnusableInputError(f"--onnx brings a variant of its own: leave out {variant}")
-        return bring(replace(offer, promise=None))
-    (built,) = at_hand(model, choose([variant or SHIPPED]).recipes)
+        if offer:
+            return bring(replace(offer, promise=None))
+    (built,) = to_open(model, choose([variant or SHIPPED]).recipes)
     return built
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +46,10 @@ def usable_cores() -> int:
 
 def fingerprint() -> dict[str, Any]:
     """Return CPU, instruction sets, cores, memory, kernel, and Python (JSON-ready)."""
-    import psutil  # here: servers want to know the CPU only
+    # Here: servers want to know the CPU only.
+    import platform
+
+    import psutil
 
     flags = _flags(_cpuinfo())
     return processor() | {
@@ -68,11 +69,17 @@ def processor() -> dict[str, Any]:
     cpu = _cpuinfo()
     flags = _flags(cpu)
     return {
-        "cpu": cpu.get("model name", platform.processor() or "unknown"),
+        "cpu": cpu.get("model name") or _architecture_name(),
         "cpu_family": f"{cpu.get('cpu family', '?')}/{cpu.get('model', '?')}",
-        "architecture": platform.machine(),
+        "architecture": os.uname().machine,
         "isa": [flag for flag in ISA_FLAGS if flag in flags],
     }
+
+
+def _architecture_name() -> str:
+    from platform import processor as asked  # here: it runs a program to find out
+
+    return asked() or "unknown"
 
 
 def _flags(cpu: Mapping[str, str]) -> set[str]:
@@ -110,6 +117,8 @@ def threads_per_core() -> int | None:
 
 def versions() -> dict[str, str]:
     """Return the versions of the libraries that decide speed and answers, where installed."""
+    from importlib import metadata
+
     found = {}
     for name in LIBRARIES:
         try:

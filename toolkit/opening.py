@@ -8,7 +8,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .availability import require
 from .errors import UnusableInputError
 from .manifest import Manifest, read_manifest
 from .prepared import find
@@ -39,16 +38,15 @@ def open_variant(
     spin; NotPreparedError (``share`` only) if packed weights cannot be kept.
     """
     manifest = read_manifest(folder)
-    require(manifest.recipe)
     library = manifest.recipe.engine
     share = share and library in SHARED
     with ThreadPoolExecutor(1) as beside:  # hashing leaves the interpreter to the others
         found = beside.submit(find, manifest.digest, library) if share else None
         checked = beside.submit(_checked_encoder, folder, manifest)
-        from .predictor import Predictor  # here: importing numpy takes time too
+        from .availability import require
 
-        if library in ENGINES:
-            import_module(ENGINES[library], __package__)
+        require(manifest.recipe)
+        import_engine(library)
         kept = found.result() if found else None
         if not (kept and library in SELF_CONTAINED):
             checked.result()
@@ -56,10 +54,18 @@ def open_variant(
             _sharing(folder, manifest, kept) if share else _engine(folder, manifest, threads, spin)
         )
         encoder = checked.result()
+    from .predictor import Predictor
+
     recipe = manifest.recipe
     return Predictor(
         manifest.variant, encoder, engine, manifest.mates, recipe.pad_to, manifest.expected
     )
+
+
+def import_engine(library: str) -> None:
+    """Import what runs the variants of a library; the second who asks waits for the first."""
+    if library in ENGINES:
+        import_module(ENGINES[library], __package__)
 
 
 def _checked_encoder(folder: Path, manifest: Manifest) -> TextEncoder:

@@ -14,7 +14,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from importlib import metadata
 from pathlib import Path
 
 from .errors import UnusableInputError
@@ -45,7 +44,7 @@ def find(digest: str, library: str) -> Path | None:
     """Return the folder of a model's prepared form; None if it is not there undamaged."""
     try:
         folder = _place(digest, library)
-    except metadata.PackageNotFoundError:
+    except ModuleNotFoundError:  # the library is not installed
         return None
     return folder if _undamaged(folder) else None
 
@@ -88,7 +87,9 @@ def _one_at_a_time(parent: Path) -> Iterator[None]:
 
 def _place(digest: str, library: str) -> Path:
     """Return the folder, named by what it depends on: model, library, kind of machine."""
-    parts = [FORMAT, digest, library, metadata.version(library), *processor().values()]
+    from importlib.metadata import version  # here: while it is imported others are already at work
+
+    parts = [FORMAT, digest, library, version(library), *processor().values()]
     return artifacts() / "prepared" / hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 

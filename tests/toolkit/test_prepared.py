@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tiankong.toolkit import prepared
 from tiankong.toolkit.prepared import (
     KEPT_SECONDS,
     SUMS,
@@ -56,7 +55,7 @@ def test_another_model_library_or_version_is_another_one(
         prepare(model, "other", "numpy", write),
         prepare(model, "digest", "psutil", write),
     }
-    monkeypatch.setattr(prepared.metadata, "version", lambda name: "99")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "99")
     folders.add(prepare(model, "digest", "numpy", write))
     assert write.count == len(folders) == 4
 
