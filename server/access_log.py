@@ -18,8 +18,8 @@ Entry = Mapping[str, object]
 class AccessLog:
     """Writes entries to a file descriptor; who does not read them holds up nobody.
 
-    ``write`` says whether there was room.  After an error (say, the reader has gone) nothing more
-    is written.
+    ``write`` says whether there was room.  Once the reader has gone nothing more is written; after
+    another error (say, the disk is full) the next lines are tried again.
     """
 
     def __init__(self, descriptor: int, room: int = ROOM) -> None:
@@ -49,11 +49,16 @@ class AccessLog:
             while not self._closing.wait(EVERY):
                 self._write_waiting()
             self._write_waiting()
-        except OSError:
+        except BrokenPipeError:
             self._room = 0
 
     def _write_waiting(self) -> None:
         while self._waiting:
             line = json.dumps(self._waiting.popleft()).encode() + b"\n"
-            while line:
-                line = line[os.write(self._descriptor, line) :]
+            try:
+                while line:
+                    line = line[os.write(self._descriptor, line) :]
+            except BrokenPipeError:
+                raise
+            except OSError:
+                return

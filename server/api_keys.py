@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Collection
+from functools import cache
 from pathlib import Path
 
 from starlette.datastructures import Headers
@@ -31,11 +32,13 @@ OPEN = frozenset(
 )
 
 
-def read_keys(path: Path) -> list[str]:
-    """Return the keys of a file: one a line; empty lines and lines that begin with # are left out.
+@cache  # read once: it may be a pipe
+def read_keys(path: Path) -> tuple[bytes, ...]:
+    """Return the digests of a file's keys.
 
-    Raises UnusableInputError if it cannot be read, names no key, or one that is too short or not
-    printable ASCII without spaces.
+    One key a line; empty lines and lines that begin with # are left out.  Raises
+    UnusableInputError if it cannot be read, names no key, or one that is too short or not printable
+    ASCII without spaces.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -52,21 +55,21 @@ def read_keys(path: Path) -> list[str]:
                 f"{path}, line {number}: a key has at least {SHORTEST} characters, printable ASCII"
                 " without spaces"
             )
-        keys.append(key)
+        keys.append(_digest(key))
     if not keys:
         raise UnusableInputError(f"{path} names no API key: write one a line")
-    return keys
+    return tuple(keys)
 
 
 class ApiKeys:
     """ASGI middleware: 401 for whoever brings none of the keys, but not at the ``OPEN`` paths.
 
-    Only digests are kept and compared, in constant time.
+    Only digests are kept (see :func:`read_keys`) and compared, in constant time.
     """
 
-    def __init__(self, app: ASGIApp, keys: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, keys: Collection[bytes]) -> None:
         self._app = app
-        self._digests = [_digest(key) for key in keys]
+        self._digests = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

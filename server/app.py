@@ -20,6 +20,7 @@ from .bodies import parse_batch, parse_question, read_body
 from .metrics import Collected
 from .observer import Observer
 from .openapi import Operation
+from .presence import Presence
 from .problems import ProblemError, problem_response
 from .request_ids import RequestIds, request_id
 from .schemas import ASKING
@@ -48,8 +49,9 @@ def create_app(
     UnusableInputError if the file of API keys is of no use.
     """
     keys = read_keys(settings.api_key_file) if settings.api_key_file else None
-    descriptor = sys.stdout.fileno() if log_to is None else log_to
-    log = AccessLog(descriptor) if settings.access_log else None
+    log = None
+    if settings.access_log:
+        log = AccessLog(sys.stdout.fileno() if log_to is None else log_to)
     app = Starlette(
         routes=[*ROUTES, *open_inference.ROUTES, *page.ROUTES, Route(openapi.PATH, _document)],
         lifespan=_lifespan,
@@ -82,7 +84,8 @@ async def predict(request: Request) -> Response:
     until = service.accept()
     question = parse_question(await read_body(request, service.settings.body_limit, until))
     request.state.sentences = 1
-    [answer] = await service.ask(question, until)
+    async with Presence(request):
+        [answer] = await service.ask(question, until)
     return JSONResponse(as_body(answer) | {"variant": service.variant})
 
 
@@ -91,9 +94,10 @@ async def predict_batch(request: Request) -> Response:
     service = service_of(request)
     until = service.accept()
     body = await read_body(request, service.settings.body_limit, until)
-    question = parse_batch(body, service.settings.max_texts)
+    question = parse_batch(body, service.max_texts)
     request.state.sentences = len(question.texts)
-    answers = await service.ask(question, until)
+    async with Presence(request):
+        answers = await service.ask(question, until)
     return JSONResponse(
         {"predictions": [as_body(answer) for answer in answers], "variant": service.variant}
     )

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from ..toolkit.predictor import Answer
 from .bodies import Question, checked, parse_object, read_body, read_candidates, read_top_k
 from .openapi import Operation
+from .presence import Presence
 from .problems import ProblemError
 from .schemas import ASKING
 from .service import Service, service_of
@@ -33,6 +34,7 @@ OUTPUTS = [
 ]
 NAMES = tuple(str(output["name"]) for output in OUTPUTS)
 MICROSECONDS = 1_000_000
+LONGEST = 10**15  # microseconds: further away than any deadline, and still a float
 # "priority" changes nothing here: there is one queue, first come first served.
 KNOWN = ("top_k", "candidates", "timeout", "priority", "binary_data_output")
 MODEL = "/v2/models/{name}"
@@ -98,11 +100,13 @@ async def infer(request: Request) -> Response:
     service = _model(request)
     until = service.accept()
     body = await read_body(request, service.settings.body_limit, until)
-    wanted = read_request(body, request.headers.get(JSON_LENGTH), service.settings.max_texts)
+    wanted = read_request(body, request.headers.get(JSON_LENGTH), service.max_texts)
     if wanted.timeout is not None:
         until = min(until, asyncio.get_running_loop().time() + wanted.timeout)
     request.state.sentences = len(wanted.question.texts)
-    tensors = as_tensors(await service.ask(wanted.question, until))
+    async with Presence(request):
+        answers = await service.ask(wanted.question, until)
+    tensors = as_tensors(answers)
     document = {"model_name": service.variant, "model_version": VERSION}
     if wanted.name is not None:
         document["id"] = wanted.name
@@ -166,7 +170,9 @@ def _model(request: Request) -> Service:
 
 
 def _object(data: dict[str, Any], key: str) -> dict[str, Any]:
-    value = data.get(key, {})
+    value = data.get(key)
+    if value is None:  # some clients write null for what they leave out
+        return {}
     if not isinstance(value, dict):
         raise ProblemError(400, f"{key} is not an object")
     return value
@@ -195,12 +201,20 @@ def _outputs(data: dict[str, Any]) -> list[tuple[str, bool]]:
     if not asked:
         return [(name, everything) for name in NAMES]
     outputs = {
-        tensor["name"]: _flag(_object(tensor, "parameters"), "binary_data", default=everything)
+        tensor["name"]: _flag(_output_parameters(tensor), "binary_data", default=everything)
         for tensor in asked
     }
     if unknown := outputs.keys() - set(NAMES):
         raise ProblemError(400, f"unknown output {min(unknown)}; known: {', '.join(NAMES)}")
     return list(outputs.items())
+
+
+def _output_parameters(tensor: dict[str, Any]) -> dict[str, Any]:
+    parameters = _object(tensor, "parameters")
+    if unknown := parameters.keys() - {"binary_data"}:  # classification, shared memory, ...
+        raise ProblemError(400, f"output {tensor['name']}: {min(unknown)} is not there, as an"
+                                " answer without it would be another one")  # fmt: skip
+    return parameters
 
 
 def _flag(parameters: dict[str, Any], key: str, default: bool) -> bool:
@@ -223,7 +237,7 @@ def _timeout(parameters: dict[str, Any]) -> float | None:
     value = parameters.get("timeout", 0)
     if type(value) is not int or value < 0:
         raise ProblemError(400, "timeout is not a whole number of microseconds")
-    return value / MICROSECONDS if value else None
+    return min(value, LONGEST) / MICROSECONDS if value else None
 
 
 def _routes() -> Iterator[Operation]:

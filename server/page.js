@@ -2,6 +2,7 @@
 
 const MASK = "[MASK]";
 const HISTORY_ROOM = 10;
+const COMPOSING = 229; // Safari ends the composition before the Enter that ended it
 const WORDS = {
   zh: {
     lead: "写一句话，把要猜的字换成 [MASK]，看模型最可能填什么。",
@@ -18,6 +19,8 @@ const WORDS = {
     facts: (variant, ms) => `${variant}，往返 ${ms} 毫秒`,
     unreachable: "服务器没有回应。",
     needsKey: "这台服务器需要 API 密钥，请在上面填写。",
+    noMask: "句子里没有 [MASK]：请把要猜的字换成 [MASK]。",
+    refused: { 413: "句子太长了。", 422: "句子太长，或者 [MASK] 太多了。", 503: "服务器正忙，请稍后再试。", 504: "服务器没有及时回答，请再试一次。" },
     kinds: ["诗词", "成语", "日常"],
     fill: (token) => `填入“${token}”`,
     other: "English",
@@ -37,11 +40,14 @@ const WORDS = {
     facts: (variant, ms) => `${variant}, ${ms} ms there and back`,
     unreachable: "The server does not answer.",
     needsKey: "This server needs an API key: enter it above.",
+    noMask: "The sentence has no [MASK]: put [MASK] for what is to be guessed.",
+    refused: {},
     kinds: ["Poem", "Idiom", "Everyday"],
     fill: (token) => `Fill in “${token}”`,
     other: "中文",
   },
 };
+const PRINTABLE = /^[\x21-\x7e]+$/; // what a key may be; a header cannot hold more
 const EXAMPLES = ["床前明月光,疑是地[MASK]霜。", "他做事总是半[MASK]而废。", "今天天气真[MASK]啊,适合出去玩。"];
 
 const at = (id) => document.getElementById(id);
@@ -191,8 +197,15 @@ function remember() {
 async function ask() {
   const number = ++asked;
   const text = at("text").value;
+  if (!text.includes(MASK)) {
+    shown = null;
+    at("answer").setAttribute("aria-busy", "false");
+    showError(words().noMask);
+    showAnswer();
+    return;
+  }
   const headers = { "Content-Type": "application/json" };
-  if (at("key").value) headers.Authorization = `Bearer ${at("key").value}`;
+  if (PRINTABLE.test(at("key").value)) headers.Authorization = `Bearer ${at("key").value}`;
   at("answer").setAttribute("aria-busy", "true");
   const began = performance.now();
   let response, body;
@@ -212,7 +225,8 @@ async function ask() {
   } else {
     shown = null;
     const locked = response?.status === 401;
-    showError(locked ? words().needsKey : body?.detail ?? words().unreachable);
+    const why = words().refused[response?.status] ?? body?.detail ?? words().unreachable;
+    showError(locked ? words().needsKey : why);
     if (locked) at("key-row").hidden = false;
   }
   showAnswer();
@@ -225,7 +239,7 @@ at("form").addEventListener("submit", (event) => {
 });
 at("mask").addEventListener("click", insertMask);
 at("text").addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.keyCode !== COMPOSING) {
     event.preventDefault();
     ask();
   } else if (event.altKey && event.code === "KeyM") {

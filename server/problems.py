@@ -28,7 +28,7 @@ REASONS = {
     504: "deadline",
 }
 # RFC 9110's names; http.HTTPStatus still has the old ones before Python 3.13.
-TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+TITLES = {413: "Content Too Large", 422: "Unprocessable Content", 499: "Client Closed Request"}
 
 
 class ProblemError(Exception):

@@ -174,6 +174,15 @@ class Scheduler:
         """How many streams have work."""
         return len(self._threads) - self._idle
 
+    def limit(self, limits: Limits) -> None:
+        """Have the next batches keep to other limits."""
+        self._limits = limits
+
+    def require_room(self, jobs: int) -> None:
+        """Raise a 503 problem unless so many more jobs would be admitted now."""
+        if jobs > self._room or self._closed:
+            raise ProblemError(503, "the queue is full", RETRY, QUEUE_FULL)
+
     def close(self) -> None:
         """Drop what has not begun and wait for the rest."""
         with self._change:
@@ -187,8 +196,7 @@ class Scheduler:
 
     def _admit(self, jobs: Sequence[Job]) -> None:
         with self._change:
-            if len(jobs) > self._room or self._closed:
-                raise ProblemError(503, "the queue is full", RETRY, QUEUE_FULL)
+            self.require_room(len(jobs))
             self._room -= len(jobs)
             self._waiting.extend(jobs)
             self._change.notify(len(jobs))

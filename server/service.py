@@ -14,7 +14,7 @@ from ..toolkit.machine import usable_cores
 from ..toolkit.manifest import Expected
 from ..toolkit.predictor import Answer, Predictor
 from ..toolkit.prepared import recall, remember
-from ..toolkit.text import MASK, NoMaskError, TextError, ceiling
+from ..toolkit.text import LONG, MASK, NoMaskError, TextError, ceiling
 from .bodies import Question
 from .cache import AnswerCache
 from .metrics import Metrics
@@ -28,14 +28,19 @@ WARM_UP_DELTA = 0.05  # of a probability; another machine's kernels round otherw
 PREPARED_TOKENS = (16, 24, 32)
 PREPARING_SECONDS = 0.6
 MANY = 1_000_000  # callers at once: as many as there are
-AT_ONCE = 2_000  # characters; the loop does not stop to encode more, a thread does it
 
 
-def limits_of(predictor: Predictor, settings: Settings) -> Limits:
+def unpads(predictor: Predictor, streams: int) -> bool:
+    """Tell whether batches compute no padding: those do that leave cores to others."""
+    engine = predictor.engine
+    return engine.unpads and (streams > 1 or max(engine.widths, default=1) == 1)
+
+
+def limits_of(predictor: Predictor, settings: Settings, streams: int) -> Limits:
     """Return what may run together: no answer may be another than the sentence's own, alone."""
     if predictor.mates == "none":
         return Limits(sentences=1)
-    padding = Limits.tokens if predictor.engine.unpads else Limits.padding
+    padding = Limits.tokens if unpads(predictor, streams) else Limits.padding
     if predictor.mates == "same length":
         padding = 0
     return Limits(settings.max_batch, padding=padding, multiple=predictor.pad_to)
@@ -55,10 +60,10 @@ class Service:
         self.failure = ""
         self.draining = False
         self._predictor = predictor
-        self._limits = limits_of(predictor, settings)
         # More streams than the engine has would wait in it with batches that are still growing.
         self._most = min(settings.streams or usable_cores(), predictor.engine.callers or MANY)
         streams = self._most if settings.streams else 1
+        self._limits = limits_of(predictor, settings, streams)
         self._scheduler = Scheduler(self._infer, streams, settings.queue_limit, self._limits)
         self.metrics = Metrics()
         self.metrics.watch(
@@ -75,6 +80,7 @@ class Service:
             [answer] = await self._scheduler.run(list(self._jobs(Question((text,)))), until=None)
             if expected:
                 _require_expected(expected, answer)
+                await asyncio.to_thread(self._require_all_expected, expected)
             await asyncio.to_thread(self._prepare)
         except Exception as error:  # whatever an engine raises
             self.not_ready = "the warm-up failed"
@@ -84,11 +90,29 @@ class Service:
             self.metrics.tell(self.variant, self.in_force())
             self.not_ready = "the server is draining" if self.draining else ""
 
+    def _require_all_expected(self, expected: Expected) -> None:
+        """Hold each engine that a batch may get to what the gate saw, in company where it may be.
+
+        Raises BrokenVariantError if one of them answers otherwise.
+        """
+        predictor = self._predictor
+        ids = predictor.encoder.encode(expected.text)
+        longer = [*ids[:-1], *ids[-2:]]  # so that the other one is padded
+        room = len(longer) <= predictor.encoder.max_tokens
+        batch = [ids, longer] if predictor.mates == "any" and room else [ids]
+        parts = predictor.engine.parts
+        for part in parts if len(parts) > 1 else ():
+            own = Predictor(predictor.name, predictor.encoder, part, pad_to=predictor.pad_to)
+            _require_expected(expected, own.answer(batch)[0])
+
     def _prepare(self) -> None:
         if self._predictor.engine.prepares:
             self._prepare_side_by_side()
         if not self.settings.streams:
-            self._scheduler.add_streams(self._chosen_streams() - 1)
+            streams = self._chosen_streams()
+            self._limits = limits_of(self._predictor, self.settings, streams)
+            self._scheduler.limit(self._limits)
+            self._scheduler.add_streams(streams - 1)
 
     def _chosen_streams(self) -> int:
         """Return how many streams there shall be: as an earlier start found it, or measured now."""
@@ -147,15 +171,20 @@ class Service:
             "batch_tokens": self._limits.tokens,
             "batch_padding": self._limits.padding,
             "pad_to": self._limits.multiple,
-            "unpads": self._predictor.engine.unpads,
+            "unpads": unpads(self._predictor, self._scheduler.streams),
             "spin": settings.spin,
             "queue_limit": settings.queue_limit,
             "deadline": settings.deadline,
             "body_limit": settings.body_limit,
-            "max_texts": settings.max_texts,
+            "max_texts": self.max_texts,
             "cache": settings.cache,
             "api_key": settings.api_key_file is not None,
         } | (replicas if settings.replicas else {})
+
+    @property
+    def max_texts(self) -> int:
+        """Texts in one request that an idle server has room for."""
+        return min(self.settings.batch_limit, self._scheduler.streams + self.settings.queue_limit)
 
     def accept(self) -> float:
         """Return a new request's deadline on the loop's clock; raise a 503 problem if draining."""
@@ -169,7 +198,9 @@ class Service:
         Raises a 400 or 422 problem for a text that cannot be asked, 503 if the queue is full, 504
         past ``until`` (seconds on the loop's clock; None: never).
         """
-        if sum(map(len, question.texts)) <= AT_ONCE:
+        if not self._cache:  # those that it knows need no room
+            self._scheduler.require_room(len(question.texts))
+        if sum(map(len, question.texts)) + len(question.candidates or ()) <= LONG:
             jobs = list(self._jobs(question))
         else:
             jobs = await asyncio.to_thread(lambda: list(self._jobs(question)))
@@ -202,10 +233,13 @@ class Service:
 
     def _jobs(self, question: Question) -> Iterator[Job]:
         several = len(question.texts) > 1
+        try:
+            for candidate in question.candidates or ():
+                self._predictor.encoder.candidate_id(candidate)
+        except TextError as error:
+            raise ProblemError(422, str(error)) from None
         for index, text in enumerate(question.texts):
             try:
-                for candidate in question.candidates or ():
-                    self._predictor.encoder.candidate_id(candidate)
                 ids = self._predictor.encoder.encode(text)
             except TextError as error:
                 status = 400 if isinstance(error, NoMaskError) else 422

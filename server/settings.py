@@ -74,11 +74,6 @@ class Settings:
             )
 
     @property
-    def max_texts(self) -> int:
-        """Texts in one batch request that an idle server has room for."""
-        return min(self.batch_limit, max(1, self.streams) + self.queue_limit)
-
-    @property
     def most_replicas(self) -> int:
         """Processes there may be at the same time."""
         return max(1, self.replicas, self.max_replicas)

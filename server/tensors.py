@@ -20,6 +20,7 @@ from .problems import ProblemError
 JSON_LENGTH = "Inference-Header-Content-Length"
 BINARY_SIZE = "binary_data_size"
 MAX_DIMENSIONS = 8
+LARGEST = 2**31 - 1  # of a dimension: no body has so many strings
 NUMBER = re.compile(r"[0-9]{1,18}")
 
 Datatype = Literal["BYTES", "FP32", "INT64"]
@@ -99,14 +100,18 @@ def answer_body(
 def _count(tensor: dict[str, Any]) -> int:
     shape = tensor.get("shape")
     # type(), not isinstance(): True is an int to Python.
-    whole = isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
+    whole = isinstance(shape, list) and all(
+        type(size) is int and 0 <= size <= LARGEST for size in shape
+    )
     if not whole or not 1 <= len(shape or []) <= MAX_DIMENSIONS:
-        raise ProblemError(400, f"{tensor['name']}: shape is not a list of whole numbers")
+        raise ProblemError(400, f"{tensor['name']}: shape is not a list of whole numbers from 0 on")
     return prod(shape or [])
 
 
 def _binary_size(tensor: dict[str, Any]) -> int | None:
-    parameters = tensor.get("parameters", {})
+    parameters = tensor.get("parameters")
+    if parameters is None:  # some clients write null for what they leave out
+        return None
     if not isinstance(parameters, dict):
         raise ProblemError(400, f"{tensor['name']}: parameters is not an object")
     size = parameters.get(BINARY_SIZE)

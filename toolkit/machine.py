@@ -27,7 +27,12 @@ LIBRARIES = (
     "gunicorn",
     "locust",
 )
-ISA_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+ISA_FLAGS = (
+    *("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
+    *("asimddp", "i8mm", "bf16", "sve", "sve2", "svei8mm", "svebf16"),  # ARM's
+)
+# Keys of /proc/cpuinfo on x86, and what ARM has instead.
+FAMILY = (("cpu family", "CPU implementer"), ("model", "CPU part"))
 
 
 def allowed_cpus() -> list[int]:
@@ -70,7 +75,7 @@ def processor() -> dict[str, Any]:
     flags = _flags(cpu)
     return {
         "cpu": cpu.get("model name") or _architecture_name(),
-        "cpu_family": f"{cpu.get('cpu family', '?')}/{cpu.get('model', '?')}",
+        "cpu_family": "/".join(cpu.get(x86, cpu.get(arm, "?")) for x86, arm in FAMILY),
         "architecture": os.uname().machine,
         "isa": [flag for flag in ISA_FLAGS if flag in flags],
     }

@@ -26,7 +26,8 @@ class Engine(Protocol):
     first call of a new shape takes several times as long as the next.  ``widths``: how many threads
     a call may get, where that depends on how many there are.  ``kept``: the folder of the prepared
     form it runs (see prepared.py), None without one.  ``unpads``: batches of mixed lengths cost
-    little more than their tokens (see unpadding.py).
+    little more than their tokens (see unpadding.py).  ``parts``: the engines that it chooses from
+    (see sharing.py); by itself, itself.
     """
 
     callers: int | None = None  # any number
@@ -34,6 +35,11 @@ class Engine(Protocol):
     widths: Sequence[int] = ()
     kept: Path | None = None
     unpads: bool = False
+
+    @property
+    def parts(self) -> Sequence[Engine]:
+        """The engines that it chooses from."""
+        return (self,)
 
     def logits(self, batch: Batch) -> Logits:
         """Return float32 logits of shape (masks, vocabulary), in the order of ``batch.rows``."""

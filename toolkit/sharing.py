@@ -36,6 +36,11 @@ class SharingEngine(Engine):
         self.prepares = any(engine.prepares for engine in engines.values())
         self.callers = engines[1].callers
 
+    @property
+    def parts(self) -> list[Engine]:
+        """The engines, narrowest first."""
+        return [self._engines[width] for width in self.widths]
+
     def logits(self, batch: Batch) -> Logits:
         """Return float32 logits of shape (masks, vocabulary)."""
         with self._share() as engine:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import os
 import signal
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -92,6 +95,25 @@ def test_what_finds_no_room_is_dropped() -> None:
     log.close()
     os.close(writing)
     os.close(reading)
+
+
+def test_a_full_disk_ends_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    real, failed = os.write, Event()
+
+    def write(descriptor: int, data: bytes) -> int:
+        if not failed.is_set():
+            failed.set()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, data)
+
+    with (tmp_path / "log").open("wb") as file:
+        monkeypatch.setattr("tiankong.server.access_log.os.write", write)
+        log = AccessLog(file.fileno())
+        assert log.write({"n": 1})
+        assert failed.wait(10)
+        assert log.write({"n": 2})
+        log.close()
+    assert (tmp_path / "log").read_bytes() == b'{"n": 2}\n'
 
 
 def test_a_reader_that_has_gone_is_no_trouble() -> None:

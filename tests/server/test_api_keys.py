@@ -80,8 +80,12 @@ def test_without_a_file_anybody_may_ask(client: TestClient) -> None:
     assert client.post("/predict", json=QUESTION).status_code == 200
 
 
-def test_a_file_is_read(key_file: Path) -> None:
-    assert read_keys(key_file) == KEYS
+def test_of_a_file_only_digests_are_kept_and_it_is_read_once(key_file: Path) -> None:
+    kept = read_keys(key_file)
+    assert len(kept) == len(KEYS)
+    assert not any(key.encode() in digest for key in KEYS for digest in kept)
+    key_file.unlink()  # as what came through a pipe is gone
+    assert read_keys(key_file) == kept
 
 
 @pytest.mark.parametrize(

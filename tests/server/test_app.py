@@ -13,7 +13,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.testclient import TestClient
 
 from tiankong.toolkit.manifest import Expected
-from tiankong.toolkit.predictor import Predictor
+from tiankong.toolkit.predictor import Engine, Logits, Predictor
+from tiankong.toolkit.sharing import SharingEngine
+from tiankong.toolkit.text import LONG, Batch, TextEncoder
 
 TEXT = "今天气很[MASK]。"
 
@@ -229,6 +231,41 @@ def test_ready_only_if_the_answer_is_what_the_gate_saw(
     assert ready or "but the gate saw" in failure
 
 
+class Padded(Engine):
+    """Answers otherwise where there is padding."""
+
+    def __init__(self, right: Engine) -> None:
+        self._right = right
+
+    def logits(self, batch: Batch) -> Logits:
+        found = self._right.logits(batch)
+        return found if batch.attention_mask.all() else found[:, ::-1]
+
+
+def test_ready_only_if_every_engine_answers_as_the_gate_saw_it_in_company_too(
+    open_client: Callable[..., TestClient], predictor: Predictor, engine: Engine
+) -> None:
+    [[best]] = predictor.predict([TEXT])
+    predictor.expected = Expected(TEXT, {entry.token: entry.score for entry in best})
+    predictor.engine = SharingEngine({1: engine, 2: engine})
+    assert open_client().get("/health/ready").status_code == 200
+    predictor.engine = SharingEngine({1: Padded(engine), 2: engine})  # alone it is the wider one
+    client = open_client()
+    assert client.get("/health/ready").status_code == 503
+    assert "but the gate saw" in client.app.state.service.failure  # type: ignore[attr-defined]
+    predictor.mates = "same length"
+    assert open_client().get("/health/ready").status_code == 200
+
+
+def test_one_stream_with_all_cores_computes_padding(
+    open_client: Callable[..., TestClient], engine: Any
+) -> None:
+    engine.unpads, engine.widths = True, [1, 2]
+    for streams, unpads, padding in (1, False, 8), (2, True, 256):
+        found = open_client(streams=streams).get("/v2/models/fake").json()["parameters"]
+        assert (found["unpads"], found["batch_padding"]) == (unpads, padding)
+
+
 def test_draining(client: TestClient) -> None:
     client.app.state.service.drain()  # type: ignore[attr-defined]
     for response in (
@@ -286,6 +323,54 @@ def test_a_batch_no_queue_could_hold_is_a_422(open_client: Callable[..., TestCli
     client = open_client(queue_limit=1)
     problem(client.post("/predict/batch", json={"texts": [TEXT] * 3}), 422)
     assert client.post("/predict/batch", json={"texts": [TEXT] * 2}).status_code == 200
+
+
+def test_a_batch_past_what_the_engine_runs_side_by_side_is_a_422(
+    open_client: Callable[..., TestClient], engine: Any
+) -> None:
+    engine.callers = 2
+    client = open_client(streams=8, queue_limit=2)
+    assert client.post("/predict/batch", json={"texts": [TEXT] * 4}).status_code == 200
+    assert "more than 4" in problem(client.post("/predict/batch", json={"texts": [TEXT] * 5}), 422)
+
+
+def test_a_candidate_is_looked_up_once_however_many_texts(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, looked_up = TextEncoder.candidate_id, list[str]()
+
+    def counted(self: TextEncoder, candidate: str) -> int:
+        looked_up.append(candidate)
+        return real(self, candidate)
+
+    monkeypatch.setattr(TextEncoder, "candidate_id", counted)
+    unknown = {"texts": [TEXT] * 30, "candidates": ["上", "龘"]}
+    detail = problem(client.post("/predict/batch", json=unknown), 422)
+    assert detail == "candidate '龘' is not in the vocabulary"
+    assert looked_up == ["上", "龘"]
+
+
+def test_where_there_is_no_room_nothing_is_encoded(
+    open_client: Callable[..., TestClient], engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = open_client(queue_limit=1)
+    engine.gate.clear()
+    with ThreadPoolExecutor(2) as callers:
+        slow = {"text": "slow[MASK]"}
+        accepted = [callers.submit(client.post, "/predict", json=slow) for _ in range(2)]
+        wait_until(lambda: client.app.state.service.waiting == 1)  # type: ignore[attr-defined]
+        monkeypatch.setattr(TextEncoder, "encode", lambda *_: pytest.fail("it was encoded"))
+        assert "full" in problem(client.post("/predict", json={"text": TEXT}), 503)
+        engine.gate.set()
+        assert [reply.result().status_code for reply in accepted] == [200, 200]
+
+
+def test_a_long_text_reads_as_a_short_one(client: TestClient, predictor: Predictor) -> None:
+    """Long ones are encoded another way, which lets other threads run."""
+    text = " " * LONG + TEXT
+    assert predictor.encoder.encode(text) == predictor.encoder.encode(TEXT)
+    answer = client.post("/predict", json={"text": text})
+    assert answer.json() == client.post("/predict", json={"text": TEXT}).json()
 
 
 def test_streams_run_side_by_side(open_client: Callable[..., TestClient], engine: Any) -> None:

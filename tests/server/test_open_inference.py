@@ -108,6 +108,11 @@ def test_another_model_is_not_here(client: TestClient, model: str) -> None:
         (body("今[MASK]", parameters={"candidates": "nonsense"}), 422, "nonsense"),
         (body("今[MASK]", parameters={"timeout": -1}), 400, "timeout"),
         (body("今[MASK]", parameters={"timeout": 1.5}), 400, "timeout"),
+        (
+            body("今[MASK]", outputs=[{"name": "token", "parameters": {"classification": 3}}]),
+            400,
+            "classification",
+        ),
         (body("今[MASK]", parameters={"binary_data_output": 1}), 400, "binary_data_output"),
         (body("今[MASK]", outputs=[{"name": "logits"}]), 400, "unknown output logits"),
         (body("今[MASK]", outputs="token"), 400, "outputs is not a list"),

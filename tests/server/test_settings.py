@@ -52,8 +52,3 @@ def test_the_most_replicas() -> None:
 def test_nonsense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UnusableInputError, match=next(iter(wrong))):
         Settings(Path("v"), **wrong)
-
-
-def test_no_batch_is_allowed_that_could_never_be_queued() -> None:
-    assert Settings(Path("v"), streams=2, queue_limit=3).max_texts == 5
-    assert Settings(Path("v"), streams=2, batch_limit=4).max_texts == 4

@@ -54,6 +54,7 @@ for _ in range(900):
         ({"shape": [-2, -1]}, "shape"),
         ({"shape": 2}, "shape"),
         ({"shape": [1] * 8 + [2]}, "shape"),
+        ({"shape": [10**4000, 10**4000]}, "shape"),
         ({"data": "今天"}, "data is not a list"),
         ({"data": None}, "data is not a list"),
         ({"data": ["今", 1]}, "data is not a list"),

@@ -63,6 +63,20 @@ def test_a_machine_without_proc_still_has_a_fingerprint(monkeypatch: pytest.Monk
     assert machine.threads_per_core() is None
 
 
+def test_one_arm_cpu_is_not_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cpu(part: str, features: str) -> dict[str, object]:
+        lines = f"Features\t: fp {features}", "CPU implementer\t: 0x41", f"CPU part\t: {part}"
+        text = "\n".join(lines)
+        monkeypatch.setattr(Path, "read_text", lambda *_, **__: text)
+        return machine.processor()
+
+    graviton2, graviton3 = cpu("0xd0c", "asimddp"), cpu("0xd40", "asimddp bf16 i8mm sve")
+    assert graviton2["cpu_family"] == "0x41/0xd0c"
+    assert (graviton2["isa"], graviton3["isa"]) == (
+        ["asimddp"], ["asimddp", "i8mm", "bf16", "sve"]
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(("content", "threads"), [("0\n", 1), ("0-1\n", 2), ("0,64\n", 2)])
 def test_threads_per_core(monkeypatch: pytest.MonkeyPatch, content: str, threads: int) -> None:
     monkeypatch.setattr(Path, "read_text", lambda *_args, **_words: content)
