@@ -7,10 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import cycle, islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ..server.footprint import Footprint
 from ..server.settings import Settings
 from ..toolkit.errors import InvalidMeasurementError
+from ..toolkit.files import ARTIFACTS
 from ..toolkit.gold import GoldSet
 from ..toolkit.manifest import read_manifest
 from .accounting import memory
@@ -25,11 +27,15 @@ KIBIBYTE = 1024
 def measure(settings: Settings, gold: GoldSet, cores: int) -> Footprint:
     """Start a reference server on so many cores and return what it takes.
 
-    Raises InvalidMeasurementError if it does not start or does not answer.
+    It starts as in a new container, where nothing has been kept prepared yet.  Raises
+    InvalidMeasurementError if it does not start or does not answer.
     """
     manifest = read_manifest(settings.folder)
     longest = int(manifest.model.get("positions", 512))
-    with serve("reference", settings, cores) as server:
+    with (
+        TemporaryDirectory() as nothing_kept,
+        serve("reference", settings, cores, {ARTIFACTS: nothing_kept}) as server,
+    ):
         force = in_force(server.url, manifest.variant)
         ordinary = [item.text for item in shuffled(gold, seed=0)]
         _ask(server, list(islice(cycle(ordinary), SENTENCES)), CALLERS)

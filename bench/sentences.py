@@ -14,6 +14,7 @@ from ..toolkit.answers import Answers, Ranking
 from ..toolkit.errors import InvalidMeasurementError, UnusableInputError
 from ..toolkit.gold import GoldItem, GoldSet
 from ..toolkit.text import MASK, TextEncoder
+from .served import direct
 
 DEPTH = 10  # of a right ranking: enough to tell a tie at the fifth place
 OF_ONE_LENGTH = 8
@@ -77,7 +78,7 @@ def _ask(url: str, text: str) -> Ranking:
     head = {"Content-Type": "application/json"}
     request = urllib.request.Request(f"{url}/predict", body, head)
     try:
-        with urllib.request.urlopen(request, timeout=ASK_SECONDS) as response:
+        with direct(request, timeout=ASK_SECONDS) as response:
             results = json.load(response)["results"]
         return [(str(entry["token"]), float(entry["score"])) for entry in results]
     except (urllib.error.URLError, OSError, ValueError, KeyError, TypeError) as error:

@@ -35,6 +35,8 @@ POLL_SECONDS = 0.02
 GONE_SECONDS = 10.0
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ANSWER_SECONDS = 5.0
+# Nothing that stands between two machines (http_proxy) belongs into a measurement.
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 @dataclass(frozen=True)
@@ -51,15 +53,22 @@ class Served:
 
 
 @contextmanager
-def serve(stack: Stack, settings: Settings, cores: int | None = None) -> Iterator[Served]:
+def serve(
+    stack: Stack,
+    settings: Settings,
+    cores: int | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Served]:
     """Start a server on a free port, wait until it is ready, stop it in the end.
 
-    ``cores`` pins it to the first so many of the CPUs we may use.  Raises InvalidMeasurementError
-    with the log's last line if it does not become ready, or if it ended while it was used.
+    ``cores`` pins it to the first so many of the CPUs we may use, ``variables`` are its environment
+    on top of ours.  Raises InvalidMeasurementError with the log's last line if it does not become
+    ready, or if it ended while it was used.
     """
     settings = replace(settings, port=free_port())
     url = f"http://{settings.host}:{settings.port}"
-    argv, environ = command(stack, settings), environment(stack, settings)
+    argv = command(stack, settings)
+    environ = environment(stack, settings) | dict(variables or {})
     begun = time.monotonic()
     with started(f"the {stack} server of {settings.folder.name}", argv, environ, cores) as process:
         process.await_ready(url + READY_PATHS[stack])
@@ -100,9 +109,7 @@ def in_force(url: str, variant: str) -> dict[str, Any]:
     Raises InvalidMeasurementError if it does not say them.
     """
     try:
-        with urllib.request.urlopen(
-            f"{url}/v2/models/{variant}", timeout=ANSWER_SECONDS
-        ) as response:
+        with direct(f"{url}/v2/models/{variant}", timeout=ANSWER_SECONDS) as response:
             settings: dict[str, Any] = json.load(response)["parameters"]
     except (OSError, ValueError, KeyError) as error:
         raise InvalidMeasurementError(f"{url} does not say its settings: {error!r}") from None
@@ -180,7 +187,7 @@ def _settle(cores: int | None) -> None:
 def is_ready(url: str) -> bool:
     """Tell whether a URL answers 200 within five seconds."""
     try:
-        with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as response:
+        with direct(url, timeout=ANSWER_SECONDS) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False

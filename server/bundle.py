@@ -41,7 +41,11 @@ PLACE = "/opt/tiankong"  # where the unit of systemd finds the bundle
 PORT, USER = 8080, 10001
 PAUSE_SECONDS = 5  # until a cluster's list of addresses no longer has a pod that is to end
 GRACE_SECONDS = 10  # to end after the last answer
-PROBE = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{PORT}/health/ready')"
+# urllib would ask a proxy of the environment for it; the exit code is the answer.
+PROBE = (
+    f"import http.client as h; c = h.HTTPConnection('127.0.0.1', {PORT}, timeout=2);"
+    " c.request('GET', '/health/ready'); exit(c.getresponse().status != 200)"
+)
 DEBIANS = (("bookworm", (2, 36)), ("trixie", (2, 41)))  # releases and their glibc
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 LIBRARIES = ("jinja2", "packaging", "wheel")
@@ -135,6 +139,8 @@ def _known(
     version = version_of(NAME)
     title = f"{manifest.variant} of {manifest.model.get('title', manifest.model['name'])}"
     options = deviations(settings)
+    # Another model under the same name would be taken for this one: nobody would fetch it.
+    label = f"{version.replace('+', '-')}-{manifest.digest[:12]}"
     return {
         "title": title,
         "name": f"{NAME}-{manifest.variant}".strip("-"),
@@ -145,8 +151,8 @@ def _known(
         "digest": manifest.digest,
         "gated": manifest.gate is not None,
         "version": version,
-        "label": version.replace("+", "-"),
-        "image": terms.image or f"{NAME}-{manifest.variant}:{version.replace('+', '-')}",
+        "label": label,
+        "image": terms.image or f"{NAME}-{manifest.variant}:{label}",
         "terms": terms,
         "footprint": footprint,
         "measured": _measured(footprint),

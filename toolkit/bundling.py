@@ -36,7 +36,7 @@ def bundle(
         int, typer.Option("--max-replicas", min=1, help="at most so many pods")
     ] = 8,
     image: Annotated[
-        str, typer.Option("--image", help="the image's name (tiankong-VARIANT:VERSION)")
+        str, typer.Option("--image", help="the image's name (tiankong-VARIANT:VERSION-DIGEST)")
     ] = "",
 ) -> None:  # fmt: skip
     """Write a deployment folder: variant, package, locked requirements, container, manifests.

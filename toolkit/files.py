@@ -18,11 +18,12 @@ from typing import Any
 from .errors import UnusableInputError
 
 MEBIBYTE = 1024 * 1024
+ARTIFACTS = "TIANKONG_ARTIFACTS"
 
 
 def artifacts() -> Path:
     """Return the folder everything made goes to (``TIANKONG_ARTIFACTS``, else ./artifacts)."""
-    return Path(os.environ.get("TIANKONG_ARTIFACTS", "artifacts"))
+    return Path(os.environ.get(ARTIFACTS, "artifacts"))
 
 
 def sha256(path: Path) -> str:
