@@ -31,12 +31,12 @@ from ...toolkit.answers import load
 from ...toolkit.build import Built, standing
 from ...toolkit.checking import gated
 from ...toolkit.console import say
-from ...toolkit.errors import TiankongError
+from ...toolkit.errors import InvalidMeasurementError, TiankongError
 from ...toolkit.gold import read_gold
 from ...toolkit.machine import usable_cores
 from ...toolkit.predictor import Best, Engine, Logits, Predictor
 from ...toolkit.text import Batch, TextEncoder
-from ..measure import Window, measure
+from ..measure import Window, undisturbed
 from ..plan import REFERENCE_STACK, Point
 from ..sentences import gold_questions
 from ..served import serve
@@ -148,14 +148,20 @@ def _import(module: str) -> float:
 
 
 def throughput(model: str, built: Built) -> float:
-    """Return requests a second of the served variant at 16 users."""
+    """Return requests a second of the served variant at 16 users.
+
+    Raises InvalidMeasurementError if the measurement is no good.
+    """
     gold = read_gold()
     (built,) = gated(model, [built], gold)
     variant = built.manifest.variant
     questions = gold_questions(gold, load(variant, built.manifest.digest, gold), seed=0)
     with serve("reference", Settings(folder=built.folder)) as server:
         point = Point(variant, REFERENCE_STACK, USERS)
-        return measure(point, server, questions, Window(SECONDS, WARMUP_SECONDS)).qps
+        cell = undisturbed(point, server, questions, Window(SECONDS, WARMUP_SECONDS))
+    if invalid := [warn.code for warn in cell.warnings() if warn.invalidates]:
+        raise InvalidMeasurementError(f"{variant} was measured invalidly: {', '.join(invalid)}")
+    return cell.qps
 
 
 def main() -> None:

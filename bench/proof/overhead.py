@@ -36,12 +36,12 @@ from ...toolkit.answers import load
 from ...toolkit.build import Built, standing
 from ...toolkit.checking import gated
 from ...toolkit.console import say
-from ...toolkit.errors import TiankongError
+from ...toolkit.errors import InvalidMeasurementError, TiankongError
 from ...toolkit.files import artifacts
 from ...toolkit.gold import GoldSet, read_gold
 from ...toolkit.options import names
 from ...toolkit.predictor import Predictor
-from ..measure import Window, measure
+from ..measure import Window, undisturbed
 from ..plan import REFERENCE_STACK, Point
 from ..sentences import Questions, gold_questions
 from ..served import Served, in_force, serve
@@ -108,7 +108,8 @@ def scheduled(
 def rounds(built: Built, gold: GoldSet, users: int, count: int, out: Path) -> list[Rates]:
     """Return so many rounds of one variant; each begins with another way than the one before.
 
-    Each is appended to ``out`` when it ends.
+    Each is appended to ``out`` when it ends; one whose server was measured invalidly is left out.
+    Raises InvalidMeasurementError if none is left.
     """
     settings = Settings(folder=built.folder)
     variant = built.manifest.variant
@@ -128,16 +129,27 @@ def rounds(built: Built, gold: GoldSet, users: int, count: int, out: Path) -> li
         for number in range(count):
             start = number % len(WAYS)
             order = [*WAYS[start:], *WAYS[:start]]
-            found.append({key: rate for way in order for key, rate in ways[way]().items()})
+            one = {key: rate for way in order for key, rate in ways[way]().items()}
+            if "server" not in one:
+                say(f"overhead: {variant}, round {number + 1} of {count} does not count")
+                continue
+            found.append(one)
             with out.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps({"variant": variant, "users": users} | found[-1]) + "\n")
             say(f"overhead: {variant}, round {number + 1} of {count}")
+    if not found:
+        raise InvalidMeasurementError(f"{variant}: no round counts; try again on a calmer machine")
     return found
 
 
 def _served(server: Served, questions: Questions, users: int, variant: str) -> Rates:
     window = Window(SECONDS, WARMUP_SECONDS)
-    cell = measure(Point(variant, REFERENCE_STACK, users), server, questions, window)
+    cell = undisturbed(Point(variant, REFERENCE_STACK, users), server, questions, window)
+    for warn in cell.warnings():
+        if warn.invalidates:
+            say(f"overhead: {variant}: {warn.code}")
+    if not cell.valid:
+        return {}
     return {"server": cell.qps, "generator": cell.generator_cpu_percent}
 
 

@@ -24,7 +24,9 @@ from ..accounting import processes
 from ..plan import ARTICLE_STACK, REFERENCE_STACK
 from ..served import Served, serve, started
 
-PEERS = Path(__file__).parents[1] / "peers"
+PACKAGE = Path(__file__).parents[2]
+OURS = ("server", "toolkit")  # what our servers are made of
+PEERS = PACKAGE / "bench" / "peers"
 FILES: dict[str, tuple[str, ...]] = {
     "transformers_pipeline": ("pytorch-fp32",),
     "optimum_onnxruntime": ("onnx-fp32", "onnx-int8"),
@@ -91,12 +93,13 @@ def script(peer: str, folder: Path = PEERS) -> Path:
 
 
 def digest(contestant: Contestant, built: Built, folder: Path = PEERS) -> str:
-    """Return a digest of the variant and of the peer's files: other ones are not the same row."""
-    parts = [built.manifest.digest.encode()]
-    if contestant.server not in (REFERENCE_STACK, ARTICLE_STACK):
+    """Return a digest of the variant and of the server's program: another one is another row."""
+    if contestant.server in (REFERENCE_STACK, ARTICLE_STACK):
+        files = [path for room in OURS for path in sorted((PACKAGE / room).glob("*.py"))]
+    else:
         home = script(contestant.server, folder).parent
-        names = ("serve.py", "requirements.txt")
-        parts += [(home / name).read_bytes() for name in names if (home / name).is_file()]
+        files = [home / "serve.py", home / "requirements.txt"]
+    parts = [built.manifest.digest.encode(), *(f.read_bytes() for f in files if f.is_file())]
     return hashlib.sha256(b"\n".join(parts)).hexdigest()[:16]
 
 

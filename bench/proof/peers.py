@@ -8,9 +8,8 @@ the page cache, what it prepares is there), warmed up, loaded by so many Locust 
 (shuffled too), and ended before the next: one server has the machine.  Every answer is held
 to the variant's own unloaded top-5.  Windows go to ``artifacts/proof/peers.jsonl`` as they are
 measured; what stands there under the same terms (seconds, seed, gold set, machine, variant,
-script) is not measured again, so an interrupted run goes on: name another ``--out`` after a change
-to the reference server.  Peers read NAME[:VARIANT][@OPTION=VALUE+...],
-for example ``litserve@workers=1+threads=2``.
+the server's program) is not measured again, so an interrupted run goes on.  Peers read
+NAME[:VARIANT][@OPTION=VALUE+...], for example ``litserve@workers=1+threads=2``.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from ...toolkit.machine import digest as machine_digest
 from ...toolkit.machine import fingerprint
 from ...toolkit.options import names
 from ...toolkit.processes import interrupt_on_terminate
-from ..measure import Window, measure
+from ..measure import Window, undisturbed
 from ..plan import ARTICLE_STACK, Point
 from ..sentences import Questions, gold_questions
 from ..served import Served
@@ -44,7 +43,6 @@ from .peer_table import Tables, Turn, append, mend, ours, read
 
 OURS = "onnx-int8,openvino-int8,onnx-fp32,pytorch-fp32"
 YARDSTICK = "onnx-fp32"
-ATTEMPTS = 2
 INTERRUPTED = 130
 NO_PYTHON = "no environment: 'nox -s peers' makes one, or name its interpreter with --python"
 
@@ -125,15 +123,11 @@ class Match:
         return opened(contestant, self.variants[contestant.variant], self.pythons, self.folder)
 
     def _window(self, contestant: Contestant, server: Served, users: int, number: int) -> Turn:
-        """Measure one level, once more if something from outside spoils it."""
+        """Measure one level."""
         point = Point(contestant.variant, contestant.server, users, number)
         questions = self.questions[contestant.variant]
-        for attempt in range(1, ATTEMPTS + 1):
-            window = Window(self.terms.seconds, self.terms.warmup_seconds, seed=self.terms.seed)
-            cell = measure(point, server, questions, window)
-            if not cell.disturbed or attempt == ATTEMPTS:
-                break
-        return Turn.of(contestant, number, cell)
+        window = Window(self.terms.seconds, self.terms.warmup_seconds, seed=self.terms.seed)
+        return Turn.of(contestant, number, undisturbed(point, server, questions, window))
 
     def _keep(self, turn: Turn) -> None:
         self.turns.append(turn)

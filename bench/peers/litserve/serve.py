@@ -106,7 +106,7 @@ if __name__ == "__main__":
     parser.add_argument("--workers", type=int, default=CORES)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--spin", type=int, default=1)
-    parser.add_argument("--max-batch", type=int, default=8)
+    parser.add_argument("--max-batch", type=int, choices=range(2, 65), default=8, metavar="2..64")
     parser.add_argument("--batch-timeout", type=float, default=0.002)
     parser.add_argument("--fast-queue", type=int, default=0)
     parser.add_argument("--api-servers", type=int, help="default: as many as workers")
@@ -116,7 +116,7 @@ if __name__ == "__main__":
         given.threads,
         bool(given.spin),
         max_batch_size=given.max_batch,
-        batch_timeout=given.batch_timeout if given.max_batch > 1 else 0.0,
+        batch_timeout=given.batch_timeout,
     )
     server = ls.LitServer(
         api,
