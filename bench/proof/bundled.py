@@ -4,7 +4,7 @@
 
 ``tiankong bundle`` writes a folder.  In it a user without rights makes a virtual environment and
 installs ``requirements.txt`` with ``--require-hashes``; then pip is removed, as the bundle's README
-says, everything is made unwritable, and the server is started from there, with nothing of the
+says, everything there is made unwritable, and the server is started from there, with nothing of the
 environment we run in.  The gold sentences are
 asked one by one and the answers held to those that the variant gives here.  (As root: the user
 ``nobody``, by setpriv.  As anybody else: oneself.)
@@ -49,10 +49,15 @@ KEPT = ("PATH", "LANG", "LC_ALL")  # of our variables; to install, pip's own too
 
 @dataclass(frozen=True)
 class Proof:
-    """What came out: bytes on the disk, seconds, bytes resident, answers and those that differ."""
+    """What came out: bytes on the disk, seconds, bytes resident, answers and those that differ.
 
+    ``installed`` is the environment before pip was taken out of it, ``kept`` what the server wrote.
+    """
+
+    installed: int
     environment: int
     variant: int
+    kept: int
     start_seconds: float
     resident: int
     asked: int
@@ -81,9 +86,14 @@ class Stranger:
         return self.home / "kept"
 
     @property
+    def venv(self) -> Path:
+        """The environment it makes."""
+        return self.home / "venv"
+
+    @property
     def python(self) -> Path:
         """The Python of the environment it made."""
-        return self.home / "venv" / "bin" / "python"
+        return self.venv / "bin" / "python"
 
     def command(self, *argv: str | Path) -> list[str]:
         """Return an argv that runs as the user without rights, in the bundle, with little else."""
@@ -149,20 +159,24 @@ def stranger() -> Iterator[Stranger]:
                     path.chmod(0o755)
 
 
-def install(who: Stranger) -> None:
-    """Make an empty virtual environment as somebody, and install the bundle's requirements."""
+def install(who: Stranger) -> int:
+    """Make an empty virtual environment as somebody, and install the bundle's requirements.
+
+    Returns the bytes it takes before pip is removed.
+    """
     if os.geteuid() == 0:
         os.chown(who.home, NOBODY, NOBODY)
-    venv = who.python.parent.parent
-    who.run(who.base_python(), "-m", "venv", venv)
+    who.run(who.base_python(), "-m", "venv", who.venv)
     who.run(who.python, "-m", "pip", "install", "--quiet", "--require-hashes", "--no-cache-dir",
             "-r", "requirements.txt")  # fmt: skip
+    size = on_disk(who.venv)
     who.run(who.python, "-m", "pip", "uninstall", "--quiet", "--yes", *INSTALLERS)
     who.kept.mkdir()
     for path in (who.home, *who.home.rglob("*")):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode & UNWRITABLE)
     who.kept.chmod(0o777)  # as container, unit and pod have it
+    return size
 
 
 def serve_and_ask(who: Stranger, texts: Sequence[str]) -> tuple[float, int, list[Ranking]]:
@@ -186,7 +200,7 @@ def serve_and_ask(who: Stranger, texts: Sequence[str]) -> tuple[float, int, list
 
 def prove(who: Stranger) -> Proof:
     """Install the bundle in somebody's home, serve from it, ask the gold sentences and compare."""
-    install(who)
+    installed = install(who)
     texts = read_gold().texts()
     seconds, resident, given = serve_and_ask(who, texts)
     variant = who.bundle / "variant"
@@ -195,9 +209,8 @@ def prove(who: Stranger) -> Proof:
     expected = [_ranking(predictor.predict([text], 2 * DEPTH)[0][0]) for text in texts]
     pairs = zip(texts, expected, given, strict=True)
     differing = tuple(text for text, mine, its in pairs if not same_answer(mine, its))
-    venv = who.python.parent.parent
-    size = (on_disk(venv), on_disk(variant))
-    return Proof(*size, seconds, resident, len(texts), differing)
+    sizes = (installed, on_disk(who.venv), on_disk(variant), on_disk(who.kept))
+    return Proof(*sizes, seconds, resident, len(texts), differing)
 
 
 def _ranking(best: Sequence[Ranked]) -> Ranking:
@@ -216,6 +229,8 @@ def table(proof: Proof) -> str:
         "environment": f"{proof.environment / 1e6:.0f} MB",
         "variant": f"{proof.variant / 1e6:.0f} MB",
         "both": f"{proof.whole / 1e6:.0f} MB (target: {TARGET_MEGABYTES})",
+        "both, with pip and setuptools": f"{(proof.installed + proof.variant) / 1e6:.0f} MB",
+        "kept prepared beside them": f"{proof.kept / 1e6:.0f} MB",
         "start to ready": f"{proof.start_seconds:.2f} s",
         "resident": f"{proof.resident / 1e6:.0f} MB",
         "answers": f"{proof.asked}, {len(proof.differing)} not as expected",
