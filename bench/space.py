@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import product
 from typing import Any
@@ -24,10 +24,14 @@ class Choice:
     spin: bool = False
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> Choice:
-        """Return the point that a server's settings in force are at."""
+    def usual(cls, settings: Mapping[str, Any], engine: str) -> Choice:
+        """Return the point of a server that was started as it comes, by its settings in force."""
         found = {field.name: settings[field.name] for field in fields(cls)}
-        if settings.get("least_threads", found["threads"]) < found["threads"]:
+        threads = found["threads"]
+        shares = settings.get("least_threads", threads) < threads
+        # On one core both are 1, yet to name it would turn off what else comes with shared cores:
+        # the prepared form, and that no padding is computed.
+        if shares or (threads == 1 and engine in SHARING):
             found["threads"] = SHARED
         return cls(**found)
 
@@ -48,26 +52,28 @@ class Choice:
         return words + (", spinning" if self.spin else "")
 
 
-def space(engine: str, cores: int) -> list[Choice]:
+def space(engine: str, cores: int, *, batches: bool = True) -> list[Choice]:
     """Return every choice worth a look for an engine on so many cores, the usual one among them.
 
     Streams and threads are powers of two, or all cores; together they fill the cores and at most
     twice as many.  Batches may share the cores instead, where the engine can do that.  OpenVINO has
-    no more streams than fit the cores: more would only wait.
+    no more streams than fit the cores: more would only wait.  ``batches`` says whether sentences
+    may share one: where they may not, the server asks each alone, whatever it is told.
 
-    >>> [(c.streams, c.threads) for c in space("openvino", 2) if c.max_batch == 1]
-    [(1, 2), (2, 1), (2, 0)]
+    >>> [(c.streams, c.threads) for c in space("openvino", 2, batches=False)]
+    [(1, 2), (2, 1), (1, 0), (2, 0)]
     """
-    return list(_choices(engine, cores))
+    return list(_choices(engine, cores, MAX_BATCHES if batches else (1,)))
 
 
-def _choices(engine: str, cores: int) -> Iterator[Choice]:
+def _choices(engine: str, cores: int, max_batches: Sequence[int]) -> Iterator[Choice]:
     most = cores if engine == OPENVINO else 2 * cores
     sizes = sorted({cores, *(2**n for n in range(most.bit_length()) if 2**n <= most)})
-    spins = (False, True) if engine == SPINNING else (False,)
-    for streams, threads, batch, spin in product(sizes, sizes, MAX_BATCHES, spins):
+    for streams, threads, batch in product(sizes, sizes, max_batches):
         if threads <= cores <= streams * threads <= most:
-            yield Choice(streams, threads, batch, spin)
-    if engine in SHARING and cores > 1:
-        for streams, batch in product((size for size in sizes if size > 1), MAX_BATCHES):
+            yield Choice(streams, threads, batch)
+            if engine == SPINNING and threads > 1:  # the caller's own thread never waits
+                yield Choice(streams, threads, batch, spin=True)
+    if engine in SHARING:
+        for streams, batch in product(sizes, max_batches):
             yield Choice(streams, SHARED, batch)

@@ -13,7 +13,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import geometric_mean
+from statistics import fmean, geometric_mean
 from typing import Any
 
 from ..toolkit.cells import Cell, CellKey
@@ -22,7 +22,7 @@ from ..toolkit.errors import GateFailedError, UnusableInputError
 from ..toolkit.files import artifacts
 from ..toolkit.machine import usable_cores
 from ..toolkit.runs import Header, append_cell, create_run, locked, read_run
-from ..toolkit.stats import interval, variation
+from ..toolkit.stats import Variation, interval, variation
 from .plan import REFERENCE_STACK, Grid, Plan, Point
 from .search import highest
 from .slo import Slo, rough_percentile
@@ -35,6 +35,8 @@ LOOK_SECONDS, CONFIRM_SECONDS, WARMUP_SECONDS = 2.0, 10.0, 1.0
 START_SECONDS = 2.5  # a cell's server and generator to start, where none has been measured
 LOOKS = 7  # about as many as the first look at the usual settings takes
 LEAST_SECONDS = 1.0  # of a rung's cell: with less there is nothing to tell apart
+USUAL_SECONDS = 2.0  # the least of the first rung's, where nobody has named a budget
+USUAL_BUDGET = 600.0  # then; more where there are more settings than that is enough for
 MOST_USERS = 512
 FURTHEST = 2.0  # from one rung to the next a choice's users at most double or halve
 
@@ -125,31 +127,52 @@ class Schedule:
         ``start`` is what a cell takes before it measures.  Raises UnusableInputError for a budget
         in which nothing could be told apart.
         """
-        counts = [choices]
-        while counts[-1] > 2:
-            counts.append(max(2, -(-counts[-1] // REDUCTION)))
-        begin = LOOKS * (start + WARMUP_SECONDS + LOOK_SECONDS)
-        end = 2 * len(CONFIRMATIONS) * (start + WARMUP_SECONDS + CONFIRM_SECONDS)
-        left = budget - begin - end - sum(counts) * (start + WARMUP_SECONDS)
-        seconds = left / sum(count * 2**rung for rung, count in enumerate(counts))
-        if seconds < LEAST_SECONDS:
-            least = budget + (LEAST_SECONDS - seconds) * sum(c * 2**r for r, c in enumerate(counts))
+        least = needed(choices, LEAST_SECONDS, start)
+        if budget < least:
             raise UnusableInputError(
                 f"{choices} settings cannot be told apart in {budget:.0f} s: --budget"
                 f" {math.ceil(least / 60)}m or more"
             )
-        return cls(tuple((count, seconds * 2**rung) for rung, count in enumerate(counts)))
+        idle = needed(choices, 0.0, start)  # what it takes and does not measure the choices
+        seconds = (budget - idle) / (needed(choices, 1.0, start) - idle)
+        rungs = enumerate(_counts(choices))
+        return cls(tuple((count, seconds * 2**rung) for rung, count in rungs))
 
 
-def tune(variant: str, slo: Slo, budget: float, ground: Ground) -> Tuned:
+def needed(choices: int, seconds: float, start: float = START_SECONDS) -> float:
+    """Return the seconds of a search that has so many for each choice's first cell."""
+    around = start + WARMUP_SECONDS
+    begin = LOOKS * (around + LOOK_SECONDS)
+    end = 2 * len(CONFIRMATIONS) * (around + CONFIRM_SECONDS)
+    rungs = enumerate(_counts(choices))
+    return begin + end + sum(count * (around + seconds * (1 << rung)) for rung, count in rungs)
+
+
+def usual_budget(choices: int) -> float:
+    """Return the seconds, in whole minutes, for so many choices where nobody has named a budget."""
+    return max(USUAL_BUDGET, 60.0 * math.ceil(needed(choices, USUAL_SECONDS) / 60))
+
+
+def _counts(choices: int) -> list[int]:
+    """Return how many choices each rung has."""
+    counts = [choices]
+    while counts[-1] > 2:
+        counts.append(max(2, -(-counts[-1] // REDUCTION)))
+    return counts
+
+
+def tune(variant: str, slo: Slo, budget: float | None, ground: Ground) -> Tuned:
     """Search, confirm, and return the best settings; an interrupted search goes on.
 
-    ``budget`` is in seconds.  Raises NothingHoldsError if no settings keep the objective, and
-    UnusableInputError for a budget too small.
+    ``budget`` is in seconds (None: as many as the settings need).  Raises NothingHoldsError if no
+    settings keep the objective, and UnusableInputError for a budget too small.
     """
-    engine = ground.variants[variant].manifest.recipe.engine
-    choices, schedule = plan_of(engine, budget)
+    choices = choices_of(variant, ground)
+    seconds = usual_budget(len(choices)) if budget is None else budget
+    schedule = Schedule.within(seconds, len(choices))
+    say(f"tune: {len(choices)} settings to look at, about {seconds / 60:.3g} minutes")
     terms = {"name": "tune", "slo": slo.text, "rungs": schedule.rungs}
+    terms |= {"choices": [choice.options for choice in choices]}
     header = new_header("tune", terms | ground.as_json(), ground)
     path = _unfinished(header) or _begin(header)
     with locked(path):
@@ -166,13 +189,15 @@ def tune(variant: str, slo: Slo, budget: float, ground: Ground) -> Tuned:
     return found
 
 
-def plan_of(engine: str, budget: float) -> tuple[list[Choice], Schedule]:
-    """Return what to try for an engine here, and how long, within a budget of seconds.
+def choices_of(variant: str, ground: Ground) -> list[Choice]:
+    """Return what to try for a variant here."""
+    manifest = ground.variants[variant].manifest
+    return space(manifest.recipe.engine, usable_cores(), batches=manifest.mates != "none")
 
-    Raises UnusableInputError for a budget too small.
-    """
-    choices = space(engine, usable_cores())
-    return choices, Schedule.within(budget, len(choices))
+
+def require_enough(budget: float, engine: str, *, batches: bool) -> None:
+    """Raise UnusableInputError for a budget of seconds that is too small for an engine here."""
+    Schedule.within(budget, len(space(engine, usable_cores(), batches=batches)))
 
 
 def folder() -> Path:
@@ -244,7 +269,8 @@ class _Search:
 
         found = highest(holds, 1, MOST_USERS, whole=True, fine=0.2)
         usual = self._cell(None, 1, FIRST_LOOK, LOOK_SECONDS)
-        return Choice.of(usual.settings), int(found.held or 1)
+        engine = self.ground.variants[self.variant].manifest.recipe.engine
+        return Choice.usual(usual.settings, engine), int(found.held or 1)
 
     def _halve(self, first: int) -> list[Trial]:
         users = dict.fromkeys(self.choices, first)
@@ -280,13 +306,11 @@ class _Search:
                     step(f"{choice}, {pair[choice]} users")
                     cells[choice].append(self._cell(choice, pair[choice], kind, CONFIRM_SECONDS))
         groups = [[cell.qps for cell in each] for each in cells.values()]
-        between = variation(groups)
+        between = variation([rates for rates in groups if min(rates)])
         found = {}
         for choice, rates in zip(cells, groups, strict=True):
-            low, high = interval(rates, between) or (min(rates), max(rates))
             held = self.slo.kept(cells[choice]) is not False
-            qps = geometric_mean(rates)
-            found[choice] = Confirmed(choice, pair[choice], qps, low, high, held)
+            found[choice] = Confirmed(choice, pair[choice], *_mean(rates, between), held)
         return found
 
     def _cell(self, choice: Choice | None, users: int, kind: int, seconds: float) -> Cell:
@@ -302,6 +326,13 @@ class _Search:
         append_cell(self.path, cell)
         self.cells[cell.key] = cell
         return cell
+
+
+def _mean(rates: Sequence[float], between: Variation | None) -> tuple[float, float, float]:
+    """Return the mean of a few rates, and the ends of its interval."""
+    if not min(rates):  # nothing was answered: there is no logarithm of it
+        return fmean(rates), min(rates), max(rates)
+    return geometric_mean(rates), *(interval(rates, between) or (min(rates), max(rates)))
 
 
 def standing_of(choice: Choice, trials: Sequence[Trial]) -> float:

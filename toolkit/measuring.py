@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ..bench.generator import Generators
     from ..bench.plan import Plan
     from .availability import Choice
+    from .recipes import Recipe
     from .runs import Run
 
 BIND = "127.0.0.1:5557"
@@ -56,7 +57,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command(epilog="Example: tiankong sweep --plan smoke --variants onnx-fp32,onnx-int8")(sweep)
     app.command(epilog="Example: tiankong compare onnx-fp32 onnx-int8 --json")(compare)
     app.command(epilog="Example: tiankong capacity onnx-int8 --slo p95=100ms")(capacity)
-    app.command(epilog="Example: tiankong tune onnx-int8 --slo p95=100ms --budget 10m")(tune)
+    app.command(epilog="Example: tiankong tune onnx-int8 --slo p95=100ms")(tune)
     app.command(epilog="Example: tiankong worker --master 192.0.2.7:5557")(worker)
     app.command(epilog="Example: tiankong bench --plan table --out pages")(bench)
 
@@ -244,7 +245,10 @@ def capacity(
 def tune(
     variant: Annotated[str, typer.Argument(metavar="V", help="which variant")],
     slo: Annotated[str, typer.Option("--slo", help="p95=100ms, or several with commas")],
-    budget: Annotated[str, typer.Option("--budget", help="about how long: 10m, 600s")] = "10m",
+    budget: Annotated[
+        str,
+        typer.Option("--budget", help="about how long (default: 10m; more where cores are many)"),
+    ] = "",
     model: Model = "builtin", gold: Gold = "builtin",
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -252,14 +256,16 @@ def tune(
     from ..bench.generator import ALONE
     from ..bench.slo import parse_slo
     from ..bench.sweep import Ground
-    from ..bench.tune import plan_of
+    from ..bench.tune import require_enough
     from ..bench.tune import tune as find_settings
     from ..reports.tuning import space_picture
     from .checking import at_hand_named, find_gold, gated
     from .recipes import read_recipes
 
-    objective, seconds = parse_slo(slo), duration(budget)
-    plan_of(read_recipes([variant])[0].engine, seconds)  # refuses before anything is built
+    objective, seconds = parse_slo(slo), duration(budget) if budget else None
+    [recipe] = read_recipes([variant])
+    if seconds is not None:  # refuse before anything is built
+        require_enough(seconds, recipe.engine, batches=_may_share_batches(model, recipe))
     gold_set = find_gold(gold)
     built = gated(model, at_hand_named(model, [variant]), gold_set)
     found = find_settings(variant, objective, seconds, Ground.of(built, gold_set, ALONE))
@@ -271,6 +277,17 @@ def tune(
         return
     print_tuned(found)
     say(f"picture of the space: {picture}")
+
+
+def _may_share_batches(model: str, recipe: Recipe) -> bool:
+    """Tell whether sentences may share a batch: by the gate, or what the recipe says before it."""
+    from .build import standing
+    from .recipes import INDEPENDENT
+
+    try:
+        return standing(model, recipe.name).manifest.mates != "none"
+    except UnusableInputError:  # if it is more than not built yet, that is said later
+        return recipe.batch == INDEPENDENT
 
 
 def worker(

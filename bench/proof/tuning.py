@@ -3,123 +3,331 @@
     python -m tiankong.bench.proof.tuning --variant onnx-int8 --slo p95=100ms
 
 ``tune`` runs first, in its budget.  Then every choice is measured in its own right: by as many
-users as it can take within the objective (found as ``tune`` does it, but for every choice, in
-``--passes`` passes of ``--seconds``, each in another order).  The best of these, what ``tune``
-found and the usual settings are at last measured in turns.
+users as it can take within the objective (found as ``tune`` does it, but for every choice), in
+``--passes`` passes of ``--seconds``, each in another order.  Its score is the mean of the passes
+after the first, which only finds the users.  The best five of this search, what ``tune`` found and
+the usual settings are at last measured in turns, in ``--rounds``; the best of these is *the* best.
+
+Everything goes to ``artifacts/proof/tuning.jsonl`` as it is measured, and what stands there under
+the same terms (model, variant, our program, objective, seconds, gold set, machine) is not measured
+again: the same command goes on after an interruption, and prints again what is complete.  More
+``--passes`` or ``--rounds`` come on top; another ``--out`` begins anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import random
 import sys
-from collections.abc import Mapping, Sequence
-from statistics import geometric_mean
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 from ...toolkit.build import standing
+from ...toolkit.cells import Cell
 from ...toolkit.checking import gated
 from ...toolkit.console import progress, say
-from ...toolkit.errors import TiankongError
+from ...toolkit.errors import InvalidMeasurementError, TiankongError, UnusableInputError
+from ...toolkit.files import artifacts
 from ...toolkit.gold import read_gold
-from ...toolkit.machine import usable_cores
+from ...toolkit.machine import digest as machine_digest
+from ...toolkit.machine import fingerprint
 from ...toolkit.options import duration
+from ...toolkit.processes import interrupt_on_terminate
 from ..generator import ALONE
 from ..plan import REFERENCE_STACK, Grid, Plan, Point
 from ..slo import Slo, parse_slo
-from ..space import Choice, space
+from ..space import Choice
 from ..sweep import Ground
-from ..tune import next_users, score, tune
+from ..tune import choices_of, next_users, score, tune
+from .peer_servers import Contestant, digest
+from .peer_table import NONE, mend
 from .ratio import told
 
 WARMUP_SECONDS = 1.0
-FINAL_ROUNDS, FINAL_SECONDS = 5, 10.0
+FINALISTS, FINAL_SECONDS = 5, 10.0
+INTERRUPTED = 130
+SEARCH = "search"
+HEAD = ("", "settings", "users", "requests/s in time", "of the best", "left out")
 
-Load = tuple[int, float]
-"""Users, and the score at them."""
+
+@dataclass(frozen=True)
+class Found:
+    """What ``tune`` said within a budget (None: its own), and the users the usual settings took."""
+
+    budget: float | None
+    best: Choice
+    usual: Choice
+    users: int
 
 
-def exhaustive(
-    variant: str, slo: Slo, ground: Ground, first: int, passes: int, seconds: float
-) -> dict[Choice, Load]:
-    """Return every choice's users and score after so many passes; each follows its own latency."""
-    engine = ground.variants[variant].manifest.recipe.engine
-    loads: dict[Choice, Load] = dict.fromkeys(space(engine, usable_cores()), (first, 0.0))
-    order = list(loads)
-    with progress("exhaustive", passes * len(order)) as step:
-        for number in range(passes):
+@dataclass(frozen=True)
+class Look:
+    """One window: a choice's score by so many users, and by how many it should be asked next.
+
+    ``doubts`` are the codes of what makes the window invalid.
+    """
+
+    stage: str
+    number: int
+    choice: Choice
+    users: int
+    then: int
+    score: float
+    doubts: Sequence[str] = ()
+
+
+@dataclass
+class Kept:
+    """What was measured under the same terms; what comes is appended to the file."""
+
+    path: Path
+    terms: Mapping[str, Any]
+    found: dict[float | None, Found] = field(default_factory=dict)
+    looks: dict[tuple[str, int, Choice], Look] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path, terms: Mapping[str, Any]) -> Kept:
+        """Return what a file has; raise UnusableInputError for a line that cannot be read."""
+        kept = cls(path, terms)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mend(path)
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        own: Mapping[str, Any] = terms
+        for number, line in enumerate(lines, start=1):
+            try:
+                data = json.loads(line)
+                own, record = data["terms"], _record(data)
+            except (ValueError, KeyError, TypeError) as error:
+                raise UnusableInputError(
+                    f"{path}, line {number} cannot be read: {error!r}"
+                ) from None
+            if own == terms:
+                kept._enter(record)
+        if own != terms:
+            apart = sorted(name for name in terms if own.get(name) != terms[name])
+            say(f"tuning: the newest in {path} is not gone on with: another {', '.join(apart)}")
+        return kept
+
+    def keep(self, record: Found | Look) -> None:
+        """Enter what was measured, and write it down."""
+        self._enter(record)
+        kind = "found" if isinstance(record, Found) else "look"
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"terms": self.terms, kind: asdict(record)}) + "\n")
+
+    def _enter(self, record: Found | Look) -> None:
+        if isinstance(record, Found):
+            self.found[record.budget] = record
+        else:
+            self.looks[record.stage, record.number, record.choice] = record
+
+
+def _record(data: Mapping[str, Any]) -> Found | Look:
+    if own := data.get("found"):
+        return Found(**own | {name: Choice(**own[name]) for name in ("best", "usual")})
+    own = data["look"]
+    return Look(**own | {"choice": Choice(**own["choice"])})
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What is measured; what is kept is not measured again."""
+
+    variant: str
+    slo: Slo
+    ground: Ground
+    kept: Kept
+    seconds: float
+
+    def tuned(self, budget: float | None) -> Found:
+        """Return what ``tune`` finds."""
+        if budget not in self.kept.found:
+            result = tune(self.variant, self.slo, budget, self.ground)
+            best, usual = result.best.choice, result.usual.choice
+            self.kept.keep(Found(budget, best, usual, result.usual.users))
+        return self.kept.found[budget]
+
+    def search(self, found: Found, passes: int) -> dict[Choice, list[Look]]:
+        """Return a look a pass at every choice; its number of users follows its own latency."""
+        choices = choices_of(self.variant, self.ground)
+        looks: dict[Choice, list[Look]] = {c: [] for c in (*choices, found.best, found.usual)}
+        users = dict.fromkeys(looks, found.users)
+        for number in range(1, passes + 1):
+            order = list(looks)
             random.Random(number).shuffle(order)
-            for choice in order:
-                users = loads[choice][0]
-                step(f"{choice}, {users} users")
-                found, then = _measured(variant, slo, ground, choice, users, seconds)
-                loads[choice] = (then, found) if number < passes - 1 else (users, found)
-    return loads
+            self._turn(SEARCH, number, {choice: users[choice] for choice in order}, self.seconds)
+            for choice, own in looks.items():
+                own.append(self.kept.looks[SEARCH, number, choice])
+                users[choice] = own[-1].then
+        return looks
+
+    def final(self, users: Mapping[Choice, int], rounds: int) -> dict[Choice, list[Look]]:
+        """Return a look a round at each of a few choices, measured in turns."""
+        # Among others, or asked by others, it is another final.
+        asked = repr(sorted(users.items())).encode()
+        stage = f"final {hashlib.sha256(asked).hexdigest()[:8]}"
+        for number in range(1, rounds + 1):
+            order = list(users) if number % 2 else list(users)[::-1]
+            self._turn(stage, number, {choice: users[choice] for choice in order}, FINAL_SECONDS)
+        numbers = range(1, rounds + 1)
+        return {c: [self.kept.looks[stage, number, c] for number in numbers] for c in users}
+
+    def _turn(self, stage: str, number: int, users: Mapping[Choice, int], seconds: float) -> None:
+        left = [choice for choice in users if (stage, number, choice) not in self.kept.looks]
+        with progress(f"tuning, {stage.split()[0]} {number}", len(left)) as step:
+            for choice in left:
+                step(f"{choice}, {users[choice]} users")
+                cell = self._cell(choice, users[choice], seconds)
+                then = next_users(cell, users[choice], self.slo)
+                doubts = [warn.code for warn in cell.warnings() if warn.invalidates]
+                own = score(cell, self.slo)
+                self.kept.keep(Look(stage, number, choice, users[choice], then, own, doubts))
+
+    def _cell(self, choice: Choice, users: int, seconds: float) -> Cell:
+        """Measure a choice, once more if something from outside spoils it."""
+        point = Point(self.variant, REFERENCE_STACK, users)
+        plan = Plan("tuning", (Grid(),), seconds, WARMUP_SECONDS)
+        cell = self.ground.measure(point, plan, 0, settings=choice.as_json())
+        if cell.disturbed:
+            return self.ground.measure(point, plan, 0, 2, settings=choice.as_json())
+        return cell
 
 
-def _measured(
-    variant: str, slo: Slo, ground: Ground, choice: Choice, users: int, seconds: float
-) -> tuple[float, int]:
-    """Return a choice's score by so many users, and by how many it should be asked next."""
-    point = Point(variant, REFERENCE_STACK, users)
-    plan = Plan("tune", (Grid(),), seconds, WARMUP_SECONDS)
-    cell = ground.measure(point, plan, 0, settings=choice.as_json())
-    return score(cell, slo), next_users(cell, users, slo)
+def settled(looks: Sequence[Look]) -> tuple[float, int]:
+    """Return a choice's score in the search, and the users to ask it by in the end.
+
+    They are means of the passes after the first; of valid windows, where there are any.
+    """
+    later = looks[1:] or looks
+    counting = [look for look in later if not look.doubts] or later
+    return fmean(look.score for look in counting), round(fmean(look.then for look in counting))
 
 
-def final(
-    variant: str, slo: Slo, ground: Ground, users: Mapping[Choice, int]
-) -> dict[Choice, list[float]]:
-    """Return the scores of a few choices, measured in turns."""
-    found: dict[Choice, list[float]] = {choice: [] for choice in users}
-    for number in range(FINAL_ROUNDS):
-        for choice in list(users) if number % 2 else list(users)[::-1]:
-            each, _ = _measured(variant, slo, ground, choice, users[choice], FINAL_SECONDS)
-            found[choice].append(each)
-    return found
+def finalists(found: Found, looks: Mapping[Choice, Sequence[Look]]) -> dict[Choice, list[str]]:
+    """Return who is measured in turns, each with what it is called."""
+    ranked = sorted(looks, key=lambda choice: settled(looks[choice])[0], reverse=True)
+    named = {c: [f"no. {place} of the search"] for place, c in enumerate(ranked[:FINALISTS], 1)}
+    named.setdefault(found.best, []).append("`tune`")
+    named.setdefault(found.usual, []).append("usual settings")
+    return named
 
 
-def table(named: Mapping[str, Choice], scores: Mapping[Choice, Sequence[float]]) -> str:
-    """Return the final round as Markdown: each choice's score, and its share of the best's."""
-    best = scores[named["exhaustive search"]]
-    lines = ["| | settings | requests/s in time | of the best |", "| --- | --- | ---: | ---: |"]
-    for name, choice in named.items():
-        ratios = [one / other for one, other in zip(scores[choice], best, strict=True)]
-        mean = geometric_mean(scores[choice])
-        share = "1" if scores[choice] is best else told(ratios)
-        lines.append(f"| {name} | {choice} | {mean:.1f} | {share} |")
+def table(named: Mapping[Choice, Sequence[str]], looks: Mapping[Choice, Sequence[Look]]) -> str:
+    """Return the final as Markdown, the best first.
+
+    Shares are of the best's score in the same round.  The best of several was a little lucky, too:
+    the others' shares are rather too small than too large.
+    """
+    scores = {
+        choice: {look.number: look.score for look in own if not look.doubts}
+        for choice, own in looks.items()
+    }
+    means = {choice: fmean(own.values()) if own else -1.0 for choice, own in scores.items()}
+    ranked = sorted(named, key=means.__getitem__, reverse=True)
+    lines = [f"| {' | '.join(HEAD)} |", "| --- | --- | ---: | ---: | ---: | --- |"]
+    for choice in ranked:
+        rate = f"{means[choice]:.1f}" if scores[choice] else NONE
+        is_best = choice == ranked[0] and means[choice] > 0
+        share = "1" if is_best else _share(scores[choice], scores[ranked[0]])
+        users, left_out = looks[choice][0].users, _left_out(looks[choice])
+        cells = (", ".join(named[choice]), choice, users, rate, share, left_out)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Tune, search everything, compare, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="builtin")
-    parser.add_argument("--variant", default="onnx-int8")
-    parser.add_argument("--slo", default="p95=100ms")
-    parser.add_argument("--budget", default="10m")
-    parser.add_argument("--passes", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    given = parser.parse_args()
+def _share(own: Mapping[int, float], best: Mapping[int, float]) -> str:
+    ratios = [own[n] / best[n] for n in sorted(own.keys() & best.keys()) if best[n]]
+    if not ratios:
+        return NONE
+    if zeros := ratios.count(0.0):  # of which there is neither a logarithm nor an interval
+        return f"{fmean(ratios):.3f} ({zeros} of {len(ratios)} rounds: nothing in time)"
+    return told(ratios)
+
+
+def _left_out(looks: Iterable[Look]) -> str:
+    spoilt = [look for look in looks if look.doubts]
+    codes = sorted({code for look in spoilt for code in look.doubts})
+    return f"{len(spoilt)}: {', '.join(codes)}" if spoilt else NONE
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    result = argparse.ArgumentParser(
+        prog="python -m tiankong.bench.proof.tuning",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = result.add_argument
+    add("--model", default="builtin")
+    add("--variant", default="onnx-int8")
+    add("--slo", default="p95=100ms")
+    add("--budget", default="", help="of tune (default: its own)")
+    add("--passes", type=int, default=3, help="of the search over everything (default: 3)")
+    add("--seconds", type=float, default=5.0, help="of its windows (default: 5)")
+    add("--rounds", type=int, default=5, help=f"of the end, {FINAL_SECONDS:g} s each (default: 5)")
+    add("--out", type=Path, help="file of the windows (default: artifacts/proof/tuning.jsonl)")
+    return result
+
+
+def prepared(given: argparse.Namespace) -> Proof:
+    """Return what is to be measured; raise UnusableInputError for what makes no sense."""
+    if min(given.passes, given.rounds, given.seconds) < 1:
+        raise UnusableInputError("--passes, --rounds and --seconds are at least 1")
+    slo, gold = parse_slo(given.slo), read_gold()
+    [built] = gated(given.model, [standing(given.model, given.variant)], gold)
+    terms = {
+        "model": given.model,
+        "variant": given.variant,
+        "digest": digest(Contestant(REFERENCE_STACK, given.variant), built),
+        "slo": slo.text,
+        "seconds": [given.seconds, FINAL_SECONDS, WARMUP_SECONDS],
+        "gold": gold.digest,
+        "machine": machine_digest(fingerprint()),
+    }
+    kept = Kept.read(given.out or artifacts() / "proof" / "tuning.jsonl", terms)
+    return Proof(given.variant, slo, Ground.of([built], gold, ALONE), kept, given.seconds)
+
+
+def prove(proof: Proof, budget: float | None, passes: int, rounds: int) -> tuple[str, list[str]]:
+    """Tune, search everything, and measure the best in turns.
+
+    Return the table, and who in it has no figures for want of a valid window.
+    """
+    found = proof.tuned(budget)
+    looks = proof.search(found, passes)
+    spoilt = sum(bool(look.doubts) for own in looks.values() for look in own)
+    named = finalists(found, looks)
+    last = proof.final({choice: settled(looks[choice])[1] for choice in named}, rounds)
+    head = (
+        f"{proof.kept.terms['model']}, {proof.variant}, {proof.slo.text}: {len(looks)} settings,"
+        f" {passes} x {proof.seconds:g} s each ({spoilt} windows invalid);"
+        f" then {rounds} rounds of {FINAL_SECONDS:g} s"
+    )
+    lacking = [choice.options for choice, own in last.items() if all(look.doubts for look in own)]
+    return f"{head}\n\n{table(named, last)}", lacking
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print the table; exit code 3 if somebody in it has no figures."""
+    given = parser().parse_args(arguments)
+    interrupt_on_terminate()
     try:
-        slo, gold = parse_slo(given.slo), read_gold()
-        built = gated(given.model, [standing(given.model, given.variant)], gold)
-        ground = Ground.of(built, gold, ALONE)
-        tuned = tune(given.variant, slo, duration(given.budget), ground)
-        say(json.dumps(tuned.as_json()["best"]))
-        first = tuned.usual.users
-        loads = exhaustive(given.variant, slo, ground, first, given.passes, given.seconds)
-        best = max(loads, key=lambda choice: loads[choice][1])
-        named = {
-            "exhaustive search": best,
-            "`tune`": tuned.best.choice,
-            "usual settings": tuned.usual.choice,
-        }
-        users = {choice: loads[choice][0] for choice in named.values()}
-        print(table(named, final(given.variant, slo, ground, users)))
+        budget = duration(given.budget) if given.budget else None
+        text, lacking = prove(prepared(given), budget, given.passes, given.rounds)
+        print(text)
+        if lacking:
+            raise InvalidMeasurementError(f"no figures: {'; '.join(lacking)} (try more --rounds)")
     except TiankongError as error:
         say(f"tuning: {error}")
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        say("tuning: interrupted; what was measured is kept, the same command goes on")
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":
