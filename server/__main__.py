@@ -6,16 +6,22 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..toolkit.errors import TiankongError
-from .launch import run
-from .settings import Settings
+from .ending import ended_at_once
+
+# The rest is imported when a signal that comes meanwhile finds somebody who answers it.
+if TYPE_CHECKING:
+    from .settings import Settings
 
 EXAMPLE = "example: python -m tiankong.server --variant-dir artifacts/variants/builtin/onnx-int8"
 
 
 def read_arguments(argv: Sequence[str] | None = None) -> Settings:
     """Return the settings of a command line; an option not given keeps its default."""
+    from .settings import Settings
+
     parser = argparse.ArgumentParser(
         prog="python -m tiankong.server",
         description="Serve one variant over HTTP.",
@@ -37,6 +43,8 @@ def read_arguments(argv: Sequence[str] | None = None) -> Settings:
     add("--deadline", type=float, help="seconds to the answer (30)")
     add("--body-limit", type=int, help="bytes of a body (65536)")
     add("--batch-limit", type=int, help="texts in one batch (256)")
+    add("--head-deadline", type=float, help="seconds to the end of a request's head (10)")
+    add("--connections", type=int, help="at most, fewer where 'ulimit -n' wants it (4096)")
     add("--replicas", type=int, help="processes behind Ray Serve (0: this one, without Ray)")
     add("--max-replicas", type=int, help="so many if the load asks for them (as --replicas)")
     return Settings(**vars(parser.parse_args(argv)))
@@ -45,8 +53,14 @@ def read_arguments(argv: Sequence[str] | None = None) -> Settings:
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until stopped; return the exit code."""
     try:
-        settings = read_arguments(argv)
-        run("ray" if settings.replicas else "reference", settings)
+        with ended_at_once():
+            from .launch import run_ray, run_reference
+
+            settings = read_arguments(argv)
+            if not settings.replicas:
+                run_reference(settings)
+                return 0
+        run_ray(settings)
     except TiankongError as error:
         print(f"tiankong: {error}", file=sys.stderr)
         return error.exit_code

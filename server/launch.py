@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
+import shutil
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +17,9 @@ from typing import TYPE_CHECKING, Literal, NoReturn, cast, get_args
 
 from ..toolkit.console import say
 from ..toolkit.errors import UnusableInputError
+from ..toolkit.files import artifacts
 from ..toolkit.manifest import read_manifest
+from .ending import ended_at_once
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 Stack = Literal["reference", "article", "ray"]
 VARIANT_DIR = "TIANKONG_VARIANT_DIR"
 DEADLINE, BODY_LIMIT = "TIANKONG_DEADLINE", "TIANKONG_BODY_LIMIT"  # for retries.py
+STANDARD_ERROR = 2
 ARTICLE_TIMEOUT = 120  # seconds; the model loads inside it
 PLACE = {"folder", "host", "port"}
 REPLICAS = {"replicas", "max_replicas"}
@@ -136,25 +142,53 @@ def run_reference(settings: Settings) -> None:
     Raises UnusableInputError if the port is taken, the file of API keys of no use, or the variant
     missing or damaged.
     """
-    # A bad file of keys or a taken port should not cost the wait for the model.
-    if settings.api_key_file:
-        _require_keys(settings.api_key_file)
-    gc.disable()  # until the server has settled: what is there by then stays
-    with bind(settings) as listener:
-        library = read_manifest(settings.folder).recipe.engine
-        if library != "pytorch":  # it may compute with OpenBLAS too
-            # NumPy's threads, which nothing here uses, would begin by running in circles.
-            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        with ThreadPoolExecutor(1) as beside:
-            opening = beside.submit(open_served, settings)
-            from ..toolkit.opening import import_engine
+    with ended_at_once(_remove_scratch):  # until Uvicorn hears the signals
+        # A bad file of keys or a taken port should not cost the wait for the model.
+        if settings.api_key_file:
+            _require_keys(settings.api_key_file)
+        gc.disable()  # until the server has settled: what is there by then stays
+        with bind(settings) as listener:
+            library = read_manifest(settings.folder).recipe.engine
+            if library != "pytorch":  # it may compute with OpenBLAS too
+                # NumPy's threads, which nothing here uses, would begin by running in circles.
+                os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+            with ThreadPoolExecutor(1) as beside:
+                opening = beside.submit(open_served, settings)
+                from ..toolkit.opening import import_engine
 
-            # First what the model waits for, then what takes as long to import as it to open.
-            import_engine(library)
-            from .reference import serve
+                # First what the model waits for, then what takes as long to import as it to open.
+                import_engine(library)
+                from .reference import serve
 
-            predictor = opening.result()
-        serve(predictor, settings, listener)
+                predictor = opening.result()
+            serve(predictor, settings, listener)
+
+
+def _remove_scratch() -> None:
+    """Remove what a thread may be writing just now: the prepared form of the model (prepared.py).
+
+    Processes in containers that share the folder have the same number: who has the lock writes.
+    """
+    prepared = (artifacts() / "prepared").absolute()
+    if not _has(prepared / ".lock"):
+        return
+    # What fails in the thread from here on is no news.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STANDARD_ERROR)
+    for scratch in prepared.glob(f".*.{os.getpid()}.part"):
+        gone = scratch.with_suffix(".gone")  # so that the thread can add nothing to it
+        with suppress(OSError):
+            scratch.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def _has(lock: Path) -> bool:
+    """Tell whether this process has locked a file, not only opened it to wait for the lock."""
+    for descriptor in Path("/proc/self/fd").glob("*"):
+        with suppress(OSError):
+            if descriptor.readlink() == lock.resolve():
+                fcntl.flock(int(descriptor.name), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+    return False
 
 
 def open_served(settings: Settings) -> Predictor:
@@ -240,6 +274,8 @@ def _arguments(settings: Settings) -> list[str]:
         f"--deadline={settings.deadline}",
         f"--body-limit={settings.body_limit}",
         f"--batch-limit={settings.batch_limit}",
+        f"--head-deadline={settings.head_deadline}",
+        f"--connections={settings.connections}",
         f"--cache={settings.cache}",
         "--spin" if settings.spin else "--no-spin",
         "--access-log" if settings.access_log else "--no-access-log",

@@ -9,7 +9,9 @@ import math
 import signal
 import socket
 import sys
+from functools import partial
 from types import FrameType
+from typing import cast
 
 import uvicorn
 
@@ -17,6 +19,7 @@ from ..toolkit.errors import UnusableInputError
 from ..toolkit.files import give_memory_back
 from ..toolkit.predictor import Predictor
 from .app import create_app
+from .connection import EVERY, Connection, Terms, room_for, watch
 from .service import Service
 from .settings import Settings
 
@@ -31,6 +34,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
+        self._every = min(EVERY, service.settings.head_deadline / 2)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -40,6 +44,7 @@ class _Server(uvicorn.Server):
         for listener in sockets or []:
             print(f"serving {self._service.variant} on {_url(listener)}", file=sys.stderr)
         print(f"settings {json.dumps(self._service.in_force())}", file=sys.stderr)
+        watch(self.server_state.connections, self._every)
         asyncio.get_running_loop().call_later(SETTLE_SECONDS, _settle)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -54,10 +59,19 @@ def serve(predictor: Predictor, settings: Settings, listener: socket.socket) -> 
     Raises UnusableInputError if the warm-up fails or the socket cannot listen.
     """
     app = create_app(predictor, settings)
+    service: Service = app.state.service
+    terms = Terms(
+        head_deadline=settings.head_deadline,
+        deadline=settings.deadline,
+        body_limit=settings.body_limit,
+        most=room_for(settings.connections),
+        metrics=service.metrics,
+        log=app.state.access_log,
+    )
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=cast("type[asyncio.Protocol]", partial(Connection, terms)),
         ws="none",
         lifespan="on",
         access_log=False,
@@ -65,7 +79,6 @@ def serve(predictor: Predictor, settings: Settings, listener: socket.socket) -> 
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=math.ceil(settings.deadline) + GRACE,
     )
-    service: Service = app.state.service
     try:
         _Server(config, service).run(sockets=[listener])
     except OSError as error:

@@ -178,6 +178,8 @@ class Service:
             "body_limit": settings.body_limit,
             "max_texts": self.max_texts,
             "cache": settings.cache,
+            "connections": settings.connections,
+            "head_deadline": settings.head_deadline,
             "api_key": settings.api_key_file is not None,
         } | (replicas if settings.replicas else {})
 

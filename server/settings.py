@@ -10,7 +10,7 @@ from ..toolkit.errors import UnusableInputError
 from ..toolkit.machine import usable_cores
 
 KIBIBYTE = 1024
-AT_LEAST_ONE = ("max_batch", "body_limit", "batch_limit")
+AT_LEAST_ONE = ("max_batch", "body_limit", "batch_limit", "connections")
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Settings:
             nothing else needs the cores.
         cache: answers to remember for who asks the same again; 0: none.
         access_log: whether requests are logged on standard output.
+        head_deadline: seconds from the first byte of a request's head to its last.
+        connections: the most at the same time; fewer where the process may not have so many files.
         api_key_file: keys of which a client has to bring one; None: anybody may ask.
         replicas: processes behind Ray Serve, the fewest if ``max_replicas`` is more; 0: one process
             without Ray.
@@ -52,6 +54,8 @@ class Settings:
     spin: bool = False
     cache: int = 0
     access_log: bool = True
+    head_deadline: float = 10.0
+    connections: int = 4096
     api_key_file: Path | None = None
     replicas: int = 0
     max_replicas: int = 0
@@ -63,8 +67,11 @@ class Settings:
         for name in ("streams", "threads", "queue_limit", "cache", "replicas", "max_replicas"):
             if getattr(self, name) < 0:
                 raise UnusableInputError(f"{name} must not be negative: {getattr(self, name)}")
-        if not 0 < self.deadline < math.inf:
-            raise UnusableInputError(f"deadline must be a number of seconds: {self.deadline}")
+        for name in ("deadline", "head_deadline"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UnusableInputError(
+                    f"{name} must be a number of seconds: {getattr(self, name)}"
+                )
         if not 0 <= self.port <= 65535:
             raise UnusableInputError(f"port must lie in 0..65535, not {self.port}")
         if 0 < self.max_replicas < max(1, self.replicas):

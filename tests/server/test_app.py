@@ -358,7 +358,8 @@ def test_where_there_is_no_room_nothing_is_encoded(
     with ThreadPoolExecutor(2) as callers:
         slow = {"text": "slow[MASK]"}
         accepted = [callers.submit(client.post, "/predict", json=slow) for _ in range(2)]
-        wait_until(lambda: client.app.state.service.waiting == 1)  # type: ignore[attr-defined]
+        service = client.app.state.service  # type: ignore[attr-defined]
+        wait_until(lambda: engine.asked == 2 and service.waiting == 1)  # the warm-up is one
         monkeypatch.setattr(TextEncoder, "encode", lambda *_: pytest.fail("it was encoded"))
         assert "full" in problem(client.post("/predict", json={"text": TEXT}), 503)
         engine.gate.set()

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tiankong.server import launch
+from tiankong.server.ending import ended_at_once
+
+HANDLED = (signal.SIGTERM, signal.SIGINT)
+# The real command; a thread that opens the model writes its prepared form for a long time.
+OPENING = """
+import sys, time
+from pathlib import Path
+from tiankong.server import launch
+from tiankong.server.__main__ import main
+from tiankong.toolkit.prepared import prepare
+
+def write(scratch):
+    (scratch / "half").write_bytes(b"of it")
+    print("writing", flush=True)
+    time.sleep(60)
+
+def open_served(settings):
+    prepare(settings.folder / "model.onnx", "digest", "onnxruntime", write)
+
+launch.open_served = open_served
+sys.exit(main(["--port=0", f"--variant-dir={sys.argv[1]}"]))
+"""
+# The real command; the signal comes while it imports its modules.
+IMPORTING = """
+import signal, sys
+from tiankong.server.__main__ import main
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "tiankong.server.launch":
+            signal.raise_signal(signal.SIGTERM)
+
+sys.meta_path.insert(0, Finder())
+sys.exit(main(["--port=0", "--variant-dir=nowhere"]) or 1)
+"""
+HOLDING = """
+import fcntl, sys
+with open(sys.argv[1], "w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def run(script: str, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("sig", HANDLED)
+def test_a_signal_while_the_model_is_opened_ends_well_and_leaves_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    write_variant: Callable[[Path], None],
+    sig: signal.Signals,
+) -> None:
+    (tmp_path / "variant").mkdir()
+    write_variant(tmp_path / "variant")
+    monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path / "artifacts"))
+    with run(OPENING, tmp_path / "variant") as server:
+        assert server.stdout
+        assert server.stdout.readline() == "writing\n"
+        assert len(list((tmp_path / "artifacts/prepared").glob(".*.part"))) == 1
+        server.send_signal(sig)
+        _, said = server.communicate(timeout=20)
+    assert (server.returncode, said) == (0, "")
+    assert [path.name for path in (tmp_path / "artifacts/prepared").iterdir()] == [".lock"]
+
+
+def test_a_signal_before_anything_is_imported_ends_well() -> None:
+    with run(IMPORTING) as server:
+        _, said = server.communicate(timeout=20)
+    assert (server.returncode, said) == (0, "")
+
+
+def test_what_another_process_writes_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path))
+    scratch = tmp_path / "prepared" / f".key.{os.getpid()}.part"  # another container's number
+    scratch.mkdir(parents=True)
+    lock = tmp_path / "prepared" / ".lock"
+    launch._remove_scratch()
+    with run(HOLDING, lock) as other:
+        assert other.stdout
+        assert other.stdout.readline() == "held\n"
+        with lock.open("w"):  # as if we waited for it
+            launch._remove_scratch()
+        other.communicate()
+    assert scratch.is_dir()
+
+
+def test_the_handlers_before_are_restored() -> None:
+    before = [signal.getsignal(number) for number in HANDLED]
+    with ended_at_once():
+        assert [signal.getsignal(number) for number in HANDLED] != before
+        with ended_at_once():
+            pass
+        assert [signal.getsignal(number) for number in HANDLED] != before
+    assert [signal.getsignal(number) for number in HANDLED] == before
+
+
+def test_nothing_is_changed_from_another_thread() -> None:
+    before = [signal.getsignal(number) for number in HANDLED]
+    found = []
+
+    def look() -> None:
+        with ended_at_once():
+            found.extend(signal.getsignal(number) for number in HANDLED)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert found == before
