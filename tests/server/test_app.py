@@ -353,7 +353,7 @@ def test_a_candidate_is_looked_up_once_however_many_texts(
 def test_where_there_is_no_room_nothing_is_encoded(
     open_client: Callable[..., TestClient], engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = open_client(queue_limit=1)
+    client = open_client(queue_limit=1, max_batch=1)
     engine.gate.clear()
     with ThreadPoolExecutor(2) as callers:
         slow = {"text": "slow[MASK]"}
