@@ -32,6 +32,7 @@ STANDARD_ERROR = 2
 ARTICLE_TIMEOUT = 120  # seconds; the model loads inside it
 PLACE = {"folder", "host", "port"}
 REPLICAS = {"replicas", "max_replicas"}
+CONNECTIONS = {"connections", "head_deadline"}
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_COLOR_PREFIX": "0",
@@ -40,6 +41,9 @@ RAY_ENVIRONMENT = {
     # Ray's own ports take commands: they are this machine's, and want a password besides.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # its only word for "listen on 127.0.0.1"
     "RAY_AUTH_MODE": "token",
+    # These would take away the proxy in which the middleware is.
+    "RAY_SERVE_ENABLE_HA_PROXY": "0",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "0",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "tiankong.server.retries.middlewares",
 }
 
@@ -95,9 +99,17 @@ def require_takes(stack: Stack, settings: Settings) -> None:
 
     Raises ModuleNotFoundError if the stack is ``ray`` and Ray is not installed.
     """
-    own = {"reference": settings.changed() & REPLICAS, "article": settings.changed() - PLACE}
+    own = {
+        "reference": settings.changed() & REPLICAS,
+        "article": settings.changed() - PLACE,
+        "ray": settings.changed() & CONNECTIONS,  # those are Ray's proxy's
+    }
     if wrong := sorted(f"--{name.replace('_', '-')}" for name in own.get(stack, ())):
         options = ", ".join(wrong)
+        if stack == "ray":
+            raise UnusableInputError(
+                f"{options}: not with --stack ray, whose connections are Ray's"
+            )
         if stack == "reference":
             raise UnusableInputError(f"{options}: only with --stack ray (Ray Serve)")
         raise UnusableInputError(

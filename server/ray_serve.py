@@ -29,9 +29,13 @@ from ray import serve as ray_serve
 from ray.serve.schema import LoggingConfig
 from starlette.applications import Starlette
 
+from ..toolkit.console import say
 from ..toolkit.errors import UnusableInputError
+from ..toolkit.files import ARTIFACTS, artifacts, give_memory_back
 from ..toolkit.machine import usable_cores
 from ..toolkit.opening import open_variant
+from ..toolkit.predictor import Predictor
+from ..toolkit.prepared import NotPreparedError
 from .app import create_app
 from .metrics import Collected
 from .reference import GRACE, KEEP_ALIVE
@@ -54,19 +58,23 @@ OWN_ERROR = re.compile(r"tiankong\.toolkit\.errors\.\w+: (.+)")
 class Replica:
     """One process with the whole reference server behind Ray's router.
 
-    It is healthy once its warm-up gave the expected answer.  ``log_to`` names a pipe for the access
-    log (empty: standard output, which Ray keeps).
+    It is healthy once its warm-up gave the expected answer.  ``cores`` are its share of the
+    machine's, ``log_to`` names a pipe for the access log (empty: standard output, which Ray keeps).
     """
 
-    def __init__(self, settings: Settings, log_to: str = "") -> None:
+    def __init__(self, settings: Settings, cores: int, log_to: str = "") -> None:
         context = ray_serve.get_replica_context()
         self._name = context.replica_id.unique_id
         self._place = (context.deployment, context.app_name)
-        predictor = open_variant(settings.folder, settings.threads, spin=settings.spin)
+        predictor, self._remark = opened(settings, cores)
+        if self._remark and not log_to:  # nobody will ask for it
+            say(self._remark)
+        settings = shared_out(settings, cores, shared=bool(predictor.engine.widths))
         pipe = os.open(log_to, os.O_WRONLY) if log_to else None
         self._built = create_app(predictor, settings, pipe, self._everyone)
         self._built.add_middleware(ServedBy, name=self._name)
         self._service: Service = self._built.state.service
+        self._settled = False
 
     def __serve_build_asgi_app__(self) -> Starlette:
         """Return the app; its lifespan warms the service up."""
@@ -79,10 +87,13 @@ class Replica:
                 f"{self._service.variant} cannot be served: {self._service.not_ready}:"
                 f" {self._service.failure}"
             )
+        if not self._settled:  # the first time: no request has come yet
+            self._settled = True
+            give_memory_back()  # what loading needed for a while
 
-    async def in_force(self) -> dict[str, int | float | bool]:
-        """Return the settings in force."""
-        return self._service.in_force()
+    async def told(self) -> tuple[str, dict[str, int | float | bool]]:
+        """Return what has to be said of the start (mostly nothing) and the settings in force."""
+        return self._remark, self._service.in_force()
 
     async def counted(self) -> tuple[str, list[Metric]]:
         """Return this replica's name and what it has counted."""
@@ -97,9 +108,8 @@ class Replica:
         return Collected(parts)
 
 
-def application(settings: Settings, log_to: str = "") -> ray_serve.Application:
-    """Return the Ray Serve application that serves with these settings."""
-    settings = shared_out(settings)
+def application(settings: Settings, cores: int, log_to: str = "") -> ray_serve.Application:
+    """Return the Ray Serve application that serves with these settings, so many cores a replica."""
     options: dict[str, Any] = {"num_replicas": max(1, settings.replicas)}
     if settings.max_replicas > settings.replicas:
         options = {
@@ -114,9 +124,9 @@ def application(settings: Settings, log_to: str = "") -> ray_serve.Application:
     deployment = ray_serve.deployment(
         ray_serve.ingress()(Replica),
         name="Replica",
-        ray_actor_options={"num_cpus": settings.threads},
+        ray_actor_options={"num_cpus": reserved(settings, cores)},
         # The queue that refuses is the replica's own.
-        max_ongoing_requests=2 * (settings.queue_limit + settings.streams),
+        max_ongoing_requests=2 * (settings.queue_limit + (settings.streams or cores)),
         health_check_period_s=HEALTH_SECONDS,
         graceful_shutdown_wait_loop_s=LOOK_SECONDS,
         graceful_shutdown_timeout_s=settings.deadline + GRACE,
@@ -124,25 +134,55 @@ def application(settings: Settings, log_to: str = "") -> ray_serve.Application:
         logging_config=_logging(),
         **options,
     )
-    return deployment.bind(settings, log_to)
+    return deployment.bind(settings, cores, log_to)
 
 
-def shared_out(settings: Settings) -> Settings:
-    """Return the settings of one replica: its share of the cores, where they do not say another.
+def reserved(settings: Settings, cores: int) -> int:
+    """Return the CPUs that a replica reserves: its share of the cores, or the threads it was told.
 
-    Replicas that measured how many streams are best would measure each other.
+    Ray counts them; it does not look at who has which core.
     """
-    share = cores_each(settings.most_replicas)
-    return replace(settings, threads=settings.threads or share, streams=settings.streams or share)
+    return max(cores, settings.threads)
+
+
+def opened(settings: Settings, cores: int) -> tuple[Predictor, str]:
+    """Return the predictor as :func:`.open_served` does, on so many cores, and what is to be said.
+
+    Replicas on one machine map the same packed weights.  Raises UnusableInputError as
+    :func:`.open_variant` does.
+    """
+    remark = ""
+    if not settings.threads and not settings.spin:
+        try:
+            return open_variant(settings.folder, share=True, cores=cores), remark
+        except NotPreparedError as error:
+            remark = (
+                f"{error}; every batch gets all cores of its replica, which has weights of its own"
+                " (a writable TIANKONG_ARTIFACTS mends that)"
+            )
+    threads = settings.threads or cores
+    return open_variant(settings.folder, threads, spin=settings.spin), remark
+
+
+def shared_out(settings: Settings, cores: int, *, shared: bool) -> Settings:
+    """Return the settings of one replica: its cores are all in use, unless they say otherwise.
+
+    ``shared`` tells whether batches share the cores; else each has its threads.  Replicas that
+    measured how many streams are best would measure each other.
+    """
+    threads = settings.threads or cores
+    streams = cores if shared else max(1, cores // threads)
+    return replace(settings, threads=threads, streams=settings.streams or streams)
 
 
 def app(arguments: Mapping[str, Any]) -> ray_serve.Application:
     """Return the application for ``serve run`` and its configuration files.
 
-    ``arguments`` are fields of :class:`.Settings`; ``folder`` has to be one on every node.  Raises
-    UnusableInputError for others.
+    ``arguments`` are fields of :class:`.Settings`, and ``cores``: how many a replica has (as many
+    as ``threads``, else one: of the nodes nothing is known here).  ``folder`` has to be one on
+    every node.  Raises UnusableInputError for others.
     """
-    known = {field.name for field in fields(Settings)}
+    known = {"cores", *(field.name for field in fields(Settings))}
     if unknown := sorted(set(arguments) - known):
         raise UnusableInputError(
             f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}"
@@ -150,7 +190,10 @@ def app(arguments: Mapping[str, Any]) -> ray_serve.Application:
     if "folder" not in arguments:
         raise UnusableInputError("folder=DIR is missing: a variant's folder")
     values = {name: _value(name, value) for name, value in arguments.items()}
-    return application(Settings(**{"threads": 1, "replicas": 1} | values))
+    cores = values.pop("cores", 0) or values.get("threads", 0) or 1
+    if cores < 1:
+        raise UnusableInputError(f"cores must be at least 1, not {cores}")
+    return application(Settings(**{"replicas": 1} | values), cores)
 
 
 def _value(name: str, value: Any) -> Any:
@@ -170,14 +213,15 @@ def serve(settings: Settings) -> None:
     Raises UnusableInputError if it cannot be served.
     """
     keys = settings.api_key_file.absolute() if settings.api_key_file else None
-    settings = shared_out(settings)
     settings = replace(settings, folder=settings.folder.absolute(), api_key_file=keys)
+    os.environ[ARTIFACTS] = str(artifacts().absolute())  # the replicas keep packed weights there
+    cores = cores_each(settings.most_replicas)
     stopped = Event()
     folder = Path(tempfile.mkdtemp(prefix="tk-", dir="/tmp"))  # paths of its sockets are long
     try:
         # Ray prints what its processes say; standard output is the access log's.
-        with _logged(folder / "log"), redirect_stdout(sys.stderr), _ray(settings, folder):
-            _deploy(settings, str(folder / "log"))
+        with _logged(folder / "log"), redirect_stdout(sys.stderr), _ray(settings, cores, folder):
+            _deploy(settings, cores, str(folder / "log"))
             _stop_at_signals(stopped)
             stopped.wait()
             ray_serve.delete(NAME)
@@ -188,13 +232,13 @@ def serve(settings: Settings) -> None:
 
 
 @contextmanager
-def _ray(settings: Settings, folder: Path) -> Iterator[None]:
+def _ray(settings: Settings, cores: int, folder: Path) -> Iterator[None]:
     """Run Ray on this machine, for nobody else; nothing of it is left in the end."""
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         ray.init(
-            # Ray counts what replicas say they need; it does not look at who has which core.
-            num_cpus=max(usable_cores(), settings.threads * settings.most_replicas),
+            address="local",  # not the cluster that RAY_ADDRESS may name
+            num_cpus=max(usable_cores(), reserved(settings, cores) * settings.most_replicas),
             object_store_memory=OBJECT_STORE_BYTES,
             include_dashboard=False,
             logging_level=logging.ERROR,
@@ -212,7 +256,7 @@ def _ray(settings: Settings, folder: Path) -> Iterator[None]:
                 process.kill()
 
 
-def _deploy(settings: Settings, log_to: str) -> None:
+def _deploy(settings: Settings, cores: int, log_to: str) -> None:
     ray_serve.start(
         proxy_location="HeadOnly",
         http_options={
@@ -224,10 +268,13 @@ def _deploy(settings: Settings, log_to: str) -> None:
     )
     try:
         with _muted():
-            handle = ray_serve.run(application(settings, log_to), name=NAME, route_prefix="/")
+            built = application(settings, cores, log_to)
+            handle = ray_serve.run(built, name=NAME, route_prefix="/")
     except RuntimeError as error:
         raise UnusableInputError(_reason(error)) from None
-    in_force = handle.in_force.remote().result()
+    remark, in_force = handle.told.remote().result()
+    if remark:
+        say(remark)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(f"serving {settings.folder.name} on http://{host}:{settings.port}", file=sys.stderr)
     print(f"settings {json.dumps(in_force)}", file=sys.stderr, flush=True)

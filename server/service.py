@@ -162,6 +162,7 @@ class Service:
         """Return the settings as they are in force: what variant and engine allow of them."""
         settings = self.settings
         replicas = {"replicas": settings.replicas, "max_replicas": settings.most_replicas}
+        own = {"connections": settings.connections, "head_deadline": settings.head_deadline}
         return {
             "streams": self._scheduler.streams,
             "threads": settings.threads or usable_cores(),
@@ -178,10 +179,8 @@ class Service:
             "body_limit": settings.body_limit,
             "max_texts": self.max_texts,
             "cache": settings.cache,
-            "connections": settings.connections,
-            "head_deadline": settings.head_deadline,
             "api_key": settings.api_key_file is not None,
-        } | (replicas if settings.replicas else {})
+        } | (replicas if settings.replicas else own)
 
     @property
     def max_texts(self) -> int:

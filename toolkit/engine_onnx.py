@@ -153,14 +153,15 @@ class OnnxEngine(Engine):
             yield replace(batch, **arrays)
 
 
-def sharing_engine(path: Path, digest: str, kept: Path | None = None) -> Engine:
+def sharing_engine(path: Path, digest: str, kept: Path | None = None, cores: int = 0) -> Engine:
     """Return engines that share the cores and have one copy of the weights, packed.
 
     ``digest`` says which model it is, ``kept`` where :func:`.find` found its packed weights (then
-    nothing else is read).  Raises UnusableInputError as :class:`OnnxEngine` does, NotPreparedError
-    if packed weights cannot be kept.
+    nothing else is read), ``cores`` how many are shared (0: all this process may use).  Raises
+    UnusableInputError as :class:`OnnxEngine` does, NotPreparedError if packed weights cannot be
+    kept.
     """
-    cores = usable_cores()
+    cores = cores or usable_cores()
     folder = kept or prepare(path, digest, "onnxruntime", partial(_write_prepared, path))
     shared = UNPADDED if (folder / UNPADDED).exists() else PREPARED
 

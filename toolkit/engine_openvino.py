@@ -14,7 +14,7 @@ from .errors import UnusableInputError
 from .machine import usable_cores
 from .predictor import Best, Engine, Logits, best_of
 from .prepared import prepare
-from .sharing import SharingEngine
+from .sharing import SharingEngine, widths
 from .text import Batch
 
 INPUTS = {"input_ids": 2, "attention_mask": 2, "token_type_ids": 2, "rows": 1, "columns": 1}
@@ -100,20 +100,23 @@ class OpenvinoEngine(Engine):
         return request
 
 
-def sharing_engine(path: Path, digest: str, precision: str, kept: Path | None = None) -> Engine:
+def sharing_engine(
+    path: Path, digest: str, precision: str, kept: Path | None = None, cores: int = 0
+) -> Engine:
     """Return engines that share the cores; what OpenVINO compiles is kept.
 
-    ``digest`` says which model it is, ``kept`` where :func:`.find` found what was compiled.  Raises
-    UnusableInputError as :class:`OpenvinoEngine` does, NotPreparedError if it cannot be kept.
+    ``digest`` says which model it is, ``kept`` where :func:`.find` found what was compiled,
+    ``cores`` how many are shared (0: all this process may use).  Raises UnusableInputError as
+    :class:`OpenvinoEngine` does, NotPreparedError if it cannot be kept.
     """
-    cores = usable_cores()
+    cores = cores or usable_cores()
 
     def write(folder: Path) -> None:
         OpenvinoEngine(path, cores, precision, folder)
 
     folder = kept or prepare(path, digest, "openvino", write)
-    # The ends only: each compiled model has memory of its own.
-    engines = {n: OpenvinoEngine(path, n, precision, folder) for n in (1, cores)}
+    # Few of them: each compiled model has memory of its own.
+    engines = {n: OpenvinoEngine(path, n, precision, folder) for n in widths(cores, step=4)}
     return SharingEngine(engines, folder)
 
 

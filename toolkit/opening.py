@@ -27,15 +27,16 @@ SELF_CONTAINED = {"onnxruntime"}  # their prepared form is all they read
 
 
 def open_variant(
-    folder: Path, threads: int = 0, *, spin: bool = False, share: bool = False
+    folder: Path, threads: int = 0, *, spin: bool = False, share: bool = False, cores: int = 0
 ) -> Predictor:
     """Open a built variant, its files checked against the manifest first.
 
     ``threads`` is the number of threads for one batch (0: all cores this process may use), ``spin``
     whether ONNX Runtime's threads spin while they wait, ``share`` whether batches at the same time
-    share the cores where the engine can do that (see sharing.py).  Raises UnusableInputError if
-    the folder is no variant, a file does not match, it cannot be run here, or its threads cannot
-    spin; NotPreparedError (``share`` only) if packed weights cannot be kept.
+    share the cores where the engine can do that (see sharing.py), ``cores`` how many these are (0:
+    all this process may use).  Raises UnusableInputError if the folder is no variant, a file does
+    not match, it cannot be run here, or its threads cannot spin; NotPreparedError (``share`` only)
+    if packed weights cannot be kept.
     """
     manifest = read_manifest(folder)
     library = manifest.recipe.engine
@@ -51,7 +52,9 @@ def open_variant(
         if not (kept and library in SELF_CONTAINED):
             checked.result()
         engine = (
-            _sharing(folder, manifest, kept) if share else _engine(folder, manifest, threads, spin)
+            _sharing(folder, manifest, kept, cores)
+            if share
+            else _engine(folder, manifest, threads, spin)
         )
         encoder = checked.result()
     from .predictor import Predictor
@@ -83,15 +86,15 @@ def _positions(folder: Path) -> int:
         raise UnusableInputError(f"{folder / 'config.json'} is unusable: {error!r}") from None
 
 
-def _sharing(folder: Path, manifest: Manifest, kept: Path | None) -> Engine:
+def _sharing(folder: Path, manifest: Manifest, kept: Path | None, cores: int) -> Engine:
     recipe, path = manifest.recipe, folder / manifest.recipe.file
     if recipe.engine == "openvino":
         from . import engine_openvino
 
-        return engine_openvino.sharing_engine(path, manifest.digest, recipe.precision, kept)
+        return engine_openvino.sharing_engine(path, manifest.digest, recipe.precision, kept, cores)
     from . import engine_onnx
 
-    return engine_onnx.sharing_engine(path, manifest.digest, kept)
+    return engine_onnx.sharing_engine(path, manifest.digest, kept, cores)
 
 
 def _engine(folder: Path, manifest: Manifest, threads: int, spin: bool) -> Engine:

@@ -63,11 +63,14 @@ class SharingEngine(Engine):
                 self._running -= 1
 
 
-def widths(cores: int) -> list[int]:
+def widths(cores: int, step: int = 2) -> list[int]:
     """Return the numbers of threads worth an engine of their own on so many cores.
 
-    >>> widths(2), widths(6), widths(16)
-    ([1, 2], [1, 2, 4, 6], [1, 2, 4, 8, 16])
+    A call gets the widest that fits its share, so with a ``step`` of 2 at least half of it is used,
+    with 4 a quarter.
+
+    >>> widths(2), widths(6), widths(16), widths(16, step=4)
+    ([1, 2], [1, 2, 4, 6], [1, 2, 4, 8, 16], [1, 4, 16])
     """
-    powers = [2**n for n in range(cores.bit_length()) if 2**n <= cores]
+    powers = [step**n for n in range(cores.bit_length()) if step**n <= cores]
     return sorted({*powers, cores})

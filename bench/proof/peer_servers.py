@@ -34,7 +34,9 @@ FILES: dict[str, tuple[str, ...]] = {
     "ray_batch": ("onnx-int8",),
 }
 """The variants each peer serves unless told otherwise."""
-USUAL = ",".join(FILES).replace("litserve", "litserve,litserve@workers=1+threads=2")
+ONE_USER = ("litserve@workers=1+threads=2", "ray_batch@replicas=1+batch-wait=0")
+"""Settings that are better at one user than the usual ones, which are so at many."""
+USUAL = ",".join((*FILES, *ONE_USER))
 ENDING_SECONDS = 10.0
 
 

@@ -13,7 +13,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import psutil
 import pytest
 
 from tiankong.server.settings import Settings
+from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.machine import usable_cores
 from tiankong.toolkit.processes import free_port
 
@@ -34,14 +36,75 @@ ASKERS = 4
 LIMIT = 90.0  # seconds; a busy machine starts slowly
 
 
-def test_a_replica_has_its_share_unless_told_otherwise() -> None:
+@pytest.mark.parametrize(
+    ("told", "cores", "shared", "threads", "streams"),
+    [
+        ({}, 4, True, 4, 4),  # four batches have a thread each, one has all
+        ({}, 4, False, 4, 1),
+        ({"threads": 2}, 4, False, 2, 2),
+        ({"threads": 3}, 4, False, 3, 1),
+        ({"threads": 7}, 4, False, 7, 1),
+        ({"threads": 7, "streams": 3}, 4, False, 7, 3),
+        ({"streams": 3}, 4, True, 4, 3),
+    ],
+)
+def test_a_replica_keeps_to_its_cores_unless_told_otherwise(
+    told: dict[str, int], cores: int, shared: bool, threads: int, streams: int
+) -> None:
     from tiankong.server.ray_serve import shared_out
 
-    cores = usable_cores()
-    by_itself = shared_out(Settings(Path("v"), replicas=1, max_replicas=cores))
-    assert (by_itself.threads, by_itself.streams) == (1, 1)
-    told = shared_out(Settings(Path("v"), replicas=2, threads=7, streams=3))
-    assert (told.threads, told.streams) == (7, 3)
+    own = shared_out(Settings(Path("v"), replicas=2, **told), cores, shared=shared)  # type: ignore[arg-type]
+    assert (own.threads, own.streams) == (threads, streams)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cores", "reserves", "threads", "streams"),
+    [
+        ({}, 1, 1, 1, 1),
+        ({"threads": "2"}, 2, 2, 2, 1),
+        ({"cores": "2"}, 2, 2, 2, 2),
+        ({"cores": 4, "threads": 2}, 4, 4, 2, 2),
+        ({"cores": 1, "threads": 2}, 1, 2, 2, 1),
+        ({"streams": 3}, 1, 1, 1, 3),
+    ],
+)
+def test_in_a_cluster_a_replica_reserves_what_it_uses(
+    arguments: dict[str, Any], cores: int, reserves: int, threads: int, streams: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from tiankong.server import ray_serve
+
+    monkeypatch.setattr(ray_serve, "application", lambda *given: given)
+    settings, given = ray_serve.app({"folder": "/models/v", **arguments})
+    assert (given, ray_serve.reserved(settings, cores)) == (cores, reserves)
+    own = ray_serve.shared_out(settings, cores, shared=not settings.threads)
+    assert (own.threads, own.streams, own.replicas) == (threads, streams, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"speed": 2}, "unknown: speed; known: .*cores.*threads"),
+        ({"threads": "two"}, "threads=two: no number"),
+        ({"cores": -1}, "cores must be at least 1"),
+    ],
+)
+def test_in_a_cluster_wrong_arguments_are_refused(arguments: dict[str, Any], words: str) -> None:
+    from tiankong.server.ray_serve import app
+
+    with pytest.raises(UnusableInputError, match=words):
+        app({"folder": "/models/v", **arguments})
+
+
+def test_a_replica_has_the_form_that_shares_its_cores(gated_variants: Any) -> None:
+    from tiankong.server.ray_serve import opened
+
+    folder = gated_variants[VARIANT].folder
+    for cores, widths in (1, [1]), (2, [1, 2]):
+        predictor, remark = opened(Settings(folder), cores)
+        assert (predictor.engine.widths, predictor.engine.unpads, remark) == (widths, True, "")
+    predictor, remark = opened(Settings(folder, threads=2), cores=2)
+    assert (predictor.engine.widths, remark) == ((), "")
 
 
 @dataclass(frozen=True)
@@ -62,20 +125,18 @@ def fetch(url: str, question: Any = None, **headers: str) -> Reply:
 
 
 class Service:
-    """``tiankong serve --stack ray``, its processes and what it printed."""
+    """A variant served with Ray, the processes and what they printed."""
 
-    def __init__(self, folder: Path, *options: str, variant: str = VARIANT) -> None:
+    def __init__(self, folder: Path, command: Sequence[str], **variables: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.out, self.err = folder / "out", folder / "err"
         with self.out.open("w") as out, self.err.open("w") as err:
             self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "tiankong", "serve", "--model", "builtin-small"),
-                    *("--variant", variant, "--port", str(self.port), "--stack", "ray", *options),
-                ],
+                [sys.executable, "-m", *command, f"--port={self.port}"],
                 stdout=out,
                 stderr=err,
+                env=os.environ | variables,
             )
         self.family: set[psutil.Process] = set()
 
@@ -110,7 +171,13 @@ def expected(gated_variants: Any) -> dict[str, list[str]]:
 
 @pytest.fixture(scope="module")
 def service(gated_variants: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    service = Service(tmp_path_factory.mktemp("ray"), "--replicas", "2")
+    command = f"tiankong serve --model builtin-small --variant {VARIANT} --stack ray --replicas 2"
+    with running(Service(tmp_path_factory.mktemp("ray"), command.split())) as service:
+        yield service
+
+
+@contextmanager
+def running(service: Service) -> Iterator[Service]:
     try:
         service.await_ready()
         yield service
@@ -187,6 +254,42 @@ def test_the_settings_in_force_are_shown(service: Service) -> None:
     printed = service.err.read_text()
     assert printed.splitlines()[0] == f"serving {VARIANT} on {service.url}"
     assert f"settings {json.dumps(shown)}" in printed
+
+
+def test_replicas_map_the_same_packed_weights(service: Service, shared_artifacts: Path) -> None:
+    found = [{entry.path for entry in replica.memory_maps()} for replica in service.replicas()]
+    prepared = str(shared_artifacts.absolute() / "prepared")
+    kept = [{path for path in paths if path.startswith(prepared)} for paths in found]
+    assert len(kept) == 2
+    assert kept[0] == kept[1] != set()
+    shown = json.loads(fetch(f"{service.url}/v2/models/{VARIANT}").body)["parameters"]
+    assert shown["unpads"]
+    assert shown["least_threads"] == 1
+
+
+def test_a_sweep_measures_it_with_all_its_processes(service: Service, tmp_path: Path) -> None:
+    from tiankong.toolkit.runs import read_run
+
+    plan = tmp_path / "ray.toml"
+    plan.write_text("levels = [4]\nseconds = 1.5\nwarmup_seconds = 0.5\n")
+    command = f"sweep --model builtin-small --variants {VARIANT} --target {service.url} --json"
+    done = subprocess.run(
+        [sys.executable, "-m", "tiankong", *command.split(), "--plan", str(plan)],
+        capture_output=True, text=True, timeout=LIMIT, check=False,
+    )  # fmt: skip
+    assert done.returncode in (0, 3), done.stderr  # 3: something else was at work meanwhile
+    [cell] = read_run(Path(json.loads(done.stdout)["run"])).cells
+    assert (cell.variant, cell.stack, cell.users) == (VARIANT, "target", 4)
+    assert (cell.wrong, cell.failures, cell.examples) == (0, {}, [])
+    assert cell.disturbed or not [warn for warn in cell.warnings() if warn.invalidates]
+    assert len(cell.latencies_ms) > 10
+    replicas = service.replicas()
+    family = [process.memory_info().rss for process in service.family if process.is_running()]
+    assert len(family) > len(replicas) + 4  # the command, Ray's own, two replicas
+    assert cell.resident_bytes == pytest.approx(sum(family), rel=0.1)
+    assert cell.proportional_bytes is not None
+    assert 100e6 < cell.proportional_bytes < cell.resident_bytes
+    assert cell.server_cpu_percent > 5
 
 
 def test_metrics_tell_of_all_replicas(service: Service) -> None:
@@ -270,6 +373,27 @@ def test_sigterm_under_load_ends_it_all_with_0(
     said = service.err.read_text()
     assert "Traceback" not in said
     assert "Task ServeController" not in said
+
+
+def test_it_needs_neither_the_cluster_of_the_surroundings_nor_a_place_for_weights(
+    gated_variants: Any, tmp_path: Path
+) -> None:
+    nowhere = tmp_path / "file"
+    nowhere.touch()
+    folder = gated_variants[VARIANT].folder
+    command = ["tiankong.server", f"--variant-dir={folder}", "--replicas=1"]
+    alone = {"RAY_ADDRESS": "127.0.0.1:1", "TIANKONG_ARTIFACTS": str(nowhere)}
+    with running(Service(tmp_path, command, **alone)) as service:
+        text = "床前明月光,疑是地[MASK]霜。"
+        reply = fetch(f"{service.url}/predict", {"text": text})
+        assert json.loads(reply.body)["results"][0]["token"] == "上"
+        shown = json.loads(fetch(f"{service.url}/v2/models/{VARIANT}").body)["parameters"]
+        assert (shown["threads"], shown["streams"]) == (usable_cores(), 1)
+        said = service.err.read_text().splitlines()
+        assert service.end() == 0
+    assert "cannot be kept prepared" in said[0]
+    assert "every batch gets all cores of its replica" in said[0]
+    assert [line.split()[0] for line in said[1:]] == ["serving", "settings"]
 
 
 def test_a_variant_that_answers_otherwise_than_at_the_gate_is_not_served(
