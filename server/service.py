@@ -12,7 +12,7 @@ from starlette.requests import Request
 from ..toolkit.errors import BrokenVariantError, TiankongError
 from ..toolkit.machine import usable_cores
 from ..toolkit.manifest import Expected
-from ..toolkit.predictor import Answer, Predictor
+from ..toolkit.predictor import Answer, Engine, Predictor
 from ..toolkit.prepared import recall, remember
 from ..toolkit.text import LONG, MASK, NoMaskError, TextError, ceiling
 from .bodies import Question
@@ -80,7 +80,7 @@ class Service:
             [answer] = await self._scheduler.run(list(self._jobs(Question((text,)))), until=None)
             if expected:
                 _require_expected(expected, answer)
-                await asyncio.to_thread(self._require_all_expected, expected)
+                await self._require_parts(expected)
             await asyncio.to_thread(self._prepare)
         except Exception as error:  # whatever an engine raises
             self.not_ready = "the warm-up failed"
@@ -90,20 +90,24 @@ class Service:
             self.metrics.tell(self.variant, self.in_force())
             self.not_ready = "the server is draining" if self.draining else ""
 
-    def _require_all_expected(self, expected: Expected) -> None:
-        """Hold each engine that a batch may get to what the gate saw, in company where it may be.
+    async def _require_parts(self, expected: Expected) -> None:
+        parts = self._predictor.engine.parts
+        if len(parts) > 1:  # else it has been asked
+            checks = (asyncio.to_thread(self._require_part, expected, part) for part in parts)
+            await asyncio.gather(*checks)
 
-        Raises BrokenVariantError if one of them answers otherwise.
+    def _require_part(self, expected: Expected, part: Engine) -> None:
+        """Hold an engine that a batch may get to what the gate saw, in company where it may be.
+
+        Raises BrokenVariantError if it answers otherwise.
         """
         predictor = self._predictor
         ids = predictor.encoder.encode(expected.text)
         longer = [*ids[:-1], *ids[-2:]]  # so that the other one is padded
         room = len(longer) <= predictor.encoder.max_tokens
         batch = [ids, longer] if predictor.mates == "any" and room else [ids]
-        parts = predictor.engine.parts
-        for part in parts if len(parts) > 1 else ():
-            own = Predictor(predictor.name, predictor.encoder, part, pad_to=predictor.pad_to)
-            _require_expected(expected, own.answer(batch)[0])
+        own = Predictor(predictor.name, predictor.encoder, part, pad_to=predictor.pad_to)
+        _require_expected(expected, own.answer(batch)[0])
 
     def _prepare(self) -> None:
         if self._predictor.engine.prepares:
