@@ -22,6 +22,10 @@ INPUTS = {"input_ids": 2, "attention_mask": 2, "token_type_ids": 2, "rows": 1, "
 MASK_LOGITS, TOP_SCORES, TOP_IDS = OUTPUTS = ("mask_logits", "top_scores", "top_ids")
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 
+# The first array that becomes a tensor loads NumPy's interface, in a way in which two threads that
+# are the first wait for each other for ever (openvino 2026.4).  So the importing one is the first.
+openvino.Tensor(np.zeros(1, np.int32))
+
 
 def feed(batch: Batch) -> dict[str, NDArray[np.int32]]:
     """Return a batch as the model takes it: int32 (the engine's own; int64 would be converted)."""

@@ -51,6 +51,44 @@ def test_callers_side_by_side_get_their_own_answers(predictor: Predictor) -> Non
     assert together == alone * 6
 
 
+FIRST_TOGETHER = """
+import builtins
+import sys
+import threading
+import time
+from pathlib import Path
+from tiankong.toolkit.opening import open_variant
+
+predictor = open_variant(Path(sys.argv[1]), threads=1)
+ready, answered, real = threading.Barrier(2), [], builtins.__import__
+
+def slow(name, *rest):
+    if name.startswith("numpy"):
+        time.sleep(0.2)  # so that the other thread comes meanwhile
+    return real(name, *rest)
+
+builtins.__import__ = slow
+
+def ask():
+    ready.wait()
+    answered.append(predictor.predict(["今天天气真[MASK]啊。"]))
+
+threads = [threading.Thread(target=ask, daemon=True) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join(30)
+print(len(answered), flush=True)
+"""
+
+
+def test_two_threads_may_be_the_first_to_ask(eight: Path) -> None:
+    """In OpenVINO's bindings they could wait for each other for ever."""
+    argv = [sys.executable, "-c", FIRST_TOGETHER, str(eight)]
+    ran = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout == "2\n"
+
+
 def test_every_length_and_no_memory_lost(eight: Path) -> None:
     """Something is kept for every length, but once: asking again takes no more memory."""
     predictor = open_variant(eight)  # all cores for one call: one stream, one cache
