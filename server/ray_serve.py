@@ -221,8 +221,9 @@ def serve(settings: Settings) -> None:
     try:
         # Ray prints what its processes say; standard output is the access log's.
         with _logged(folder / "log"), redirect_stdout(sys.stderr), _ray(settings, cores, folder):
-            _deploy(settings, cores, str(folder / "log"))
+            # Now: Ray's own handler, since it was begun, ends the process without tidying up.
             _stop_at_signals(stopped)
+            _deploy(settings, cores, str(folder / "log"))
             stopped.wait()
             ray_serve.delete(NAME)
             with _muted():

@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -394,6 +394,25 @@ def test_it_needs_neither_the_cluster_of_the_surroundings_nor_a_place_for_weight
     assert "cannot be kept prepared" in said[0]
     assert "every batch gets all cores of its replica" in said[0]
     assert [line.split()[0] for line in said[1:]] == ["serving", "settings"]
+
+
+def test_a_sigterm_while_replicas_are_still_starting_is_a_good_end(
+    gated_variants: Any, tmp_path: Path
+) -> None:
+    folder = gated_variants[VARIANT].folder
+    command = ["tiankong.server", f"--variant-dir={folder}", "--replicas=2"]
+    service = Service(tmp_path, command)
+    until = time.monotonic() + LIMIT
+    ready = False
+    while not ready:  # one of them is
+        assert time.monotonic() < until, service.err.read_text()
+        with suppress(OSError):
+            ready = fetch(f"{service.url}/health/ready").status == 200
+        time.sleep(0.02)
+    assert service.end() == 0
+    said = service.err.read_text()
+    assert "SIGTERM received" not in said  # as Ray's own handler says
+    assert "Traceback" not in said
 
 
 def test_a_variant_that_answers_otherwise_than_at_the_gate_is_not_served(
