@@ -404,12 +404,15 @@ def test_a_sigterm_while_replicas_are_still_starting_is_a_good_end(
     service = Service(tmp_path, command)
     until = time.monotonic() + LIMIT
     ready = False
-    while not ready:  # one of them is
-        assert time.monotonic() < until, service.err.read_text()
-        with suppress(OSError):
-            ready = fetch(f"{service.url}/health/ready").status == 200
-        time.sleep(0.02)
-    assert service.end() == 0
+    try:
+        while not ready:  # one of them is
+            assert time.monotonic() < until, service.err.read_text()
+            with suppress(OSError):
+                ready = fetch(f"{service.url}/health/ready").status == 200
+            time.sleep(0.02)
+    finally:
+        code = service.end()
+    assert code == 0
     said = service.err.read_text()
     assert "SIGTERM received" not in said  # as Ray's own handler says
     assert "Traceback" not in said
