@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..toolkit.cells import CLOSED, OPEN, Cell
 from ..toolkit.console import say
 from ..toolkit.errors import GateFailedError, InvalidMeasurementError
-from ..toolkit.runs import Header, append_cell, locked, read_run
+from ..toolkit.runs.cell import CLOSED, OPEN, Cell
+from ..toolkit.runs.load import REFERENCE_STACK
+from ..toolkit.runs.run_file import Header, append_cell, locked, read_run
 from ..toolkit.stats import interval, variation
-from .plan import REFERENCE_STACK, Grid, Plan, Point
+from .plan import Grid, Plan, Point
 from .search import Found, highest
 from .slo import Slo
 from .sweep import Ground, begin_run, comparable, earlier_runs, new_header

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ..toolkit.errors import InvalidMeasurementError
-from ..toolkit.validity import MAX_FAILURE_SHARE
+from ..toolkit.runs.validity import MAX_FAILURE_SHARE
 from .accounting import Snapshot, snapshot, usage
 from .duel import A, Comparison, Generation, judge
 from .generator import Block, alternate

@@ -15,11 +15,11 @@ from functools import partial
 
 from ..server.launch import Stack, known_stack
 from ..server.settings import Settings
-from ..toolkit.build import Built
+from ..toolkit.building.folders import Built
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.machine import allowed_cpus
+from ..toolkit.runs.load import ARTICLE_STACK, RAY_STACK, REFERENCE_STACK
 from .compare import Opener
-from .plan import ARTICLE_STACK, RAY_STACK, REFERENCE_STACK
 from .revisions import Revision
 from .served import running, serve
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..toolkit.answers import load
-from ..toolkit.availability import choose
-from ..toolkit.build import Built
-from ..toolkit.checking import at_hand_named, find_gold, gated
+from ..toolkit.building.availability import choose
+from ..toolkit.building.folders import Built
+from ..toolkit.building.store import at_hand_named
 from ..toolkit.errors import UnusableInputError
-from ..toolkit.gold import GoldSet
+from ..toolkit.gate.answers import load
+from ..toolkit.gate.examination import gated
+from ..toolkit.gate.gold import GoldSet, find_gold
+from ..toolkit.runs.load import ARTICLE_STACK
 from .compare import Opener, Terms, compare
 from .contender import Contender, opener, parse_contender
 from .duel import Comparison
-from .plan import ARTICLE_STACK
 from .revisions import Revision, take_revision
 from .sentences import Questions, ask, gold_questions, shuffled
 

@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 
 from ..server.footprint import Footprint
 from ..server.settings import Settings
+from ..toolkit.building.manifest import read_manifest
 from ..toolkit.errors import InvalidMeasurementError
 from ..toolkit.files import ARTIFACTS
-from ..toolkit.gold import GoldSet
-from ..toolkit.manifest import read_manifest
+from ..toolkit.gate.gold import GoldSet
 from .accounting import memory
 from .sentences import ask, of_length, shuffled
 from .served import Served, in_force, serve

@@ -30,7 +30,7 @@ from tiankong.bench.connection import Connection, StatusError, ready
 from tiankong.bench.generator import CLOSED, OPENED, TURNED
 from tiankong.bench.job import Job, arrivals
 from tiankong.bench.recorder import Recorder, Result, merged, wrong_answer
-from tiankong.toolkit.gold import read_gold
+from tiankong.toolkit.gate.gold import read_gold
 from tiankong.toolkit.machine import versions
 
 READY, JOB, OPEN, CLOSE, SAMPLES = (

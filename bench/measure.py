@@ -10,12 +10,13 @@ from typing import Any
 
 from ..server.launch import Stack
 from ..server.settings import Settings
-from ..toolkit.cells import Cell
 from ..toolkit.machine import digest, fingerprint
+from ..toolkit.runs.cell import Cell
+from ..toolkit.runs.load import ARTICLE_STACK
 from .accounting import Snapshot, memory, snapshot, usage
 from .generator import ALONE, Generators, Samples, connections, generate
 from .job import Job
-from .plan import ARTICLE_STACK, Point
+from .plan import Point
 from .sentences import Questions
 from .served import Served, in_force, running, serve
 

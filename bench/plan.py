@@ -22,12 +22,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ..toolkit.cells import CLOSED, OPEN, CellKey
 from ..toolkit.errors import UnusableInputError
+from ..toolkit.runs.cell import CLOSED, OPEN, CellKey
+from ..toolkit.runs.load import ARTICLE_STACK, REFERENCE_STACK
 
 FOLDER = Path(__file__).parent / "plans"
-REFERENCE_STACK, ARTICLE_STACK, TARGET_STACK = "reference", "article", "target"
-RAY_STACK = "ray"
 GRID = ("levels", "rates", "tokens", "batches", "cores")
 MOST_TOKENS, LEAST_TOKENS = 512, 8
 

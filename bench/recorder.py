@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..toolkit.answers import Ranking, same_answer
+from ..toolkit.gate.answers import Ranking, same_answer
 
 SHOWN_EXAMPLES = 3
 TOP_K = 5

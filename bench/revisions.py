@@ -22,7 +22,7 @@ from ..toolkit.console import say
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.files import artifacts, folder_written_whole
 from ..toolkit.processes import free_port
-from .plan import REFERENCE_STACK
+from ..toolkit.runs.load import REFERENCE_STACK
 from .served import READY_PATHS, Served, started
 
 BUILD_LIMIT_SECONDS = 1800

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..toolkit.answers import Answers, Ranking
+from ..toolkit.engines.text import MASK, TextEncoder
 from ..toolkit.errors import InvalidMeasurementError, UnusableInputError
-from ..toolkit.gold import GoldItem, GoldSet
-from ..toolkit.text import MASK, TextEncoder
+from ..toolkit.gate.answers import Answers, Ranking
+from ..toolkit.gate.gold import GoldItem, GoldSet
 from .served import direct
 
 DEPTH = 10  # of a right ranking: enough to tell a tie at the fifth place

@@ -12,18 +12,19 @@ from types import MappingProxyType
 from typing import Any
 
 from ..server.settings import Settings
-from ..toolkit.answers import Answers, load
-from ..toolkit.build import Built
-from ..toolkit.cells import Cell
+from ..toolkit.building.folders import Built
 from ..toolkit.console import progress, say
 from ..toolkit.errors import InvalidMeasurementError, UnusableInputError
 from ..toolkit.files import artifacts
-from ..toolkit.gold import GoldSet
+from ..toolkit.gate.answers import Answers, load
+from ..toolkit.gate.gold import GoldSet
 from ..toolkit.machine import fingerprint, versions
-from ..toolkit.runs import Header, Run, append_cell, create_run, locked, read_run
+from ..toolkit.runs.cell import Cell
+from ..toolkit.runs.load import REFERENCE_STACK, TARGET_STACK
+from ..toolkit.runs.run_file import Header, Run, append_cell, create_run, locked, read_run
 from .generator import ALONE, Generators
 from .measure import Window, measure, server_of
-from .plan import REFERENCE_STACK, TARGET_STACK, Plan, Point
+from .plan import Plan, Point
 from .sentences import Questions, ask, gold_questions, of_length
 from .served import Served
 

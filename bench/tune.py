@@ -16,14 +16,15 @@ from pathlib import Path
 from statistics import fmean, geometric_mean
 from typing import Any
 
-from ..toolkit.cells import Cell, CellKey
 from ..toolkit.console import progress, say
 from ..toolkit.errors import GateFailedError, UnusableInputError
 from ..toolkit.files import artifacts
 from ..toolkit.machine import usable_cores
-from ..toolkit.runs import Header, append_cell, create_run, locked, read_run
+from ..toolkit.runs.cell import Cell, CellKey
+from ..toolkit.runs.load import REFERENCE_STACK
+from ..toolkit.runs.run_file import Header, append_cell, create_run, locked, read_run
 from ..toolkit.stats import Variation, interval, variation
-from .plan import REFERENCE_STACK, Grid, Plan, Point
+from .plan import Grid, Plan, Point
 from .search import highest
 from .slo import Slo, rough_percentile
 from .space import Choice, space

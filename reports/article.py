@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .fields import Fields, read_toml
+from ..toolkit.fields import Fields, read_toml
 
 ARTICLE = Path(__file__).parent / "article.toml"
 

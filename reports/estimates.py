@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from ..toolkit.cells import Cell
+from ..toolkit.runs.cell import Cell
 from ..toolkit.stats import Variation, interval, percentile, variation
 
 CONFIDENCE_PERCENT = 95  # what toolkit.stats.interval gives

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..toolkit.runs.load import Load
 from . import figures
 from .estimates import Estimate
 from .language import Language
-from .loads import Load
 
 
 @dataclass(frozen=True)

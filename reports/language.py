@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .fields import read_toml
+from ..toolkit.fields import read_toml
 
 FOLDER = Path(__file__).parent / "words"
 LANGUAGES = ("en", "zh")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..toolkit.files import write_text
-from ..toolkit.runs import Run
+from ..toolkit.runs.run_file import Run
 from .article import read_article
 from .language import LANGUAGES, Language, read_language
 from .markdown import cell, escape, lines

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ..toolkit.runs.load import Load
 from .drawing import Look, canvas, finite, looks, mark, plain_log, say_empty, svg
 from .estimates import Estimate
-from .loads import Load
 from .scaling import Axis
 from .tables import Point
 

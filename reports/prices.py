@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..toolkit.errors import UnusableInputError
-from .fields import Fields, read_toml
+from ..toolkit.fields import Fields, read_toml
 
 PRICES = Path(__file__).parent / "prices.toml"
 HOURS_PER_MONTH = 730  # 8760 hours a year over 12: arithmetic, not a monthly offer

@@ -8,10 +8,10 @@ from itertools import combinations
 from typing import Any
 
 from ..toolkit.errors import UnusableInputError
-from ..toolkit.runs import Header, Run
+from ..toolkit.runs.load import Load
+from ..toolkit.runs.run_file import Header, Run
 from .article import Article
 from .costs import Bench, yardsticks
-from .loads import Load
 from .prices import Price
 from .scaling import Scaling, scaling
 from .tables import Point, PointKey, Series, article_points, points

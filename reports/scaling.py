@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from .loads import Load
+from ..toolkit.runs.load import Load
 from .tables import Point, Series
 
 LEAST_LEVELS = 2  # fewer show no growth

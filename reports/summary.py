@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, replace
 from typing import Any
 
-from ..toolkit.runs import Run
+from ..toolkit.runs.run_file import Run
 from .article import read_article
 from .costs import cost
 from .language import read_language

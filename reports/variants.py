@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..toolkit.runs import Run
+from ..toolkit.runs.run_file import Run
 from .tables import Point
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ..toolkit.runs import Cell, Warn
-from ..toolkit.validity import hidden_wait_ms, littles_users
+from ..toolkit.runs.load import Load
+from ..toolkit.runs.run_file import Cell, Warn
+from ..toolkit.runs.validity import hidden_wait_ms, littles_users
 from . import figures
 from .grids import load, stack
 from .language import Language
 from .layout import Section
-from .loads import Load
 from .report import Report
 from .tables import Doubt
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ..toolkit.predictor import Predictor, as_body
+from ..toolkit.engines.predictor import Predictor, as_body
 from . import open_inference, openapi, page
 from .access_log import AccessLog
 from .api_keys import ApiKeys, read_keys

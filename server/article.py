@@ -15,9 +15,9 @@ import onnxruntime
 from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from ..toolkit.building.manifest import read_manifest
+from ..toolkit.engines.text import TextEncoder, TextError
 from ..toolkit.errors import UnusableInputError
-from ..toolkit.manifest import read_manifest
-from ..toolkit.text import TextEncoder, TextError
 from .launch import VARIANT_DIR
 
 TOP_K = 5

@@ -21,12 +21,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..toolkit.build import Built
+from ..toolkit.building.folders import Built
+from ..toolkit.building.manifest import NAME as MANIFEST
+from ..toolkit.building.manifest import Manifest
 from ..toolkit.errors import GateFailedError, UnusableInputError
 from ..toolkit.files import folder_written_whole, require_disk, write_text
 from ..toolkit.machine import fingerprint
-from ..toolkit.manifest import NAME as MANIFEST
-from ..toolkit.manifest import Manifest
 from .distribution import NAME, distribution, write_wheel
 from .footprint import HEADROOM, MARGIN, Footprint
 from .launch import deviations

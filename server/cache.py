@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cachetools import LRUCache
 
-from ..toolkit.predictor import Answer
+from ..toolkit.engines.predictor import Answer
 from .metrics import Metrics
 from .scheduler import Job
 

@@ -15,15 +15,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn, cast, get_args
 
+from ..toolkit.building.manifest import read_manifest
 from ..toolkit.console import say
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.files import artifacts
-from ..toolkit.manifest import read_manifest
 from .ending import ended_at_once
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from ..toolkit.predictor import Predictor
+    from ..toolkit.engines.predictor import Predictor
 
 Stack = Literal["reference", "article", "ray"]
 VARIANT_DIR = "TIANKONG_VARIANT_DIR"
@@ -137,7 +137,7 @@ def run_ray(settings: Settings) -> None:
         _require_keys(settings.api_key_file)
     with bind(settings) as listener:  # Ray does not say clearly that a port is taken
         port = listener.getsockname()[1]
-    from ..toolkit.availability import require
+    from ..toolkit.building.availability import require
 
     manifest = read_manifest(settings.folder)
     require(manifest.recipe)
@@ -166,7 +166,7 @@ def run_reference(settings: Settings) -> None:
                 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
             with ThreadPoolExecutor(1) as beside:
                 opening = beside.submit(open_served, settings)
-                from ..toolkit.opening import import_engine
+                from ..toolkit.engines.kinds import import_engine
 
                 # First what the model waits for, then what takes as long to import as it to open.
                 import_engine(library)
@@ -209,8 +209,8 @@ def open_served(settings: Settings) -> Predictor:
     Batches share the cores unless the settings give each its threads, or packed weights cannot be
     kept here; that is said.  Raises UnusableInputError as :func:`.open_variant` does.
     """
-    from ..toolkit.opening import open_variant
-    from ..toolkit.prepared import NotPreparedError
+    from ..toolkit.building.opening import open_variant
+    from ..toolkit.engines.prepared import NotPreparedError
 
     if not settings.threads and not settings.spin:
         try:

@@ -16,7 +16,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ..toolkit.predictor import Answer
+from ..toolkit.engines.predictor import Answer
 from .bodies import Question, checked, parse_object, read_body, read_candidates, read_top_k
 from .openapi import Operation
 from .presence import Presence

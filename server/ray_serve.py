@@ -29,13 +29,13 @@ from ray import serve as ray_serve
 from ray.serve.schema import LoggingConfig
 from starlette.applications import Starlette
 
+from ..toolkit.building.opening import open_variant
 from ..toolkit.console import say
+from ..toolkit.engines.predictor import Predictor
+from ..toolkit.engines.prepared import NotPreparedError
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.files import ARTIFACTS, artifacts, give_memory_back
 from ..toolkit.machine import usable_cores
-from ..toolkit.opening import open_variant
-from ..toolkit.predictor import Predictor
-from ..toolkit.prepared import NotPreparedError
 from .app import create_app
 from .metrics import Collected
 from .reference import GRACE, KEEP_ALIVE

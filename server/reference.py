@@ -15,9 +15,9 @@ from typing import cast
 
 import uvicorn
 
+from ..toolkit.engines.predictor import Predictor
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.files import give_memory_back
-from ..toolkit.predictor import Predictor
 from .app import create_app
 from .connection import EVERY, Connection, Terms, room_for, watch
 from .service import Service

@@ -9,12 +9,12 @@ from threading import Thread
 
 from starlette.requests import Request
 
+from ..toolkit.engines.kinds import Expected
+from ..toolkit.engines.predictor import Answer, Engine, Predictor
+from ..toolkit.engines.prepared import recall, remember
+from ..toolkit.engines.text import LONG, MASK, NoMaskError, TextError, ceiling
 from ..toolkit.errors import BrokenVariantError, TiankongError
 from ..toolkit.machine import usable_cores
-from ..toolkit.manifest import Expected
-from ..toolkit.predictor import Answer, Engine, Predictor
-from ..toolkit.prepared import recall, remember
-from ..toolkit.text import LONG, MASK, NoMaskError, TextError, ceiling
 from .bodies import Question
 from .cache import AnswerCache
 from .metrics import Metrics

@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-    from tiankong.toolkit.build import Built
+    from tiankong.toolkit.building.folders import Built
 
 ARTIFACTS = "TIANKONG_ARTIFACTS"
 SHARED = "TIANKONG_TEST_ARTIFACTS"  # set by nox: several test processes build the variants once
@@ -58,8 +58,8 @@ def shared_artifacts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 @pytest.fixture(scope="session")
 def small_variants(shared_artifacts: Path) -> dict[str, Built]:
     """All variants of builtin-small that can be here, built once.  Copy one before spoiling it."""
-    from tiankong.toolkit.availability import choose
-    from tiankong.toolkit.build import build
+    from tiankong.toolkit.building.availability import choose
+    from tiankong.toolkit.building.build import build
 
     with one_at_a_time(shared_artifacts):
         return {b.manifest.variant: b for b in build("builtin-small", choose().recipes)}
@@ -68,7 +68,8 @@ def small_variants(shared_artifacts: Path) -> dict[str, Built]:
 @pytest.fixture(scope="session")
 def gated_variants(small_variants: dict[str, Built], shared_artifacts: Path) -> dict[str, Built]:
     """The same variants after the gate on the built-in gold set (their answers are kept)."""
-    from tiankong.toolkit.checking import find_gold, gated
+    from tiankong.toolkit.gate.examination import gated
+    from tiankong.toolkit.gate.gold import find_gold
 
     with one_at_a_time(shared_artifacts):
         found = gated("builtin-small", list(small_variants.values()), find_gold("builtin"))

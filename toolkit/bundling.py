@@ -46,10 +46,10 @@ def bundle(
     from ..bench.footprint import measure
     from ..server.bundle import Terms, require_possible, write_bundle
     from ..server.settings import Settings
-    from .availability import choose
-    from .build import at_hand
-    from .checking import find_gold
+    from .building.availability import choose
+    from .building.store import at_hand
     from .errors import UnusableInputError
+    from .gate.gold import find_gold
     from .machine import usable_cores
 
     terms = Terms(image, replicas, most_replicas)

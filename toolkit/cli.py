@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .building.brought import named_or_brought
 from .bundling import add_command as add_bundle
 from .console import say
 from .errors import TiankongError, UnusableInputError
 from .explaining import add_command as add_explain
 from .files import artifacts
-from .measuring import SHIPPED, add_commands
+from .measuring import add_commands
 from .options import (
     AsJson,
     Gold,
@@ -33,7 +34,7 @@ from .printing import print_gate, print_json, require_passed
 from .processes import interrupt_on_terminate
 
 if TYPE_CHECKING:
-    from .build import Built
+    from .building.folders import Built
 
 INTERRUPTED = 130
 EXTRAS = {
@@ -76,7 +77,7 @@ def root(
 @app.command(epilog="Example: tiankong models --json")
 def models(as_json: AsJson = False) -> None:
     """List what can be measured here, with geometry and size."""
-    from .models import list_models
+    from .models.loading import list_models
 
     found = list_models()
     if as_json:
@@ -96,8 +97,8 @@ def build(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Make variants: recipes to artifacts/variants/<model>/<variant>/."""
-    from .availability import choose
-    from .build import build as build_variants
+    from .building.availability import choose
+    from .building.build import build as build_variants
 
     choice = choose(names(variants), model, revision or None)
     built = build_variants(model, choice.recipes, revision or None)
@@ -115,23 +116,6 @@ def _place(built: Built) -> dict[str, Any]:
     return {"folder": str(built.folder), "skipped": built.skipped}
 
 
-def _one(model: str, variant: str, onnx: Path | None, tokenizer: Path | None) -> Built:
-    """Return the variant named (default: the shipped one), or what a file brought becomes."""
-    from .availability import choose
-    from .build import to_open
-
-    if onnx or tokenizer:
-        from .brought import bring, read_offer
-
-        offer = read_offer(onnx, tokenizer, "", "", None)
-        if offer and variant:
-            raise UnusableInputError(f"--onnx brings a variant of its own: leave out {variant}")
-        if offer:
-            return bring(replace(offer, promise=None))
-    (built,) = to_open(model, choose([variant or SHIPPED]).recipes)
-    return built
-
-
 @app.command(epilog="Example: tiankong check --variants onnx-int8 --gold my-gold.jsonl --json")
 def check(
     model: Model = "", variants: Variants = "", gold: Gold = "builtin",
@@ -143,9 +127,11 @@ def check(
     With --onnx a file of your own is asked; with --model too, it is compared with that model's
     reference, without, with the gold answers only.
     """
-    from .availability import NOTHING, choose
-    from .brought import read_offer
-    from .checking import at_hand_named, at_hand_offered, find_gold, gate
+    from .building.availability import NOTHING, choose
+    from .building.brought import at_hand_offered, read_offer
+    from .building.store import at_hand_named
+    from .gate.examination import gate
+    from .gate.gold import find_gold
 
     gold_set = find_gold(gold)
     if offer := read_offer(onnx, tokenizer, model, promise, hit_at_5):
@@ -174,11 +160,11 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Answer one sentence: the most probable tokens for every [MASK]."""
-    from .opening import open_variant
-    from .predictor import as_body
-    from .text import TextError
+    from .building.opening import open_variant
+    from .engines.predictor import as_body
+    from .engines.text import TextError
 
-    built = _one(model, variant, onnx, tokenizer)
+    built = named_or_brought(model, variant, onnx, tokenizer)
     try:
         (answer,) = open_variant(built.folder).predict([text], top_k)
     except TextError as error:
@@ -243,7 +229,7 @@ def serve(
         api_key_file=api_key_file, replicas=replicas, max_replicas=max_replicas,
     )  # fmt: skip
     require_takes(chosen, settings)
-    built = _one(model, variant, onnx, tokenizer)
+    built = named_or_brought(model, variant, onnx, tokenizer)
     run(chosen, replace(settings, folder=built.folder))
 
 
@@ -257,9 +243,9 @@ def export(
     max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="sentences at once")] = 16,
 ) -> None:
     """Write a model repository for Triton Inference Server (all ONNX variants, or those named)."""
-    from .build import at_hand
-    from .recipes import read_recipes
-    from .triton_repository import BACKENDS, Running, write_repository
+    from .building.recipes import read_recipes
+    from .building.store import at_hand
+    from .building.triton import BACKENDS, Running, write_repository
 
     recipes = read_recipes(names(variants))
     if not variants:
@@ -279,7 +265,7 @@ def report(
     """Write pages from run files."""
     from ..reports.pages import write_pages
     from ..reports.summary import markdown_table
-    from .runs import read_run
+    from .runs.run_file import read_run
 
     paths = runs or [_newest_run()]
     read = [read_run(path) for path in paths]

@@ -19,11 +19,11 @@ import psutil
 
 from .ceilings import Bandwidth, Ceiling, Ceilings, Shape, calls_per_second
 from .console import progress
+from .engines.text import Batch, TextEncoder
 from .errors import UnusableInputError
 from .flags import Facts, Flag, flags
 from .machine import allowed_cpus, cache_bytes, fingerprint, usable_cores, versions
 from .subjects import OnnxSubject, Profile, Subject, open_subject, timed
-from .text import Batch, TextEncoder
 from .workload import Floor, Workload, floor
 
 LATENCY_SECONDS, SATURATION_SECONDS, REQUEST_CALLS = 0.25, 0.4, 8

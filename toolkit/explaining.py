@@ -38,9 +38,10 @@ def explain(
 ) -> None:  # fmt: skip
     """Tell how far a variant is from this machine's ceiling, and what stands between."""
     from ..bench.sentences import of_length
-    from .checking import at_hand_named, find_gold
+    from .building.store import at_hand_named
     from .explain import Terms, check_terms
     from .explain import explain as explain_variant
+    from .gate.gold import find_gold
 
     terms = Terms(numbers("--lengths", lengths), numbers("--batches", batches), threads, rounds)
     gold_set = find_gold(gold)

@@ -19,11 +19,17 @@ from .errors import UnusableInputError
 
 MEBIBYTE = 1024 * 1024
 ARTIFACTS = "TIANKONG_ARTIFACTS"
+PACKAGE = Path(__file__).parents[1]
 
 
 def artifacts() -> Path:
     """Return the folder everything made goes to (``TIANKONG_ARTIFACTS``, else ./artifacts)."""
     return Path(os.environ.get(ARTIFACTS, "artifacts"))
+
+
+def package_path(name: str) -> Path:
+    """Return a file or folder that is part of the package, by its name from the package's root."""
+    return PACKAGE / name
 
 
 def sha256(path: Path) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .building.recipes import SHIPPED
 from .console import say
 from .errors import GateFailedError, InvalidMeasurementError, UnusableInputError
 from .files import artifacts, write_json, write_text
@@ -44,12 +45,11 @@ if TYPE_CHECKING:
     from ..bench.duel import Comparison
     from ..bench.generator import Generators
     from ..bench.plan import Plan
-    from .availability import Choice
-    from .recipes import Recipe
-    from .runs import Run
+    from .building.availability import Choice
+    from .building.recipes import Recipe
+    from .runs.run_file import Run
 
 BIND = "127.0.0.1:5557"
-SHIPPED = "onnx-int8"  # what is compared where a revision is named and no variant
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -74,10 +74,12 @@ def sweep(
     With --onnx a file of your own is measured; with --model and --variants, those beside it.
     """
     from ..bench.sweep import sweep as run_sweep
-    from .availability import NOTHING, choose
-    from .brought import read_offer
-    from .checking import at_hand_named, at_hand_offered, find_gold, gated
-    from .runs import read_run
+    from .building.availability import NOTHING, choose
+    from .building.brought import at_hand_offered, read_offer
+    from .building.store import at_hand_named
+    from .gate.examination import gated
+    from .gate.gold import find_gold
+    from .runs.run_file import read_run
 
     gold_set = find_gold(gold)
     choice = NOTHING
@@ -117,7 +119,7 @@ def _plan(name: str, variants: str) -> Plan:
 
 
 def _show_run(path: Path, as_json: bool, choice: Choice) -> None:
-    from .runs import read_run
+    from .runs.run_file import read_run
 
     run = read_run(path)
     if as_json:
@@ -217,11 +219,13 @@ def capacity(
     """Search the highest load that keeps an objective, and confirm it by longer runs."""
     from ..bench.capacity import Terms
     from ..bench.capacity import capacity as find_capacity
-    from ..bench.plan import ARTICLE_STACK, REFERENCE_STACK, TARGET_STACK
     from ..bench.slo import parse_slo
     from ..bench.sweep import Ground
-    from .cells import CLOSED, OPEN
-    from .checking import at_hand_named, find_gold, gated
+    from .building.store import at_hand_named
+    from .gate.examination import gated
+    from .gate.gold import find_gold
+    from .runs.cell import CLOSED, OPEN
+    from .runs.load import ARTICLE_STACK, REFERENCE_STACK, TARGET_STACK
 
     if stack not in (REFERENCE_STACK, ARTICLE_STACK):
         raise UnusableInputError(f"unknown stack {stack!r}; known: reference, article")
@@ -259,8 +263,10 @@ def tune(
     from ..bench.tune import require_enough
     from ..bench.tune import tune as find_settings
     from ..reports.tuning import space_picture
-    from .checking import at_hand_named, find_gold, gated
-    from .recipes import read_recipes
+    from .building.recipes import read_recipes
+    from .building.store import at_hand_named
+    from .gate.examination import gated
+    from .gate.gold import find_gold
 
     objective, seconds = parse_slo(slo), duration(budget) if budget else None
     [recipe] = read_recipes([variant])
@@ -281,8 +287,8 @@ def tune(
 
 def _may_share_batches(model: str, recipe: Recipe) -> bool:
     """Tell whether sentences may share a batch: by the gate, or what the recipe says before it."""
-    from .build import standing
-    from .recipes import INDEPENDENT
+    from .building.folders import standing
+    from .building.recipes import INDEPENDENT
 
     try:
         return standing(model, recipe.name).manifest.mates != "none"
@@ -316,12 +322,13 @@ def bench(
         return
     from ..bench.sweep import sweep as run_sweep
     from ..reports.pages import write_pages
-    from .availability import choose
-    from .build import build as build_variants
-    from .build import standing
-    from .checking import find_gold, gate
-    from .recipes import REFERENCE
-    from .runs import read_run
+    from .building.availability import choose
+    from .building.build import build as build_variants
+    from .building.folders import standing
+    from .building.recipes import REFERENCE
+    from .gate.examination import gate
+    from .gate.gold import find_gold
+    from .runs.run_file import read_run
 
     out = out or artifacts() / "pages"
     chosen = _plan(plan, variants)

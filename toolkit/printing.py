@@ -10,8 +10,8 @@ from .errors import GateFailedError
 if TYPE_CHECKING:
     from ..bench.duel import Comparison
     from ..bench.tune import Tuned
-    from .checking import Gated
-    from .gate import Check
+    from .gate.examination import Gated
+    from .gate.judging import Check
 
 
 def print_json(data: object) -> None:

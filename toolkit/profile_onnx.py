@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from .engine_onnx import MASK_LOGITS, TOP_IDS, TOP_SCORES
+from .engines.onnx_engine import MASK_LOGITS, TOP_IDS, TOP_SCORES
+from .engines.text import Batch
 from .operators import Operator
 from .stats import middle_half
-from .text import Batch
 
 RUN, NODE, KERNEL = "model_run", "Node", "_kernel_time"
 PACKED_PRODUCT, INT8_LEVEL = "MatMulNBits", 4

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import openvino
 
+from .engines.text import Batch
 from .operators import (
     ATTENTION,
     CASTS,
@@ -23,8 +24,7 @@ from .operators import (
     RANKING,
     SUMS,
     Group,
-)  # fmt: skip
-from .text import Batch
+)
 from .workload import BF16, FP16, FP32, INT8, Product
 
 PRECISIONS = {"f32": FP32, "bf16": BF16, "f16": FP16, "u8": INT8, "i8": INT8}

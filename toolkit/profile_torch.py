@@ -10,18 +10,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .operators import (
-    ATTENTION,
-    CASTS,
-    GATHERS,
-    GELU,
-    NORMS,
-    OTHER,
-    PRODUCTS,
-    RANKING,
-    SUMS,
-    Group,
-)
+from .operators import ATTENTION, CASTS, GATHERS, GELU, NORMS, OTHER, PRODUCTS, RANKING, SUMS, Group
 from .workload import BF16, FP16, FP32, INT8, Product
 
 PRECISIONS = {torch.float32: FP32, torch.bfloat16: BF16, torch.float16: FP16, torch.int8: INT8}

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .building.manifest import read_manifest
+from .building.opening import open_variant
 from .ceilings import ONNXRUNTIME, OPENVINO, TORCH, Kernels, installed
+from .engines.predictor import Predictor
+from .engines.text import Batch
 from .errors import UnusableInputError
 from .files import read_json
 from .machine import cache_bytes
-from .manifest import read_manifest
-from .opening import open_variant
 from .operators import (
     ATTENTION,
     GROUPS,
@@ -31,9 +33,7 @@ from .operators import (
     products,
     workload,
 )
-from .predictor import Predictor
 from .stats import middle_half
-from .text import Batch
 from .workload import BF16, FP32, INT8, Product, Workload, compute_ms, of_bert
 
 if TYPE_CHECKING:

@@ -17,16 +17,16 @@ import pytest
 
 from tiankong.bench.micro.ratios import BASELINE, Paired, markdown
 from tiankong.bench.sentences import of_length
-from tiankong.toolkit.checking import at_hand_named, find_gold
+from tiankong.toolkit.building.opening import open_variant
+from tiankong.toolkit.building.recipes import read_recipes
+from tiankong.toolkit.building.store import at_hand_named
+from tiankong.toolkit.engines.predictor import Predictor
 from tiankong.toolkit.errors import TiankongError
 from tiankong.toolkit.explaining import numbers
 from tiankong.toolkit.files import artifacts, write_json, write_text
-from tiankong.toolkit.gold import GoldSet
+from tiankong.toolkit.gate.gold import GoldSet, find_gold
 from tiankong.toolkit.machine import fingerprint, versions
-from tiankong.toolkit.opening import open_variant
 from tiankong.toolkit.options import names
-from tiankong.toolkit.predictor import Predictor
-from tiankong.toolkit.recipes import read_recipes
 
 LEAST_ROUNDS, MOST_ROUNDS = 3, 200
 FOUND = pytest.StashKey[list[Paired]]()

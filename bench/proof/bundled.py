@@ -28,12 +28,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from ...toolkit.answers import Ranking, same_answer
+from ...toolkit.building.opening import open_variant
 from ...toolkit.console import say
+from ...toolkit.engines.predictor import Ranked
 from ...toolkit.errors import GateFailedError, TiankongError, UnusableInputError
-from ...toolkit.gold import read_gold
-from ...toolkit.opening import open_variant
-from ...toolkit.predictor import Ranked
+from ...toolkit.gate.answers import Ranking, same_answer
+from ...toolkit.gate.gold import read_gold
 from ...toolkit.processes import free_port
 from ..accounting import memory
 from ..sentences import DEPTH, ask

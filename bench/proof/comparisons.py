@@ -22,12 +22,12 @@ from subprocess import Popen
 from typing import Any
 
 from ...server.settings import Settings
-from ...toolkit.answers import load
-from ...toolkit.build import Built, standing
-from ...toolkit.checking import gated
+from ...toolkit.building.folders import Built, standing
 from ...toolkit.console import say
 from ...toolkit.files import artifacts
-from ...toolkit.gold import read_gold
+from ...toolkit.gate.answers import load
+from ...toolkit.gate.examination import gated
+from ...toolkit.gate.gold import read_gold
 from ...toolkit.machine import allowed_cpus, fingerprint
 from ...toolkit.processes import end_with_parent, free_port
 from ..compare import Opener, Terms, compare

@@ -27,17 +27,18 @@ from starlette.applications import Starlette
 
 from ...server import app as routes
 from ...server.settings import Settings
-from ...toolkit.answers import load
-from ...toolkit.build import Built, standing
-from ...toolkit.checking import gated
+from ...toolkit.building.folders import Built, standing
 from ...toolkit.console import say
+from ...toolkit.engines.predictor import Best, Engine, Logits, Predictor
+from ...toolkit.engines.text import Batch, TextEncoder
 from ...toolkit.errors import InvalidMeasurementError, TiankongError
-from ...toolkit.gold import read_gold
+from ...toolkit.gate.answers import load
+from ...toolkit.gate.examination import gated
+from ...toolkit.gate.gold import read_gold
 from ...toolkit.machine import usable_cores
-from ...toolkit.predictor import Best, Engine, Logits, Predictor
-from ...toolkit.text import Batch, TextEncoder
+from ...toolkit.runs.load import REFERENCE_STACK
 from ..measure import Window, undisturbed
-from ..plan import REFERENCE_STACK, Point
+from ..plan import Point
 from ..sentences import gold_questions
 from ..served import serve
 

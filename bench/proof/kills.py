@@ -25,7 +25,7 @@ import psutil
 from ...toolkit.console import say
 from ...toolkit.errors import TiankongError
 from ...toolkit.files import artifacts
-from ...toolkit.runs import read_run
+from ...toolkit.runs.run_file import read_run
 
 TIMES = 20
 PLAN = """

@@ -32,17 +32,18 @@ from ...server.bodies import Question
 from ...server.launch import open_served
 from ...server.service import Service
 from ...server.settings import Settings
-from ...toolkit.answers import load
-from ...toolkit.build import Built, standing
-from ...toolkit.checking import gated
+from ...toolkit.building.folders import Built, standing
 from ...toolkit.console import say
+from ...toolkit.engines.predictor import Predictor
 from ...toolkit.errors import InvalidMeasurementError, TiankongError
 from ...toolkit.files import artifacts
-from ...toolkit.gold import GoldSet, read_gold
+from ...toolkit.gate.answers import load
+from ...toolkit.gate.examination import gated
+from ...toolkit.gate.gold import GoldSet, read_gold
 from ...toolkit.options import names
-from ...toolkit.predictor import Predictor
+from ...toolkit.runs.load import REFERENCE_STACK
 from ..measure import Window, undisturbed
-from ..plan import REFERENCE_STACK, Point
+from ..plan import Point
 from ..sentences import Questions, gold_questions
 from ..served import Served, in_force, serve
 from .ratio import told

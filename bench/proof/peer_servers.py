@@ -16,12 +16,12 @@ from pathlib import Path
 import psutil
 
 from ...server.settings import Settings
-from ...toolkit.build import Built
+from ...toolkit.building.folders import Built
 from ...toolkit.errors import UnusableInputError
 from ...toolkit.machine import usable_cores
 from ...toolkit.processes import free_port
+from ...toolkit.runs.load import ARTICLE_STACK, REFERENCE_STACK
 from ..accounting import processes
-from ..plan import ARTICLE_STACK, REFERENCE_STACK
 from ..served import Served, serve, started
 
 PACKAGE = Path(__file__).parents[2]

@@ -10,10 +10,10 @@ from pathlib import Path
 from statistics import geometric_mean, median
 from typing import Any
 
-from ...toolkit.cells import Cell
 from ...toolkit.errors import UnusableInputError
+from ...toolkit.runs.cell import Cell
+from ...toolkit.runs.load import ARTICLE_STACK, REFERENCE_STACK
 from ...toolkit.stats import interval, percentile, variation
-from ..plan import ARTICLE_STACK, REFERENCE_STACK
 from .peer_servers import Contestant
 from .ratio import told
 

@@ -23,19 +23,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...toolkit.answers import load
-from ...toolkit.build import Built
-from ...toolkit.checking import at_hand_named, gated
+from ...toolkit.building.folders import Built
+from ...toolkit.building.store import at_hand_named
 from ...toolkit.console import say
 from ...toolkit.errors import InvalidMeasurementError, TiankongError, UnusableInputError
 from ...toolkit.files import artifacts
-from ...toolkit.gold import GoldSet, read_gold
+from ...toolkit.gate.answers import load
+from ...toolkit.gate.examination import gated
+from ...toolkit.gate.gold import GoldSet, read_gold
 from ...toolkit.machine import digest as machine_digest
 from ...toolkit.machine import fingerprint
 from ...toolkit.options import names
 from ...toolkit.processes import interrupt_on_terminate
+from ...toolkit.runs.load import ARTICLE_STACK
 from ..measure import Window, undisturbed
-from ..plan import ARTICLE_STACK, Point
+from ..plan import Point
 from ..sentences import Questions, gold_questions
 from ..served import Served
 from .peer_servers import PEERS, USUAL, Contestant, digest, opened, parse_peers, script

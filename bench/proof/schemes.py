@@ -21,18 +21,18 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx
 
-from ...toolkit import graphs
-from ...toolkit.build import calibration
+from ...toolkit.building.workshop import calibration
 from ...toolkit.console import say
-from ...toolkit.engine_onnx import OnnxEngine
+from ...toolkit.engines.onnx_engine import OnnxEngine
+from ...toolkit.engines.predictor import Predictor
+from ...toolkit.engines.text import TextEncoder
 from ...toolkit.errors import TiankongError
-from ...toolkit.fidelity import fidelity
-from ...toolkit.gold import read_gold
-from ...toolkit.models import load_model
-from ...toolkit.predictor import Predictor
-from ...toolkit.quantization import observe, quantize, share_embedding
-from ...toolkit.rewrites import Rewriter
-from ...toolkit.text import TextEncoder
+from ...toolkit.gate.fidelity import fidelity
+from ...toolkit.gate.gold import read_gold
+from ...toolkit.graphs import steps as graphs
+from ...toolkit.graphs.quantization import observe, quantize, share_embedding
+from ...toolkit.graphs.rewrites import Rewriter
+from ...toolkit.models.loading import load_model
 from ..micro.ratios import Paired
 
 EXACT = ("head-at-mask", "last-layer-at-mask", "plain-norms", "top-k")

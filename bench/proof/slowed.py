@@ -15,8 +15,8 @@ from threading import Lock
 from ...server.launch import bind, open_served
 from ...server.reference import serve
 from ...server.settings import Settings
-from ...toolkit.predictor import Best, Engine, Logits
-from ...toolkit.text import Batch
+from ...toolkit.engines.predictor import Best, Engine, Logits
+from ...toolkit.engines.text import Batch
 
 
 class SlowedEngine(Engine):

@@ -27,19 +27,20 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ...toolkit.build import standing
-from ...toolkit.cells import Cell
-from ...toolkit.checking import gated
+from ...toolkit.building.folders import standing
 from ...toolkit.console import progress, say
 from ...toolkit.errors import InvalidMeasurementError, TiankongError, UnusableInputError
 from ...toolkit.files import artifacts
-from ...toolkit.gold import read_gold
+from ...toolkit.gate.examination import gated
+from ...toolkit.gate.gold import read_gold
 from ...toolkit.machine import digest as machine_digest
 from ...toolkit.machine import fingerprint
 from ...toolkit.options import duration
 from ...toolkit.processes import interrupt_on_terminate
+from ...toolkit.runs.cell import Cell
+from ...toolkit.runs.load import REFERENCE_STACK
 from ..generator import ALONE
-from ..plan import REFERENCE_STACK, Grid, Plan, Point
+from ..plan import Grid, Plan, Point
 from ..slo import Slo, parse_slo
 from ..space import Choice
 from ..sweep import Ground

@@ -22,17 +22,18 @@ from statistics import geometric_mean
 from typing import Any
 
 from ...server.settings import Settings
-from ...toolkit.answers import load
-from ...toolkit.build import standing
-from ...toolkit.checking import gated
+from ...toolkit.building.folders import standing
 from ...toolkit.console import say
 from ...toolkit.errors import InvalidMeasurementError, UnusableInputError
 from ...toolkit.files import artifacts
-from ...toolkit.gold import read_gold
+from ...toolkit.gate.answers import load
+from ...toolkit.gate.examination import gated
+from ...toolkit.gate.gold import read_gold
 from ...toolkit.machine import fingerprint
+from ...toolkit.runs.load import REFERENCE_STACK
 from ..accounting import snapshot, usage
 from ..measure import Window, measure
-from ..plan import REFERENCE_STACK, Point
+from ..plan import Point
 from ..sentences import Questions, gold_questions
 from ..served import Served, serve
 from .ratio import told

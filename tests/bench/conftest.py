@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tiankong.toolkit.gold import BUILTIN, GoldSet, read_gold
+from tiankong.toolkit.gate.gold import BUILTIN, GoldSet, read_gold
 
 if TYPE_CHECKING:
-    from tiankong.toolkit.build import Built
+    from tiankong.toolkit.building.folders import Built
 
 ITEMS = 16
 
@@ -31,7 +31,7 @@ def measuring_home(
     small_variants: dict[str, Built],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Home:
-    from tiankong.toolkit.checking import gate, standing
+    from tiankong.toolkit.gate.examination import gate, standing
 
     folder = tmp_path_factory.mktemp("measuring")
     first = next(iter(small_variants.values()))

@@ -12,8 +12,8 @@ from typing import Any, cast
 from tiankong.server.launch import bind
 from tiankong.server.reference import serve
 from tiankong.server.settings import Settings
-from tiankong.toolkit.predictor import Answer, Engine, Logits, Predictor, Ranked
-from tiankong.toolkit.text import Batch
+from tiankong.toolkit.engines.predictor import Answer, Engine, Logits, Predictor, Ranked
+from tiankong.toolkit.engines.text import Batch
 
 TOP = [("上", 0.9), ("下", 0.05), ("中", 0.02), ("里", 0.01), ("外", 0.005)]
 

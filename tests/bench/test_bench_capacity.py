@@ -16,9 +16,9 @@ from tiankong.bench.generator import Generators
 from tiankong.bench.plan import Plan, Point
 from tiankong.bench.slo import parse_slo
 from tiankong.bench.sweep import new_header, runs_folder
-from tiankong.toolkit.cells import CLOSED, OPEN, Cell
 from tiankong.toolkit.errors import InvalidMeasurementError, UnusableInputError
-from tiankong.toolkit.runs import locked, read_run
+from tiankong.toolkit.runs.cell import CLOSED, OPEN, Cell
+from tiankong.toolkit.runs.run_file import locked, read_run
 
 MODEL = {"name": "m"}
 RECIPE = SimpleNamespace(engine="onnxruntime", summary="")

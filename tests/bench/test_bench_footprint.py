@@ -6,7 +6,7 @@ from typing import Any
 
 from tiankong.bench.footprint import measure
 from tiankong.server.settings import Settings
-from tiankong.toolkit.gold import read_gold
+from tiankong.toolkit.gate.gold import read_gold
 
 
 def test_a_real_server_is_measured(home: Any) -> None:

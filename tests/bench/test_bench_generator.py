@@ -16,7 +16,7 @@ import pytest
 from tiankong.bench.generator import ALONE, Generators, Samples, connections, generate, work_for
 from tiankong.bench.job import Job
 from tiankong.toolkit.errors import InvalidMeasurementError, UnusableInputError
-from tiankong.toolkit.gold import read_gold
+from tiankong.toolkit.gate.gold import read_gold
 from tiankong.toolkit.processes import free_port
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ import pytest
 from tiankong.bench.micro.ratios import BASELINE, Paired, markdown
 
 if TYPE_CHECKING:
-    from tiankong.toolkit.build import Built
+    from tiankong.toolkit.building.folders import Built
 
 ROOT = Path(__file__).parents[2]
 MICRO = ("bench/micro", "-o", "python_files=bench_*.py", "-p", "no:cacheprovider")

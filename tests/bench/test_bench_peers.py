@@ -19,8 +19,8 @@ from tiankong.bench.proof.peer_servers import PEERS, Contestant, digest, parse_p
 from tiankong.bench.proof.peer_table import Tables, Turn, append, mend, ours, read, verdict
 from tiankong.bench.sentences import Questions, gold_questions
 from tiankong.bench.served import Served
-from tiankong.toolkit.answers import load
 from tiankong.toolkit.errors import InvalidMeasurementError, UnusableInputError
+from tiankong.toolkit.gate.answers import load
 
 VARIANT = "onnx-int8"
 OURS = ours(VARIANT)

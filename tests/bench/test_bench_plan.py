@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tiankong.bench.plan import FOLDER, Grid, Plan, Point, read_plan
-from tiankong.toolkit.cells import Cell
 from tiankong.toolkit.errors import UnusableInputError
+from tiankong.toolkit.runs.cell import Cell
 
 NAMES = ["full", "open", "scaling", "smoke", "table"]
 TIMES = "seconds = 1\nwarmup_seconds = 0\n"

@@ -12,9 +12,9 @@ from tiankong.bench.proof import comparisons, kills, wrk
 from tiankong.bench.proof.slowed import SlowedEngine
 from tiankong.bench.served import serve
 from tiankong.server.settings import Settings
-from tiankong.toolkit.gold import read_gold
-from tiankong.toolkit.predictor import Engine
-from tiankong.toolkit.text import Batch
+from tiankong.toolkit.engines.predictor import Engine
+from tiankong.toolkit.engines.text import Batch
+from tiankong.toolkit.gate.gold import read_gold
 
 
 class Counting(Engine):

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tiankong.bench.slo import LEAST, parse_slo, rough_percentile
-from tiankong.toolkit.cells import Cell
 from tiankong.toolkit.errors import UnusableInputError
+from tiankong.toolkit.runs.cell import Cell
 
 
 def cell(*latencies: float, **changes: Any) -> Cell:

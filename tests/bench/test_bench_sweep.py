@@ -11,7 +11,7 @@ import pytest
 import tiankong.bench.sweep as sweeping
 from tiankong.bench.plan import Grid, Plan, Point
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.runs import Cell, read_run
+from tiankong.toolkit.runs.run_file import Cell, read_run
 
 PLAN = Plan("tiny", (Grid((1, 2)),), 1.0, 0.3, yardstick="onnx-fp32")
 NAMES = ("onnx-fp32", "onnx-int8")

@@ -18,8 +18,8 @@ from tiankong.bench.plan import Point
 from tiankong.bench.sentences import Questions
 from tiankong.bench.served import Served, started
 from tiankong.toolkit import cgroup
-from tiankong.toolkit.cells import Cell
 from tiankong.toolkit.processes import end_with_parent, free_port
+from tiankong.toolkit.runs.cell import Cell
 
 TEXTS = ["疑是地[MASK]霜。", "天气真[MASK]。"]
 RIGHT = [("上", 0.9), ("下", 0.05), ("中", 0.02), ("里", 0.01), ("外", 0.005)]

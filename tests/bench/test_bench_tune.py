@@ -30,10 +30,10 @@ from tiankong.bench.tune import (
     usual_budget,
 )
 from tiankong.reports.tuning import space_picture
-from tiankong.toolkit.cells import Cell
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.gold import read_gold
-from tiankong.toolkit.runs import read_run
+from tiankong.toolkit.gate.gold import read_gold
+from tiankong.toolkit.runs.cell import Cell
+from tiankong.toolkit.runs.run_file import read_run
 
 SLO = parse_slo("p95=100ms")
 USUAL = Choice(2, 2, 8)
@@ -436,7 +436,7 @@ def test_no_pass_is_no_proof(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_real_search(
     small_variants: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from tiankong.toolkit.checking import gated
+    from tiankong.toolkit.gate.examination import gated
 
     monkeypatch.undo()
     choices = [Choice(1, 1, 1), Choice(1, 1, 4)]

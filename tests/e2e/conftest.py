@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from tiankong.toolkit.runs import Cell, Header, append_cell, create_run
+from tiankong.toolkit.runs.run_file import Cell, Header, append_cell, create_run
 
 if TYPE_CHECKING:
-    from tiankong.toolkit.build import Built
+    from tiankong.toolkit.building.folders import Built
 
 MODEL = ("--model", "builtin-small")
 

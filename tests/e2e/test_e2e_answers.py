@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tiankong.toolkit.availability import choose
+from tiankong.toolkit.building.availability import choose
 
 CHOICE = choose()
 VARIANTS = CHOICE.names

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tiankong.bench.plan import Point
-from tiankong.toolkit.gold import BUILTIN
-from tiankong.toolkit.runs import read_run
+from tiankong.toolkit.gate.gold import BUILTIN
+from tiankong.toolkit.runs.run_file import read_run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tiankong.toolkit.gold import HELDOUT
-from tiankong.toolkit.runs import read_run
+from tiankong.toolkit.gate.gold import HELDOUT
+from tiankong.toolkit.runs.run_file import read_run
 
 TEXT = "床前明月光,疑是地[MASK]霜。"
 PLAN = "levels = [1]\nseconds = 1.5\nwarmup_seconds = 0.3\nyardstick = 'onnx-fp32'\n"

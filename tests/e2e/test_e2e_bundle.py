@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 
 from tiankong.bench.proof.bundled import Stranger, prove, stranger
+from tiankong.toolkit.building.manifest import read_manifest
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.manifest import read_manifest
 
 yaml = pytest.importorskip("yaml")
 MODEL = ("--model", "builtin-small")

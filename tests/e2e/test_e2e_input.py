@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from tiankong.toolkit.availability import why_not
+from tiankong.toolkit.building.availability import why_not
+from tiankong.toolkit.building.manifest import read_manifest, record_files, write_manifest
+from tiankong.toolkit.building.recipes import FOLDER, read_recipes
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.gold import BUILTIN
-from tiankong.toolkit.manifest import read_manifest, record_files, write_manifest
-from tiankong.toolkit.recipes import FOLDER, read_recipes
+from tiankong.toolkit.gate.gold import BUILTIN
 
 MODEL = ("--model", "builtin-small")
 INT8 = ("--variants", "onnx-int8")

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tiankong.toolkit.gold import BUILTIN
-from tiankong.toolkit.runs import Cell, read_run
+from tiankong.toolkit.gate.gold import BUILTIN
+from tiankong.toolkit.runs.run_file import Cell, read_run
 
 MODEL = ("--model", "builtin-small")
 INTERRUPTED = 130

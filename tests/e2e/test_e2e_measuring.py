@@ -14,7 +14,7 @@ import pytest
 
 from tiankong.bench.served import Served, serve
 from tiankong.server.settings import Settings
-from tiankong.toolkit.runs import read_run
+from tiankong.toolkit.runs.run_file import read_run
 
 MODEL = ("--model", "builtin-small")
 PROJECT = Path(__file__).resolve().parents[2]

@@ -12,10 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tiankong.toolkit.build import Built, at_hand
-from tiankong.toolkit.gold import BUILTIN, read_gold
-from tiankong.toolkit.opening import open_variant
-from tiankong.toolkit.recipes import read_recipes
+from tiankong.toolkit.building.folders import Built
+from tiankong.toolkit.building.opening import open_variant
+from tiankong.toolkit.building.recipes import read_recipes
+from tiankong.toolkit.building.store import at_hand
+from tiankong.toolkit.gate.gold import BUILTIN, read_gold
 
 
 def asked(built: Built, texts: list[str]) -> dict[str, Any]:

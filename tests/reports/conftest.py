@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tiankong.toolkit.runs import Cell, Header, Run
+from tiankong.toolkit.runs.run_file import Cell, Header, Run
 
 # Latencies (ms) of a closed loop: with `users` users, QPS = users / latency.
 SPEEDS: dict[tuple[str, str], dict[int, float]] = {

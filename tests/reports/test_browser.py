@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tiankong.reports.pages import write_pages
-from tiankong.toolkit.runs import Cell, Run
+from tiankong.toolkit.runs.run_file import Cell, Run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tiankong.reports.estimates import Estimate, Noise, central
-from tiankong.toolkit.runs import Cell
+from tiankong.toolkit.runs.run_file import Cell
 from tiankong.toolkit.stats import Variation
 
 TENTH = Variation(0.1, 20)  # Student's t with 20 degrees of freedom, 97.5 %: 2.086

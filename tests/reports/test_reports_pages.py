@@ -19,8 +19,8 @@ from tiankong.reports.language import read_language
 from tiankong.reports.pages import write_pages
 from tiankong.reports.summary import markdown_table
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.runs import Cell, Run
-from tiankong.toolkit.validity import _CHECKS
+from tiankong.toolkit.runs.run_file import Cell, Run
+from tiankong.toolkit.runs.validity import _CHECKS
 
 NAMES = {
     "latency.svg",

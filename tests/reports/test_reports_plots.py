@@ -16,7 +16,7 @@ from tiankong.reports.plots import _apart, cost_plot, latency_plot
 from tiankong.reports.prices import read_prices
 from tiankong.reports.scaling import scaling
 from tiankong.reports.tables import points
-from tiankong.toolkit.runs import Cell, Run
+from tiankong.toolkit.runs.run_file import Cell, Run
 
 BENCH = Bench(2, "x86_64", None)
 PRICES = yardsticks(read_prices(), BENCH)

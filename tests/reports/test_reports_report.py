@@ -11,7 +11,7 @@ from tiankong.reports.article import read_article
 from tiankong.reports.prices import read_prices
 from tiankong.reports.report import Report, compose
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.runs import Cell, Header, Run
+from tiankong.toolkit.runs.run_file import Cell, Header, Run
 
 
 def composed(*runs: Run) -> Report:

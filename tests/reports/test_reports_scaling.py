@@ -9,12 +9,12 @@ import pytest
 from tiankong.reports.article import read_article
 from tiankong.reports.growth import axis_grids
 from tiankong.reports.language import read_language
-from tiankong.reports.loads import Load
 from tiankong.reports.prices import read_prices
 from tiankong.reports.report import compose
 from tiankong.reports.scaling import Axis, Scaling, scaling
 from tiankong.reports.tables import points
-from tiankong.toolkit.runs import Cell, Run
+from tiankong.toolkit.runs.load import Load
+from tiankong.toolkit.runs.run_file import Cell, Run
 
 
 def found(run: Run) -> Scaling:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tiankong.reports.estimates import Estimate
-from tiankong.reports.loads import Load
 from tiankong.reports.tables import article_points, points
 from tiankong.reports.variants import variant_rows
-from tiankong.toolkit.runs import Cell, Run
+from tiankong.toolkit.runs.load import Load
+from tiankong.toolkit.runs.run_file import Cell, Run
 
 FP32 = "onnx-fp32"
 LIMIT = 130.0

@@ -10,7 +10,7 @@ import pytest
 from tiankong.reports.tables import points
 from tiankong.reports.variants import variant_rows
 from tiankong.reports.verdict import Verdict, best_points, decide
-from tiankong.toolkit.runs import Cell, Run
+from tiankong.toolkit.runs.run_file import Cell, Run
 
 LIMIT = 130.0
 

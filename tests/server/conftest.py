@@ -19,10 +19,10 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from tiankong.server.app import create_app
 from tiankong.server.settings import Settings
-from tiankong.toolkit.manifest import Manifest, record_files, write_manifest
-from tiankong.toolkit.predictor import Engine, Logits, Predictor
-from tiankong.toolkit.recipes import Recipe
-from tiankong.toolkit.text import Batch, TextEncoder
+from tiankong.toolkit.building.manifest import Manifest, record_files, write_manifest
+from tiankong.toolkit.building.recipes import Recipe
+from tiankong.toolkit.engines.predictor import Engine, Logits, Predictor
+from tiankong.toolkit.engines.text import Batch, TextEncoder
 
 WORDS = (
     "[PAD]",

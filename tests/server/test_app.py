@@ -12,10 +12,10 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.testclient import TestClient
 
-from tiankong.toolkit.manifest import Expected
-from tiankong.toolkit.predictor import Engine, Logits, Predictor
-from tiankong.toolkit.sharing import SharingEngine
-from tiankong.toolkit.text import LONG, Batch, TextEncoder
+from tiankong.toolkit.engines.kinds import Expected
+from tiankong.toolkit.engines.predictor import Engine, Logits, Predictor
+from tiankong.toolkit.engines.sharing import SharingEngine
+from tiankong.toolkit.engines.text import LONG, Batch, TextEncoder
 
 TEXT = "今天气很[MASK]。"
 

@@ -15,9 +15,9 @@ from tiankong.server import bundle
 from tiankong.server.bundle import Terms, require_possible, write_bundle
 from tiankong.server.footprint import Footprint
 from tiankong.server.settings import Settings
-from tiankong.toolkit.build import Built
+from tiankong.toolkit.building.folders import Built
+from tiankong.toolkit.building.manifest import read_manifest
 from tiankong.toolkit.errors import GateFailedError, UnusableInputError
-from tiankong.toolkit.manifest import read_manifest
 
 MEASURED = Footprint(
     cores=2, start_seconds=4.2, resident=100 << 20, peak=200 << 20, sentences=300, callers=16,

@@ -20,7 +20,7 @@ import sys, time
 from pathlib import Path
 from tiankong.server import launch
 from tiankong.server.__main__ import main
-from tiankong.toolkit.prepared import prepare
+from tiankong.toolkit.engines.prepared import prepare
 
 def write(scratch):
     (scratch / "half").write_bytes(b"of it")

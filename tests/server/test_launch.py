@@ -24,7 +24,7 @@ from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.machine import usable_cores
 
 if TYPE_CHECKING:
-    from tiankong.toolkit.build import Built
+    from tiankong.toolkit.building.folders import Built
 
 
 def test_the_reference_command_says_every_setting(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_where_nothing_can_be_kept_batches_do_not_share_and_that_is_said(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path / "file"))
-    monkeypatch.setattr("tiankong.toolkit.engine_onnx.usable_cores", lambda: 2)
+    monkeypatch.setattr("tiankong.toolkit.engines.onnx_engine.usable_cores", lambda: 2)
     predictor = open_served(Settings(small_variants["onnx-int8"].folder))
     assert not predictor.engine.widths
     assert predictor.predict(["床前明月光,疑是地[MASK]霜。"])[0][0][0].token == "上"
@@ -137,7 +137,7 @@ def test_batches_share_the_cores_unless_told_otherwise(
     given: dict[str, Any],
     wanted: list[int],
 ) -> None:
-    monkeypatch.setattr("tiankong.toolkit.engine_onnx.usable_cores", lambda: 2)
+    monkeypatch.setattr("tiankong.toolkit.engines.onnx_engine.usable_cores", lambda: 2)
     settings = Settings(small_variants["onnx-int8"].folder, **given)
     assert list(open_served(settings).engine.widths) == wanted
 

@@ -12,7 +12,7 @@ import tritonclient.http as triton
 from starlette.testclient import TestClient
 from tritonclient.utils import InferenceServerException
 
-from tiankong.toolkit.predictor import Predictor
+from tiankong.toolkit.engines.predictor import Predictor
 
 TEXTS = ["今天气很[MASK]。", "[MASK]天[MASK]"]
 INFER = "/v2/models/fake/infer"

@@ -161,8 +161,8 @@ class Service:
 @pytest.fixture(scope="module")
 def expected(gated_variants: Any) -> dict[str, list[str]]:
     """Return the gold sentences and the tokens that the variant answers, asked alone."""
-    from tiankong.toolkit.checking import find_gold
-    from tiankong.toolkit.opening import open_variant
+    from tiankong.toolkit.building.opening import open_variant
+    from tiankong.toolkit.gate.gold import find_gold
 
     predictor = open_variant(gated_variants[VARIANT].folder)
     texts = [item.text for item in find_gold("builtin").items]
@@ -268,7 +268,7 @@ def test_replicas_map_the_same_packed_weights(service: Service, shared_artifacts
 
 
 def test_a_sweep_measures_it_with_all_its_processes(service: Service, tmp_path: Path) -> None:
-    from tiankong.toolkit.runs import read_run
+    from tiankong.toolkit.runs.run_file import read_run
 
     plan = tmp_path / "ray.toml"
     plan.write_text("levels = [4]\nseconds = 1.5\nwarmup_seconds = 0.5\n")
@@ -424,7 +424,7 @@ def test_a_variant_that_answers_otherwise_than_at_the_gate_is_not_served(
     import shutil
     from dataclasses import replace
 
-    from tiankong.toolkit.manifest import read_manifest, write_manifest
+    from tiankong.toolkit.building.manifest import read_manifest, write_manifest
 
     folder = tmp_path / "artifacts" / "variants" / "builtin-small" / VARIANT
     shutil.copytree(gated_variants[VARIANT].folder, folder)

@@ -11,7 +11,7 @@ import pytest
 
 from tiankong.server.problems import ProblemError
 from tiankong.server.scheduler import Job, Limits, Scheduler, together
-from tiankong.toolkit.predictor import Answer, Ranked
+from tiankong.toolkit.engines.predictor import Answer, Ranked
 
 SLOW, FAILING = 100, 101
 

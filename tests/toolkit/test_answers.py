@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tiankong.toolkit.answers import Answers, clearest, load, same_answer, save
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.gold import GoldItem, GoldSet
+from tiankong.toolkit.gate.answers import Answers, clearest, load, same_answer, save
+from tiankong.toolkit.gate.gold import GoldItem, GoldSet
 
 EXPECTED = [("a", 0.6), ("b", 0.1), ("c", 0.09995), ("d", 0.05), ("e", 0.04), ("f", 0.03999)]
 

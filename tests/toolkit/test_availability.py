@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tiankong.toolkit import availability, recipes
-from tiankong.toolkit.availability import BF16, CUDA, OPENVINO, choose, require, why_not
+from tiankong.toolkit.building import availability, recipes
+from tiankong.toolkit.building.availability import BF16, CUDA, OPENVINO, choose, require, why_not
+from tiankong.toolkit.building.recipes import OPENVINO_STEPS, Recipe
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.recipes import OPENVINO_STEPS, Recipe
 
 
 def made(**changes: str) -> Recipe:

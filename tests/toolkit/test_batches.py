@@ -8,16 +8,16 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from tiankong.toolkit.answers import DEPTH, Answers, Ranking
-from tiankong.toolkit.batches import LONG, SIZES, Batching, ask_in_batches, mixed
-from tiankong.toolkit.builtin import vocabulary
-from tiankong.toolkit.gate import check
-from tiankong.toolkit.gold import GoldItem, GoldSet
-from tiankong.toolkit.manifest import ROUNDING
-from tiankong.toolkit.predictor import Engine, Logits, Predictor
-from tiankong.toolkit.probes import probes
-from tiankong.toolkit.recipes import Promise
-from tiankong.toolkit.text import Batch, TextEncoder
+from tiankong.toolkit.building.recipes import Promise
+from tiankong.toolkit.engines.kinds import ROUNDING
+from tiankong.toolkit.engines.predictor import Engine, Logits, Predictor
+from tiankong.toolkit.engines.text import Batch, TextEncoder
+from tiankong.toolkit.gate.answers import DEPTH, Answers, Ranking
+from tiankong.toolkit.gate.batching import LONG, SIZES, Batching, ask_in_batches, mixed
+from tiankong.toolkit.gate.gold import GoldItem, GoldSet
+from tiankong.toolkit.gate.judging import check
+from tiankong.toolkit.gate.probes import probes
+from tiankong.toolkit.models.builtin import vocabulary
 
 ENCODER = TextEncoder(vocabulary.tokenizer())
 STRICT = Promise()

@@ -14,18 +14,19 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tiankong.toolkit.brought import Offer, bring, read_offer, variant_name
-from tiankong.toolkit.builtin import vocabulary
-from tiankong.toolkit.checking import at_hand_offered, find_gold, gate, gated
+from tiankong.toolkit.building.brought import at_hand_offered, bring, read_offer, variant_name
+from tiankong.toolkit.building.manifest import read_manifest, write_manifest
+from tiankong.toolkit.building.opening import open_variant
+from tiankong.toolkit.building.recipes import Promise
+from tiankong.toolkit.building.trial import Offer
+from tiankong.toolkit.engines.predictor import Predictor
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.gold import HELDOUT
-from tiankong.toolkit.manifest import read_manifest, write_manifest
-from tiankong.toolkit.opening import open_variant
-from tiankong.toolkit.predictor import Predictor
-from tiankong.toolkit.recipes import Promise
+from tiankong.toolkit.gate.examination import gate, gated
+from tiankong.toolkit.gate.gold import HELDOUT, find_gold
+from tiankong.toolkit.models.builtin import vocabulary
 
 if TYPE_CHECKING:
-    from tiankong.toolkit.build import Built
+    from tiankong.toolkit.building.folders import Built
 
 TEXTS = ["床前明月光,疑是地[MASK]霜。", "[MASK]", "今天[MASK]气真[MASK]啊。"]
 Change = Callable[[onnx.ModelProto], None]
@@ -311,7 +312,7 @@ def test_a_decoder_is_found_out_by_what_it_sees(words: Path) -> None:
     import torch
     from transformers import BertConfig, BertLMHeadModel
 
-    from tiankong.toolkit.graphs import export
+    from tiankong.toolkit.graphs.steps import export
 
     torch.manual_seed(1)
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}

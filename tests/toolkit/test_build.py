@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tiankong.toolkit import graphs
-from tiankong.toolkit.availability import choose
-from tiankong.toolkit.build import Built, at_hand, build, model_folder, variant_folder
+from tiankong.toolkit.building.availability import choose
+from tiankong.toolkit.building.build import build
+from tiankong.toolkit.building.folders import Built, model_folder, variant_folder
+from tiankong.toolkit.building.manifest import record_files
+from tiankong.toolkit.building.recipes import Recipe, read_recipes
+from tiankong.toolkit.building.store import at_hand
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.manifest import record_files
-from tiankong.toolkit.recipes import Recipe, read_recipes
+from tiankong.toolkit.graphs import steps as graphs
 
 if TYPE_CHECKING:
     from torch.nn import Module

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tiankong.toolkit.cells import Cell
+from tiankong.toolkit.runs.cell import Cell
 
 # 1 user, 10 ms each, 1000 answers in 10 seconds: Little's law holds, nothing to doubt.
 CELL = Cell("onnx-int8", "reference", 1, 10.0, (10.0,) * 1000, "2026-01-01T00:00:05+00:00")

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tiankong.toolkit.engine_openvino import OpenvinoEngine
+from tiankong.toolkit.engines.openvino_engine import OpenvinoEngine
+from tiankong.toolkit.engines.predictor import Logits
+from tiankong.toolkit.engines.text import Batch, TextEncoder
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.gold import BUILTIN, read_gold
-from tiankong.toolkit.models import LoadedModel, load_model
-from tiankong.toolkit.predictor import Logits
-from tiankong.toolkit.text import Batch, TextEncoder
+from tiankong.toolkit.gate.gold import BUILTIN, read_gold
+from tiankong.toolkit.models.loading import LoadedModel, load_model
 
 if TYPE_CHECKING:
-    from tiankong.toolkit.build import Built
+    from tiankong.toolkit.building.folders import Built
 
 MIXED = [
     "[MASK]",
@@ -44,7 +44,7 @@ def converted(
     model: LoadedModel, encoder: TextEncoder, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     pytest.importorskip("nncf")
-    from tiankong.toolkit.conversion import convert
+    from tiankong.toolkit.graphs.conversion import convert
 
     path = tmp_path_factory.mktemp("converted") / "openvino_model.xml"
     before = dict(os.environ)
@@ -98,7 +98,7 @@ def test_the_original_network_stays_as_it_was(model: LoadedModel, converted: Pat
 
 
 def test_half_the_size(converted: Path, tmp_path: Path) -> None:
-    from tiankong.toolkit.conversion import store_half
+    from tiankong.toolkit.graphs.conversion import store_half
 
     target = tmp_path / "half.xml"
     store_half(converted, target)
@@ -109,7 +109,7 @@ def test_half_the_size(converted: Path, tmp_path: Path) -> None:
 def test_only_a_bert_is_converted(tmp_path: Path) -> None:
     from transformers import DistilBertConfig, DistilBertForMaskedLM
 
-    from tiankong.toolkit.asked import AskedBert
+    from tiankong.toolkit.graphs.masked_bert import AskedBert
 
     tiny = DistilBertConfig(vocab_size=30, dim=8, hidden_dim=8, n_layers=1, n_heads=2)
     with pytest.raises(UnusableInputError, match="knows BERT, not DistilBertForMaskedLM"):
@@ -129,7 +129,7 @@ def test_the_8_bit_file_is_small_and_printed_nothing(small_variants: dict[str, B
 
 def test_answers_of_8_bits_do_not_depend_on_batchmates(small_variants: dict[str, Built]) -> None:
     pytest.importorskip("nncf")
-    from tiankong.toolkit.opening import open_variant
+    from tiankong.toolkit.building.opening import open_variant
 
     predictor = open_variant(small_variants["openvino-int8"].folder, threads=1)
     together = predictor.engine.logits(batch(predictor.encoder, MIXED))
@@ -142,7 +142,7 @@ def test_answers_of_8_bits_do_not_depend_on_batchmates(small_variants: dict[str,
 def test_quantizing_keeps_standard_output_clean(
     converted: Path, encoder: TextEncoder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tiankong.toolkit.conversion import quantize
+    from tiankong.toolkit.graphs.conversion import quantize
 
     some = [batch(encoder, [text]) for text in MIXED[:4]]
     before = copy.copy(dict(os.environ))

@@ -14,20 +14,20 @@ import pytest
 
 pytest.importorskip("nncf")  # the variants are built first
 
-from tiankong.toolkit.engine_openvino import OpenvinoEngine
+from tiankong.toolkit.building.opening import open_variant
+from tiankong.toolkit.engines.openvino_engine import OpenvinoEngine
+from tiankong.toolkit.engines.predictor import Predictor, best_of
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.opening import open_variant
-from tiankong.toolkit.predictor import Predictor, best_of
 
 if TYPE_CHECKING:
-    from tiankong.toolkit.build import Built
+    from tiankong.toolkit.building.folders import Built
 
 SERVE = """
 import sys
 for name in ("torch", "transformers", "nncf", "onnx", "onnxruntime"):
     sys.modules[name] = None  # importing it raises
 from pathlib import Path
-from tiankong.toolkit.opening import open_variant
+from tiankong.toolkit.building.opening import open_variant
 predictor = open_variant(Path(sys.argv[1]), threads=1)
 print(predictor.predict(["床前明月光,疑是地[MASK]霜。"])[0][0][0].token)
 """
@@ -57,7 +57,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from tiankong.toolkit.opening import open_variant
+from tiankong.toolkit.building.opening import open_variant
 
 predictor = open_variant(Path(sys.argv[1]), threads=1)
 ready, answered, real = threading.Barrier(2), [], builtins.__import__

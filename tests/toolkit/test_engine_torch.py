@@ -11,15 +11,15 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from tiankong.toolkit.availability import BF16, why_not
-from tiankong.toolkit.build import build
-from tiankong.toolkit.engine_torch import TorchEngine
+from tiankong.toolkit.building.availability import BF16, why_not
+from tiankong.toolkit.building.build import build
+from tiankong.toolkit.building.opening import open_variant
+from tiankong.toolkit.building.recipes import Recipe, read_recipes
+from tiankong.toolkit.engines.torch_engine import TorchEngine
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.opening import open_variant
-from tiankong.toolkit.recipes import Recipe, read_recipes
 
 if TYPE_CHECKING:
-    from tiankong.toolkit.build import Built
+    from tiankong.toolkit.building.folders import Built
 
 TEXT = "床前明月光,疑是地[MASK]霜。"
 (BFLOAT,) = read_recipes(["pytorch-bf16"])

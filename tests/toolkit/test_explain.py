@@ -15,14 +15,14 @@ import jsonschema
 import pytest
 
 from tiankong.toolkit import ceilings, explain, subjects
-from tiankong.toolkit.builtin.catalogue import small_geometry
 from tiankong.toolkit.cli import main
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.explain import Share, padding
 from tiankong.toolkit.explaining import numbers, table
+from tiankong.toolkit.models.builtin.catalogue import small_geometry
 
 if TYPE_CHECKING:
-    from tiankong.toolkit.build import Built
+    from tiankong.toolkit.building.folders import Built
 
 NUMBER = {"type": "number"}
 POSITIVE = {"type": "number", "exclusiveMinimum": 0}

@@ -17,18 +17,20 @@ from family_models import KINDS, random_network, save_family_model
 
 from tiankong.bench.served import serve
 from tiankong.server.settings import Settings
-from tiankong.toolkit import graphs
-from tiankong.toolkit.availability import choose
-from tiankong.toolkit.build import Built, at_hand, build
-from tiankong.toolkit.checking import gate
-from tiankong.toolkit.engine_onnx import UNPADDED, OnnxEngine
+from tiankong.toolkit.building.availability import choose, why_not_of_model
+from tiankong.toolkit.building.build import build
+from tiankong.toolkit.building.folders import Built
+from tiankong.toolkit.building.opening import open_variant
+from tiankong.toolkit.building.recipes import read_recipes
+from tiankong.toolkit.building.store import at_hand
+from tiankong.toolkit.engines.onnx_engine import UNPADDED, OnnxEngine
+from tiankong.toolkit.engines.predictor import as_body
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.families import FAMILIES, family, geometry, why_not
-from tiankong.toolkit.gold import GoldItem, GoldSet, read_gold
-from tiankong.toolkit.models import load_model, read_config
-from tiankong.toolkit.opening import open_variant
-from tiankong.toolkit.predictor import as_body
-from tiankong.toolkit.recipes import read_recipes
+from tiankong.toolkit.gate.examination import gate
+from tiankong.toolkit.gate.gold import GoldItem, GoldSet, read_gold
+from tiankong.toolkit.graphs import steps as graphs
+from tiankong.toolkit.models.families import FAMILIES, family, geometry
+from tiankong.toolkit.models.loading import load_model, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +85,7 @@ def test_every_recipe_passes_the_gate(variants: dict[str, dict[str, Built]], kin
     built = variants[kind]
     config = read_config(built["pytorch-fp32"].folder)
     here = choose().recipes
-    assert sorted(built) == sorted(r.name for r in here if why_not(r, config) is None)
+    assert sorted(built) == sorted(r.name for r in here if why_not_of_model(r, config) is None)
     model = str(built["pytorch-fp32"].manifest.model["name"])
     gated = gate(model, list(built.values()), decided(built["pytorch-fp32"].folder))
     for result in gated.checks:
@@ -266,7 +268,7 @@ def test_only_openvino_is_for_bert_alone(folders: dict[str, Path], kind: str) ->
     config = read_config(folders[kind])
     assert family(config).kind == kind
     for recipe in read_recipes():
-        why = why_not(recipe, config)
+        why = why_not_of_model(recipe, config)
         if recipe.engine != "openvino" or kind == "bert":
             assert why is None
         else:

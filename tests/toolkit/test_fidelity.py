@@ -7,9 +7,9 @@ import doctest
 import numpy as np
 import pytest
 
-from tiankong.toolkit import fidelity
-from tiankong.toolkit.answers import DEPTH
-from tiankong.toolkit.fidelity import divergence, no_distribution
+from tiankong.toolkit.gate import fidelity
+from tiankong.toolkit.gate.answers import DEPTH
+from tiankong.toolkit.gate.fidelity import divergence, no_distribution
 
 NAMES = [str(number) for number in range(400)]
 

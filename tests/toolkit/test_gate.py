@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tiankong.toolkit import answers as kept
-from tiankong.toolkit import checking
-from tiankong.toolkit.answers import Answers, Ranking
-from tiankong.toolkit.build import Built
-from tiankong.toolkit.builtin import vocabulary
+from tiankong.toolkit.building.folders import Built
+from tiankong.toolkit.building.manifest import Manifest, read_manifest, record_files, write_manifest
+from tiankong.toolkit.building.recipes import Promise, Recipe
+from tiankong.toolkit.engines.predictor import Engine, Logits, Predictor
+from tiankong.toolkit.engines.text import Batch, TextEncoder
 from tiankong.toolkit.errors import BrokenVariantError, UnusableInputError
-from tiankong.toolkit.gate import check
-from tiankong.toolkit.gold import GoldItem, GoldSet
-from tiankong.toolkit.manifest import Manifest, read_manifest, record_files, write_manifest
-from tiankong.toolkit.predictor import Engine, Logits, Predictor
-from tiankong.toolkit.recipes import Promise, Recipe
-from tiankong.toolkit.text import Batch, TextEncoder
+from tiankong.toolkit.gate import answers as kept
+from tiankong.toolkit.gate import examination as checking
+from tiankong.toolkit.gate.answers import Answers, Ranking
+from tiankong.toolkit.gate.gold import GoldItem, GoldSet
+from tiankong.toolkit.gate.judging import check
+from tiankong.toolkit.models.builtin import vocabulary
 
 TOKENS = "甲乙丙丁戊己"
 SCORES = (0.5, 0.2, 0.1, 0.05, 0.04, 0.03)

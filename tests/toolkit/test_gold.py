@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tiankong.toolkit.builtin import corpus, vocabulary
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.gold import BUILTIN, HELDOUT, MASK, GoldSet, read_gold
+from tiankong.toolkit.gate.gold import BUILTIN, HELDOUT, MASK, GoldSet, read_gold
+from tiankong.toolkit.models.builtin import corpus, vocabulary
 
 GOOD = {"id": "x1", "category": "poem", "text": "床前明月光,疑是地[MASK]霜。", "answer": "上"}
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tiankong.toolkit import graphs
-from tiankong.toolkit.engine_onnx import OnnxEngine
+from tiankong.toolkit.engines.onnx_engine import OnnxEngine
+from tiankong.toolkit.engines.predictor import Logits
+from tiankong.toolkit.engines.text import Batch
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.predictor import Logits
-from tiankong.toolkit.text import Batch
+from tiankong.toolkit.graphs import steps as graphs
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM

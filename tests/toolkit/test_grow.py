@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tiankong.toolkit.builtin.catalogue import MODELS
-from tiankong.toolkit.gold import read_gold
-from tiankong.toolkit.models import LoadedModel, load_model
-from tiankong.toolkit.predictor import Logits, top_ids
-from tiankong.toolkit.text import Batch, TextEncoder
+from tiankong.toolkit.engines.predictor import Logits, top_ids
+from tiankong.toolkit.engines.text import Batch, TextEncoder
+from tiankong.toolkit.gate.gold import read_gold
+from tiankong.toolkit.models.builtin.catalogue import MODELS
+from tiankong.toolkit.models.loading import LoadedModel, load_model
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
@@ -115,7 +115,7 @@ def tiny(**sizes: int) -> BertForMaskedLM:
 def test_any_model_grows_to_the_same_function(layers: int, hidden: int, vocabulary: int) -> None:
     import torch
 
-    from tiankong.toolkit.builtin.grow import grow
+    from tiankong.toolkit.models.builtin.grow import grow
 
     small = tiny()
     large = grow(small, layers, hidden, vocabulary)
@@ -130,7 +130,7 @@ def test_any_model_grows_to_the_same_function(layers: int, hidden: int, vocabula
 
 @pytest.mark.parametrize(("layers", "hidden"), [(4, 48), (4, 16), (1, 32)])
 def test_sizes_that_cannot_be_grown_to_are_refused(layers: int, hidden: int) -> None:
-    from tiankong.toolkit.builtin.grow import grow
+    from tiankong.toolkit.models.builtin.grow import grow
 
     with pytest.raises(ValueError, match="multiple of"):
         grow(tiny(), layers, hidden, 60)
@@ -139,7 +139,7 @@ def test_sizes_that_cannot_be_grown_to_are_refused(layers: int, hidden: int) -> 
 def test_growing_twice_gives_the_same_weights() -> None:
     import torch
 
-    from tiankong.toolkit.builtin.grow import grow
+    from tiankong.toolkit.models.builtin.grow import grow
 
     first, second = (grow(tiny(), 4, 64, 90).state_dict() for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)

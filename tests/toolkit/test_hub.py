@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 from hub_endpoint import HubEndpoint, save_tiny_model
 
-from tiankong.toolkit import hub, models
-from tiankong.toolkit.builtin import catalogue
 from tiankong.toolkit.errors import UnusableInputError
+from tiankong.toolkit.models import hub
+from tiankong.toolkit.models import loading as models
+from tiankong.toolkit.models.builtin import catalogue
+from tiankong.toolkit.models.hub_cache import cache_folder, cached_snapshots
 
 REPO = "test/tiny-bert"
 
@@ -54,7 +56,7 @@ def refused(name: str = REPO, revision: str | None = None) -> str:
 
 def blobs() -> list[Path]:
     """Return every file of content in the cache, whole or not."""
-    return sorted(hub.cache_folder().glob("models--*/blobs/*"))
+    return sorted(cache_folder().glob("models--*/blobs/*"))
 
 
 def test_download_records_the_commit(endpoint: HubEndpoint) -> None:
@@ -65,7 +67,7 @@ def test_download_records_the_commit(endpoint: HubEndpoint) -> None:
     assert snapshot.folder.is_relative_to(os.environ["HF_HOME"])
     for name in ("config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"):
         assert (snapshot.folder / name).read_bytes() == (endpoint.folder / name).read_bytes()
-    assert hub.cached_snapshots() == [snapshot]
+    assert cached_snapshots() == [snapshot]
 
 
 def test_only_what_a_model_needs_is_fetched(endpoint: HubEndpoint) -> None:
@@ -126,7 +128,7 @@ def test_a_moved_branch_is_followed(endpoint: HubEndpoint) -> None:
     assert (second.folder / "vocab.txt").read_text() == "changed"
 
 
-OFFLINE_USE = f"from tiankong.toolkit import hub; print(hub.download({REPO!r}).revision)"
+OFFLINE_USE = f"from tiankong.toolkit.models import hub; print(hub.download({REPO!r}).revision)"
 
 
 def in_another_process() -> subprocess.CompletedProcess[str]:
@@ -203,7 +205,7 @@ def test_a_listed_file_that_is_not_served(endpoint: HubEndpoint) -> None:
     line = refused()
     assert f"lists a file of {REPO} that it does not serve" in line
     assert "model.safetensors" in line
-    assert hub.cached_snapshots() == []
+    assert cached_snapshots() == []
 
 
 def test_a_transfer_cut_once_is_resumed(
@@ -224,8 +226,8 @@ def test_a_transfer_that_stays_cut_leaves_nothing_half_written(endpoint: HubEndp
     assert "was cut off" in line
     assert "run the command again" in line
     assert [path.name for path in blobs() if path.stat().st_size == 1000] == []
-    assert not list(hub.cache_folder().rglob("*.incomplete"))
-    assert hub.cached_snapshots() == []
+    assert not list(cache_folder().rglob("*.incomplete"))
+    assert cached_snapshots() == []
     endpoint.stop()
     assert "is not whole in the cache" in refused()
 
@@ -233,7 +235,7 @@ def test_a_transfer_that_stays_cut_leaves_nothing_half_written(endpoint: HubEndp
 def test_a_short_file_is_refused(endpoint: HubEndpoint) -> None:
     endpoint.switches.short.add("model.safetensors")
     assert "was cut off" in refused()
-    assert hub.cached_snapshots() == []
+    assert cached_snapshots() == []
 
 
 @pytest.mark.parametrize(
@@ -244,7 +246,7 @@ def test_wrong_content_is_deleted(endpoint: HubEndpoint, name: str, words: str) 
     line = refused()
     assert f"{name} of {REPO} is not the hub's file" in line
     assert words in line
-    assert hub.cached_snapshots() == []
+    assert cached_snapshots() == []
     endpoint.switches.wrong.clear()
     snapshot = hub.download(REPO)
     assert (snapshot.folder / name).read_bytes() == (endpoint.folder / name).read_bytes()
@@ -316,7 +318,7 @@ def test_shards_come_with_their_index(endpoint: HubEndpoint) -> None:
     loaded = models.load_model(REPO)
     assert loaded.info.revision == endpoint.commit
     endpoint.stop()
-    (hub.cached_snapshots()[0].folder / "model-00002-of-00002.safetensors").unlink()
+    (cached_snapshots()[0].folder / "model-00002-of-00002.safetensors").unlink()
     assert "is not whole in the cache" in refused()
 
 

@@ -18,15 +18,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tiankong.toolkit.building.external_data import WireError, external_locations
+from tiankong.toolkit.building.integrity import require_sound
+from tiankong.toolkit.building.manifest import NAME, record_files
+from tiankong.toolkit.building.opening import open_variant
 from tiankong.toolkit.cli import main
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.integrity import require_sound
-from tiankong.toolkit.manifest import NAME, record_files
-from tiankong.toolkit.opening import open_variant
-from tiankong.toolkit.wire import WireError, external_locations
 
 if TYPE_CHECKING:
-    from tiankong.toolkit.build import Built
+    from tiankong.toolkit.building.folders import Built
 
 
 def outside(location: str, name: str = "weight") -> TensorProto:

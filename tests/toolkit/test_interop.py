@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 from interop.plain import Plain, differs
 
-from tiankong.toolkit.gold import HELDOUT, read_gold
-from tiankong.toolkit.opening import open_variant
-from tiankong.toolkit.recipes import read_recipes
+from tiankong.toolkit.building.opening import open_variant
+from tiankong.toolkit.building.recipes import read_recipes
+from tiankong.toolkit.gate.gold import HELDOUT, read_gold
 
 if TYPE_CHECKING:
-    from tiankong.toolkit.build import Built
+    from tiankong.toolkit.building.folders import Built
 
 ONNX = [recipe.name for recipe in read_recipes() if recipe.engine == "onnxruntime"]
 TEXTS = [item.text for item in read_gold(HELDOUT).items[::5]]

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.manifest import (
+from tiankong.toolkit.building.manifest import (
     NAME,
-    Expected,
     Manifest,
     read_manifest,
     record_files,
     write_manifest,
 )
-from tiankong.toolkit.recipes import read_recipes
+from tiankong.toolkit.building.recipes import read_recipes
+from tiankong.toolkit.engines.kinds import Expected
+from tiankong.toolkit.errors import UnusableInputError
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hub_endpoint import save_tiny_model
 
-from tiankong.toolkit import models
-from tiankong.toolkit.builtin import catalogue, vocabulary
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.files import sha256
+from tiankong.toolkit.models import loading as models
+from tiankong.toolkit.models.builtin import catalogue, vocabulary
 
 if TYPE_CHECKING:
     import torch
@@ -326,7 +326,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     from safetensors.torch import save_file
     from transformers import BertForMaskedLM
 
-    from tiankong.toolkit.builtin.train import configuration
+    from tiankong.toolkit.models.builtin.train import configuration
 
     network = BertForMaskedLM(configuration(len(vocabulary.tokens())))
     path = tmp_path / WEIGHTS
@@ -351,7 +351,7 @@ def test_the_small_built_in_model(trained: Path, tmp_path: Path) -> None:
 
 
 def test_the_grown_built_in_model(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tiankong.toolkit.builtin.grow.grow", lambda small, *sizes: small)
+    monkeypatch.setattr("tiankong.toolkit.models.builtin.grow.grow", lambda small, *sizes: small)
     loaded = models.load_model("builtin")
     assert loaded.info == models.list_models()[0]
     assert loaded.info.vocabulary == loaded.tokenizer.get_vocab_size() == 21128
@@ -372,7 +372,7 @@ def test_built_in_weights_that_are_not_installed(
 
 def test_the_list_needs_no_heavy_library(tmp_path: Path) -> None:
     code = (
-        "import sys; from tiankong.toolkit import models; models.list_models();"
+        "import sys; from tiankong.toolkit.models.loading import list_models; list_models();"
         " print([m for m in ('torch', 'transformers', 'huggingface_hub') if m in sys.modules])"
     )
     environment = {**os.environ, "HF_HOME": str(tmp_path)}

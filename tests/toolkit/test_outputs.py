@@ -11,10 +11,10 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from tiankong.toolkit.outputs import without_output
+from tiankong.toolkit.engines.graph_bytes import without_output
 
 if TYPE_CHECKING:
-    from tiankong.toolkit.build import Built
+    from tiankong.toolkit.building.folders import Built
 
 
 def value(name: str) -> onnx.ValueInfoProto:

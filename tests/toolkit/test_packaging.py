@@ -52,9 +52,9 @@ def test_no_room_is_forgotten(project: dict[str, Any]) -> None:
     [
         "tiankong",
         "tiankong.toolkit.cli",
-        "tiankong.toolkit.gate",
+        "tiankong.toolkit.gate.judging",
         "tiankong.toolkit.measuring",
-        "tiankong.toolkit.runs",
+        "tiankong.toolkit.runs.run_file",
         "tiankong.toolkit.stats",
     ],
 )
@@ -66,7 +66,7 @@ def test_importing_is_light(module: str) -> None:
 
 
 def test_opening_an_onnx_variant_needs_no_torch() -> None:
-    modules = "tiankong.toolkit.engine_onnx, tiankong.toolkit.predictor"
+    modules = "tiankong.toolkit.engines.onnx_engine, tiankong.toolkit.engines.predictor"
     program = f"import sys, {modules}; print(*({{'torch', 'transformers'}} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr

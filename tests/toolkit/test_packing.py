@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tiankong.toolkit.packing import pack, unpack
+from tiankong.toolkit.runs.packing import pack, unpack
 
 
 def raw(data: bytes) -> str:

@@ -19,14 +19,16 @@ import pytest
 from onnx import helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 
-from tiankong.toolkit import checking, graphs, quantization
-from tiankong.toolkit.build import Built
-from tiankong.toolkit.checking import Examination
-from tiankong.toolkit.gate import Check
-from tiankong.toolkit.gold import GoldSet, read_gold
-from tiankong.toolkit.manifest import read_manifest, record_files, write_manifest
-from tiankong.toolkit.recipes import read_recipes
-from tiankong.toolkit.text import TextEncoder
+from tiankong.toolkit.building.folders import Built
+from tiankong.toolkit.building.manifest import read_manifest, record_files, write_manifest
+from tiankong.toolkit.building.recipes import read_recipes
+from tiankong.toolkit.engines.text import TextEncoder
+from tiankong.toolkit.gate import examination as checking
+from tiankong.toolkit.gate.examination import Examination
+from tiankong.toolkit.gate.gold import GoldSet, read_gold
+from tiankong.toolkit.gate.judging import Check
+from tiankong.toolkit.graphs import quantization
+from tiankong.toolkit.graphs import steps as graphs
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
@@ -250,8 +252,8 @@ def test_a_matrix_of_a_layer_that_cancels_out_is_harmless() -> None:
     """Inserted layers of a grown model: answers are the same to the last bits, so nothing shows."""
     import torch
 
-    from tiankong.toolkit.builtin.grow import grow
-    from tiankong.toolkit.models import load_model
+    from tiankong.toolkit.models.builtin.grow import grow
+    from tiankong.toolkit.models.loading import load_model
 
     small = load_model("builtin-small")
     ids = torch.tensor([TextEncoder(small.tokenizer).encode("床前明月光,疑是地[MASK]霜。")])
@@ -465,7 +467,7 @@ def one_scale(weight: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
 def test_one_scale_for_all_channels_of_outlier_weights(
     greenhouse: Greenhouse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from tiankong.toolkit.models import load_model
+    from tiankong.toolkit.models.loading import load_model
 
     loaded = load_model("builtin-small")
     with_outliers(loaded.network)

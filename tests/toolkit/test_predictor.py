@@ -10,14 +10,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tiankong.toolkit.builtin import vocabulary
+from tiankong.toolkit.building.opening import open_variant
+from tiankong.toolkit.engines.predictor import (
+    Engine,
+    Logits,
+    Predictor,
+    as_body,
+    probabilities,
+    top_ids,
+)
+from tiankong.toolkit.engines.text import Batch, NoMaskError, TextEncoder, UnknownCandidateError
 from tiankong.toolkit.errors import BrokenVariantError, UnusableInputError
-from tiankong.toolkit.opening import open_variant
-from tiankong.toolkit.predictor import Engine, Logits, Predictor, as_body, probabilities, top_ids
-from tiankong.toolkit.text import Batch, NoMaskError, TextEncoder, UnknownCandidateError
+from tiankong.toolkit.models.builtin import vocabulary
 
 if TYPE_CHECKING:
-    from tiankong.toolkit.build import Built
+    from tiankong.toolkit.building.folders import Built
 
 MIXED = [
     "[MASK]",
@@ -35,7 +42,7 @@ CLOSE |= {"openvino-bf16": 0.5, "openvino-int8": 3.0, "pytorch-bf16": 0.5}
 def expected(small_variants: dict[str, Built]) -> Logits:
     import torch
 
-    from tiankong.toolkit.models import load_model
+    from tiankong.toolkit.models.loading import load_model
 
     model = load_model("builtin-small")
     encoder, rows = TextEncoder(model.tokenizer), []

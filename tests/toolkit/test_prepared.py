@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tiankong.toolkit.prepared import (
+from tiankong.toolkit.engines.prepared import (
     KEPT_SECONDS,
     SUMS,
     NotPreparedError,

@@ -10,14 +10,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tiankong.toolkit.builtin.catalogue import small_geometry
+from tiankong.toolkit.engines.text import Batch, TextEncoder
 from tiankong.toolkit.flags import Facts, flags
+from tiankong.toolkit.models.builtin.catalogue import small_geometry
 from tiankong.toolkit.operators import graph_facts, products, workload
 from tiankong.toolkit.profile_onnx import Profiled, packed_in_eight_bits, typical
-from tiankong.toolkit.text import Batch, TextEncoder
 
 if TYPE_CHECKING:
-    from tiankong.toolkit.build import Built
+    from tiankong.toolkit.building.folders import Built
 
 BATCH, LENGTH = 3, 8
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tiankong.toolkit.builtin.catalogue import small_geometry
-from tiankong.toolkit.text import TextEncoder
+from tiankong.toolkit.engines.text import TextEncoder
+from tiankong.toolkit.models.builtin.catalogue import small_geometry
 from tiankong.toolkit.workload import BF16, FP32, INT8
 
 pytest.importorskip("openvino")
 
 if TYPE_CHECKING:
-    from tiankong.toolkit.build import Built
+    from tiankong.toolkit.building.folders import Built
 
 BATCH, LENGTH = 2, 8
 

@@ -11,12 +11,12 @@ import pytest
 from tokenizers import Tokenizer, models
 from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 
-from tiankong.toolkit import graphs
-from tiankong.toolkit.engine_onnx import OnnxEngine
+from tiankong.toolkit.engines.onnx_engine import OnnxEngine
+from tiankong.toolkit.engines.text import TextEncoder
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.pruning import kept_ids, prune_config, prune_tokenizer
-from tiankong.toolkit.rewrites import prune_vocabulary
-from tiankong.toolkit.text import TextEncoder
+from tiankong.toolkit.graphs import steps as graphs
+from tiankong.toolkit.graphs.pruning import kept_ids, prune_config, prune_tokenizer
+from tiankong.toolkit.graphs.rewrites import prune_vocabulary
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 HAN = list("床前明月光疑是地上霜天气真好")
@@ -32,7 +32,7 @@ def whole() -> Tokenizer:
     vocabulary = {token: index for index, token in enumerate(TOKENS)}
     made = BertWordPieceTokenizer(vocab=vocabulary, lowercase=True)
     made.add_special_tokens(SPECIAL)
-    return made._tokenizer
+    return made.tokenizer
 
 
 @pytest.fixture

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tiankong.toolkit import checking
-from tiankong.toolkit.gold import FOLDER, GoldSet, read_gold
-from tiankong.toolkit.opening import open_variant
-from tiankong.toolkit.predictor import Predictor
+from tiankong.toolkit.building.opening import open_variant
+from tiankong.toolkit.engines.predictor import Predictor
+from tiankong.toolkit.gate import examination as checking
+from tiankong.toolkit.gate.gold import FOLDER, GoldSet, read_gold
+from tiankong.toolkit.gate.published import GEOMETRY, PUBLISHED, hold, read_facts
 from tiankong.toolkit.printing import print_gate
-from tiankong.toolkit.published import GEOMETRY, PUBLISHED, hold, read_facts
 
 if TYPE_CHECKING:
-    from tiankong.toolkit.build import Built
+    from tiankong.toolkit.building.folders import Built
 
 CHECKPOINT = "google-bert/bert-base-chinese"
 TEXTS = [

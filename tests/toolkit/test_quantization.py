@@ -9,16 +9,17 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tiankong.toolkit import graphs, quantization
-from tiankong.toolkit.answers import same_answer
-from tiankong.toolkit.build import CALIBRATION
+from tiankong.toolkit.building.opening import open_variant
+from tiankong.toolkit.building.workshop import CALIBRATION
+from tiankong.toolkit.engines.predictor import Answer
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.gold import read_gold
-from tiankong.toolkit.opening import open_variant
-from tiankong.toolkit.predictor import Answer
+from tiankong.toolkit.gate.answers import same_answer
+from tiankong.toolkit.gate.gold import read_gold
+from tiankong.toolkit.graphs import quantization
+from tiankong.toolkit.graphs import steps as graphs
 
 if TYPE_CHECKING:
-    from tiankong.toolkit.build import Built
+    from tiankong.toolkit.building.folders import Built
 
 
 def pairs(answer: Answer) -> list[list[tuple[str, float]]]:
@@ -72,7 +73,7 @@ def test_calibration_sentences_are_none_of_the_gold_sets() -> None:
 
 
 def texts_of(name: str) -> list[str]:
-    from tiankong.toolkit.checking import find_gold
+    from tiankong.toolkit.gate.gold import find_gold
 
     return find_gold(name).texts()
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tiankong.toolkit.building.recipes import FOLDER, Promise, Recipe, read_recipe, read_recipes
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.recipes import FOLDER, Promise, Recipe, read_recipe, read_recipes
 
 GOOD: dict[str, Any] = {
     "name": "onnx-mine",

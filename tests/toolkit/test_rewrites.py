@@ -13,11 +13,12 @@ import onnxruntime
 import pytest
 from family_models import KINDS, random_network
 
-from tiankong.toolkit import graphs, rewrites
-from tiankong.toolkit.engine_onnx import OnnxEngine
+from tiankong.toolkit.engines.onnx_engine import OnnxEngine
+from tiankong.toolkit.engines.predictor import Logits, best_of
+from tiankong.toolkit.engines.text import Batch
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.predictor import Logits, best_of
-from tiankong.toolkit.text import Batch
+from tiankong.toolkit.graphs import rewrites
+from tiankong.toolkit.graphs import steps as graphs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -11,7 +11,7 @@ import pytest
 
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.machine import digest
-from tiankong.toolkit.runs import (
+from tiankong.toolkit.runs.run_file import (
     FORMAT,
     Cell,
     Header,

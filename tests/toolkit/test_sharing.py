@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from tiankong.toolkit.building.manifest import read_manifest
+from tiankong.toolkit.building.opening import open_variant
+from tiankong.toolkit.engines.predictor import Engine, Logits, Predictor
+from tiankong.toolkit.engines.sharing import SharingEngine, widths
+from tiankong.toolkit.engines.text import Batch
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.gold import read_gold
+from tiankong.toolkit.gate.gold import read_gold
 from tiankong.toolkit.machine import usable_cores
-from tiankong.toolkit.manifest import read_manifest
-from tiankong.toolkit.opening import open_variant
-from tiankong.toolkit.predictor import Engine, Logits, Predictor
-from tiankong.toolkit.sharing import SharingEngine, widths
-from tiankong.toolkit.text import Batch
 
 if TYPE_CHECKING:
-    from tiankong.toolkit.build import Built
+    from tiankong.toolkit.building.folders import Built
 
 EMPTY = np.zeros((0, 0), np.int64)
 NOWHERE = np.zeros(0, np.int64)

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, models
 
-from tiankong.toolkit.builtin import vocabulary
-from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.text import (
+from tiankong.toolkit.engines.text import (
     NoMaskError,
     TextEncoder,
     TextError,
     TooLongError,
     UnknownCandidateError,
 )
+from tiankong.toolkit.errors import UnusableInputError
+from tiankong.toolkit.models.builtin import vocabulary
 
 
 @pytest.fixture(scope="module")

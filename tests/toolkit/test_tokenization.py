@@ -7,9 +7,10 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from tiankong.toolkit.builtin import vocabulary
-from tiankong.toolkit.text import TextEncoder
-from tiankong.toolkit.tokenization import difference
+from tiankong.toolkit.engines.text import TextEncoder
+from tiankong.toolkit.gate.same_tokens import difference
+from tiankong.toolkit.graphs.pruning import pruned_encoder
+from tiankong.toolkit.models.builtin import vocabulary
 
 REFERENCE = TextEncoder(vocabulary.tokenizer())
 
@@ -37,11 +38,11 @@ def test_another_normalization_is_named_with_the_sentence() -> None:
 
 
 def test_a_pruned_vocabulary_is_held_to_the_one_pruned_alike() -> None:
-    right = REFERENCE.pruned()
+    right = pruned_encoder(REFERENCE)
     texts = ["天[MASK]", "T恤[MASK]"]
-    assert difference(REFERENCE.pruned(), right, texts) == ""
+    assert difference(pruned_encoder(REFERENCE), right, texts) == ""
     assert "has the id" in difference(REFERENCE, right, texts)
-    data = json.loads(right._tokenizer.to_str())
+    data = json.loads(right.tokenizer.to_str())
     data["normalizer"]["lowercase"] = False
     both = TextEncoder(Tokenizer.from_str(json.dumps(data)))
     assert "T恤" in difference(both, right, texts)

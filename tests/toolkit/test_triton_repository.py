@@ -18,13 +18,14 @@ import pytest
 from google.protobuf import text_format
 from tokenizers import Tokenizer
 
-from tiankong.toolkit.brought import Offer, bring
-from tiankong.toolkit.build import Built
+from tiankong.toolkit.building.brought import bring
+from tiankong.toolkit.building.folders import Built
+from tiankong.toolkit.building.opening import open_variant
+from tiankong.toolkit.building.pbtxt import Word, text_of
+from tiankong.toolkit.building.recipes import read_recipes
+from tiankong.toolkit.building.trial import Offer
+from tiankong.toolkit.building.triton import Running, write_repository
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.opening import open_variant
-from tiankong.toolkit.pbtxt import Word, text_of
-from tiankong.toolkit.recipes import read_recipes
-from tiankong.toolkit.triton_repository import Running, write_repository
 
 if TYPE_CHECKING:
     from types import ModuleType

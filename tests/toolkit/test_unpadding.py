@@ -12,13 +12,13 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from tiankong.toolkit.engine_onnx import PREPARED, UNPADDED, OnnxEngine
-from tiankong.toolkit.opening import open_variant
-from tiankong.toolkit.text import Batch, TextEncoder
-from tiankong.toolkit.unpadding import unpadded
+from tiankong.toolkit.building.opening import open_variant
+from tiankong.toolkit.engines.onnx_engine import PREPARED, UNPADDED, OnnxEngine
+from tiankong.toolkit.engines.text import Batch, TextEncoder
+from tiankong.toolkit.engines.unpadding import unpadded
 
 if TYPE_CHECKING:
-    from tiankong.toolkit.build import Built
+    from tiankong.toolkit.building.folders import Built
 
 CHARACTERS = "天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏"
 LENGTHS = {

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiankong.toolkit import validity
-from tiankong.toolkit.cells import Cell
-from tiankong.toolkit.validity import (
+from tiankong.toolkit.runs import validity
+from tiankong.toolkit.runs.cell import Cell
+from tiankong.toolkit.runs.validity import (
     SWAPPED_BYTES,
     Warn,
     generator_late_limit_ms,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tiankong.toolkit.builtin import vocabulary
-from tiankong.toolkit.builtin.catalogue import small_geometry
+from tiankong.toolkit.models.builtin import vocabulary
+from tiankong.toolkit.models.builtin.catalogue import small_geometry
 
 
 def test_specials_sit_where_bert_base_chinese_has_them() -> None:

@@ -1,0 +1,1 @@
+"""Building: a recipe makes a variant folder, and a folder is opened again."""

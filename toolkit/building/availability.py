@@ -1,0 +1,142 @@
+"""What can be built and run here: every recipe there is, less what this machine cannot do."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UnusableInputError
+from ..machine import fingerprint
+from ..models.families import NOT_IN_ONNX, family
+from .recipes import Recipe, read_recipes
+
+if TYPE_CHECKING:
+    from .recipes import Recipe
+
+OPENVINO = "needs openvino: pip install 'tiankong[openvino]'"
+BF16 = "needs a CPU with AVX512-BF16 or AMX-BF16"
+CUDA = "needs CUDA"
+NO_WORDPIECE = "is not made of this model: only a WordPiece vocabulary can be pruned"
+BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A variant that is left out, and one line why."""
+
+    variant: str
+    why: str
+
+    def as_json(self) -> dict[str, str]:
+        """Return both as a JSON object."""
+        return {"variant": self.variant, "why": self.why}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The recipes a command goes on with, and what it leaves out."""
+
+    recipes: tuple[Recipe, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the recipes."""
+        return [recipe.name for recipe in self.recipes]
+
+    def skipped_json(self) -> list[dict[str, str]]:
+        """Return what is left out as JSON objects."""
+        return [entry.as_json() for entry in self.skipped]
+
+
+NOTHING = Choice(())
+"""Where a file of the user's takes the place of recipes."""
+
+
+def why_not(recipe: Recipe) -> str | None:
+    """Return one line why a recipe cannot be built or run here; None if it can."""
+    if recipe.device == "cuda":
+        return _why_no_cuda()
+    if recipe.engine == "openvino" and find_spec("openvino") is None:
+        return OPENVINO
+    if recipe.precision == "bf16" and not BF16_FLAGS & set(fingerprint()["isa"]):
+        return BF16
+    return None
+
+
+def require(recipe: Recipe) -> None:
+    """Raise UnusableInputError, with the reason, for a recipe that cannot be built or run here."""
+    if why := why_not(recipe):
+        raise UnusableInputError(f"{recipe.name} {why}")
+
+
+def choose(
+    names: Sequence[str] = (), model: str = "", revision: str | None = None, optional: bool = False
+) -> Choice:
+    """Return the named recipes; if none is named, all that can be built and run here.
+
+    Args:
+        names: the recipes; none means all there are.
+        model: the model they are for; empty: whether they can be made of one is not asked.
+        revision: of a hub model.
+        optional: the names are a plan's, not a user's: leave out what cannot be.
+
+    What is left out is said, one line each.  Raises UnusableInputError for a named one that is
+    unknown or cannot be built or run here, and for a model that cannot be had.
+
+    """
+    recipes = read_recipes(names)
+    reasons = {recipe.name: why_not(recipe) for recipe in recipes}
+    if model:
+        reasons = _of_model(recipes, reasons, model, revision)
+    if names and not optional:
+        for name, why in reasons.items():
+            if why:
+                raise UnusableInputError(f"{name} {why}")
+        return Choice(tuple(recipes))
+    skipped = tuple(Skipped(name, why) for name, why in reasons.items() if why)
+    from ..console import say  # here: servers ask for reasons too, and print nothing
+
+    for entry in skipped:
+        say(f"skipped: {entry.variant} {entry.why}")
+    return Choice(tuple(r for r in recipes if reasons[r.name] is None), skipped)
+
+
+def _of_model(
+    recipes: Sequence[Recipe], reasons: dict[str, str | None], model: str, revision: str | None
+) -> dict[str, str | None]:
+    """Return the reasons, with those why a recipe cannot be made of a model."""
+    from ..models.loading import config_of, has_wordpiece  # here: servers have no hub
+
+    config = config_of(model, revision)
+    found = {r.name: reasons[r.name] or why_not_of_model(r, config) for r in recipes}
+    pruned = [r.name for r in recipes if "prune-vocabulary" in r.steps and not found[r.name]]
+    if pruned and not has_wordpiece(model, revision):
+        found |= dict.fromkeys(pruned, NO_WORDPIECE)
+    return found
+
+
+def _why_no_cuda() -> str | None:
+    try:
+        ctypes.CDLL("libcuda.so.1")  # the driver: most machines have none, and importing torch
+    except OSError:  # takes seconds
+        return CUDA
+    import torch
+
+    if torch.version.cuda is None:
+        return f"{CUDA}: this PyTorch ({torch.__version__}) was built without it"
+    return None if torch.cuda.is_available() else CUDA
+
+
+def why_not_of_model(recipe: Recipe, config: Mapping[str, Any]) -> str | None:
+    """Return in one line why a recipe cannot be made of a model, or None if it can."""
+    kin = family(config)
+    activation = kin.activation(config)
+    if "export" in recipe.steps and activation in NOT_IN_ONNX:
+        return f"is not made of this model: its activation {activation} has no ONNX operators"
+    if recipe.engine == "openvino" and kin.kind != "bert":
+        return f"is not made of this model: it is made of a BERT only, not of {kin.title}"
+    return None

@@ -1,0 +1,102 @@
+"""Build variants: a model and a recipe make a folder, written whole or not at all."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..console import progress
+from ..errors import UnusableInputError
+from ..files import (
+    artifacts,
+    require_disk,
+    require_memory,
+)
+from ..machine import versions
+from ..models.info import ModelInfo
+from ..models.loading import builtin_info, config_of, load_model
+from .availability import why_not_of_model
+from .folders import Built, variant_folder
+from .manifest import read_manifest
+from .recipes import Recipe
+from .workshop import Workshop
+
+if TYPE_CHECKING:
+    pass
+BYTES_PER_PARAMETER = 4
+# Float32 copies on the disk at once: two intermediate graphs beside the one being written.
+SCRATCH_COPIES = 4
+# Float32 copies in memory at once: the network and what loads it; for a graph also the exporter's,
+# protobuf's and the optimizer's (measured at the geometry of bert-base-chinese: 10.9).
+NETWORK_COPIES, GRAPH_COPIES = 3, 11
+BUILDERS = {
+    "pytorch": ("torch", "transformers"),
+    "onnxruntime": ("torch", "transformers", "onnx", "onnxruntime"),
+    "openvino": ("torch", "transformers", "openvino", "nncf"),
+}
+"""The libraries that make an engine's variants: another version makes them anew."""
+
+
+def build(model: str, recipes: Sequence[Recipe], revision: str | None = None) -> list[Built]:
+    """Build the variants that are not there yet; those whose manifest still matches are kept.
+
+    Raises UnusableInputError if the model cannot be had, a recipe cannot be made of it (commands
+    leave those out beforehand: :func:`.availability.choose`), or disk or memory will not do.
+    """
+    config = config_of(model, revision)
+    for recipe in recipes:
+        if why := why_not_of_model(recipe, config):
+            raise UnusableInputError(f"{recipe.name} {why}")
+    info = _info(model, revision)
+    kept = {recipe.name: _unchanged(model, recipe, info) for recipe in recipes}
+    missing = [recipe for recipe in recipes if kept[recipe.name] is None]
+    made: dict[str, Built] = {}
+    if missing:
+        _require_room(info, missing)
+        made = _build_missing(model, info, missing, revision)
+    return [made.get(recipe.name) or kept[recipe.name] for recipe in recipes]  # type: ignore[misc]
+
+
+def _info(model: str, revision: str | None) -> ModelInfo:
+    known = builtin_info(model) if revision is None else None
+    return known or load_model(model, revision).info
+
+
+def _unchanged(model: str, recipe: Recipe, info: ModelInfo) -> Built | None:
+    """Return the variant that stands, if it is whole and what would be built now."""
+    folder = variant_folder(model, recipe.name)
+    try:
+        manifest = read_manifest(folder)
+        manifest.verify(folder)
+    except UnusableInputError:
+        return None
+    tools = versions()
+    makers = BUILDERS[recipe.engine]
+    same_tools = all(manifest.versions.get(name) == tools.get(name) for name in makers)
+    same = manifest.recipe == recipe and dict(manifest.model) == info.as_json() and same_tools
+    return Built(folder, manifest, skipped=True) if same else None
+
+
+def _require_room(info: ModelInfo, recipes: Sequence[Recipe]) -> None:
+    copy = info.parameters * BYTES_PER_PARAMETER
+    what = f"building {len(recipes)} variants of {info.name}"
+    require_disk(artifacts(), copy * (len(recipes) + SCRATCH_COPIES), what)
+    copies = GRAPH_COPIES if any(recipe.steps for recipe in recipes) else NETWORK_COPIES
+    require_memory(copy * copies, what)
+
+
+def _build_missing(
+    model: str, info: ModelInfo, recipes: Sequence[Recipe], revision: str | None
+) -> dict[str, Built]:
+    steps = 1 + sum(len(recipe.steps) + 2 for recipe in recipes)
+    artifacts().mkdir(parents=True, exist_ok=True)
+    with (
+        progress("build", steps) as step,
+        tempfile.TemporaryDirectory(prefix=".build-", dir=artifacts()) as scratch,
+    ):
+        step(f"load {info.name}")
+        loaded = load_model(model, revision)
+        workshop = Workshop(loaded, Path(scratch), step)
+        return {r.name: workshop.build(r, variant_folder(model, r.name)) for r in recipes}

@@ -1,0 +1,37 @@
+"""Where variants lie on the disk."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..files import artifacts
+from .manifest import Manifest, read_manifest
+
+
+@dataclass(frozen=True)
+class Built:
+    """What became of one variant: its folder, its manifest, and whether it was there already."""
+
+    folder: Path
+    manifest: Manifest
+    skipped: bool
+
+
+def model_folder(model: str) -> Path:
+    """Return the folder of a model's variants: ``artifacts/variants/<model>``."""
+    if Path(model).is_dir():
+        model = Path(model).resolve().name
+    return artifacts() / "variants" / re.sub(r"[^A-Za-z0-9._-]+", "--", model).strip("-.")
+
+
+def variant_folder(model: str, variant: str) -> Path:
+    """Return the folder of one variant."""
+    return model_folder(model) / variant
+
+
+def standing(model: str, variant: str) -> Built:
+    """Return a variant that was built before; raise UnusableInputError if there is none."""
+    folder = variant_folder(model, variant)
+    return Built(folder, read_manifest(folder), skipped=True)

@@ -1,0 +1,151 @@
+"""Whether the files of a folder are safe to load: nothing from outside, no pickles, nothing else.
+
+What is checked here needs no engine and runs before one: ONNX Runtime, PyTorch and OpenVINO open
+more than the file they are pointed at.  Messages are one line that says what to do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from ..errors import UnusableInputError
+from .external_data import WireError, external_locations
+
+# Formats that are pickles, or hold some: reading one can run code.
+PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill", ".npy")
+PICKLED_NAME = re.compile(r"(pytorch_model|adapter_model|training_args).*\.bin")
+SAFETENSORS = ".safetensors"
+HEADER_LIMIT = 100_000_000  # bytes, as the safetensors library has it
+IN_MEMORY = "_ORT_MEM_ADDR_"  # ONNX Runtime reads its own memory at such a "place"
+# What other programs leave in a folder, and what a manifest is for a moment while it is written.
+IGNORED = re.compile(r"\..*|variant\.json(\.\d+\.part)?")
+
+
+def require_sound(folder: Path, file: str, listed: Collection[str] | None = None) -> None:
+    """Raise UnusableInputError unless a model file can be loaded without touching anything else.
+
+    Args:
+        folder: where the file lies; the only folder it may take weights from.
+        file: the model file's name relative to ``folder`` (``onnx/model.onnx``).
+        listed: names (relative, POSIX) of the files that belong to it; None: any in the folder.
+
+    An ONNX file's external data must be regular files in the folder, without ``..``, absolute
+    paths or symbolic links on the way; a safetensors file must be one; a pickle is refused.
+
+    """
+    path = folder / file
+    if _outside(file):
+        raise UnusableInputError(f"{path} lies outside its folder: copy it into the folder")
+    if not path.is_file():
+        raise UnusableInputError(f"{path} is missing or is not a file")
+    _refuse_pickle(path)
+    if path.suffix == SAFETENSORS:
+        _require_safetensors(path)
+    elif path.suffix == ".onnx":
+        _require_own_data(folder, file, listed)
+
+
+def require_listed(folder: Path, files: Collection[str]) -> None:
+    """Raise UnusableInputError if a variant's folder holds what its manifest does not list.
+
+    An engine might load a file that is not listed.  Nothing in the folder may be a symbolic link,
+    and nothing a pickle, listed or not.  (What is listed but missing is for the digests to tell.)
+    """
+    for name in _walk(folder):
+        path = folder / name
+        if path.is_symlink():
+            raise UnusableInputError(
+                f"{path} is a symbolic link: a variant's files lie in its folder, build it again"
+            )
+        if path.is_dir() or IGNORED.fullmatch(path.name):
+            continue
+        _refuse_pickle(path)
+        if name not in files:
+            raise UnusableInputError(
+                f"{path} is not in the manifest: remove it, or build the variant again"
+            )
+
+
+def require_sound_all(folder: Path, files: Collection[str], file: str) -> None:
+    """Hold every model file of a variant to :func:`require_sound`; ``file`` is what it runs."""
+    if file not in files:
+        raise UnusableInputError(f"{folder}: its manifest does not list {file}: build it again")
+    for name in files:
+        if name == file or name.endswith((".onnx", SAFETENSORS)):
+            require_sound(folder, name, files)
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    """Yield the relative names of everything in a folder, links not followed."""
+    for place, folders, files in os.walk(folder, followlinks=False):
+        for name in sorted([*folders, *files]):
+            yield (Path(place) / name).relative_to(folder).as_posix()
+
+
+def _outside(name: str) -> bool:
+    """Tell whether a relative name leaves its folder, on any system."""
+    return (
+        PurePosixPath(name).is_absolute()
+        or bool(PureWindowsPath(name).anchor)
+        or ".." in PureWindowsPath(name).parts  # both kinds of slash
+    )
+
+
+def _refuse_pickle(path: Path) -> None:
+    if path.suffix.lower() in PICKLED or PICKLED_NAME.fullmatch(path.name):
+        raise UnusableInputError(
+            f"{path} is or may hold a pickle, which can run code: save the weights as safetensors"
+        )
+
+
+def _require_safetensors(path: Path) -> None:
+    """Read the header: eight bytes of length, then one JSON object (safetensors' format page)."""
+    advice = "save the weights as safetensors"
+    with path.open("rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        if not 2 <= size <= min(HEADER_LIMIT, path.stat().st_size - 8):
+            raise UnusableInputError(f"{path} is no safetensors file (a pickle?): {advice}")
+        try:
+            header = json.loads(stream.read(size).decode("utf-8"))
+        except ValueError:
+            raise UnusableInputError(
+                f"{path} is no safetensors file (its header is not JSON): {advice}"
+            ) from None
+    if not isinstance(header, dict):
+        raise UnusableInputError(f"{path} is no safetensors file (no table of tensors): {advice}")
+
+
+def _require_own_data(folder: Path, file: str, listed: Collection[str] | None) -> None:
+    path = folder / file
+    try:
+        locations = external_locations(path)
+    except WireError as error:
+        raise UnusableInputError(f"{path} is no ONNX file ({error}): export it again") from None
+    except OSError as error:
+        raise UnusableInputError(f"{path} cannot be read: {error.strerror}") from None
+    for location in locations:
+        what = f"{path} keeps weights in {location!r}"
+        if not location or _outside(location) or "\0" in location or IN_MEMORY in location:
+            raise UnusableInputError(
+                f"{what}, outside its folder: save it with its weights beside it"
+            )
+        data = path.parent / location
+        if any(part.is_symlink() for part in _down(path.parent, location)):
+            raise UnusableInputError(
+                f"{what}, a symbolic link: copy the model with its weights into one folder"
+            )
+        if not data.is_file():
+            raise UnusableInputError(f"{what}, which is missing or is not a file")
+        if listed is not None and data.relative_to(folder).as_posix() not in listed:
+            raise UnusableInputError(f"{what}, which its manifest does not list: build it again")
+
+
+def _down(folder: Path, name: str) -> Iterator[Path]:
+    """Yield every folder on the way to a file, and the file."""
+    for part in Path(name).parts:
+        folder = folder / part
+        yield folder

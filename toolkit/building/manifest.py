@@ -1,0 +1,182 @@
+"""``variant.json``: what a variant folder holds, where it came from, whether it is still whole.
+
+Format history: 1 (first): recipe, model, files with sizes and SHA-256, versions, machine, gate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..engines.kinds import ROUNDING, Expected
+from ..errors import UnusableInputError
+from ..files import read_json, sha256, write_json
+from .integrity import require_listed, require_sound_all
+from .recipes import DEPENDENT, Recipe
+
+if TYPE_CHECKING:
+    from ..engines.kinds import Mates
+
+NAME = "variant.json"
+FORMAT = 1
+ALONE = "file"  # the source of a model that is one ONNX file: there is no reference for it
+OWN = "own-"  # how the variants begin that somebody brought
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """Size in bytes and SHA-256 of one file."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The record of one variant."""
+
+    variant: str
+    model: Mapping[str, Any]
+    recipe: Recipe
+    files: Mapping[str, FileRecord]
+    versions: Mapping[str, str]
+    machine: Mapping[str, Any]
+    built: str
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    gate: Mapping[str, Any] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(record.size for record in self.files.values())
+
+    @property
+    def model_file_size(self) -> int:
+        """Bytes of the file the engine loads, and of all that lies in its folder with it."""
+        folder, _, file = self.recipe.file.rpartition("/")
+        begin = f"{folder}/" if folder else file
+        return sum(r.size for name, r in self.files.items() if name.startswith(begin))
+
+    @property
+    def digest(self) -> str:
+        """One SHA-256 over the names and digests of all files."""
+        lines = [f"{name} {record.sha256}" for name, record in sorted(self.files.items())]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    @property
+    def mates(self) -> Mates:
+        """What the gate found of batches; before it, what the recipe says.
+
+        An answer that is rounded otherwise among longer sentences (padding makes other kernels or
+        other sums of them) is the same among sentences of its own length.  A file made elsewhere is
+        asked one by one until the gate has seen it.
+        """
+        found = (self.gate or {}).get("batch")
+        if self.recipe.batch == DEPENDENT or (found and not found["independent"]):
+            return "none"
+        if found and found["max_delta"] <= ROUNDING:
+            return "any"
+        if found:
+            apart = found.get("same_length_delta")
+            return "none" if apart is None or apart > ROUNDING else "same length"
+        if self.recipe.engine == "onnxruntime":
+            return "any" if self.recipe.steps else "none"
+        return "any" if self.recipe.precision == "fp32" and not self.recipe.steps else "same length"
+
+    @property
+    def expected(self) -> Expected | None:
+        """What the variant answered when the gate asked it; None before that."""
+        found = (self.gate or {}).get("expected")
+        if not found:
+            return None
+        return Expected(found["text"], {r["token"]: r["score"] for r in found["results"]})
+
+    def verify(self, folder: Path) -> None:
+        """Raise UnusableInputError unless the folder is what the manifest says, and safe to load.
+
+        Every file is there with its size and digest, nothing else is, no file is a link or a
+        pickle, and no model takes weights from outside (see :mod:`.integrity`).
+        """
+        require_listed(folder, self.files)
+        for name, record in self.files.items():
+            path = folder / name
+            if not path.is_file():
+                raise UnusableInputError(f"{path} is missing: {self._rebuild()}")
+            if path.stat().st_size != record.size or sha256(path) != record.sha256:
+                raise UnusableInputError(
+                    f"{path} is damaged (its SHA-256 is not the manifest's): {self._rebuild()}"
+                )
+        require_sound_all(folder, self.files, self.recipe.file)
+
+    def _rebuild(self) -> str:
+        if self.variant.startswith(OWN):
+            return "bring it again with --onnx and --tokenizer"
+        model = self.model.get("name", "builtin")
+        where = "" if model == "builtin" else f"--model {model} "
+        return f"build it again with 'tiankong build {where}--variants {self.variant}'"
+
+    def with_gate(self, gate: Mapping[str, Any]) -> Manifest:
+        """Return the same record with a gate result."""
+        return replace(self, gate=gate)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as the JSON object that is written."""
+        return {
+            "format": FORMAT,
+            "variant": self.variant,
+            "model": dict(self.model),
+            "recipe": self.recipe.as_json(),
+            "files": {n: {"size": r.size, "sha256": r.sha256} for n, r in self.files.items()},
+            "versions": dict(self.versions),
+            "machine": dict(self.machine),
+            "built": self.built,
+            "notes": dict(self.notes),
+            "gate": None if self.gate is None else dict(self.gate),
+        }
+
+
+def record_files(folder: Path) -> dict[str, FileRecord]:
+    """Return the records of all files of a folder but the manifest, by relative POSIX name."""
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != NAME)
+    return {
+        path.relative_to(folder).as_posix(): FileRecord(path.stat().st_size, sha256(path))
+        for path in paths
+    }
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``variant.json``, whole or not at all."""
+    write_json(folder / NAME, manifest.as_json())
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read ``variant.json``; raise UnusableInputError if the folder is no variant."""
+    path = folder / NAME
+    if not path.is_file():
+        raise UnusableInputError(f"{folder} is no variant ({NAME} is missing): build it first")
+    data = read_json(path)
+    try:
+        if data["format"] != FORMAT:
+            raise UnusableInputError(
+                f"{path} has format {data['format']}, this version reads {FORMAT}: build it again"
+            )
+        for name in data["files"]:
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise UnusableInputError(f"{path} names a file outside its folder: {name}")
+        return Manifest(
+            variant=str(data["variant"]),
+            model=data["model"],
+            recipe=Recipe.from_json(data["recipe"], str(path)),
+            files={n: FileRecord(int(f["size"]), f["sha256"]) for n, f in data["files"].items()},
+            versions=data["versions"],
+            machine=data["machine"],
+            built=data["built"],
+            notes=data.get("notes", {}),
+            gate=data.get("gate"),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError, json.JSONDecodeError) as error:
+        raise UnusableInputError(f"{path} is not a manifest ({error!r}): build it again") from None

@@ -1,0 +1,125 @@
+"""An ONNX file on the disk: what belongs to it, and what can be told without running it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from ..errors import UnusableInputError
+
+if TYPE_CHECKING:
+    import onnx
+
+POINTER = b"version https://git-lfs"
+# Operators that take an activation's scale from the whole tensor, neighbours in a batch included.
+DYNAMIC = {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
+POSITION_TABLE = "position_embeddings"
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """A model file and the files its weights lie in.
+
+    ``files`` maps names relative to the model file's folder to paths, the model file (``name``)
+    first; ``parameters`` counts the numbers of all weights; ``positions`` holds the length of the
+    table of position embeddings, if one can be told by its name; ``dynamic`` says whether an
+    answer can depend on its neighbours in a batch.
+    """
+
+    name: str
+    files: Mapping[str, Path]
+    parameters: int
+    positions: list[int]
+    dynamic: bool
+
+
+def read_onnx_file(path: Path) -> OnnxFile:
+    """Read a file's structure; weights that lie beside it are found, not read.
+
+    Raises UnusableInputError if it is no ONNX file, or keeps weights outside its folder.
+    """
+    model = _parsed(path)
+    weights = [tensor for tensor in model.graph.initializer if tensor.dims]
+    tables = [t.dims[0] for t in weights if POSITION_TABLE in t.name and len(t.dims) == 2]
+    graphs = [model.graph, *model.functions]
+    return OnnxFile(
+        path.name,
+        {path.name: path} | {place: _beside(path, place) for place in _places(model)},
+        sum(math.prod(tensor.dims) for tensor in weights),
+        [int(length) for length in tables],
+        any(node.op_type in DYNAMIC for graph in graphs for node in graph.node),
+    )
+
+
+def _parsed(path: Path) -> onnx.ModelProto:
+    import onnx
+
+    if not path.is_file():
+        raise UnusableInputError(f"{path} is no file: name an ONNX file")
+    with path.open("rb") as stream:
+        if stream.read(len(POINTER)) == POINTER:
+            raise UnusableInputError(
+                f"{path} is a Git LFS pointer, not the file itself: fetch it with 'git lfs pull'"
+            )
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except Exception:  # protobuf's errors, and others for what is too large
+        model = onnx.ModelProto()
+    if not model.graph.node or not model.opset_import:
+        raise UnusableInputError(f"{path} is no ONNX file: name one that ONNX Runtime can load")
+    return model
+
+
+def _places(model: onnx.ModelProto) -> list[str]:
+    """Return where tensors lie that the file does not hold, each place once."""
+    places: dict[str, None] = {}
+    for tensor in _tensors([model.graph, *model.functions]):
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                places[entry.value] = None
+    return list(places)
+
+
+def _tensors(graphs: list[onnx.GraphProto]) -> Iterator[onnx.TensorProto]:
+    """Yield every tensor: weights, constants, those of inner graphs."""
+    while graphs:
+        graph = graphs.pop()
+        yield from getattr(graph, "initializer", ())  # a function has none
+        for sparse in getattr(graph, "sparse_initializer", ()):
+            yield from (sparse.values, sparse.indices)
+        for node in graph.node:
+            for attribute in node.attribute:
+                yield from (attribute.t, *attribute.tensors)
+                graphs += [g for g in (attribute.g, *attribute.graphs) if g.node]
+
+
+def _beside(path: Path, place: str) -> Path:
+    """Return the file of a place; raise UnusableInputError unless it lies in the file's folder.
+
+    A symbolic link may lead out only in the hub's cache, whose files are links to its blobs.
+    """
+    target = path.parent / place
+    name = PurePosixPath(place)
+    if name.is_absolute() or ".." in name.parts or "\\" in place or not place:
+        raise UnusableInputError(f"{path} keeps weights outside its folder ({place}): refused")
+    if not target.is_file():
+        raise UnusableInputError(
+            f"{path} keeps weights in {place}, which is not there: copy it too"
+        )
+    allowed = [path.parent.resolve(), *_blobs(path)]
+    if not any(target.resolve().is_relative_to(folder) for folder in allowed):
+        raise UnusableInputError(
+            f"{path} keeps weights outside its folder ({place} is a link to {target.resolve()}):"
+            " refused"
+        )
+    return target
+
+
+def _blobs(path: Path) -> Iterator[Path]:
+    """Yield the blobs of the hub's cache a file lies in: ``models--*/blobs``."""
+    for folder in path.absolute().parents:
+        if folder.name == "snapshots" and folder.parent.name.startswith("models--"):
+            yield (folder.parent / "blobs").resolve()

@@ -1,0 +1,205 @@
+"""Recipes: how a variant is made and what it promises, one TOML file each in ``variants/``."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import UnusableInputError
+from ..files import package_path
+
+SHIPPED = "onnx-int8"  # what is compared where a revision is named and no variant
+
+FOLDER = package_path("variants")
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
+REFERENCE = "pytorch-fp32"
+STEPS = (
+    "export", "fuse", "head-at-mask", "last-layer-at-mask", "plain-norms", "top-k", "fp16",
+    "fp16-naive", "int8-dynamic", "int8-static", "share-embedding", "small-tables",
+    "prune-vocabulary",
+)  # fmt: skip
+ENGINES = ("pytorch", "onnxruntime", "openvino")
+OPENVINO_STEPS = ("export", "head-at-mask", "last-layer-at-mask", "top-k")
+PRECISIONS = ("fp32", "bf16", "fp16")
+DEVICES = ("cpu", "cuda")
+INDEPENDENT, DEPENDENT = BATCH = ("independent", "dependent")
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a variant promises against the reference, on every gold set.
+
+    Shares lie in 0..1.  ``top5`` is what share of items must have the same top-5 (as a set, or
+    ``"ordered"`` as a sequence); ``max_delta`` bounds the difference of any top-5 probability;
+    ``hit_at_5_loss`` is how far hit@5 may fall below the reference's, ``hit_at_5`` the least it
+    must be whatever the reference's (the only promise that needs no reference).  ``divergence``
+    bounds the mean, ``worst_divergence`` the largest divergence from the reference in nats, over
+    gold and probe sentences (see fidelity.py).  ``batch_delta`` bounds how much a top-5 probability
+    may depend on the batch; tokens whose probabilities differ by no more than ``batch_tie`` of them
+    may take each other's places there.
+    """
+
+    top1_agreement: float = 0.0
+    top5_agreement: float = 0.0
+    ordered: bool = False
+    max_delta: float | None = None
+    hit_at_5_loss: float | None = None
+    divergence: float | None = None
+    worst_divergence: float | None = None
+    batch_delta: float = 1e-3
+    batch_tie: float = 1e-3
+    hit_at_5: float = 0.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to make a variant: the engine that runs it, the steps that make its file.
+
+    An ONNX variant without steps was not made but brought (see brought.py).
+    ``precision`` is what is computed in (of an 8-bit variant: what is not 8-bit), ``device`` where.
+    ``batch`` is ``independent``, or ``dependent`` for one whose answers depend on their neighbours
+    in a batch (scales taken from the whole tensor): a server asks such a variant one by one.
+    ``pad_to``: sentences are padded to a multiple of so many tokens, in a batch and alone.  Where
+    the last bits depend on the padded length, sentences of like length then share a batch and keep
+    their answers to the last bit; and an engine that prepares for each length has fewer of them.
+    """
+
+    name: str
+    summary: str
+    engine: str
+    file: str
+    steps: tuple[str, ...]
+    promise: Promise = field(default_factory=Promise)
+    precision: str = "fp32"
+    device: str = "cpu"
+    batch: str = INDEPENDENT
+    pad_to: int = 1
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the recipe as a JSON object (the form the manifest keeps)."""
+        return asdict(self) | {"steps": list(self.steps)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], origin: str) -> Recipe:
+        """Return the recipe of a parsed TOML or JSON object; raise UnusableInputError if broken."""
+        known = set(cls.__dataclass_fields__)
+        if unknown := sorted(set(data) - known):
+            raise UnusableInputError(f"{origin}: unknown key {unknown[0]!r}")
+        _check_strings(origin, data)
+        if not NAME.fullmatch(data["name"]):
+            raise UnusableInputError(f"{origin}: name {data['name']!r} is not like 'onnx-int8'")
+        if data["engine"] not in ENGINES:
+            raise UnusableInputError(_choice(origin, "engine", data["engine"], ENGINES))
+        if Path(data["file"]).is_absolute() or ".." in Path(data["file"]).parts:
+            raise UnusableInputError(f"{origin}: file {data['file']!r} must lie inside the folder")
+        steps = data.get("steps", [])
+        if not isinstance(steps, list):
+            raise UnusableInputError(f"{origin}: 'steps' is not a list")
+        for step in steps:
+            if step not in STEPS:
+                raise UnusableInputError(_choice(origin, "step", step, STEPS))
+        _check_steps(origin, data["engine"], steps)
+        precision, device = data.get("precision", "fp32"), data.get("device", "cpu")
+        _check_arithmetic(origin, data["engine"], precision, device)
+        batch = data.get("batch", DEPENDENT if "int8-dynamic" in steps else INDEPENDENT)
+        if batch not in BATCH:
+            raise UnusableInputError(_choice(origin, "batch", batch, BATCH))
+        pad_to = data.get("pad_to", 1)
+        if isinstance(pad_to, bool) or not isinstance(pad_to, int) or pad_to < 1:
+            raise UnusableInputError(f"{origin}: pad_to = {pad_to!r} is not a number of tokens")
+        return cls(
+            data["name"], data["summary"], data["engine"], data["file"], tuple(steps),
+            _promise(data.get("promise", {}), origin), precision, device, batch, pad_to,
+        )  # fmt: skip
+
+
+def _check_strings(origin: str, data: Mapping[str, Any]) -> None:
+    for key in ("name", "summary", "engine", "file"):
+        if not isinstance(data.get(key), str) or not data[key]:
+            raise UnusableInputError(f"{origin}: {key!r} is missing or is not a string")
+
+
+_FIRST = "{origin}: an onnxruntime recipe begins with the step 'export'"
+
+
+def _check_steps(origin: str, engine: str, steps: Sequence[str]) -> None:
+    if engine == "onnxruntime" and steps and steps[0] != "export":
+        raise UnusableInputError(_FIRST.format(origin=origin))
+    if "export" in steps[1:]:
+        raise UnusableInputError(f"{origin}: the step 'export' only begins a recipe")
+    if engine == "pytorch" and steps:
+        raise UnusableInputError(f"{origin}: a pytorch recipe takes no steps")
+    if engine == "openvino" and tuple(steps) not in (
+        OPENVINO_STEPS, (*OPENVINO_STEPS, "fp16"), (*OPENVINO_STEPS, "int8-static")
+    ):  # fmt: skip
+        raise UnusableInputError(
+            f"{origin}: the steps of an openvino recipe are {', '.join(OPENVINO_STEPS)},"
+            " after them 'fp16', 'int8-static' or nothing"
+        )
+
+
+def _check_arithmetic(origin: str, engine: str, precision: object, device: object) -> None:
+    if precision not in PRECISIONS:
+        raise UnusableInputError(_choice(origin, "precision", precision, PRECISIONS))
+    if device not in DEVICES:
+        raise UnusableInputError(_choice(origin, "device", device, DEVICES))
+    if engine == "onnxruntime" and precision != "fp32":
+        raise UnusableInputError(f"{origin}: an onnxruntime recipe takes no precision")
+    if engine != "pytorch" and device != "cpu":
+        raise UnusableInputError(f"{origin}: only a pytorch recipe runs on the device {device!r}")
+    if precision == "fp16" and device == "cpu":
+        raise UnusableInputError(f"{origin}: a CPU does not compute in fp16: set device = 'cuda'")
+
+
+def _choice(origin: str, what: str, given: object, known: Sequence[str]) -> str:
+    return f"{origin}: unknown {what} {given!r}; known: {', '.join(known)}"
+
+
+def _promise(data: object, origin: str) -> Promise:
+    if not isinstance(data, Mapping):
+        raise UnusableInputError(f"{origin}: 'promise' is not a table")
+    fields = Promise.__dataclass_fields__
+    for key, value in data.items():
+        if key not in fields:
+            raise UnusableInputError(_choice(origin, "promise", key, list(fields)))
+        if key == "ordered":
+            if not isinstance(value, bool):
+                raise UnusableInputError(f"{origin}: promise.ordered is not true or false")
+        elif value is None and fields[key].default is None:
+            continue
+        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise UnusableInputError(f"{origin}: promise.{key} = {value!r} is not in 0..1")
+    return Promise(**data)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read one recipe; its name must be the file's.  Raises UnusableInputError."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UnusableInputError(f"recipe {path.name} cannot be read: {error}") from None
+    recipe = Recipe.from_json(data, f"recipe {path.name}")
+    if recipe.name != path.stem:
+        raise UnusableInputError(f"recipe {path.name}: its name is {recipe.name!r}")
+    if recipe.engine == "onnxruntime" and not recipe.steps:
+        raise UnusableInputError(_FIRST.format(origin=f"recipe {path.name}"))
+    return recipe
+
+
+def read_recipes(names: Sequence[str] = (), folder: Path = FOLDER) -> list[Recipe]:
+    """Return the named recipes (all of the folder, the reference first, if none is named).
+
+    Raises UnusableInputError for an unknown name or a broken file.
+    """
+    paths = {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    for name in names:
+        if name not in paths:
+            raise UnusableInputError(
+                f"unknown variant {name!r}; known: {', '.join(paths)} ({FOLDER})"
+            )
+    chosen = list(dict.fromkeys(names)) or sorted(paths, key=lambda name: (name != REFERENCE, name))
+    return [read_recipe(paths[name]) for name in chosen]

@@ -1,0 +1,251 @@
+"""A model repository for Triton Inference Server, made of built variants.
+
+    DIR/onnx-int8/config.pbtxt      what the model takes and gives, how it is run
+    DIR/onnx-int8/1/model.onnx      version 1
+    DIR/onnx-int8/tokenizer.json    for clients: Triton gets ids, not sentences
+
+The layout and the fields are those of Triton's model repository and model configuration pages and
+of model_config.proto (triton-inference-server/common); what the backends read, of their READMEs.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..console import say
+from ..engines.text import TextEncoder
+from ..errors import UnusableInputError
+from ..files import folder_written_whole, require_disk, write_text
+from .folders import Built
+from .onnx_file import read_onnx_file
+from .pbtxt import Message, Word, text_of
+
+MAX_BATCH = 16
+VERSION = "1"
+ONNX_TYPES = {
+    "tensor(int64)": "TYPE_INT64",
+    "tensor(int32)": "TYPE_INT32",
+    "tensor(float)": "TYPE_FP32",
+    "tensor(float16)": "TYPE_FP16",
+    "tensor(bool)": "TYPE_BOOL",
+}
+OPENVINO_TYPES = {
+    "i64": "TYPE_INT64",
+    "i32": "TYPE_INT32",
+    "f32": "TYPE_FP32",
+    "f16": "TYPE_FP16",
+    "boolean": "TYPE_BOOL",
+}
+MASKED = (
+    "Each request runs alone, any number of sentences: an answer a [MASK] cannot be shared out."
+)
+MIXED = "Each request runs alone: an answer could depend on its neighbours in a batch."
+AS_GIVEN = "Each request runs alone, of any number of sentences."
+FIXED = "Each request runs alone, in the one shape the file takes."
+TOGETHER = "Requests of equal length may run together."
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output: Triton's name of its type, its axes (-1: any size)."""
+
+    name: str
+    kind: str
+    dims: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What a model takes and gives, by the engine that runs it.
+
+    ``batch`` is whether the first axis of every tensor is the sentences', and their answers do not
+    depend on each other; ``why`` says in a sentence what follows for batches.
+    """
+
+    inputs: Sequence[Tensor]
+    outputs: Sequence[Tensor]
+    batch: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Running:
+    """How Triton runs each model: instances, and threads of each (0: one for every core)."""
+
+    instances: int = 1
+    threads: int = 0
+    max_batch: int = MAX_BATCH
+
+
+def write_repository(folder: Path, variants: Sequence[Built], running: Running) -> list[Path]:
+    """Write a repository of variants, whole or not at all; return the models' folders.
+
+    Raises UnusableInputError if the folder is not empty, a variant is damaged, or an engine has no
+    backend in Triton.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UnusableInputError(f"{folder} is there and not empty: name a new folder")
+    for built in variants:
+        require_backend(built)
+    require_disk(folder, sum(built.manifest.size for built in variants), "the repository")
+    with folder_written_whole(folder) as place:
+        for built in variants:
+            built.manifest.verify(built.folder)
+            say(f"export: {built.manifest.variant}")
+            _write_model(place / built.manifest.variant, built, running)
+    return [folder / built.manifest.variant for built in variants]
+
+
+def require_backend(built: Built) -> None:
+    """Raise UnusableInputError unless Triton has a backend for a variant's engine."""
+    engine = built.manifest.recipe.engine
+    if engine not in BACKENDS:
+        raise UnusableInputError(
+            f"{built.manifest.variant} is a {engine} variant, which is not exported for Triton:"
+            f" name variants of {' or '.join(BACKENDS)}"
+        )
+
+
+def _write_model(place: Path, built: Built, running: Running) -> None:
+    (place / VERSION).mkdir(parents=True)
+    recipe = built.manifest.recipe
+    backend = BACKENDS[recipe.engine]
+    source = built.folder / recipe.file
+    for name, path in backend.files(source).items():
+        target = place / VERSION / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    shutil.copyfile(built.folder / "tokenizer.json", place / "tokenizer.json")
+    graph = backend.describe(source, TextEncoder.from_folder(built.folder).mask_id)
+    config = config_of(built.manifest.variant, recipe.engine, graph, running)
+    parameters = [
+        {"key": key, "value": {"string_value": value}}
+        for key, value in backend.parameters(running).items()
+    ]
+    text = text_of(config | {"parameters": parameters})
+    write_text(place / "config.pbtxt", f"# {recipe.summary}\n# {graph.why}\n{text}\n")
+
+
+def config_of(name: str, backend: str, graph: Graph, running: Running) -> dict[str, Any]:
+    """Return the fields of a ModelConfig that all backends share."""
+    most = running.max_batch if graph.batch else 0
+    config: dict[str, Any] = {
+        "name": name,
+        "backend": backend,
+        "max_batch_size": most,
+        "version_policy": {"specific": {"versions": [int(VERSION)]}},
+        "input": [_field(tensor, most) for tensor in graph.inputs],
+        "output": [_field(tensor, most) for tensor in graph.outputs],
+        "instance_group": [{"count": running.instances, "kind": Word("KIND_CPU")}],
+    }
+    return config | ({"dynamic_batching": {}} if most else {})
+
+
+def _field(tensor: Tensor, most: int) -> Message:
+    """Return an input or output; where Triton makes batches, their axis is not written."""
+    dims = tensor.dims[1:] if most else tensor.dims
+    return {"name": tensor.name, "data_type": Word(tensor.kind), "dims": list(dims)}
+
+
+# --- ONNX Runtime -------------------------------------------------------------------------------
+
+
+def describe_onnx(path: Path, mask_id: int) -> Graph:
+    """Return what ONNX Runtime says of a file, tried out for batches."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    inputs = [_onnx_tensor(entry, path) for entry in session.get_inputs()]
+    outputs = [_onnx_tensor(entry, path) for entry in session.get_outputs()]
+    if any(tensor.dims != (-1, -1) for tensor in inputs):
+        return Graph(inputs, outputs, False, FIXED)
+    if not _gives_rows_of_sentences(session, mask_id):
+        return Graph(inputs, outputs, False, MASKED)
+    if read_onnx_file(path).dynamic:
+        return Graph(inputs, outputs, False, MIXED)
+    return Graph(inputs, outputs, True, TOGETHER)
+
+
+def _onnx_tensor(entry: Any, path: Path) -> Tensor:
+    if entry.type not in ONNX_TYPES:
+        raise UnusableInputError(f"{path}: {entry.name!r} is a {entry.type}: Triton has no such")
+    dims = tuple(size if isinstance(size, int) else -1 for size in entry.shape)
+    return Tensor(entry.name, ONNX_TYPES[entry.type], dims)
+
+
+def _gives_rows_of_sentences(session: Any, mask_id: int) -> bool:
+    """Tell whether every output's first axis is the sentences': three of them, two masks each."""
+    sentences, tokens = 3, 7
+    values = {"attention_mask": 1}
+    feed = {}
+    for entry in session.get_inputs():
+        kind = {"tensor(int32)": np.int32, "tensor(float)": np.float32}.get(entry.type, np.int64)
+        feed[entry.name] = np.full((sentences, tokens), values.get(entry.name, 0), kind)
+    feed["input_ids"][:, 2:4] = mask_id
+    return all(output.shape[0] == sentences for output in session.run(None, feed))
+
+
+def onnx_files(path: Path) -> dict[str, Path]:
+    """Return the files of a model by the names Triton looks for: its own, and its weights'."""
+    found = read_onnx_file(path)
+    return {"model.onnx" if name == found.name else name: p for name, p in found.files.items()}
+
+
+def onnx_parameters(running: Running) -> dict[str, str]:
+    """Return the parameters the onnxruntime backend reads."""
+    return {"intra_op_thread_count": str(running.threads), "inter_op_thread_count": "1"}
+
+
+# --- OpenVINO -----------------------------------------------------------------------------------
+
+
+def describe_openvino(path: Path, mask_id: int) -> Graph:
+    """Return what OpenVINO says of a file; its backend pads batches, so Triton makes none."""
+    import openvino
+
+    model = openvino.Core().read_model(path)
+    inputs = [_openvino_tensor(port, path) for port in model.inputs]
+    outputs = [_openvino_tensor(port, path) for port in model.outputs]
+    return Graph(inputs, outputs, False, AS_GIVEN)
+
+
+def _openvino_tensor(port: Any, path: Path) -> Tensor:
+    name, kind = port.get_any_name(), port.get_element_type().get_type_name()
+    if kind not in OPENVINO_TYPES:
+        raise UnusableInputError(f"{path}: {name!r} is of type {kind}: Triton has no such")
+    dims = [axis.get_length() if axis.is_static else -1 for axis in port.get_partial_shape()]
+    return Tensor(name, OPENVINO_TYPES[kind], tuple(dims))
+
+
+def openvino_files(path: Path) -> dict[str, Path]:
+    """Return the two files of a model by the names Triton looks for."""
+    return {"model.xml": path, "model.bin": path.with_suffix(".bin")}
+
+
+def openvino_parameters(running: Running) -> dict[str, str]:
+    """Return the parameters the openvino backend reads."""
+    threads = {"INFERENCE_NUM_THREADS": str(running.threads)} if running.threads else {}
+    return {"NUM_STREAMS": "1", **threads}
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What is known of one of Triton's backends; its name is our engine's."""
+
+    describe: Callable[[Path, int], Graph]
+    files: Callable[[Path], dict[str, Path]]
+    parameters: Callable[[Running], dict[str, str]]
+
+
+BACKENDS = {
+    "onnxruntime": Backend(describe_onnx, onnx_files, onnx_parameters),
+    "openvino": Backend(describe_openvino, openvino_files, openvino_parameters),
+}

@@ -1,0 +1,129 @@
+"""The OpenVINO engine (CPU)."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+
+from ..errors import UnusableInputError
+from ..machine import usable_cores
+from .predictor import Best, Engine, Logits, best_of
+from .prepared import prepare
+from .sharing import SharingEngine, widths
+from .text import Batch
+
+INPUTS = {"input_ids": 2, "attention_mask": 2, "token_type_ids": 2, "rows": 1, "columns": 1}
+"""Names of the inputs, in order, and how many axes each has."""
+MASK_LOGITS, TOP_SCORES, TOP_IDS = OUTPUTS = ("mask_logits", "top_scores", "top_ids")
+HINTS = {"fp32": "f32", "bf16": "bf16"}
+
+# The first array that becomes a tensor loads NumPy's interface, in a way in which two threads that
+# are the first wait for each other for ever (openvino 2026.4).  So the importing one is the first.
+openvino.Tensor(np.zeros(1, np.int32))
+
+
+def feed(batch: Batch) -> dict[str, NDArray[np.int32]]:
+    """Return a batch as the model takes it: int32 (the engine's own; int64 would be converted)."""
+    return {name: getattr(batch, name).astype(np.int32) for name in INPUTS}
+
+
+class OpenvinoEngine(Engine):
+    """Runs a model that :mod:`.conversion` made.
+
+    Calls from several threads run side by side: there are as many streams as calls of ``threads``
+    threads find cores, further calls wait for one of them.
+
+    Args:
+        path: the ``.xml`` file, its ``.bin`` beside it.
+        threads: threads for one call (0: all cores this process may use).
+        precision: what is computed in where the model is not 8-bit: ``fp32`` or ``bf16``.  It is
+            always said: by itself OpenVINO takes bfloat16 where the CPU has it.
+        prepared: a folder where OpenVINO keeps, and looks for, what it has compiled.
+
+    Raises UnusableInputError if OpenVINO refuses the file or its inputs are not those.
+
+    """
+
+    prepares = True
+
+    def __init__(
+        self,
+        path: Path,
+        threads: int = 0,
+        precision: str = "fp32",
+        prepared: Path | None = None,
+    ) -> None:
+        cores = usable_cores()
+        self.callers = streams = max(1, cores // (threads or cores))
+        options: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "INFERENCE_NUM_THREADS": streams * (threads or cores),
+            "NUM_STREAMS": streams,
+            "ENABLE_CPU_PINNING": False,  # the scheduler knows the neighbours, we do not
+            # What is made ready for a length of sentence is kept, some six entries each: without
+            # it a sentence of another length takes twice its time, without a bound memory grows.
+            "CPU_RUNTIME_CACHE_CAPACITY": 1000,
+        }
+        if prepared:
+            options["CACHE_DIR"] = str(prepared)
+        try:
+            self._model = openvino.Core().compile_model(str(path), "CPU", options)
+        except Exception as error:  # the library's errors share no public base class
+            raise UnusableInputError(f"OpenVINO cannot load {path}: {_last_line(error)}") from None
+        found = {name for entry in self._model.inputs for name in entry.names}
+        if missing := sorted(set(INPUTS) - found):
+            raise UnusableInputError(f"{path} has no input {missing[0]!r}: build the variant again")
+        self._offered = self._model.output(TOP_IDS).partial_shape[1].get_length()
+        self._own = threading.local()
+
+    def logits(self, batch: Batch) -> Logits:
+        """Return float32 logits of shape (masks, vocabulary)."""
+        request = self._run(batch)
+        logits: Logits = request.get_tensor(MASK_LOGITS).data.copy()
+        return logits
+
+    def best(self, batch: Batch, top_k: int) -> Best:
+        """Return the best tokens' ids and probabilities, each of shape (masks, top_k)."""
+        if top_k > self._offered:
+            return best_of(self.logits(batch), top_k)
+        request = self._run(batch)
+        ids, scores = (request.get_tensor(name).data[:, :top_k] for name in (TOP_IDS, TOP_SCORES))
+        return ids.astype(np.int64), scores.copy()
+
+    def _run(self, batch: Batch) -> openvino.InferRequest:
+        """Return this thread's own request after it has run: its results stay until the next."""
+        request: openvino.InferRequest | None = getattr(self._own, "request", None)
+        if request is None:
+            request = self._own.request = self._model.create_infer_request()
+        request.infer(feed(batch), share_inputs=True)
+        return request
+
+
+def sharing_engine(
+    path: Path, digest: str, precision: str, kept: Path | None = None, cores: int = 0
+) -> Engine:
+    """Return engines that share the cores; what OpenVINO compiles is kept.
+
+    ``digest`` says which model it is, ``kept`` where :func:`.find` found what was compiled,
+    ``cores`` how many are shared (0: all this process may use).  Raises UnusableInputError as
+    :class:`OpenvinoEngine` does, NotPreparedError if it cannot be kept.
+    """
+    cores = cores or usable_cores()
+
+    def write(folder: Path) -> None:
+        OpenvinoEngine(path, cores, precision, folder)
+
+    folder = kept or prepare(path, digest, "openvino", write)
+    # Few of them: each compiled model has memory of its own.
+    engines = {n: OpenvinoEngine(path, n, precision, folder) for n in widths(cores, step=4)}
+    return SharingEngine(engines, folder)
+
+
+def _last_line(error: Exception) -> str:
+    """Return what the library says at last (the lines before it name its own source files)."""
+    return [line for line in str(error).splitlines() if line.strip()][-1].strip()

@@ -1,0 +1,162 @@
+"""Ask a variant: sentences in, ranked tokens for every [MASK] out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BrokenVariantError
+from .kinds import Expected, Mates
+from .text import Batch, TextEncoder
+
+Logits = NDArray[np.float32]
+Best = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""Ids and probabilities of the best tokens, best first, each of shape (masks, top_k)."""
+
+
+class Engine(Protocol):
+    """What runs a model: one implementation a file (``engine_*.py``), all held to one test.
+
+    ``callers`` is how many calls it runs side by side; further ones wait in it.  ``prepares``: the
+    first call of a new shape takes several times as long as the next.  ``widths``: how many threads
+    a call may get, where that depends on how many there are.  ``kept``: the folder of the prepared
+    form it runs (see prepared.py), None without one.  ``unpads``: batches of mixed lengths cost
+    little more than their tokens (see unpadding.py).  ``parts``: the engines that it chooses from
+    (see sharing.py); by itself, itself.
+    """
+
+    callers: int | None = None  # any number
+    prepares: bool = False
+    widths: Sequence[int] = ()
+    kept: Path | None = None
+    unpads: bool = False
+
+    @property
+    def parts(self) -> Sequence[Engine]:
+        """The engines that it chooses from."""
+        return (self,)
+
+    def logits(self, batch: Batch) -> Logits:
+        """Return float32 logits of shape (masks, vocabulary), in the order of ``batch.rows``."""
+
+    def best(self, batch: Batch, top_k: int) -> Best:
+        """Return the best tokens of every [MASK]; probabilities are over the whole vocabulary.
+
+        An engine that says so (``class MyEngine(Engine)``) inherits this from its logits.
+        """
+        return best_of(self.logits(batch), top_k)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A token for a [MASK] with its probability over the whole vocabulary."""
+
+    token: str
+    score: float
+
+
+Answer = list[list[Ranked]]
+"""One ranking for every [MASK] of a sentence, in reading order."""
+
+
+class Predictor:
+    """A text encoder and an engine: the whole way from sentence to ranked tokens.
+
+    ``mates`` says which sentences may be asked together (see :attr:`.Manifest.mates`), ``pad_to``
+    of what number of tokens every padded length is a multiple (see :class:`.Recipe`), ``expected``
+    what was answered when the gate asked (None: it never did).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        encoder: TextEncoder,
+        engine: Engine,
+        mates: Mates = "any",
+        pad_to: int = 1,
+        expected: Expected | None = None,
+    ) -> None:
+        self.name = name
+        self.encoder = encoder
+        self.engine = engine
+        self.mates = mates
+        self.pad_to = pad_to
+        self.expected = expected
+
+    def predict(
+        self, texts: Sequence[str], top_k: int = 5, candidates: Sequence[str] | None = None
+    ) -> list[Answer]:
+        """Return the ``top_k`` tokens for every [MASK] of every sentence.
+
+        All sentences run as one batch.  With ``candidates`` only those tokens are ranked (their
+        scores stay probabilities over the whole vocabulary).  Raises a TextError for a sentence
+        that cannot be asked.
+        """
+        return self.answer([self.encoder.encode(text) for text in texts], top_k, candidates)
+
+    def answer(
+        self,
+        encoded: Sequence[Sequence[int]],
+        top_k: int = 5,
+        candidates: Sequence[str] | None = None,
+    ) -> list[Answer]:
+        """Do the same for sentences that ``encoder.encode`` has made ids of."""
+        batch = self.encoder.batch(encoded, self.pad_to)
+        ids, scores = (
+            self.engine.best(batch, top_k)
+            if candidates is None
+            else self._best_of_candidates(batch, top_k, candidates)
+        )
+        if not np.isfinite(scores).all():
+            raise BrokenVariantError(f"{self.name} gives scores that are not numbers")
+        answers: list[Answer] = [[] for _ in encoded]
+        for row, mask_ids, mask_scores in zip(
+            batch.rows.tolist(), ids.tolist(), scores.tolist(), strict=True
+        ):
+            pairs = zip(mask_ids, mask_scores, strict=True)
+            answers[row].append([Ranked(self.encoder.token(i), score) for i, score in pairs])
+        return answers
+
+    def _best_of_candidates(self, batch: Batch, top_k: int, candidates: Sequence[str]) -> Best:
+        allowed = np.asarray(
+            list(dict.fromkeys(self.encoder.candidate_id(c) for c in candidates)), dtype=np.int64
+        )
+        scores = probabilities(self.engine.logits(batch))[:, allowed]
+        order = np.argsort(-scores, axis=-1, kind="stable")[:, :top_k]
+        return allowed[order], np.take_along_axis(scores, order, axis=-1)
+
+
+def probabilities(logits: Logits) -> NDArray[np.float32]:
+    """Return the softmax of each row (the last axis)."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    result: NDArray[np.float32] = shifted / shifted.sum(axis=-1, keepdims=True)
+    return result
+
+
+def top_ids(scores: NDArray[np.float32], top_k: int) -> NDArray[np.int64]:
+    """Return the ids of the ``top_k`` best scores, best first; ties go to the lower id."""
+    top_k = min(top_k, len(scores))
+    floor = np.partition(scores, -top_k)[-top_k]
+    ids = np.flatnonzero(scores >= floor)
+    return ids[np.argsort(-scores[ids], kind="stable")][:top_k].astype(np.int64)
+
+
+def best_of(logits: Logits, top_k: int) -> Best:
+    """Return the best tokens of every row of logits; not-a-number throughout if one is none."""
+    if not np.isfinite(logits).all():
+        shape = (len(logits), top_k)
+        return np.zeros(shape, np.int64), np.full(shape, np.nan, np.float32)
+    scores = probabilities(logits)
+    ids = np.stack([top_ids(row, top_k) for row in scores])
+    return ids, np.take_along_axis(scores, ids, axis=-1)
+
+
+def as_body(answer: Answer) -> dict[str, list[Any]]:
+    """Return an answer as /predict gives it: the first [MASK] as ``results``, all as ``masks``."""
+    masks = [[{"token": best.token, "score": best.score} for best in mask] for mask in answer]
+    return {"results": masks[0], "masks": masks}

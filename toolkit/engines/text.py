@@ -1,0 +1,164 @@
+"""From sentences to token ids: the only tokenization there is, without transformers.
+
+A tokenizer is the ``tokenizer.json`` of a variant folder, read by the tokenizers library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from ..errors import UnusableInputError
+
+MASK = "[MASK]"
+LONG = 2_000  # characters that take about a millisecond to encode
+Ids = NDArray[np.int64]
+
+
+class TextError(ValueError):
+    """A sentence the model cannot be asked (no [MASK], too long, ...)."""
+
+
+class NoMaskError(TextError):
+    """The sentence has no [MASK]."""
+
+
+class TooLongError(TextError):
+    """The sentence is longer than the model's positions, or has too many masks."""
+
+
+class UnknownCandidateError(TextError):
+    """A candidate is not a single token of the vocabulary."""
+
+
+def ceiling(tokens: int, multiple: int) -> int:
+    """Return the least multiple that is no less than ``tokens``.
+
+    >>> ceiling(17, 8), ceiling(16, 8), ceiling(5, 1)
+    (24, 16, 5)
+    """
+    return -(-tokens // multiple) * multiple
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sentences as the model takes them: int64 arrays of shape (sentences, tokens).
+
+    ``rows`` and ``columns`` (shape (masks,)) say where the masks stand, sentence by sentence.
+    """
+
+    input_ids: Ids
+    attention_mask: Ids
+    token_type_ids: Ids
+    rows: Ids
+    columns: Ids
+
+
+class TextEncoder:
+    """Sentences to :class:`Batch`, token ids to tokens.
+
+    Args:
+        tokenizer: the tokenizer; its padding and truncation are switched off.
+        max_tokens: positions the model has, [CLS] and [SEP] included.
+        max_masks: masks allowed in one sentence.
+
+    ``tokenizer`` is the tokenizer, ``mask_id`` the id of [MASK].
+
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int = 512, max_masks: int = 8) -> None:
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        mask_id = tokenizer.token_to_id(MASK)
+        if mask_id is None:
+            raise UnusableInputError(f"the tokenizer has no {MASK} token")
+        pad_id = tokenizer.token_to_id("[PAD]")
+        if pad_id is None:
+            pad_id = tokenizer.token_to_id("<pad>")  # as SentencePiece spells it
+        self.tokenizer = tokenizer
+        self.mask_id = mask_id
+        self._pad_id = 0 if pad_id is None else pad_id
+        self.max_tokens = max_tokens
+        self.max_masks = max_masks
+
+    @classmethod
+    def from_folder(cls, folder: Path, max_tokens: int = 512) -> TextEncoder:
+        """Read ``tokenizer.json`` of a folder; raise UnusableInputError if it cannot be read."""
+        path = folder / "tokenizer.json"
+        try:
+            return cls(Tokenizer.from_file(str(path)), max_tokens)
+        except UnusableInputError:
+            raise
+        except Exception as error:  # the library raises bare Exception
+            raise UnusableInputError(f"{path} is not a readable tokenizer: {error}") from None
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """Token to id, the added tokens included."""
+        return self.tokenizer.get_vocab()
+
+    def token(self, token_id: int) -> str:
+        """Return the token of an id (an id past the tokenizer's end reads ``[id 30000]``)."""
+        return self.tokenizer.id_to_token(token_id) or f"[id {token_id}]"
+
+    def candidate_id(self, candidate: str) -> int:
+        """Return the id of a candidate; raise UnknownCandidateError if it is not one token."""
+        token_id = self.tokenizer.token_to_id(candidate)
+        if token_id is None:
+            raise UnknownCandidateError(f"candidate {candidate!r} is not in the vocabulary")
+        return token_id
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of one sentence with [CLS] and [SEP]; raise a TextError if unusable."""
+        if len(text) > LONG:  # encoding by itself holds up all other threads of Python
+            ids = self.tokenizer.encode_batch_fast([text])[0].ids
+        else:
+            ids = self.tokenizer.encode(text).ids
+        masks = ids.count(self.mask_id)
+        if not masks:
+            raise NoMaskError(f"the text has no {MASK}")
+        if len(ids) > self.max_tokens:
+            raise TooLongError(f"the text has {len(ids)} tokens, more than {self.max_tokens}")
+        if masks > self.max_masks:
+            raise TooLongError(f"the text has {masks} {MASK}, more than {self.max_masks}")
+        return ids
+
+    def framed(self, ids: list[int]) -> list[int]:
+        """Return ids with the special tokens a sentence stands between ([CLS] and [SEP])."""
+        whole = self.tokenizer.encode(MASK).ids
+        place = whole.index(self.mask_id)
+        return [*whole[:place], *ids, *whole[place + 1 :]]
+
+    def cut(self, text: str, tokens: int) -> str | None:
+        """Return a piece of a text that has exactly ``tokens`` tokens, specials included.
+
+        It keeps the first [MASK].  None if the text is too short or its pieces, encoded by
+        themselves, come out otherwise.
+        """
+        encoding = self.tokenizer.encode(text, add_special_tokens=False)
+        specials = self.tokenizer.num_special_tokens_to_add(False)
+        wanted, mask = tokens - specials, encoding.ids.index(self.mask_id)
+        if wanted > len(encoding.ids) or wanted < 1:
+            return None
+        begin = 0 if mask < wanted else mask - wanted // 2
+        begin = min(begin, len(encoding.ids) - wanted)
+        piece = text[encoding.offsets[begin][0] : encoding.offsets[begin + wanted - 1][1]]
+        ids = self.tokenizer.encode(piece).ids
+        return piece if len(ids) == tokens and ids.count(self.mask_id) == 1 else None
+
+    def batch(self, encoded: Sequence[Sequence[int]], multiple: int = 1) -> Batch:
+        """Pad encoded sentences to the longest one, and that to a multiple of so many tokens."""
+        longest = max(map(len, encoded))
+        shape = (len(encoded), max(longest, min(ceiling(longest, multiple), self.max_tokens)))
+        input_ids = np.full(shape, self._pad_id, dtype=np.int64)
+        attention_mask = np.zeros(shape, dtype=np.int64)
+        for row, ids in enumerate(encoded):
+            input_ids[row, : len(ids)] = ids
+            attention_mask[row, : len(ids)] = 1
+        rows, columns = np.nonzero(input_ids == self.mask_id)
+        return Batch(input_ids, attention_mask, np.zeros(shape, np.int64), rows, columns)

@@ -1,0 +1,61 @@
+"""The PyTorch engine: eager; in float32 on the CPU, the reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import AutoModelForMaskedLM
+from transformers.utils import logging
+
+from ..errors import UnusableInputError
+from ..machine import usable_cores
+from ..models.families import family
+from .predictor import Engine, Logits
+from .text import Batch, Ids
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class TorchEngine(Engine):
+    """Runs a folder with config.json and model.safetensors as transformers' model.
+
+    Args:
+        folder: the variant folder.
+        threads: threads for one call (0: all cores this process may use).
+        precision: what is computed in: ``fp32``, ``bf16`` or ``fp16``.
+        device: ``cpu`` or ``cuda``.
+
+    Raises UnusableInputError if the folder cannot be loaded.
+
+    """
+
+    def __init__(
+        self, folder: Path, threads: int = 0, precision: str = "fp32", device: str = "cpu"
+    ) -> None:
+        torch.set_num_threads(threads or usable_cores())
+        logging.disable_progress_bar()
+        try:
+            network = AutoModelForMaskedLM.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, dtype=DTYPES[precision]
+            )
+            self._network = network.eval().to(device)
+        except Exception as error:  # the library raises many kinds
+            raise UnusableInputError(
+                f"PyTorch cannot load {folder}: {str(error).splitlines()[0]}"
+            ) from None
+        self._inputs = family(self._network.config.to_dict(), str(folder)).inputs
+
+    @torch.inference_mode()
+    def logits(self, batch: Batch) -> Logits:
+        """Return float32 logits of shape (masks, vocabulary)."""
+        full = self._network(
+            **{name: self._there(getattr(batch, name)) for name in self._inputs}
+        ).logits
+        picked = full[self._there(batch.rows), self._there(batch.columns)]
+        logits: Logits = np.asarray(picked.float().cpu().numpy())
+        return logits
+
+    def _there(self, values: Ids) -> torch.Tensor:
+        return torch.from_numpy(values).to(self._network.device)

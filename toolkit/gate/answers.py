@@ -1,0 +1,144 @@
+"""A variant's own unloaded answers to a gold set, kept to hold answers under load to them.
+
+Each sentence is asked alone, one after the other: no neighbours in a batch, no other callers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..engines.predictor import Predictor
+from ..engines.text import TextError
+from ..errors import UnusableInputError
+from ..files import artifacts, read_json, write_json
+from .gold import GoldSet
+
+DEPTH = 50  # enough of the ranking to look up the probability of another variant's top-5
+RELATIVE_TIE = 1e-3
+TOP = 5
+
+Ranking = Sequence[tuple[str, float]]
+"""Tokens with probabilities, best first."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Rankings (``DEPTH`` long) by gold item id; of probe sentences one for every [MASK], by id."""
+
+    variant: str
+    digest: str
+    gold_digest: str
+    rankings: Mapping[str, Ranking]
+    probes: Mapping[str, Sequence[Ranking]] = field(default_factory=dict)
+
+    def everything(self) -> dict[str, Ranking]:
+        """Return all rankings by id; those of a probe's masks are numbered ``probe-16.2``."""
+        return dict(self.rankings) | {
+            f"{name}.{number}": ranking
+            for name, masks in self.probes.items()
+            for number, ranking in enumerate(masks, start=1)
+        }
+
+
+def ask(
+    predictor: Predictor,
+    gold: GoldSet,
+    digest: str,
+    tick: Callable[[], None] = lambda: None,
+    probes: Mapping[str, str] | None = None,
+) -> Answers:
+    """Ask every gold item, and every probe sentence, alone.
+
+    Raises UnusableInputError naming an item that cannot be asked.
+    """
+    texts = {item.id: item.text for item in gold.items}
+    rankings = {
+        name: _alone(predictor, f"gold item {name}", text, tick)[0] for name, text in texts.items()
+    }
+    probed = {
+        name: _alone(predictor, name, text, tick) for name, text in (probes or {}).items()
+    }  # fmt: skip
+    return Answers(predictor.name, digest, gold.digest, rankings, probed)
+
+
+def _alone(predictor: Predictor, what: str, text: str, tick: Callable[[], None]) -> list[Ranking]:
+    try:
+        (answer,) = predictor.predict([text], top_k=DEPTH)
+    except TextError as error:
+        raise UnusableInputError(f"{what} cannot be asked: {error}") from None
+    tick()
+    return [[(entry.token, entry.score) for entry in mask] for mask in answer]
+
+
+def _path(variant_digest: str, gold_digest: str) -> Path:
+    return artifacts() / "answers" / f"{variant_digest[:20]}-{gold_digest[:20]}.json"
+
+
+def save(answers: Answers) -> None:
+    """Keep answers under ``artifacts/answers/`` by the digests of variant and gold set."""
+    data = {"variant": answers.variant, "rankings": dict(answers.rankings)}
+    write_json(_path(answers.digest, answers.gold_digest), data)
+
+
+def exists(variant_digest: str, gold: GoldSet) -> bool:
+    """Tell whether a variant's answers to a gold set are kept."""
+    return _path(variant_digest, gold.digest).exists()
+
+
+def load(variant: str, variant_digest: str, gold: GoldSet) -> Answers:
+    """Return kept answers; raise UnusableInputError if this variant was never asked."""
+    path = _path(variant_digest, gold.digest)
+    if not path.exists():
+        raise UnusableInputError(
+            f"{variant} has not been asked the gold set {gold.name}:"
+            f" run 'tiankong check --variants {variant}' first"
+        )
+    rankings = read_json(path)["rankings"]
+    return Answers(
+        variant,
+        variant_digest,
+        gold.digest,
+        {item: [(token, score) for token, score in ranking] for item, ranking in rankings.items()},
+    )
+
+
+def same_answer(expected: Ranking, given: Ranking) -> bool:
+    """Tell whether ``given`` is the top of ``expected``: the same tokens in the same order.
+
+    Two tokens may change places only where their expected probabilities differ by less than a
+    thousandth of themselves: no engine promises the last bit.
+
+    >>> same_answer([("a", 0.9), ("b", 0.05)], [("a", 0.9), ("b", 0.05)])
+    True
+    >>> same_answer([("a", 0.9), ("b", 0.05)], [("b", 0.9), ("a", 0.05)])
+    False
+    """
+    probability = dict(expected)
+    if not given or len(given) > len(expected) or len(dict(given)) != len(given):
+        return False
+    for (right, score), (token, _) in zip(expected, given, strict=False):
+        if token == right:
+            continue
+        if abs(probability.get(token, -1.0) - score) > RELATIVE_TIE * score:
+            return False
+    return True
+
+
+def clearest(answers: Answers, gold: GoldSet) -> dict[str, Any]:
+    """Return the gold item that a variant is surest about, with its top-5, to ask it again.
+
+    The one with the widest gap between the first two tokens: other kernels, on another machine,
+    would have to move it far to change its answer.
+    """
+    item = max(gold.items, key=lambda item: _gap(answers.rankings[item.id]))
+    top = answers.rankings[item.id][:TOP]
+    results = [{"token": token, "score": score} for token, score in top]
+    return {"text": item.text, "results": results}
+
+
+def _gap(ranking: Ranking) -> float:
+    first, second = ranking[0], ranking[1]
+    return first[1] - second[1]

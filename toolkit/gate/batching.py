@@ -1,0 +1,129 @@
+"""Whether an answer depends on its batchmates or on padding: every question again, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from random import Random
+
+from ..building.recipes import Promise
+from ..engines.kinds import ROUNDING
+from ..engines.predictor import Predictor
+from ..engines.text import ceiling
+from .answers import DEPTH, Ranking
+
+SEED = 20261123
+SIZES = (8, 2, 16, 3)  # sentences in a batch, in turns: what a server gathers, and remainders
+LONG = 160  # characters; a longer one shares its batch with one other: padding costs
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Batching:
+    """What came of asking in batches.
+
+    ``independent``: every answer was the variant's own; ``declared``: what its recipe says;
+    ``differing``: the first ids whose answers were not; ``max_delta``: the largest difference of a
+    probability of a top-5; ``sizes``: sentences in a batch.  ``same_length_delta`` is that
+    difference in batches of sentences of one (padded) length; None: it was not asked, because
+    answers are the same in any batch.
+    """
+
+    independent: bool
+    declared: str
+    sentences: int
+    sizes: Sequence[int]
+    differing: Sequence[str]
+    max_delta: float
+    same_length_delta: float | None = None
+
+
+def mixed(texts: Mapping[str, str], seed: int = SEED) -> Iterator[list[str]]:
+    """Yield the ids of texts batch by batch: shuffled, sizes in turns, every id once.
+
+    A long text stands with one short one, so that the short one meets a lot of padding.
+    """
+    order = list(texts)
+    Random(seed).shuffle(order)
+    short = [name for name in order if len(texts[name]) <= LONG]
+    for name in order:
+        if len(texts[name]) > LONG:
+            yield [name, short.pop()] if short else [name]
+    for size in cycle(SIZES):
+        if not short:
+            return
+        yield short[:size]
+        short = short[size:]
+
+
+def ask_in_batches(
+    predictor: Predictor,
+    texts: Mapping[str, str],
+    alone: Mapping[str, Sequence[Ranking]],
+    declared: str,
+    promise: Promise,
+    tick: Callable[[], None] = lambda: None,
+) -> Batching:
+    """Ask all texts in mixed batches and hold the answers to those given alone.
+
+    Args:
+        predictor: the variant.
+        texts: sentences by id.
+        alone: the rankings for every [MASK] of each sentence, asked by itself.
+        declared: what the recipe says of batches.
+        promise: of which ``batch_delta`` and ``batch_tie`` count here.
+        tick: called once a batch.
+
+    """
+    differing: list[str] = []
+    largest = 0.0
+    for names in mixed(texts):
+        given = predictor.predict([texts[name] for name in names], top_k=DEPTH)
+        for name, answer in zip(names, given, strict=True):
+            rankings = [[(entry.token, entry.score) for entry in mask] for mask in answer]
+            deltas = [_delta(r, a) for r, a in zip(rankings, alone[name], strict=False)]
+            largest = max(largest, *deltas)
+            close = len(rankings) == len(alone[name]) and max(deltas) <= promise.batch_delta
+            if not close or not all(
+                _same_five(ranking, own, promise.batch_tie)
+                for ranking, own in zip(rankings, alone[name], strict=True)
+            ):
+                differing.append(name)
+        tick()
+    apart = _same_length(predictor, texts, alone) if largest > ROUNDING else None
+    return Batching(
+        not differing, declared, len(texts), list(SIZES), differing[:SHOWN], largest, apart
+    )  # fmt: skip
+
+
+def _same_length(
+    predictor: Predictor, texts: Mapping[str, str], alone: Mapping[str, Sequence[Ranking]]
+) -> float:
+    """Return the largest difference of a probability in batches of one padded length."""
+    encoded = {name: predictor.encoder.encode(text) for name, text in texts.items()}
+    lengths: dict[int, list[str]] = {}
+    for name, ids in encoded.items():
+        lengths.setdefault(ceiling(len(ids), predictor.pad_to), []).append(name)
+    largest = 0.0
+    for names in lengths.values():
+        for begin in range(0, len(names), SIZES[0]):
+            chosen = names[begin : begin + SIZES[0]]
+            given = predictor.answer([encoded[name] for name in chosen], top_k=DEPTH)
+            for name, answer in zip(chosen, given, strict=True):
+                rankings = [[(entry.token, entry.score) for entry in mask] for mask in answer]
+                largest = max(largest, *map(_delta, rankings, alone[name]))
+    return largest
+
+
+def _delta(batched: Ranking, alone: Ranking) -> float:
+    known = dict(batched)
+    return max(abs(known.get(token, 0.0) - score) for token, score in alone[:5])
+
+
+def _same_five(batched: Ranking, alone: Ranking, tie: float) -> bool:
+    """Tell whether the best five are the same as a set; near-equal tokens may take places."""
+    probability = dict(alone)
+    fifth = alone[:5][-1][1]
+    strangers = {token for token, _ in batched[:5]} - {token for token, _ in alone[:5]}
+    return all(fifth - probability.get(token, 0.0) <= tie * fifth for token in strangers)

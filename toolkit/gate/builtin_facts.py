@@ -1,0 +1,45 @@
+"""Write down what the built-in model answers (after training): ``predictions.jsonl``.
+
+    python -m tiankong.toolkit.gate.builtin_facts
+
+The gate holds the reference to these (see published.py): a damaged one would otherwise be what all
+variants are compared with.
+"""
+
+from __future__ import annotations
+
+import json
+
+from ..building.opening import open_variant
+from ..building.recipes import REFERENCE, read_recipes
+from ..building.store import at_hand
+from ..files import write_text
+from .gold import FOLDER, read_gold
+
+FILE = FOLDER / "predictions.jsonl"
+EVERY = 6  # gold items between two facts
+DIGITS = 5
+
+
+def main() -> None:
+    """Ask builtin-small and write the file."""
+    (built,) = at_hand("builtin-small", read_recipes([REFERENCE]))
+    predictor = open_variant(built.folder)
+    vocabulary = predictor.encoder.vocabulary
+    lines = []
+    for item in read_gold().items[::EVERY]:
+        ((ranking,),) = predictor.predict([item.text])
+        top = [
+            {"token": r.token, "token_id": vocabulary[r.token], "score": round(r.score, DIGITS)}
+            for r in ranking
+        ]
+        fact = {
+            "model": "builtin", "text": item.text, "top": top, "per_mask": False,
+            "engine": "PyTorch, float32, builtin-small", "source": "toolkit/gate/builtin_facts.py",
+        }  # fmt: skip
+        lines.append(json.dumps(fact, ensure_ascii=False))
+    write_text(FILE, "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""The gold set: sentences with one [MASK] and the one right character.
+
+``gold.jsonl`` is what the gate asks; ``heldout.jsonl`` holds carrier sentences the built-in model
+never saw in training.  One JSON object a line::
+
+    {"id": "p001", "category": "poem", "text": "...[MASK]...", "answer": "...", "source": "..."}
+
+``source`` may be missing, other fields are ignored, any category name will do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import UnusableInputError
+from ...files import package_path, sha256
+
+MASK = "[MASK]"
+FOLDER = package_path("toolkit/gate/gold")
+BUILTIN = FOLDER / "gold.jsonl"
+HELDOUT = FOLDER / "heldout.jsonl"
+NAMED = {"builtin": BUILTIN, "heldout": HELDOUT}
+SHOWN_ERRORS = 5
+
+
+@dataclass(frozen=True)
+class GoldItem:
+    """One sentence with one [MASK], and the token that belongs there."""
+
+    id: str
+    category: str
+    text: str
+    answer: str
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class GoldSet:
+    """The items of one file, its name and the SHA-256 of its bytes."""
+
+    name: str
+    digest: str
+    items: tuple[GoldItem, ...]
+
+    def texts(self) -> list[str]:
+        """Return the sentences in file order."""
+        return [item.text for item in self.items]
+
+
+def read_gold(path: Path = BUILTIN, vocabulary: Mapping[str, int] | None = None) -> GoldSet:
+    """Read and validate a gold file.
+
+    With a ``vocabulary`` (token -> id) every answer must be one of its tokens.  Raises
+    UnusableInputError naming the line number and the reason of the first bad lines.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except FileNotFoundError:
+        raise UnusableInputError(f"gold file {path} does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnusableInputError(f"gold file {path} cannot be read: {error}") from None
+    items: list[GoldItem] = []
+    problems: list[str] = []
+    seen: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        result = _item(line, vocabulary)
+        if isinstance(result, str):
+            problems.append(f"line {number}: {result}")
+        elif result.id in seen:
+            problems.append(f"line {number}: id {result.id!r} is taken by line {seen[result.id]}")
+        else:
+            seen[result.id] = number
+            items.append(result)
+    if problems:
+        raise UnusableInputError(_summary(path, problems))
+    if not items:
+        raise UnusableInputError(f"gold file {path} holds no items")
+    return GoldSet(path.name, sha256(path), tuple(items))
+
+
+def _summary(path: Path, problems: Sequence[str]) -> str:
+    more = len(problems) - SHOWN_ERRORS
+    rest = f"; and {more} more" if more > 0 else ""
+    return f"gold file {path}: {'; '.join(problems[:SHOWN_ERRORS])}{rest}"
+
+
+def _item(line: str, vocabulary: Mapping[str, int] | None) -> GoldItem | str:
+    """Return the item of one line, or what is wrong with it."""
+    try:
+        data = json.loads(line)
+    except ValueError as error:
+        return f"not JSON ({error})"
+    if not isinstance(data, dict):
+        return "not a JSON object"
+    for field in ("id", "category", "text", "answer"):
+        value = data.get(field)
+        if not isinstance(value, str) or not value.strip():
+            return f"{field!r} is missing or is not a non-empty string"
+    source = data.get("source", "")
+    if not isinstance(source, str):
+        return "'source' is not a string"
+    if (count := data["text"].count(MASK)) != 1:
+        return f"'text' has {count} {MASK}, not one"
+    if data["answer"] != data["answer"].strip():
+        return f"answer {data['answer']!r} has spaces around it"
+    if vocabulary is not None and data["answer"] not in vocabulary:
+        return f"answer {data['answer']!r} is not a token of the model's vocabulary"
+    return GoldItem(data["id"], data["category"], data["text"], data["answer"], source)
+
+
+def find_gold(gold: str) -> GoldSet:
+    """Return a gold set: ``builtin``, ``heldout``, or the path of a file."""
+    return read_gold(NAMED.get(gold, Path(gold)))

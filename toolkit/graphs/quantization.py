@@ -1,0 +1,186 @@
+"""Static 8-bit quantization of a fused graph: unsigned activations x signed weights.
+
+U8 x S8 is the pairing that VNNI instructions multiply.  A weight has one scale for each output
+channel; an activation has one scale and zero point for all, fixed beforehand from what it was on
+calibration sentences (minimum and maximum), so an answer depends neither on its neighbours in a
+batch nor on padding.  Quantized products and attention are ONNX Runtime's own operators
+(``MatMulIntegerToFloat``, ``QAttention``), whose results are float32 again; everything between them
+stays float32.  Method: Jacob et al. 2018, "Quantization and Training of Neural Networks for
+Efficient Integer-Arithmetic-Only Inference", with float32 between products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from ..engines.text import Batch
+from ..errors import UnusableInputError
+from .rewrites import Rewriter
+
+CONTRIB = "com.microsoft"
+Floats = NDArray[np.float32]
+Ranges = Mapping[str, tuple[float, float]]
+"""Smallest and largest value of every activation that is multiplied, by its name in the graph."""
+
+
+def observe(path: Path, batches: Iterable[Batch]) -> Ranges:
+    """Return the ranges of a float graph's multiplied activations over some batches."""
+    import onnxruntime
+
+    model = onnx.load(str(path))
+    names = sorted({node.input[0] for node in _products(Rewriter(model))})
+    model.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
+    )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # Rewrites at load would take the names away.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    inputs = [entry.name for entry in session.get_inputs()]
+    low, high = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    for batch in batches:
+        found = session.run(names, {name: getattr(batch, name) for name in inputs})
+        for name, values in zip(names, found, strict=True):
+            low[name] = min(low[name], float(values.min()))
+            high[name] = max(high[name], float(values.max()))
+    return {name: (low[name], high[name]) for name in names}
+
+
+def quantize(model: onnx.ModelProto, ranges: Ranges) -> None:
+    """Replace every product with a weight, and every attention, by its 8-bit form."""
+    rewriter = Rewriter(model)
+    quantized: dict[str, tuple[str, str, str]] = {}
+    for node in _products(rewriter):
+        name = node.input[0]
+        if name not in quantized:
+            quantized[name] = _activation(rewriter, name, ranges[name])
+        values, scale, zero = quantized[name]
+        weight, weight_scale = _weight(rewriter, node.input[1])
+        nothing = rewriter.constant(np.zeros((), np.int8))
+        if node.op_type == "Attention":
+            heads = next(a.i for a in node.attribute if a.name == "num_heads")
+            rewriter.add(
+                "QAttention",
+                [values, weight, node.input[2], scale, weight_scale, node.input[3], zero, nothing],
+                list(node.output), CONTRIB, num_heads=heads,
+            )  # fmt: skip
+        else:
+            bias, output = _bias(rewriter, node)
+            rewriter.add(
+                "MatMulIntegerToFloat",
+                [values, weight, scale, weight_scale, zero, nothing, *bias], [output], CONTRIB,
+            )  # fmt: skip
+        rewriter.graph.node.remove(node)
+    rewriter.tidy()
+
+
+def _products(rewriter: Rewriter) -> list[onnx.NodeProto]:
+    """Return the nodes that multiply an activation with a weight."""
+    weights = {tensor.name for tensor in rewriter.graph.initializer}
+    turned = {
+        node.output[0]
+        for node in rewriter.graph.node
+        if node.op_type == "Transpose" and node.input[0] in weights
+    }
+    return [
+        node
+        for node in rewriter.graph.node
+        if node.op_type in ("MatMul", "Attention") and node.input[1] in weights | turned
+    ]
+
+
+def _bias(rewriter: Rewriter, product: onnx.NodeProto) -> tuple[list[str], str]:
+    """Return the bias that is added to a product and the sum's name; take the addition out."""
+    users = rewriter.consumers(product.output[0])
+    if len(users) == 1 and users[0].op_type == "Add":
+        for name in users[0].input:
+            if rewriter.is_vector(name):
+                rewriter.graph.node.remove(users[0])
+                return [name], users[0].output[0]
+    return [], product.output[0]
+
+
+def _activation(rewriter: Rewriter, name: str, bounds: tuple[float, float]) -> tuple[str, str, str]:
+    low, high = bounds
+    scale = (high - low) / 255
+    if not np.isfinite(scale) or scale <= 0:
+        raise UnusableInputError(f"activation {name} has the range {low} to {high}")
+    scale_name = rewriter.constant(np.float32(scale))
+    zero_name = rewriter.constant(np.uint8(np.clip(np.rint(-low / scale), 0, 255)))
+    values = rewriter.add("QuantizeLinear", [name, scale_name, zero_name])
+    return values, scale_name, zero_name
+
+
+def rounded(weight: Floats, axis: int) -> tuple[NDArray[np.int8], Floats]:
+    """Return a weight as int8 and its scales, one for each place along ``axis``."""
+    others = tuple(i for i in range(weight.ndim) if i != axis)
+    scale = np.maximum(np.abs(weight).max(axis=others), np.finfo(np.float32).tiny) / 127
+    shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
+    values = np.clip(np.rint(weight / scale.reshape(shape)), -127, 127).astype(np.int8)
+    return values, scale.astype(np.float32)
+
+
+def _weight(rewriter: Rewriter, name: str) -> tuple[str, str]:
+    """Quantize a weight, or one that is transposed before use (then it stays so in the file)."""
+    given = next((n for n in rewriter.graph.node if name in n.output), None)
+    stored = name if given is None else given.input[0]
+    eight, scale_name = f"{stored}_int8", f"{stored}_scale"
+    if all(tensor.name != eight for tensor in rewriter.graph.initializer):
+        values, scale = rounded(rewriter.weight(stored), axis=1 if given is None else 0)
+        rewriter.constant(values, eight)
+        rewriter.constant(scale, scale_name)
+    if given is None:
+        return eight, scale_name
+    return rewriter.add("Transpose", [eight], perm=[1, 0]), scale_name
+
+
+def share_embedding(model: onnx.ModelProto) -> None:
+    """Look tokens up in the decoder's 8-bit matrix: the file has one matrix for both.
+
+    A token's row has one scale, which is the decoder's for its output channel.  A model whose
+    decoder is a matrix of its own gets its embeddings in 8 bits the same way, beside it.
+    """
+    rewriter = Rewriter(model)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    for node in [n for n in model.graph.node if n.op_type == "Gather"]:
+        stored, ids = node.input[:2]
+        if stored not in weights or ids != "input_ids":
+            continue
+        if f"{stored}_int8" not in weights:
+            values, scale = rounded(rewriter.weight(stored), axis=0)
+            rewriter.constant(values, f"{stored}_int8")
+            rewriter.constant(scale, f"{stored}_scale")
+        _look_up_rows(rewriter, node)
+    rewriter.tidy()
+
+
+def small_tables(model: onnx.ModelProto) -> None:
+    """Store the remaining tables of embeddings (positions, segments) in 8 bits, a scale a row."""
+    rewriter = Rewriter(model)
+    tables = {t.name for t in model.graph.initializer if len(t.dims) == 2 and t.data_type == 1}
+    for node in [n for n in model.graph.node if n.op_type == "Gather" and n.input[0] in tables]:
+        values, scale = rounded(rewriter.weight(node.input[0]), axis=0)
+        rewriter.constant(values, f"{node.input[0]}_int8")
+        rewriter.constant(scale, f"{node.input[0]}_scale")
+        _look_up_rows(rewriter, node)
+    rewriter.tidy()
+
+
+def _look_up_rows(rewriter: Rewriter, gather: onnx.NodeProto) -> None:
+    """Let a Gather take 8-bit rows and their scales."""
+    stored, ids = gather.input[:2]
+    rows = rewriter.add("Cast", [rewriter.add("Gather", [f"{stored}_int8", ids])], to=1)
+    scales = rewriter.add("Gather", [f"{stored}_scale", ids])
+    last = rewriter.constant(np.array([-1]))
+    wide = rewriter.add("Unsqueeze", [scales, last])
+    rewriter.add("Mul", [rows, wide], [gather.output[0]])
+    rewriter.graph.node.remove(gather)

@@ -1,0 +1,263 @@
+"""Models from a hub (huggingface.co, or the mirror ``HF_ENDPOINT`` names), pinned and verified.
+
+A branch is resolved to its commit before anything is fetched; every file is held to the checksum
+the hub states; a branch's name in the cache moves only when its snapshot is whole.  Without a
+network the cached snapshot is used, and one line says so.  The environment (``HF_ENDPOINT``,
+``HF_HOME``, ``HF_HUB_CACHE``, ``HF_HUB_OFFLINE``) is read at every call: huggingface_hub itself
+reads it once, when it is imported.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import UnusableInputError
+from ..files import require_disk, write_text
+from .hub_cache import (
+    COMMIT,
+    HubFile,
+    Snapshot,
+    cache_folder,
+    cached_snapshot,
+    from_cache,
+    storage,
+    use_cached,
+    verify,
+)
+from .hub_progress import meter, reported
+from .layout import FILES, INDEX, TOKENIZERS, WEIGHTS, missing_files, safetensors_only
+
+if TYPE_CHECKING:
+    from .hub_progress import Progress
+
+PUBLIC_HUB = "https://huggingface.co"
+MAIN = "main"
+TIMEOUT = 10.0  # seconds the hub has to answer a question
+
+_SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
+_NAME = r"\w([\w.-]*\w)?"
+_REPOSITORY = re.compile(rf"({_NAME}/)?{_NAME}", re.ASCII)  # huggingface_hub's rules
+_REVISION = re.compile(r"[A-Za-z0-9][\w.+-]*(/[\w+-][\w.+-]*)*")
+
+
+@dataclass(frozen=True)
+class _Listing:
+    commit: str
+    files: tuple[HubFile, ...]
+
+
+class _UnreachableError(Exception):
+    """The hub gave no answer, or an answer that says try later."""
+
+
+def endpoint() -> str:
+    """Return the hub's address (``HF_ENDPOINT``, else huggingface.co)."""
+    return (os.environ.get("HF_ENDPOINT") or PUBLIC_HUB).rstrip("/")
+
+
+def offline() -> bool:
+    """Tell whether the user forbade the network (``HF_HUB_OFFLINE``, ``TRANSFORMERS_OFFLINE``)."""
+    value = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    return value.upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def download(
+    repo_id: str, revision: str | None = None, on_progress: Progress | None = None
+) -> Snapshot:
+    """Return a whole, verified snapshot of a repository; fetch what the cache lacks.
+
+    Args:
+        repo_id: ``organisation/name``, or ``name`` alone.
+        revision: branch, tag or commit; None is ``main``.  A commit that is already cached is
+            used without asking the hub.
+        on_progress: called with (bytes received, bytes in all), instead of the bar on a terminal
+            and the plain lines elsewhere.
+
+    Raises UnusableInputError, with one line that says what to do, if the model cannot be had.
+
+    """
+    asked = revision or MAIN
+    _require_valid(repo_id, asked)
+    if COMMIT.fullmatch(asked) and (cached := cached_snapshot(repo_id, asked)):
+        return use_cached(cached, "this commit is cached")
+    if offline():
+        return from_cache(repo_id, asked, "HF_HUB_OFFLINE is set")
+    try:
+        listing = _listing(repo_id, asked)
+    except _UnreachableError as error:
+        return from_cache(repo_id, asked, f"{endpoint()} cannot be reached ({error})")
+    files = _chosen(repo_id, listing)
+    snapshot = Snapshot(storage(repo_id) / "snapshots" / listing.commit, repo_id, listing.commit)
+    _fetch(snapshot, asked, files, on_progress)
+    verify(snapshot, files)
+    _require_whole(snapshot)
+    if asked != listing.commit:
+        with suppress(OSError):  # a read-only cache
+            write_text(storage(repo_id) / "refs" / asked, listing.commit)
+    return snapshot
+
+
+def _require_valid(repo_id: str, revision: str) -> None:
+    valid = _REPOSITORY.fullmatch(repo_id) and len(repo_id) <= 96
+    if not valid or "--" in repo_id or ".." in repo_id or repo_id.endswith(".git"):
+        raise UnusableInputError(
+            f"{repo_id!r} is neither a folder nor a name a hub can have: write 'organisation/name'"
+            " (letters, digits, '-', '_', '.'), the path of a folder, or 'builtin'"
+        )
+    if not _REVISION.fullmatch(revision) or ".." in revision:
+        raise UnusableInputError(
+            f"{revision!r} is no revision: write a branch, a tag, or a commit's 40 digits"
+        )
+
+
+# --- the hub --------------------------------------------------------------------------------
+
+
+def _listing(repo_id: str, asked: str) -> _Listing:
+    """Ask the hub for a revision's commit and files."""
+    from huggingface_hub import HfApi
+
+    try:
+        with _quiet_library():
+            info = HfApi(endpoint=endpoint()).model_info(
+                repo_id, revision=asked, timeout=TIMEOUT, files_metadata=True
+            )
+        commit = str(info.sha)
+        siblings = info.siblings or []
+    except Exception as error:  # the library lets its HTTP client's errors through
+        refusal = _refusal(error, repo_id, asked)
+        if refusal is None:
+            raise _UnreachableError(_first_line(error)) from error
+        raise refusal from error
+    if not COMMIT.fullmatch(commit):
+        raise UnusableInputError(
+            f"{endpoint()} does not answer as a hub does (commit {commit!r}): check HF_ENDPOINT"
+        )
+    files = [
+        HubFile(s.rfilename, s.size, s.lfs.sha256 if s.lfs else None, None if s.lfs else s.blob_id)
+        for s in siblings
+    ]
+    return _Listing(commit, tuple(files))
+
+
+def _refusal(error: Exception, repo_id: str, asked: str) -> UnusableInputError | None:
+    """Return the line for an answer that is a refusal; None if the hub could not be asked."""
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        RevisionNotFoundError,
+    )
+
+    if not isinstance(error, HfHubHTTPError):
+        return None
+    status = error.response.status_code
+    if isinstance(error, RevisionNotFoundError):
+        return UnusableInputError(
+            f"{repo_id} has no revision {asked!r}: see {endpoint()}/{repo_id}/tree/{MAIN}"
+        )
+    if isinstance(error, EntryNotFoundError):
+        return UnusableInputError(
+            f"{endpoint()} lists a file of {repo_id} that it does not serve"
+            f" ({error.response.url.path}): try another revision or another HF_ENDPOINT"
+        )
+    if isinstance(error, GatedRepoError) or status == 403:
+        return UnusableInputError(
+            f"{repo_id} is gated: ask for access at {endpoint()}/{repo_id},"
+            " then set HF_TOKEN to a token that has it"
+        )
+    if status == 401 and "credential" in str(error).lower():
+        return UnusableInputError(f"{endpoint()} refuses your token: renew HF_TOKEN, or unset it")
+    if status in (401, 404):
+        return UnusableInputError(
+            f"{repo_id} was not found at {endpoint()}, or is private: check the name,"
+            " or set HF_TOKEN to a token that may read it"
+        )
+    if status in (408, 429) or status >= 500:
+        return None
+    return UnusableInputError(
+        f"{endpoint()} refuses {repo_id} ({_first_line(error)}): check the name and HF_ENDPOINT"
+    )
+
+
+def _chosen(repo_id: str, listing: _Listing) -> list[HubFile]:
+    """Return the files to fetch; raise UnusableInputError if a model cannot be made of them."""
+    names = {file.name for file in listing.files}
+    what = f"{repo_id} at {listing.commit[:12]}"
+    if "config.json" not in names:
+        raise UnusableInputError(f"{what} has no config.json: name a BERT model of transformers")
+    if WEIGHTS not in names and INDEX not in names:
+        raise safetensors_only(what, names)
+    if not names.intersection(TOKENIZERS):
+        raise UnusableInputError(
+            f"{what} has no tokenizer ({' or '.join(TOKENIZERS)}): name another revision, or put"
+            " the files of the tokenizer and the model in a folder and name that"
+        )
+    whole = WEIGHTS in names
+    wanted = {*FILES, WEIGHTS} if whole else {*FILES, INDEX}
+    return [
+        file
+        for file in listing.files
+        if file.name in wanted or (not whole and _SHARD.fullmatch(file.name))
+    ]
+
+
+def _fetch(
+    snapshot: Snapshot, asked: str, files: list[HubFile], on_progress: Progress | None
+) -> None:
+    """Fetch the files the cache lacks; nothing half-written takes a file's place."""
+    from huggingface_hub import snapshot_download
+
+    need = sum(f.size or 0 for f in files if not (snapshot.folder / f.name).exists())
+    require_disk(cache_folder(), need, f"downloading {snapshot.repo_id}")
+    try:
+        with reported(snapshot.repo_id, need, on_progress) as report, _quiet_library():
+            snapshot_download(
+                snapshot.repo_id,
+                revision=snapshot.revision,
+                cache_dir=cache_folder(),
+                endpoint=endpoint(),
+                allow_patterns=[file.name for file in files],
+                tqdm_class=meter(need, report),
+            )
+    except Exception as error:  # the library lets its HTTP client's errors through
+        raise _refusal(error, snapshot.repo_id, asked) or UnusableInputError(
+            f"the download of {snapshot.repo_id} from {endpoint()} was cut off"
+            f" ({_first_line(error)}): run the command again (whole files are kept)"
+        ) from error
+
+
+def _require_whole(snapshot: Snapshot) -> None:
+    missing = missing_files(snapshot.folder)
+    if missing:
+        raise UnusableInputError(
+            f"{snapshot.repo_id} at {snapshot.revision[:12]} lacks {', '.join(missing)}:"
+            " name another revision"
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+# --- progress -------------------------------------------------------------------------------
+
+
+@contextmanager
+def _quiet_library() -> Iterator[None]:
+    """Silence huggingface_hub's own warnings (retries, missing token): we say it in one line."""
+    from huggingface_hub.utils import logging as library
+
+    before = library.get_verbosity()
+    library.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        library.set_verbosity(before)

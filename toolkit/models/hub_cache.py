@@ -1,0 +1,166 @@
+"""The hub's cache on this disk: snapshots, and whether their files are whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..console import say
+from ..errors import UnusableInputError
+from ..files import sha256
+from .layout import FILES, missing_files
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A repository's files at one commit (40 hexadecimal digits)."""
+
+    folder: Path
+    repo_id: str
+    revision: str
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """What the hub states about one file: bytes, and the SHA-256 or the git blob id."""
+
+    name: str
+    size: int | None
+    sha256: str | None
+    blob: str | None
+
+
+def cache_folder() -> Path:
+    """Return the cache's folder, found as huggingface_hub finds it, but at call time."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if os.environ.get(name):
+            return _expanded(os.environ[name])
+    if os.environ.get("HF_HOME"):
+        return _expanded(os.environ["HF_HOME"]) / "hub"
+    return _expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface" / "hub"
+
+
+def _expanded(path: str) -> Path:
+    return Path(os.path.expandvars(path)).expanduser().absolute()
+
+
+def cached_snapshots() -> list[Snapshot]:
+    """Return the whole snapshots the cache holds, sorted by name and commit; asks no network."""
+    found = []
+    for folder in sorted(cache_folder().glob("models--*/snapshots/*")):
+        repo_id = folder.parent.parent.name.removeprefix("models--").replace("--", "/")
+        if COMMIT.fullmatch(folder.name) and not missing_files(folder):
+            found.append(Snapshot(folder, repo_id, folder.name))
+    return found
+
+
+def storage(repo_id: str) -> Path:
+    """Return the cache's folder of a repository."""
+    return cache_folder() / f"models--{repo_id.replace('/', '--')}"
+
+
+# --- the cache ------------------------------------------------------------------------------
+
+
+def cached_snapshot(repo_id: str, asked: str) -> Snapshot | None:
+    """Return the cached snapshot of a revision if it is whole."""
+    from huggingface_hub import snapshot_download
+
+    commit = asked
+    if not COMMIT.fullmatch(asked):
+        try:
+            commit = (storage(repo_id) / "refs" / asked).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError):
+            return None
+    folder = storage(repo_id) / "snapshots" / commit
+    if not COMMIT.fullmatch(commit) or missing_files(folder):
+        return None
+    try:  # the library knows the commit's optional files too, where it kept the listing
+        snapshot_download(
+            repo_id,
+            revision=commit,
+            cache_dir=cache_folder(),
+            allow_patterns=list(FILES),
+            local_files_only=True,
+        )
+    except OSError:
+        return None
+    return Snapshot(folder, repo_id, commit)
+
+
+def from_cache(repo_id: str, asked: str, reason: str) -> Snapshot:
+    """Return the cached snapshot, verified; raise UnusableInputError if it is not whole."""
+    cached = cached_snapshot(repo_id, asked)
+    if cached is None:
+        raise UnusableInputError(
+            f"{repo_id} ({asked}) is not whole in the cache {cache_folder()} and {reason}:"
+            " connect to the network, set HF_ENDPOINT to a mirror,"
+            " or name a folder or 'builtin' as the model"
+        )
+    return use_cached(cached, reason)
+
+
+def use_cached(cached: Snapshot, reason: str) -> Snapshot:
+    """Verify a cached snapshot by its blobs' names, say in one line that it is used, return it."""
+    links = [path for path in cached.folder.iterdir() if path.is_symlink()]
+    verify(cached, [_stated_by_name(path) for path in links])
+    say(f"{reason}: using {cached.repo_id} at {cached.revision} from the cache")
+    return cached
+
+
+def _stated_by_name(link: Path) -> HubFile:
+    """Return the checksum in a cached file's blob name: a SHA-256, or git's blob id."""
+    name = Path(os.readlink(link)).name
+    sha = name if _SHA256.fullmatch(name) else None
+    return HubFile(link.name, None, sha, name if COMMIT.fullmatch(name) else None)
+
+
+def verify(snapshot: Snapshot, files: Iterable[HubFile]) -> None:
+    """Hold files to their checksums; delete a wrong one and raise UnusableInputError."""
+    for file in files:
+        path = snapshot.folder / file.name
+        damage = _damage(path, file)
+        if damage:
+            _delete(path)
+            raise UnusableInputError(
+                f"{file.name} of {snapshot.repo_id} is not the hub's file ({damage}) and was"
+                " deleted: run the command again to fetch it; if this comes back,"
+                " the server at HF_ENDPOINT or a proxy is at fault"
+            )
+
+
+def _damage(path: Path, file: HubFile) -> str | None:
+    """Say how a file differs from what the hub states, None if it does not."""
+    if not path.is_file():
+        return "it is missing"
+    size = path.stat().st_size
+    if file.size is not None and size != file.size:
+        return f"{size} bytes, the hub states {file.size}"
+    if file.sha256 is not None and sha256(path) != file.sha256:
+        return f"its SHA-256 is not {file.sha256[:12]}..."
+    if file.blob is not None and _git_blob_id(path) != file.blob:
+        return f"its git blob id is not {file.blob[:12]}..."
+    return None
+
+
+def _git_blob_id(path: Path) -> str:
+    data = path.read_bytes()
+    digest = hashlib.sha1(b"blob %d\0" % len(data), usedforsecurity=False)
+    digest.update(data)
+    return digest.hexdigest()
+
+
+def _delete(path: Path) -> None:
+    """Delete a cached file: the snapshot's link and the blob (or blobs) behind it."""
+    places = [path]
+    while places[-1].is_symlink():
+        places.append(places[-1].parent / os.readlink(places[-1]))
+    for place in places:
+        place.unlink(missing_ok=True)

@@ -1,0 +1,163 @@
+"""Find and load a model: the built-in ones, a folder, or a repository of the hub.
+
+A model is a masked language model of one of the families (:mod:`.families`) with its own tokenizer.
+Whatever is wrong with one is one clear line (UnusableInputError); no other model ever takes its
+place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import UnusableInputError
+from ..files import read_json, require_memory
+from . import hub
+from .builtin import catalogue
+from .checkpoints import digest, load_network, present_weights
+from .families import Family, family, geometry
+from .hub_cache import cached_snapshots
+from .info import Geometry, LoadedModel, ModelInfo
+from .tokenizer_files import read_tokenizer, require_matching
+
+__all__ = ["Geometry", "LoadedModel", "ModelInfo", "config_of", "list_models", "load_model"]
+
+BYTES_A_PARAMETER = 4  # float32
+
+
+def load_model(name: str, revision: str | None = None) -> LoadedModel:
+    """Load a model.
+
+    Args:
+        name: a built-in model's name, the path of a folder, or a name on the hub.
+        revision: branch, tag or commit of a hub model; None is ``main``.
+
+    Raises UnusableInputError, in one line, if the model cannot be had as it is.
+
+    """
+    _require_no_revision(name, revision)
+    if name in catalogue.NAMES:
+        return catalogue.load(name)
+    if _is_path(name):
+        folder = Path(name).expanduser()
+        return _load_folder(folder, name, "folder", digest(present_weights(folder)))
+    snapshot = hub.download(name, revision)
+    return _load_folder(snapshot.folder, name, "hub", snapshot.revision)
+
+
+def config_of(name: str, revision: str | None = None) -> dict[str, Any]:
+    """Return a model's configuration without loading its weights (a hub model is fetched).
+
+    Raises UnusableInputError as :func:`load_model` does.
+    """
+    _require_no_revision(name, revision)
+    if name in catalogue.NAMES:
+        return catalogue.config_of(name)
+    if _is_path(name):
+        folder = Path(name).expanduser()
+        present_weights(folder)
+        return read_config(folder)
+    return read_config(hub.download(name, revision).folder)
+
+
+def has_wordpiece(name: str, revision: str | None = None) -> bool:
+    """Tell whether a model's tokenizer is a WordPiece (the built-in models' is)."""
+    if name in catalogue.NAMES:
+        return True
+    folder = Path(name).expanduser() if _is_path(name) else hub.download(name, revision).folder
+    return type(read_tokenizer(folder).model).__name__ == "WordPiece"
+
+
+def list_models() -> list[ModelInfo]:
+    """Return the built-in models and the usable ones in the hub's cache.
+
+    Loads no weights, asks no hub.  A built-in model whose weights are not installed has an empty
+    revision.
+    """
+    models = catalogue.infos()
+    for snapshot in cached_snapshots():
+        try:
+            config = read_config(snapshot.folder)
+            models.append(_info(config, snapshot.repo_id, "hub", snapshot.revision))
+        except UnusableInputError:  # no model of these families
+            continue
+    return models
+
+
+def _require_no_revision(name: str, revision: str | None) -> None:
+    if revision is not None and (name in catalogue.NAMES or _is_path(name)):
+        raise UnusableInputError(f"{name} has no revisions, a model of the hub has: leave it out")
+
+
+def _is_path(name: str) -> bool:
+    """Tell a path from a hub name: it exists, or it is written as only paths are."""
+    looks_like_one = name.startswith((".", "/", "~")) or name.endswith("/") or "\\" in name
+    return looks_like_one or Path(name).exists()
+
+
+def _load_folder(folder: Path, name: str, source: str, revision: str) -> LoadedModel:
+    """Load a folder in the hub's layout."""
+    config = read_config(folder)
+    info = _info(config, name, source, revision)
+    tokenizer = read_tokenizer(folder)
+    require_matching(tokenizer, config, folder)
+    require_memory(2 * info.parameters * BYTES_A_PARAMETER, f"loading {name}")
+    network = load_network(config, present_weights(folder))
+    info = replace(info, parameters=sum(p.numel() for p in network.parameters()))
+    config.setdefault("max_position_embeddings", info.positions)
+    if config.get("tie_word_embeddings", True) != network.config.tie_word_embeddings:
+        config["tie_word_embeddings"] = network.config.tie_word_embeddings
+    return LoadedModel(info, network, tokenizer, config)
+
+
+def _info(config: Mapping[str, Any], name: str, source: str, revision: str) -> ModelInfo:
+    title = Path(name).expanduser().resolve().name if source == "folder" else name
+    words = {"name": name, "title": title, "source": source, "revision": revision}
+    return ModelInfo.of(geometry(config, name), **words, caveat="")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return a folder's ``config.json``; raise UnusableInputError unless it fills blanks."""
+    path = folder / "config.json"
+    config = read_json(path)
+    if not isinstance(config, dict):
+        raise UnusableInputError(f"{path} is no JSON object: save the model again")
+    kin = family(config, str(path))
+    _require_architecture(config, kin, path)
+    for key, why in _REFUSED.items():
+        if config.get(key):
+            raise UnusableInputError(f"{path} has {key}, {why}")
+    if config.get("position_embedding_type", "absolute") != "absolute":
+        raise UnusableInputError(
+            f"{path} asks for position embeddings other than absolute: name a plain {kin.title}"
+        )
+    geometry(config, str(path))
+    return config
+
+
+def _require_architecture(config: Mapping[str, Any], kin: Family, path: Path) -> None:
+    architectures = config.get("architectures")
+    if not architectures:
+        return
+    if not isinstance(architectures, list):
+        raise UnusableInputError(f"{path}: architectures is {architectures!r}, not a list")
+    if not set(kin.architectures).intersection(map(str, architectures)):
+        also = f" (or {kin.architectures[1]})" if len(kin.architectures) > 1 else ""
+        raise UnusableInputError(
+            f"{path} says {', '.join(map(str, architectures))}, which fills no blanks: name a"
+            f" {kin.architectures[0]}{also}"
+        )
+
+
+_REFUSED = {
+    "auto_map": "code of its own, which is never run: name a model without it",
+    "quantization_config": "but quantizing is done here: name the model in floating point",
+    "is_decoder": "so it sees only the words before a blank: name an encoder",
+}
+
+
+def builtin_info(model: str) -> ModelInfo | None:
+    """Return what a built-in model is without loading (growing) it; None for any other."""
+    return next((i for i in list_models() if i.source == "builtin" and i.name == model), None)

@@ -1,0 +1,175 @@
+"""Run files: a header line, then one line a measured cell, appended and never rewritten.
+
+Format history:
+1 (first): closed loop, raw latencies in milliseconds, CPU by process tree.
+2: open loop; raw times packed (:mod:`.packing`); the causes that make a cell doubtful stand in the
+   cell (``warnings``, for other programs: this reader derives them again from the figures).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import UnusableInputError
+from ..machine import digest
+from .cell import Cell, CellKey
+from .packing import pack, unpack
+from .validity import Warn
+
+__all__ = [
+    "FORMAT", "Cell", "CellKey", "Header", "Run", "Warn",
+    "append_cell", "create_run", "locked", "read_run",
+]  # fmt: skip
+
+FORMAT = 2
+READABLE = (1, 2)
+PACKED = ("latencies_ms", "ends_ms", "late_ms")
+
+
+@dataclass(frozen=True)
+class Header:
+    """Everything a run's cells have in common.
+
+    ``variants`` maps a variant's name to its digest, sizes, summary and gate result.
+    """
+
+    run: str
+    started: str
+    tool: str
+    model: Mapping[str, Any]
+    gold: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    seed: int
+    machine: Mapping[str, Any]
+    versions: Mapping[str, str]
+    variants: Mapping[str, Mapping[str, Any]]
+
+    def identity(self) -> dict[str, Any]:
+        """Return what must be equal for a run to be continued: all but name, time and seed."""
+        data = asdict(self)
+        for key in ("run", "started", "seed"):
+            del data[key]
+        digests = {name: entry["digest"] for name, entry in self.variants.items()}
+        return data | {"variants": digests}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run file's content: its header, and its cells in the order they were measured.
+
+    ``cells`` has each point's last attempt; earlier ones are in ``superseded``.
+    """
+
+    header: Header
+    cells: tuple[Cell, ...]
+    superseded: tuple[Cell, ...] = ()
+
+
+def create_run(path: Path, header: Header) -> None:
+    """Start a run file with its header line; raise UnusableInputError if it exists."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("x", encoding="utf-8") as stream:
+            stream.write(_line({"kind": "run", "format": FORMAT, **asdict(header)}))
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.link(beside, path)  # whole or not at all, and never over another
+    except FileExistsError:
+        raise UnusableInputError(f"run file {path} exists already") from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a run file alone; raise UnusableInputError if another process measures into it."""
+    import fcntl
+
+    with path.open("rb") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UnusableInputError(f"another process is measuring into {path}") from None
+        yield
+
+
+def append_cell(path: Path, cell: Cell) -> None:
+    """Append one cell and force it to the disk; a torn last line is cut off first."""
+    line = _line(_as_json(cell)).encode()
+    with path.open("r+b") as stream:
+        content_end = stream.seek(0, os.SEEK_END)
+        tail_start = max(0, content_end - 64 * 1024 * 1024)
+        stream.seek(tail_start)
+        tail = stream.read()
+        if not tail.endswith(b"\n"):
+            stream.truncate(tail_start + tail.rfind(b"\n") + 1)
+        stream.seek(0, os.SEEK_END)
+        stream.write(line)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _as_json(cell: Cell) -> dict[str, Any]:
+    data = asdict(cell)
+    for name in PACKED:
+        data[name] = pack(data[name])
+    return {"kind": "cell", **data, "warnings": [asdict(warn) for warn in cell.warnings()]}
+
+
+def _line(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def read_run(path: Path) -> Run:
+    """Read a run file; a torn last line (an interrupted write) is left out.
+
+    Raises UnusableInputError naming the line that cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UnusableInputError(f"run file {path} cannot be read: {error.strerror}") from None
+    *lines, _torn = text.split("\n")
+    header: Header | None = None
+    cells: list[Cell] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            data = json.loads(line)
+            kind = data.pop("kind")
+            if kind == "run" and number == 1:
+                header = _header(data)
+            elif kind == "cell" and header is not None:
+                cells.append(_cell(data, header))
+            else:
+                raise ValueError(f"a {kind!r} line has no place here")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UnusableInputError(f"run file {path}, line {number}: {error}") from None
+    if header is None:
+        raise UnusableInputError(f"run file {path} has no header: it was never begun")
+    last = {cell.key: cell for cell in cells}
+    counted = tuple(cell for cell in cells if last[cell.key] is cell)
+    return Run(header, counted, tuple(cell for cell in cells if last[cell.key] is not cell))
+
+
+def _header(data: dict[str, Any]) -> Header:
+    if (version := data.pop("format")) not in READABLE:
+        raise ValueError(f"format {version}, this version reads {READABLE[0]} to {READABLE[-1]}")
+    return Header(**data)
+
+
+def _cell(data: dict[str, Any], header: Header) -> Cell:
+    data.pop("warnings", None)
+    for name in PACKED:
+        if isinstance(data.get(name), dict):
+            data[name] = unpack(data[name])
+    cell = Cell(**data)
+    if cell.machine and cell.machine != digest(header.machine):
+        return replace(cell, changes=tuple(dict.fromkeys([*cell.changes, "fingerprint"])))
+    return cell

@@ -1,0 +1,277 @@
+"""Validity: the closed list of reasons to doubt a cell, each with what was seen and what to try.
+
+The rules are those of docs/measurement.md; every limit is a constant here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..stats import SUPPORT, percentile, percentile_bounds
+
+if TYPE_CHECKING:
+    from .cell import Cell
+
+MAX_FAILURE_SHARE = 0.001
+GENERATOR_CPU_LIMIT = 90.0  # percent of one core: each Locust process is one thread of Python
+GENERATOR_DELAY_SHARE = 0.05  # of the mean latency: what waiting for a core adds to a request
+GENERATOR_WAIT_PERCENT = 8.0  # of its wanted time, on a machine that others keep busy
+GENERATOR_LATE_LIMIT_MS = 10.0
+GENERATOR_LATE_SHARE = 0.25  # of the median latency: a late clock matters less beside slow answers
+LITTLE_TOLERANCE = 0.05
+WINDOWS = 3
+WINDOW_TOLERANCE = (0.10, 0.25)  # doubtful above the first, invalid above the second
+RANGE_OF_THREE = 3.3  # the 95th percentile of the range of three standard normal values
+BUSY_PERCENT = (5.0, 10.0)  # doubtful above the first, invalid above the second
+STEAL_PERCENT = (2.0, 5.0)
+THROTTLED_PERCENT = 5.0  # of the periods of the quota
+SWAPPED_BYTES = 1024 * 1024
+STALL_FACTOR = 2.0
+
+
+@dataclass(frozen=True)
+class Warn:
+    """One reason to doubt a cell: a code of a closed list, what was seen, what to try.
+
+    ``outside`` marks causes that are neither the variant's nor the server's nor the plan's.
+    ``figures`` has by name what ``seen`` says and the cell itself does not (for other languages).
+    """
+
+    code: str
+    seen: str
+    advice: str
+    invalidates: bool = False
+    outside: bool = False
+    figures: Mapping[str, str] = field(default_factory=dict)
+
+
+def doubts(cell: Cell) -> Iterator[Warn]:
+    """Yield every reason to doubt a cell, the gravest kind first."""
+    for check in _CHECKS:
+        if (warn := check(cell)) is not None:
+            yield warn
+
+
+def _wrong(cell: Cell) -> Warn | None:
+    if not cell.wrong:
+        return None
+    advice = "check the variant, then the server: an answer changed under load"
+    return Warn("wrong-answers", f"{cell.wrong} wrong answers", advice, True)
+
+
+def _failures(cell: Cell) -> Warn | None:
+    if not cell.requests:
+        return Warn("no-requests", "no request was completed", "measure longer", True)
+    if not cell.failed:
+        return None
+    kinds = ", ".join(sorted(cell.failures))
+    seen = f"{cell.failed} of {cell.requests} requests failed ({kinds})"
+    invalid = cell.failed / cell.requests > MAX_FAILURE_SHARE
+    return Warn("failures", seen, "read the server's log, lower the load", invalid)
+
+
+def _changed(cell: Cell) -> Warn | None:
+    if not cell.changes:
+        return None
+    seen = f"the machine changed during the run ({', '.join(cell.changes)})"
+    return Warn("machine-changed", seen, "begin a new run on one machine", True)
+
+
+def _saturated(cell: Cell) -> Warn | None:
+    used, waiting = cell.generator_core_percent, min(cell.generator_wait_percent, 99.0) / 100
+    wanted = used / (1 - waiting)  # what it ran and what it would have run, had it had the core
+    if wanted <= GENERATOR_CPU_LIMIT:
+        return None
+    seen = f"the generator used {used:.0f} % of one core and waited for it another"
+    another = f"{wanted - used:.0f}"
+    seen += f" {another} %"
+    advice = "more generators: --processes, or workers on other machines"
+    return Warn("generator-saturated", seen, advice, True, figures={"another": another})
+
+
+def generator_late_limit_ms(cell: Cell) -> float:
+    """Return how late the generator's heartbeat may be before its times cannot be trusted."""
+    median = float(np.median(cell.latencies_ms)) if cell.latencies_ms else 0.0
+    return max(GENERATOR_LATE_LIMIT_MS, GENERATOR_LATE_SHARE * median)
+
+
+def generator_delay_share(cell: Cell) -> float:
+    """Return what the generator's waiting for a core adds to a request, as a share of its latency.
+
+    An upper bound: all waiting is laid on the requests.  On a machine that server and generator
+    share the generator always waits a little; what matters is how much of that is in the figures.
+    """
+    if not cell.latencies_ms or not cell.mean_ms:
+        return 0.0
+    used, waiting = cell.generator_core_percent / 100, min(cell.generator_wait_percent, 99.0) / 100
+    waited = cell.generators * used * waiting / (1 - waiting)  # seconds a second
+    return 1000 * waited / cell.qps / cell.mean_ms
+
+
+def _starved(cell: Cell) -> Warn | None:
+    late = cell.generator_late_ms > generator_late_limit_ms(cell)
+    share = generator_delay_share(cell)
+    others = cell.other_cpu_percent > BUSY_PERCENT[1]  # then any waiting is for them
+    pushed = others and cell.generator_wait_percent > GENERATOR_WAIT_PERCENT
+    if not late and share <= GENERATOR_DELAY_SHARE and not pushed:
+        return None
+    added = f"{100 * share:.0f}"
+    seen = f"the generator's heartbeat was {cell.generator_late_ms:.0f} ms late (P99), and its"
+    seen += f" waiting for a core added {added} % to the mean latency"
+    advice = "give the generator a core of its own, or generate the load from another machine"
+    return Warn("generator-starved", seen, advice, True, outside=True, figures={"added": added})
+
+
+def _throttled(cell: Cell) -> Warn | None:
+    if cell.throttled_percent <= THROTTLED_PERCENT:
+        return None
+    seen = "the cgroup's CPU quota held processes back in"
+    seen += f" {cell.throttled_percent:.0f} % of its periods"
+    advice = "raise the quota, or give whole cores (a cpuset) instead of a quota"
+    return Warn("throttled", seen, advice, True)
+
+
+def _stolen(cell: Cell) -> Warn | None:
+    mild, grave = STEAL_PERCENT
+    if cell.steal_percent <= mild:
+        return None
+    seen = f"the host took {cell.steal_percent:.0f} % of the machine away"
+    advice = "measure again, or on a dedicated host"
+    return Warn("stolen", seen, advice, cell.steal_percent > grave, outside=True)
+
+
+def _swapped(cell: Cell) -> Warn | None:
+    if cell.swapped_bytes <= SWAPPED_BYTES:
+        return None
+    seen = f"the machine swapped {cell.swapped_bytes / SWAPPED_BYTES:.0f} MiB"
+    return Warn("swapped", seen, "close other programs or use more memory", True, outside=True)
+
+
+def _busy(cell: Cell) -> Warn | None:
+    mild, grave = BUSY_PERCENT
+    if cell.other_cpu_percent <= mild:
+        return None
+    seen = f"other processes used {cell.other_cpu_percent:.0f} % of the machine"
+    advice = "stop them and measure again"
+    return Warn("machine-busy", seen, advice, cell.other_cpu_percent > grave, outside=True)
+
+
+def littles_users(cell: Cell) -> float:
+    """Return how many users throughput and latency imply (Little's law: L = rate x time)."""
+    return cell.qps * cell.mean_ms / 1000
+
+
+def _little(cell: Cell) -> Warn | None:
+    if cell.mode != "closed" or cell.failed or cell.wrong or not cell.latencies_ms:
+        return None
+    inside = littles_users(cell)
+    if abs(inside - cell.users) <= LITTLE_TOLERANCE * cell.users:
+        return None
+    seen = f"QPS x mean latency is {inside:.2f}, not {cell.users} users (Little's law)"
+    return Warn("little", seen, "the generator is too slow, or the window too short", True)
+
+
+def _unstable(cell: Cell) -> Warn | None:
+    windows = _windows(cell)
+    if windows is None:
+        return None
+    rates = [len(window) / (cell.seconds / WINDOWS) for window in windows]
+    name, unit, thirds = "", "", rates
+    apart = (max(rates) - min(rates)) / (sum(rates) / len(rates))
+    mild, grave = WINDOW_TOLERANCE
+    noise = _noise(cell, windows)
+    if apart > mild + noise:
+        name = "QPS"
+    elif _tails_differ(windows, mild):
+        name, unit, thirds = "P95", " ms", [percentile(window, 95) or 0.0 for window in windows]
+    if not name:
+        return None
+    invalidates = apart > grave + noise or _tails_differ(windows, grave)
+    shown = ", ".join(f"{value:.3g}" for value in thirds)
+    seen = f"{name} in thirds of the window: {shown}{unit}"
+    advice = "a longer warm-up or window, or a quieter machine"
+    figures = {"third": name, "thirds": shown}
+    return Warn("unstable", seen, advice, invalidates, outside=True, figures=figures)
+
+
+def _windows(cell: Cell) -> list[list[float]] | None:
+    """Return the latencies of each third of the window; None if completion times are unknown."""
+    if len(cell.ends_ms) != len(cell.latencies_ms) or len(cell.ends_ms) < WINDOWS * SUPPORT[50]:
+        return None
+    latencies = np.asarray(cell.latencies_ms, dtype=np.float64)
+    place = np.asarray(cell.ends_ms) * WINDOWS / (cell.seconds * 1000)
+    if cell.mode == "open":  # by intended start: late answers belong to when they were asked
+        place -= latencies * WINDOWS / (cell.seconds * 1000)
+    third = np.clip(place.astype(int), 0, WINDOWS - 1)
+    return [[float(x) for x in latencies[third == number]] for number in range(WINDOWS)]
+
+
+def _noise(cell: Cell, windows: Sequence[Sequence[float]]) -> float:
+    """Return how far apart the counts of three equal windows lie by chance (95 in 100 times).
+
+    The range of three normal values stays below 3.3 standard deviations, relative to their mean.
+
+    Arrivals of an open loop are Poisson; a closed loop's counts vary as its latencies do
+    (renewal process: variance n times their squared coefficient of variation).
+    """
+    typical = max(1.0, float(np.mean([len(window) for window in windows])))
+    chance = RANGE_OF_THREE / np.sqrt(typical)
+    if cell.mode == "open":
+        return float(chance)
+    spread = float(np.std(cell.latencies_ms) / np.mean(cell.latencies_ms))
+    return float(chance * min(spread, 1.0))
+
+
+def _tails_differ(windows: Sequence[Sequence[float]], tolerance: float) -> bool:
+    """Tell whether P95s differ by more than a tolerance and their own sampling error."""
+    bounds = [percentile_bounds(window, 95) for window in windows if len(window) >= SUPPORT[95]]
+    if len(bounds) < len(windows):
+        return False
+    return max(low for low, _ in bounds) > min(high for _, high in bounds) * (1 + tolerance)
+
+
+def hidden_wait_ms(cell: Cell) -> float | None:
+    """Return the 99th percentile of how long one who comes at any time waits for *any* answer.
+
+    A lower bound for what an open loop's P99 would be: users of a closed loop who wait for a
+    stalled server send nothing, so that its raw percentiles hide the stall ("coordinated
+    omission", G. Tene).  None where completion times are unknown.
+    """
+    if cell.mode != "closed" or len(cell.ends_ms) < 2:
+        return None
+    whole = cell.seconds * 1000
+    gaps = np.diff(np.concatenate(([0.0], np.sort(np.asarray(cell.ends_ms)), [whole])))
+    low, high = 0.0, float(gaps.max())
+    while high - low > 0.01:  # the share of time with a longer wait falls steadily: bisect
+        middle = (low + high) / 2
+        if np.clip(gaps - middle, 0, None).sum() > 0.01 * whole:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _hidden(cell: Cell) -> Warn | None:
+    wait, shown = hidden_wait_ms(cell), cell.percentile_ms(99)
+    if wait is None or shown is None or wait <= STALL_FACTOR * shown:
+        return None
+    seen = f"the server stood still: who comes at any time waits {wait:.0f} ms (P99)"
+    seen += f", the closed loop's P99 of {shown:.0f} ms hides it"
+    return Warn("hides-stalls", seen, "measure with an open loop (a plan with 'rates')")
+
+
+def _too_few(cell: Cell) -> Warn | None:
+    if cell.percentile_ms(95) is not None:
+        return None
+    seen = f"{len(cell.latencies_ms)} answers are too few for a P95"
+    return Warn("too-few", seen, "measure longer: a plan with more seconds")
+
+
+_CHECKS = (
+    _wrong, _failures, _changed, _saturated, _starved, _throttled, _stolen, _swapped, _busy,
+    _little, _unstable, _hidden, _too_few,
+)  # fmt: skip
