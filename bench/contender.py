@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from ..server.launch import Stack, known_stack
-from ..server.settings import Settings
+from ..server.settings import Settings, Stack, known_stack
 from ..toolkit.building.folders import Built
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.machine import allowed_cpus

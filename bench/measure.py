@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from ..server.launch import Stack
-from ..server.settings import Settings
+from ..server.settings import Settings, Stack
 from ..toolkit.machine import digest, fingerprint
 from ..toolkit.runs.cell import Cell
 from ..toolkit.runs.load import ARTICLE_STACK

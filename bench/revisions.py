@@ -17,7 +17,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from ..server.launch import known_stack
+from ..server.settings import known_stack
 from ..toolkit.console import say
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.files import artifacts, folder_written_whole

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from ..server.launch import Stack, command, environment
-from ..server.settings import Settings
+from ..server.launch import command, environment
+from ..server.settings import Settings, Stack
 from ..toolkit.errors import InvalidMeasurementError
 from ..toolkit.machine import allowed_cpus
 from ..toolkit.processes import end_with_parent, free_port, stop

@@ -13,21 +13,19 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn, cast, get_args
+from typing import TYPE_CHECKING, NoReturn
 
 from ..toolkit.building.manifest import read_manifest
 from ..toolkit.console import say
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.files import artifacts
 from .ending import ended_at_once
-from .settings import Settings
+from .settings import BODY_LIMIT, DEADLINE, Settings
 
 if TYPE_CHECKING:
     from ..toolkit.engines.predictor import Predictor
-
-Stack = Literal["reference", "article", "ray"]
+    from .settings import Stack
 VARIANT_DIR = "TIANKONG_VARIANT_DIR"
-DEADLINE, BODY_LIMIT = "TIANKONG_DEADLINE", "TIANKONG_BODY_LIMIT"  # for retries.py
 STANDARD_ERROR = 2
 ARTICLE_TIMEOUT = 120  # seconds; the model loads inside it
 PLACE = {"folder", "host", "port"}
@@ -84,14 +82,6 @@ def environment(stack: Stack, settings: Settings) -> dict[str, str]:
 
             own = {DEADLINE: str(settings.deadline), BODY_LIMIT: str(settings.body_limit)}
             return RAY_ENVIRONMENT | {"RAY_AUTH_TOKEN": token_hex(32)} | own
-
-
-def known_stack(name: str) -> Stack:
-    """Return the stack of this name; raise UnusableInputError if there is none."""
-    for stack in get_args(Stack):
-        if name == stack:
-            return cast(Stack, stack)
-    raise UnusableInputError(f"unknown stack {name!r}; known: {', '.join(get_args(Stack))}")
 
 
 def require_takes(stack: Stack, settings: Settings) -> None:
@@ -264,7 +254,7 @@ def deviations(settings: Settings) -> list[str]:
 
 
 def _require_keys(path: Path) -> None:
-    from .api_keys import read_keys  # here: the start does not wait for what most do not need
+    from .http.api_keys import read_keys  # here: the start does not wait for what most do not need
 
     read_keys(path)
 

@@ -36,11 +36,11 @@ from ..toolkit.engines.prepared import NotPreparedError
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.files import ARTIFACTS, artifacts, give_memory_back
 from ..toolkit.machine import usable_cores
-from .app import create_app
-from .metrics import Collected
+from .batching.service import Service
+from .http.metrics import Collected
 from .reference import GRACE, KEEP_ALIVE
 from .retries import ServedBy
-from .service import Service
+from .routes.app import create_app
 from .settings import Settings, cores_each
 
 NAME = "tiankong"

@@ -18,9 +18,9 @@ import uvicorn
 from ..toolkit.engines.predictor import Predictor
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.files import give_memory_back
-from .app import create_app
-from .connection import EVERY, Connection, Terms, room_for, watch
-from .service import Service
+from .batching.service import Service
+from .http.connection import EVERY, Connection, Terms, room_for, watch
+from .routes.app import create_app
 from .settings import Settings
 
 KEEP_ALIVE = 75  # seconds; longer than the 60 of common load balancers, so that they close first

@@ -15,10 +15,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .launch import BODY_LIMIT, DEADLINE
-from .problems import RETRY, problem_response
-from .request_ids import HEADER, name_of
-from .settings import Settings
+from .http.problems import RETRY, problem_response
+from .http.request_ids import HEADER, name_of
+from .settings import BODY_LIMIT, DEADLINE, Settings
 
 SERVED_BY = "X-Served-By"
 TRIES = 3  # a request that kills whoever is asked shall not kill them all

@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal, cast, get_args
 
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.machine import usable_cores
+
+Stack = Literal["reference", "article", "ray"]
+DEADLINE, BODY_LIMIT = "TIANKONG_DEADLINE", "TIANKONG_BODY_LIMIT"  # for retries.py
 
 KIBIBYTE = 1024
 AT_LEAST_ONE = ("max_batch", "body_limit", "batch_limit", "connections")
@@ -98,3 +102,11 @@ class Settings:
 def cores_each(replicas: int) -> int:
     """Return how many of the usable cores are one replica's share: at least one."""
     return max(1, usable_cores() // max(1, replicas))
+
+
+def known_stack(name: str) -> Stack:
+    """Return the stack of this name; raise UnusableInputError if there is none."""
+    for stack in get_args(Stack):
+        if name == stack:
+            return cast(Stack, stack)
+    raise UnusableInputError(f"unknown stack {name!r}; known: {', '.join(get_args(Stack))}")

@@ -44,7 +44,7 @@ def bundle(
     A server is started once to measure what memory to ask for; pip resolves the requirements.
     """
     from ..bench.footprint import measure
-    from ..server.bundle import Terms, require_possible, write_bundle
+    from ..server.bundle.bundle import Terms, require_possible, write_bundle
     from ..server.settings import Settings
     from .building.availability import choose
     from .building.store import at_hand

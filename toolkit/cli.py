@@ -219,8 +219,8 @@ def serve(
     tokenizer: TokenizerFolder = None,
 ) -> None:
     """Serve one variant over HTTP until stopped."""
-    from ..server.launch import known_stack, require_takes, run
-    from ..server.settings import Settings
+    from ..server.launch import require_takes, run
+    from ..server.settings import Settings, known_stack
 
     chosen = known_stack(stack)
     settings = Settings(

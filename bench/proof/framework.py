@@ -25,7 +25,7 @@ import numpy as np
 from fastapi import FastAPI
 from starlette.applications import Starlette
 
-from ...server import app as routes
+from ...server.routes import app as routes
 from ...server.settings import Settings
 from ...toolkit.building.folders import Built, standing
 from ...toolkit.console import say

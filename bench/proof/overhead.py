@@ -28,9 +28,9 @@ from pathlib import Path
 from statistics import geometric_mean
 from threading import Lock, Thread
 
-from ...server.bodies import Question
+from ...server.batching.service import Service
+from ...server.http.bodies import Question
 from ...server.launch import open_served
-from ...server.service import Service
 from ...server.settings import Settings
 from ...toolkit.building.folders import Built, standing
 from ...toolkit.console import say

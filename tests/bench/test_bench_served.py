@@ -18,7 +18,7 @@ from tiankong.server.settings import Settings
 from tiankong.toolkit.errors import InvalidMeasurementError
 
 if TYPE_CHECKING:
-    from tiankong.server.launch import Stack
+    from tiankong.server.settings import Stack
 
 ORPHAN = """
 import subprocess, sys, time

@@ -17,7 +17,7 @@ import pytest
 from starlette.testclient import TestClient
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from tiankong.server.app import create_app
+from tiankong.server.routes.app import create_app
 from tiankong.server.settings import Settings
 from tiankong.toolkit.building.manifest import Manifest, record_files, write_manifest
 from tiankong.toolkit.building.recipes import Recipe

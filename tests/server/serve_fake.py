@@ -11,8 +11,8 @@ import sys
 
 from conftest import FakeEngine, make_predictor
 
-from tiankong.server import service
 from tiankong.server.__main__ import read_arguments
+from tiankong.server.batching import service
 from tiankong.server.launch import bind
 from tiankong.server.reference import serve
 from tiankong.toolkit.errors import TiankongError

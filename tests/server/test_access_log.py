@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tiankong.server.access_log import AccessLog
+from tiankong.server.http.access_log import AccessLog
 
 START = Callable[..., Any]
 TEXT = "今天气很[MASK]。"
@@ -107,7 +107,7 @@ def test_a_full_disk_ends_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         return real(descriptor, data)
 
     with (tmp_path / "log").open("wb") as file:
-        monkeypatch.setattr("tiankong.server.access_log.os.write", write)
+        monkeypatch.setattr("tiankong.server.http.access_log.os.write", write)
         log = AccessLog(file.fileno())
         assert log.write({"n": 1})
         assert failed.wait(10)

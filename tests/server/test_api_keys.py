@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from tiankong.server.api_keys import read_keys
+from tiankong.server.http.api_keys import read_keys
 from tiankong.toolkit.errors import UnusableInputError
 
 KEYS = ["first-key-0123456789", "second-key-987654321"]

@@ -202,7 +202,7 @@ def test_ready_only_after_a_warm_up(open_client: Callable[..., TestClient], engi
 def test_a_failed_warm_up_is_never_ready(
     open_client: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:
-    monkeypatch.setattr("tiankong.server.service.WARM_UP", f"{word}[MASK]")
+    monkeypatch.setattr("tiankong.server.batching.service.WARM_UP", f"{word}[MASK]")
     client = open_client()
     assert "the warm-up failed" in problem(client.get("/health/ready"), 503)
 

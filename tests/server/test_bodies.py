@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tiankong.server.bodies import Question, parse_batch, parse_question
-from tiankong.server.problems import ProblemError
+from tiankong.server.http.bodies import Question, parse_batch, parse_question
+from tiankong.server.http.problems import ProblemError
 
 BAD = {
     "empty": b"",

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tiankong.server import bundle
-from tiankong.server.bundle import Terms, require_possible, write_bundle
-from tiankong.server.footprint import Footprint
+from tiankong.server.bundle import bundle
+from tiankong.server.bundle.bundle import Terms, require_possible, write_bundle
+from tiankong.server.bundle.footprint import Footprint
 from tiankong.server.settings import Settings
 from tiankong.toolkit.building.folders import Built
 from tiankong.toolkit.building.manifest import read_manifest

@@ -19,7 +19,7 @@ from typing import Any, cast
 import pytest
 
 from tiankong.server.__main__ import read_arguments
-from tiankong.server.connection import HEAD_LIMIT, PIPELINE_LIMIT, SPARE, room_for
+from tiankong.server.http.connection import HEAD_LIMIT, PIPELINE_LIMIT, SPARE, room_for
 from tiankong.server.launch import command
 from tiankong.server.settings import Settings
 from tiankong.toolkit.errors import UnusableInputError

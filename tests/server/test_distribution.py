@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tiankong.server import distribution
+from tiankong.server.bundle import distribution
 from tiankong.toolkit.errors import UnusableInputError
 
 wheelfile = pytest.importorskip("wheel.wheelfile")

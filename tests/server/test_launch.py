@@ -11,7 +11,6 @@ import pytest
 from tiankong.server import launch
 from tiankong.server.__main__ import main, read_arguments
 from tiankong.server.launch import (
-    Stack,
     bind,
     command,
     environment,
@@ -19,7 +18,7 @@ from tiankong.server.launch import (
     require_article,
     require_takes,
 )
-from tiankong.server.settings import Settings, cores_each
+from tiankong.server.settings import Settings, Stack, cores_each
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.machine import usable_cores
 
@@ -177,7 +176,7 @@ from conftest import FakeEngine, make_predictor
 from pathlib import Path
 from starlette.testclient import TestClient
 import tiankong.server.article, tiankong.server.launch, tiankong.server.reference
-from tiankong.server.app import create_app
+from tiankong.server.routes.app import create_app
 from tiankong.server.settings import Settings
 settings = Settings(Path("v"), access_log=False)
 with TestClient(create_app(make_predictor(FakeEngine()), settings)) as client:

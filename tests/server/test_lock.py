@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tiankong.server.lock import ENGINES, Pin, pins, requirements_text, resolve, serving
+from tiankong.server.bundle.lock import ENGINES, Pin, pins, requirements_text, resolve, serving
 from tiankong.toolkit.errors import UnusableInputError
 
 

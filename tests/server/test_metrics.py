@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from tiankong.server.metrics import Collected, Metrics
+from tiankong.server.http.metrics import Collected, Metrics
 
 TEXT = "今天气很[MASK]。"
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

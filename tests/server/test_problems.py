@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from tiankong.server.problems import problem_response
+from tiankong.server.http.problems import problem_response
 
 
 def test_a_problem_is_rfc_9457_with_the_articles_key() -> None:

@@ -7,7 +7,7 @@ from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
-from tiankong.server.request_ids import RequestIds
+from tiankong.server.http.request_ids import RequestIds
 
 
 @pytest.mark.parametrize("given", ["abc", "a b", "x" * 128, "0f-9_~!"])

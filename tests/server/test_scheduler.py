@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tiankong.server.problems import ProblemError
-from tiankong.server.scheduler import Job, Limits, Scheduler, together
+from tiankong.server.batching.scheduler import Job, Limits, Scheduler, together
+from tiankong.server.http.problems import ProblemError
 from tiankong.toolkit.engines.predictor import Answer, Ranked
 
 SLOW, FAILING = 100, 101

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tiankong.server.streams import CROWD, SECONDS, choose
+from tiankong.server.batching.streams import CROWD, SECONDS, choose
 
 
 class Machine:
@@ -79,7 +79,7 @@ def test_batches_no_larger_than_allowed() -> None:
 def test_streams_that_nobody_set_are_measured(
     open_client: Callable[..., TestClient], engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tiankong.server.service.usable_cores", lambda: 2)
+    monkeypatch.setattr("tiankong.server.batching.service.usable_cores", lambda: 2)
     real = engine.logits
 
     def slow(batch: Any) -> Any:
@@ -100,7 +100,7 @@ def test_what_an_earlier_start_found_is_not_measured_again(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("tiankong.server.service.usable_cores", lambda: 4)
+    monkeypatch.setattr("tiankong.server.batching.service.usable_cores", lambda: 4)
     engine.kept = tmp_path / "key"
 
     def streams(**settings: Any) -> int:

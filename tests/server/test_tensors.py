@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tiankong.server.problems import ProblemError
-from tiankong.server.tensors import Tensor, answer_body, read_strings, split_body
+from tiankong.server.http.problems import ProblemError
+from tiankong.server.routes.tensors import Tensor, answer_body, read_strings, split_body
 
 
 def text(**fields: Any) -> dict[str, Any]:

@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..console import progress
 from ..errors import UnusableInputError
-from ..files import (
-    artifacts,
-    require_disk,
-    require_memory,
-)
+from ..files import artifacts, require_disk, require_memory
 from ..machine import versions
 from ..models.info import ModelInfo
 from ..models.loading import builtin_info, config_of, load_model

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .bodies import DEFAULT_TOP_K, MAX_TOP_K
+from ..http.bodies import DEFAULT_TOP_K, MAX_TOP_K
 
 Schema = dict[str, Any]
 

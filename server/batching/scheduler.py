@@ -17,9 +17,9 @@ from itertools import islice
 from threading import Condition, Thread
 from typing import cast
 
-from ..toolkit.engines.predictor import Answer
-from ..toolkit.engines.text import ceiling
-from .problems import QUEUE_FULL, RETRY, ProblemError
+from ...toolkit.engines.predictor import Answer
+from ...toolkit.engines.text import ceiling
+from ..http.problems import QUEUE_FULL, RETRY, ProblemError
 
 LOOK_AHEAD = 64  # jobs looked at for a batch: sorting a long queue would cost more than it gains
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..toolkit.errors import UnusableInputError
+from ...toolkit.errors import UnusableInputError
 from .problems import problem_response
 
 SHORTEST = 16  # characters; shorter keys can be guessed

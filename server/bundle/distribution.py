@@ -13,14 +13,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..toolkit.errors import UnusableInputError
+from ...toolkit.errors import UnusableInputError
+from ...toolkit.files import PACKAGE
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 NAME = "tiankong"
 TAG = "py3-none-any"
-ROOT = Path(__file__).parent.parent  # the package's folder
 DESCRIPTIONS = ("METADATA", "PKG-INFO")  # the latter is setuptools' name beside sources
 CARRIED = ("entry_points.txt", "top_level.txt")
 
@@ -42,17 +42,17 @@ def _beside() -> metadata.Distribution | None:
 
     (The current folder, if it is a checkout, may have records of another build.)
     """
-    return next(iter(metadata.distributions(name=NAME, path=[str(ROOT.parent)])), None)
+    return next(iter(metadata.distributions(name=NAME, path=[str(PACKAGE.parent)])), None)
 
 
-def package_files(root: Path = ROOT) -> dict[str, Path]:
+def package_files(root: Path = PACKAGE) -> dict[str, Path]:
     """Return the package's files by their names in a wheel (``tiankong/server/app.py``).
 
     Of an installed package they are what pip recorded; of a checkout (an editable install) what
     its pyproject.toml names.  ``root`` is the package's folder.
     """
     found = _beside()
-    if found is None or root != ROOT:
+    if found is None or root != PACKAGE:
         return dict(_checkout(root))
     recorded = {str(file): Path(str(file.locate())) for file in found.files or ()}
     return {
@@ -126,8 +126,8 @@ def _described(found: metadata.Distribution) -> Iterator[tuple[str, str]]:
             yield name, text
     for name in found.metadata.get_all("License-File") or ():
         text = found.read_text(f"licenses/{name}")
-        if text is None and (ROOT / name).is_file():  # a checkout
-            text = (ROOT / name).read_text(encoding="utf-8")
+        if text is None and (PACKAGE / name).is_file():  # a checkout
+            text = (PACKAGE / name).read_text(encoding="utf-8")
         if text:
             yield f"licenses/{name}", text
     lines = ("Wheel-Version: 1.0", f"Generator: {NAME} {found.version}",

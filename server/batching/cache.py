@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cachetools import LRUCache
 
-from ..toolkit.engines.predictor import Answer
-from .metrics import Metrics
+from ...toolkit.engines.predictor import Answer
+from ..http.metrics import Metrics
 from .scheduler import Job
 
 Key = tuple[tuple[int, ...], int, tuple[str, ...] | None]

@@ -16,13 +16,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ..toolkit.engines.predictor import Answer
-from .bodies import Question, checked, parse_object, read_body, read_candidates, read_top_k
+from ...toolkit.engines.predictor import Answer
+from ..batching.service import Service, service_of
+from ..http.bodies import Question, checked, parse_object, read_body, read_candidates, read_top_k
+from ..http.presence import Presence
+from ..http.problems import ProblemError
 from .openapi import Operation
-from .presence import Presence
-from .problems import ProblemError
 from .schemas import ASKING
-from .service import Service, service_of
 from .tensors import JSON_LENGTH, Tensor, answer_body, read_strings, split_body
 
 VERSION = "1"

@@ -9,18 +9,18 @@ from threading import Thread
 
 from starlette.requests import Request
 
-from ..toolkit.engines.kinds import Expected
-from ..toolkit.engines.predictor import Answer, Engine, Predictor
-from ..toolkit.engines.prepared import recall, remember
-from ..toolkit.engines.text import LONG, MASK, NoMaskError, TextError, ceiling
-from ..toolkit.errors import BrokenVariantError, TiankongError
-from ..toolkit.machine import usable_cores
-from .bodies import Question
+from ...toolkit.engines.kinds import Expected
+from ...toolkit.engines.predictor import Answer, Engine, Predictor
+from ...toolkit.engines.prepared import recall, remember
+from ...toolkit.engines.text import LONG, MASK, NoMaskError, TextError, ceiling
+from ...toolkit.errors import BrokenVariantError, TiankongError
+from ...toolkit.machine import usable_cores
+from ..http.bodies import Question
+from ..http.metrics import Metrics
+from ..http.problems import DRAINING, NOT_READY, RETRY, ProblemError
+from ..settings import Settings
 from .cache import AnswerCache
-from .metrics import Metrics
-from .problems import DRAINING, NOT_READY, RETRY, ProblemError
 from .scheduler import Job, Limits, Scheduler
-from .settings import Settings
 from .streams import choose
 
 WARM_UP = f"今天天气很{MASK}。"

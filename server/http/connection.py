@@ -15,12 +15,12 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from ..settings import KIBIBYTE
 from .access_log import AccessLog
 from .metrics import Metrics
 from .observer import Observer
 from .problems import CLOSE, QUEUE_FULL, RETRY, ProblemError, problem_response
 from .request_ids import RequestIds
-from .settings import KIBIBYTE
 
 HEAD_LIMIT = 32 * KIBIBYTE
 HEADERS_LIMIT = 100  # each costs many times its bytes

@@ -17,8 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..toolkit.errors import UnusableInputError
-from ..toolkit.files import read_json
+from ...toolkit.errors import UnusableInputError
+from ...toolkit.files import read_json
 
 SERVING = "serve"  # the extra of all that serves, with the usual engine
 ENGINES = {

@@ -21,22 +21,22 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..toolkit.building.folders import Built
-from ..toolkit.building.manifest import NAME as MANIFEST
-from ..toolkit.building.manifest import Manifest
-from ..toolkit.errors import GateFailedError, UnusableInputError
-from ..toolkit.files import folder_written_whole, require_disk, write_text
-from ..toolkit.machine import fingerprint
+from ...toolkit.building.folders import Built
+from ...toolkit.building.manifest import NAME as MANIFEST
+from ...toolkit.building.manifest import Manifest
+from ...toolkit.errors import GateFailedError, UnusableInputError
+from ...toolkit.files import folder_written_whole, package_path, require_disk, write_text
+from ...toolkit.machine import fingerprint
+from ..launch import deviations
+from ..settings import Settings
 from .distribution import NAME, distribution, write_wheel
 from .footprint import HEADROOM, MARGIN, Footprint
-from .launch import deviations
 from .lock import Pin, interpreter, requirements_text, resolve, serving, target
-from .settings import Settings
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-TEMPLATES = Path(__file__).parent / "deployment"
+TEMPLATES = package_path("server/deployment")
 PLACE = "/opt/tiankong"  # where the unit of systemd finds the bundle
 PORT, USER = 8080, 10001
 PAUSE_SECONDS = 5  # until a cluster's list of addresses no longer has a pod that is to end

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from .problems import MEDIA_TYPE
+from ..http.problems import MEDIA_TYPE
 from .schemas import PROBLEMS, SCHEMAS, Schema, ref
 
 OPENAPI = "3.1.0"

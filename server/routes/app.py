@@ -12,20 +12,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ..toolkit.engines.predictor import Predictor, as_body
+from ...toolkit.engines.predictor import Predictor, as_body
+from ..batching.service import Service, service_of
+from ..http.access_log import AccessLog
+from ..http.api_keys import ApiKeys, read_keys
+from ..http.bodies import parse_batch, parse_question, read_body
+from ..http.metrics import Collected
+from ..http.observer import Observer
+from ..http.presence import Presence
+from ..http.problems import ProblemError, problem_response
+from ..http.request_ids import RequestIds, request_id
+from ..settings import Settings
 from . import open_inference, openapi, page
-from .access_log import AccessLog
-from .api_keys import ApiKeys, read_keys
-from .bodies import parse_batch, parse_question, read_body
-from .metrics import Collected
-from .observer import Observer
 from .openapi import Operation
-from .presence import Presence
-from .problems import ProblemError, problem_response
-from .request_ids import RequestIds, request_id
 from .schemas import ASKING
-from .service import Service, service_of
-from .settings import Settings
 
 TITLE, DESCRIPTION = "tiankong", "Fill in the blanks of Chinese sentences."
 DETAILS = {404: "there is nothing at this path", 405: "this path does not take this method"}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
 
-from .problems import ProblemError
+from ..http.problems import ProblemError
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 BINARY_SIZE = "binary_data_size"

@@ -1,0 +1,1 @@
+"""Batching: requests wait, share batches and are answered."""

@@ -1,0 +1,1 @@
+"""The bundle: a folder with which a variant is deployed elsewhere."""

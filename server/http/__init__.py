@@ -1,0 +1,1 @@
+"""HTTP: connections, bodies, problems, ids, keys, log and metrics; nothing of what is asked."""
