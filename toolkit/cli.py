@@ -263,8 +263,8 @@ def report(
     markdown: Annotated[bool, typer.Option("--markdown", help="only print the table")] = False,
 ) -> None:
     """Write pages from run files."""
-    from ..reports.pages import write_pages
-    from ..reports.summary import markdown_table
+    from ..reports.small_table import markdown_table
+    from ..reports.writing import write_pages
     from .runs.run_file import read_run
 
     paths = runs or [_newest_run()]

@@ -126,7 +126,7 @@ def _show_run(path: Path, as_json: bool, choice: Choice) -> None:
         cells = [cell.as_json() for cell in run.cells]
         print_json({"run": str(path), "cells": cells, "skipped": choice.skipped_json()})
         return
-    from ..reports.summary import markdown_table
+    from ..reports.small_table import markdown_table
 
     print(markdown_table(run))
     say(f"run file: {path}")
@@ -262,7 +262,7 @@ def tune(
     from ..bench.sweep import Ground
     from ..bench.tune import require_enough
     from ..bench.tune import tune as find_settings
-    from ..reports.tuning import space_picture
+    from ..reports.plots.tuning import space_picture
     from .building.recipes import read_recipes
     from .building.store import at_hand_named
     from .gate.examination import gated
@@ -321,7 +321,7 @@ def bench(
         _compare_revision(against, model or "builtin", names(variants) or [SHIPPED], gold, fail)
         return
     from ..bench.sweep import sweep as run_sweep
-    from ..reports.pages import write_pages
+    from ..reports.writing import write_pages
     from .building.availability import choose
     from .building.build import build as build_variants
     from .building.folders import standing

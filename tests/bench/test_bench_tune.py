@@ -29,7 +29,7 @@ from tiankong.bench.tune import (
     tune,
     usual_budget,
 )
-from tiankong.reports.tuning import space_picture
+from tiankong.reports.plots.tuning import space_picture
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.gate.gold import read_gold
 from tiankong.toolkit.runs.cell import Cell

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tiankong.reports.pages import write_pages
+from tiankong.reports.writing import write_pages
 from tiankong.toolkit.runs.run_file import Cell, Run
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tiankong.reports.article import Row, read_article
+from tiankong.reports.facts.article import Row, read_article
 
 
 def test_the_table_is_the_articles() -> None:

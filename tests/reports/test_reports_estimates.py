@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tiankong.reports.estimates import Estimate, Noise, central
+from tiankong.reports.facts.estimates import Estimate, Noise, central
 from tiankong.toolkit.runs.run_file import Cell
 from tiankong.toolkit.stats import Variation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tiankong.reports import figures
+from tiankong.reports.text import figures
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from tiankong.reports import pages
-from tiankong.reports.language import read_language
-from tiankong.reports.pages import write_pages
-from tiankong.reports.summary import markdown_table
+from tiankong.reports import writing as pages
+from tiankong.reports.small_table import markdown_table
+from tiankong.reports.text.language import read_language
+from tiankong.reports.writing import write_pages
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.runs.run_file import Cell, Run
 from tiankong.toolkit.runs.validity import _CHECKS
@@ -566,7 +566,7 @@ def test_nothing_heavy_is_imported_with_the_module() -> None:
     import subprocess
 
     code = (
-        "import sys, tiankong.reports.pages, tiankong.reports.summary;"
+        "import sys, tiankong.reports.writing, tiankong.reports.data;"
         "print([n for n in ('matplotlib', 'jinja2', 'torch', 'locust') if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

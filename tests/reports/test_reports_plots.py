@@ -9,13 +9,13 @@ from itertools import pairwise
 
 import pytest
 
-from tiankong.reports.costs import Bench, yardsticks
-from tiankong.reports.drawing import COLOURS, looks
-from tiankong.reports.panels import scaling_plot
-from tiankong.reports.plots import _apart, cost_plot, latency_plot
-from tiankong.reports.prices import read_prices
-from tiankong.reports.scaling import scaling
-from tiankong.reports.tables import points
+from tiankong.reports.facts.costs import Bench, yardsticks
+from tiankong.reports.facts.points import points
+from tiankong.reports.facts.prices import read_prices
+from tiankong.reports.facts.scaling import scaling
+from tiankong.reports.plots.drawing import COLOURS, looks
+from tiankong.reports.plots.panels import scaling_plot
+from tiankong.reports.plots.plots import _apart, cost_plot, latency_plot
 from tiankong.toolkit.runs.run_file import Cell, Run
 
 BENCH = Bench(2, "x86_64", None)

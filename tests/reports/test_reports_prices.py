@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tiankong.reports.prices import HOURS_PER_MONTH, read_prices
+from tiankong.reports.facts.prices import HOURS_PER_MONTH, read_prices
 from tiankong.toolkit.errors import UnusableInputError
 
 GOOD = """

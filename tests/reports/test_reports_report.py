@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tiankong.reports.article import read_article
-from tiankong.reports.prices import read_prices
-from tiankong.reports.report import Report, compose
+from tiankong.reports.facts.article import read_article
+from tiankong.reports.facts.prices import read_prices
+from tiankong.reports.facts.report import Report, compose
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.runs.run_file import Cell, Header, Run
 

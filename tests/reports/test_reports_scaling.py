@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from tiankong.reports.article import read_article
-from tiankong.reports.growth import axis_grids
-from tiankong.reports.language import read_language
-from tiankong.reports.prices import read_prices
-from tiankong.reports.report import compose
-from tiankong.reports.scaling import Axis, Scaling, scaling
-from tiankong.reports.tables import points
+from tiankong.reports.facts.article import read_article
+from tiankong.reports.facts.points import points
+from tiankong.reports.facts.prices import read_prices
+from tiankong.reports.facts.report import compose
+from tiankong.reports.facts.scaling import Axis, Scaling, scaling
+from tiankong.reports.sections.scaling import axis_grids
+from tiankong.reports.text.language import read_language
 from tiankong.toolkit.runs.load import Load
 from tiankong.toolkit.runs.run_file import Cell, Run
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tiankong.reports.estimates import Estimate
-from tiankong.reports.tables import article_points, points
-from tiankong.reports.variants import variant_rows
+from tiankong.reports.facts.estimates import Estimate
+from tiankong.reports.facts.points import article_points, points
+from tiankong.reports.facts.variants import variant_rows
 from tiankong.toolkit.runs.load import Load
 from tiankong.toolkit.runs.run_file import Cell, Run
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tiankong.reports.tables import points
-from tiankong.reports.variants import variant_rows
-from tiankong.reports.verdict import Verdict, best_points, decide
+from tiankong.reports.facts.points import points
+from tiankong.reports.facts.variants import variant_rows
+from tiankong.reports.facts.verdict import Verdict, best_points, decide
 from tiankong.toolkit.runs.run_file import Cell, Run
 
 LIMIT = 130.0

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from ..toolkit.runs.cell import Cell
-from ..toolkit.stats import Variation, interval, percentile, variation
+from ...toolkit.runs.cell import Cell
+from ...toolkit.stats import Variation, interval, percentile, variation
 
 CONFIDENCE_PERCENT = 95  # what toolkit.stats.interval gives
 RANKS = (50, 90, 95, 99)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from . import figures
-from .language import Language
-from .layout import Section
-from .report import Report
+from ..facts.report import Report
+from ..text import figures
+from ..text.grids import Section
+from ..text.language import Language
 
 
 def method(report: Report, language: Language) -> Section:

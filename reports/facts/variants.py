@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..toolkit.runs.run_file import Run
-from .tables import Point
+from ...toolkit.runs.run_file import Run
+from .points import Point
 
 
 @dataclass(frozen=True)

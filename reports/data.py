@@ -6,18 +6,12 @@ import math
 from dataclasses import asdict, replace
 from typing import Any
 
-from ..toolkit.runs.run_file import Run
-from .article import read_article
-from .costs import cost
-from .language import read_language
-from .markdown import escape, lines
-from .measured import small_grid
-from .prices import Price, read_prices
-from .recommended import verdict_sentences
-from .report import Report, compose
-from .scaling import Axis
-from .tables import Point
-from .variants import VariantRow
+from .facts.costs import cost
+from .facts.points import Point
+from .facts.prices import Price
+from .facts.report import Report
+from .facts.scaling import Axis
+from .facts.variants import VariantRow
 
 FORMAT = 2
 
@@ -145,17 +139,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else "infinite"
     return value
-
-
-def markdown_table(run: Run) -> str:
-    """Return one run as a compact Markdown table with its verdict, for a CI job's summary.
-
-    Raises UnusableInputError if the run has no cell.
-    """
-    language = read_language("en")
-    report = compose([run], read_article(), read_prices())
-    small = small_grid(report, language)
-    title = language.pick(run.header.model, "title") or str(run.header.model.get("name"))
-    head = f"**{escape(title)}**, run {escape(run.header.run)}"
-    verdict = escape(language.join(verdict_sentences(report, language)))
-    return "\n".join([head, "", *lines(small), "", verdict, ""])

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from ..toolkit.runs.load import Load, LoadKey
-from ..toolkit.runs.run_file import Cell, Run, Warn
-from ..toolkit.stats import percentile
+from ...toolkit.runs.load import Load, LoadKey
+from ...toolkit.runs.run_file import Cell, Run, Warn
+from ...toolkit.stats import percentile
 from .estimates import UNKNOWN, Estimate, Noise, central, percentile_estimate
 
 ARTICLE_STACK = "article"

@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from . import figures
-from .bills import cost_grid, source_line
-from .costs import SECONDS_PER_MONTH
-from .estimates import CONFIDENCE_PERCENT
-from .grids import Entry, Grid, columns
-from .growth import axis_grids, axis_name
-from .inventory import variant_grid
-from .language import Language
-from .layout import Page, Picture, Section
-from .measured import open_grid, other_grid, point_grid
+from ..facts.costs import SECONDS_PER_MONTH
+from ..facts.estimates import CONFIDENCE_PERCENT
+from ..facts.points import Point
+from ..facts.prices import HOURS_PER_MONTH
+from ..facts.report import Report
+from ..text import figures
+from ..text.grids import Entry, Grid, Page, Picture, Section, columns
+from ..text.language import Language
+from .article import article_grid, claims_grid
+from .costs import cost_grid, source_line
 from .method import method
-from .prices import HOURS_PER_MONTH
-from .quoted import article_grid, claims_grid
-from .recommended import verdict
-from .report import Report
-from .tables import Point
-from .warned import warnings
+from .points import open_grid, other_grid, point_grid
+from .scaling import axis_grids, axis_name
+from .variants import variant_grid
+from .verdict import verdict
+from .warnings import warnings
 
 LATENCY_SVG = "latency.svg"
 COST_SVG = "cost.svg"

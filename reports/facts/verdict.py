@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .tables import Point, Series
+from .points import Point, Series
 from .variants import VariantRow
 
 CLOSE_PERCENT = 5.0

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from ..toolkit.runs.load import Load
-from ..toolkit.runs.run_file import Cell, Warn
-from ..toolkit.runs.validity import hidden_wait_ms, littles_users
-from . import figures
-from .grids import load, stack
-from .language import Language
-from .layout import Section
-from .report import Report
-from .tables import Doubt
+from ...toolkit.runs.load import Load
+from ...toolkit.runs.run_file import Cell, Warn
+from ...toolkit.runs.validity import hidden_wait_ms, littles_users
+from ..facts.points import Doubt
+from ..facts.report import Report
+from ..text import figures
+from ..text.grids import Section, load, stack
+from ..text.language import Language
 
 
 def warnings(report: Report, language: Language) -> Section:

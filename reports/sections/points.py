@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from . import figures
-from .estimates import Estimate
-from .grids import Entry, Grid, columns, load, shape, stack
-from .language import Language
-from .report import Report
-from .tables import Point
+from ..facts.estimates import Estimate
+from ..facts.points import Point
+from ..facts.report import Report
+from ..text import figures
+from ..text.grids import Entry, Grid, columns, load, shape, stack
+from ..text.language import Language
 
 Show = Callable[[Point, Language], Entry]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..toolkit.fields import Fields, read_toml
+from ...toolkit.fields import Fields, read_toml
+from ...toolkit.files import package_path
 
-ARTICLE = Path(__file__).parent / "article.toml"
+ARTICLE = package_path("reports/article.toml")
 
 
 @dataclass(frozen=True)

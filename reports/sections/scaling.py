@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from . import figures
-from .estimates import Estimate
-from .grids import Entry, Grid, load
-from .language import Language
-from .measured import Show, grid, repeats
-from .report import Report
-from .scaling import Axis
-from .tables import Point
+from ..facts.estimates import Estimate
+from ..facts.points import Point
+from ..facts.report import Report
+from ..facts.scaling import Axis
+from ..text import figures
+from ..text.grids import Entry, Grid, load
+from ..text.language import Language
+from .points import Show, grid, repeats
 
 COLUMNS = ("level", "sentences", "growth", "p50", "slower", "p95", "server_cpu", "warnings")
 

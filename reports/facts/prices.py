@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..toolkit.errors import UnusableInputError
-from ..toolkit.fields import Fields, read_toml
+from ...toolkit.errors import UnusableInputError
+from ...toolkit.fields import Fields, read_toml
+from ...toolkit.files import package_path
 
-PRICES = Path(__file__).parent / "prices.toml"
+PRICES = package_path("reports/prices.toml")
 HOURS_PER_MONTH = 730  # 8760 hours a year over 12: arithmetic, not a monthly offer
 KINDS = ("quoted", "second-hand")
 ARCHITECTURES = ("x86_64", "aarch64")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..toolkit.runs.load import Load
+from ...toolkit.runs.load import Load
+from ..facts.estimates import Estimate
 from . import figures
-from .estimates import Estimate
 from .language import Language
 
 
@@ -66,3 +66,36 @@ def shape(asked: Load, language: Language) -> list[str]:
         key = "load.core" if asked.cores == 1 else "load.cores"
         parts.append(language.say(key, cores=asked.cores))
     return parts
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An SVG beside the page, and what it shows in words."""
+
+    file: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of a page, in the order: paragraphs, grids, pictures, items, small print."""
+
+    id: str
+    heading: str
+    paragraphs: tuple[str, ...] = ()
+    grids: tuple[Grid, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    items: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """One language's page; ``caveat`` is empty where the model needs none."""
+
+    language: Language
+    title: str
+    lead: str
+    caveat: str
+    sections: tuple[Section, ...]
+    footer: str

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from . import figures
-from .costs import Bench, cost
+from ..facts.costs import Bench, cost
+from ..facts.points import Point
+from ..facts.prices import Price
+from ..text import figures
 from .drawing import Look, canvas, finite, ink, looks, mark, plain_log, say_empty, svg
-from .prices import Price
-from .tables import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,22 +11,22 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..toolkit.files import write_text
+from ..toolkit.files import package_path, write_text
 from ..toolkit.runs.run_file import Run
-from .article import read_article
-from .language import LANGUAGES, Language, read_language
-from .markdown import cell, escape, lines
-from .panels import scaling_plot
-from .plots import cost_plot, latency_plot
-from .prices import PRICES, read_prices
-from .report import Report, compose
-from .sections import COST_SVG, LATENCY_SVG, SCALING_SVG, page
-from .summary import as_data
+from .data import as_data
+from .facts.article import read_article
+from .facts.prices import PRICES, read_prices
+from .facts.report import Report, compose
+from .plots.panels import scaling_plot
+from .plots.plots import cost_plot, latency_plot
+from .sections.page import COST_SVG, LATENCY_SVG, SCALING_SVG, page
+from .text.language import LANGUAGES, Language, read_language
+from .text.markdown import cell, escape, lines
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = package_path("reports/templates")
 HTML = {"en": "index.html", "zh": "index.zh.html"}
 MARKDOWN = {"en": "report.md", "zh": "report.zh.md"}
 PLOTS = {LATENCY_SVG, COST_SVG, SCALING_SVG}

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import figures
-from .costs import cost
-from .estimates import CONFIDENCE_PERCENT
-from .grids import milliseconds, stack
-from .language import Language
-from .layout import Section
-from .report import Report
-from .tables import Point
-from .verdict import CLOSE_PERCENT, Rival, Verdict
+from ..facts.costs import cost
+from ..facts.estimates import CONFIDENCE_PERCENT
+from ..facts.points import Point
+from ..facts.report import Report
+from ..facts.verdict import CLOSE_PERCENT, Rival, Verdict
+from ..text import figures
+from ..text.grids import Section, milliseconds, stack
+from ..text.language import Language
 
 
 def verdict(report: Report, language: Language) -> Section:

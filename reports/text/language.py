@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from ..toolkit.fields import read_toml
+from ...toolkit.fields import read_toml
+from ...toolkit.files import package_path
 
-FOLDER = Path(__file__).parent / "words"
+FOLDER = package_path("reports/words")
 LANGUAGES = ("en", "zh")
 
 

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..toolkit.processes import interrupts_held
-from .estimates import Estimate
-from .tables import Point, Series
+from ...toolkit.processes import interrupts_held
+from ..facts.estimates import Estimate
+from ..facts.points import Point, Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ..toolkit.runs.load import Load
+from ...toolkit.runs.load import Load
+from ..facts.estimates import Estimate
+from ..facts.points import Point
+from ..facts.scaling import Axis
 from .drawing import Look, canvas, finite, looks, mark, plain_log, say_empty, svg
-from .estimates import Estimate
-from .scaling import Axis
-from .tables import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ..toolkit.runs.load import Load
-from .tables import Point, Series
+from ...toolkit.runs.load import Load
+from .points import Point, Series
 
 LEAST_LEVELS = 2  # fewer show no growth
 LEAST_PLAIN_LEVELS = 5  # a table of a few user levels is no curve

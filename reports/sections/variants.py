@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from . import figures
-from .grids import Entry, Grid, columns, stack
-from .language import Language
-from .report import Report
-from .variants import VariantRow
+from ..facts.report import Report
+from ..facts.variants import VariantRow
+from ..text import figures
+from ..text.grids import Entry, Grid, columns, stack
+from ..text.language import Language
 
 
 def variant_grid(report: Report, language: Language) -> Grid:

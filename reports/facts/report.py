@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from ..toolkit.errors import UnusableInputError
-from ..toolkit.runs.load import Load
-from ..toolkit.runs.run_file import Header, Run
+from ...toolkit.errors import UnusableInputError
+from ...toolkit.runs.load import Load
+from ...toolkit.runs.run_file import Header, Run
 from .article import Article
 from .costs import Bench, yardsticks
+from .points import Point, PointKey, Series, article_points, points
 from .prices import Price
 from .scaling import Scaling, scaling
-from .tables import Point, PointKey, Series, article_points, points
 from .variants import VariantRow, variant_rows
 from .verdict import Verdict, best_points, decide
 

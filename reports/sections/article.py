@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from . import figures
-from .costs import cheaper_percent
-from .grids import Entry, Grid, columns, milliseconds
-from .language import Language
-from .report import Report
-from .tables import Point
+from ..facts.costs import cheaper_percent
+from ..facts.points import Point
+from ..facts.report import Report
+from ..text import figures
+from ..text.grids import Entry, Grid, columns, milliseconds
+from ..text.language import Language
 
 
 def article_grid(report: Report, language: Language) -> Grid:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from . import figures
-from .costs import Cost, cost
-from .grids import Entry, Grid, columns, stack
-from .language import Language
-from .prices import Price, Source
-from .report import Report
-from .tables import Point
+from ..facts.costs import Cost, cost
+from ..facts.points import Point
+from ..facts.prices import Price, Source
+from ..facts.report import Report
+from ..text import figures
+from ..text.grids import Entry, Grid, columns, stack
+from ..text.language import Language
 
 
 def cost_grid(report: Report, language: Language, currency: str) -> Grid:

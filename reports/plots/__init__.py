@@ -1,0 +1,1 @@
+"""Plots: pictures drawn from the facts."""

@@ -1,0 +1,1 @@
+"""Text: languages, figures as they are printed, tables, Markdown."""
