@@ -26,10 +26,10 @@ from locust import User, constant, events, task
 from locust.rpc import Message
 from locust.runners import LocalRunner, MasterRunner, Runner, WorkerRunner
 
-from tiankong.bench.connection import Connection, StatusError, ready
-from tiankong.bench.generator import CLOSED, OPENED, TURNED
-from tiankong.bench.job import Job, arrivals
-from tiankong.bench.recorder import Recorder, Result, merged, wrong_answer
+from tiankong.bench.load.connection import Connection, StatusError, ready
+from tiankong.bench.load.generator import CLOSED, OPENED, TURNED
+from tiankong.bench.load.job import Job, arrivals
+from tiankong.bench.load.recorder import Recorder, Result, merged, wrong_answer
 from tiankong.toolkit.gate.gold import read_gold
 from tiankong.toolkit.machine import versions
 

@@ -43,7 +43,7 @@ def bundle(
 
     A server is started once to measure what memory to ask for; pip resolves the requirements.
     """
-    from ..bench.footprint import measure
+    from ..bench.serving.footprint import measure
     from ..server.bundle.bundle import Terms, require_possible, write_bundle
     from ..server.settings import Settings
     from .building.availability import choose

@@ -12,8 +12,8 @@ from .options import AsJson, Gold, Model, names
 from .printing import print_json
 
 if TYPE_CHECKING:
-    from .explain import Explanation, Measured
-    from .subjects import Profile
+    from ..bench.explain.findings import Explanation, Measured
+    from ..bench.explain.subject import Profile
 
 NOISY = 10.0  # per cent of the machine used by others
 UNITS = {"fp32": "GFLOP/s", "bf16": "GFLOP/s", "fp16": "GFLOP/s", "int8": "GOP/s"}
@@ -37,10 +37,11 @@ def explain(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Tell how far a variant is from this machine's ceiling, and what stands between."""
-    from ..bench.sentences import of_length
+    from ..bench.explain.explanation import check_terms
+    from ..bench.explain.explanation import explain as explain_variant
+    from ..bench.explain.findings import Terms
+    from ..bench.load.sentences import of_length
     from .building.store import at_hand_named
-    from .explain import Terms, check_terms
-    from .explain import explain as explain_variant
     from .gate.gold import find_gold
 
     terms = Terms(numbers("--lengths", lengths), numbers("--batches", batches), threads, rounds)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..bench.load.generator import BIND, generators_from
 from .building.recipes import SHIPPED
 from .console import say
 from .errors import GateFailedError, InvalidMeasurementError, UnusableInputError
@@ -41,15 +42,12 @@ from .options import (
 from .printing import print_comparison, print_gate, print_json, print_tuned, require_passed
 
 if TYPE_CHECKING:
-    from ..bench.contests import Contest
-    from ..bench.duel import Comparison
-    from ..bench.generator import Generators
-    from ..bench.plan import Plan
+    from ..bench.compare.contest import Contest
+    from ..bench.compare.judgement import Comparison
+    from ..bench.sweep.plan import Plan
     from .building.availability import Choice
     from .building.recipes import Recipe
     from .runs.run_file import Run
-
-BIND = "127.0.0.1:5557"
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -73,7 +71,7 @@ def sweep(
 
     With --onnx a file of your own is measured; with --model and --variants, those beside it.
     """
-    from ..bench.sweep import sweep as run_sweep
+    from ..bench.sweep.sweep import sweep as run_sweep
     from .building.availability import NOTHING, choose
     from .building.brought import at_hand_offered, read_offer
     from .building.store import at_hand_named
@@ -95,24 +93,15 @@ def sweep(
         wanted = [*chosen.variants, *beside] if chosen.variants else []
         choice = choose([name for name in wanted if name], model, None, not variants)
         built = at_hand_named(model, choice.names)
-    by = _generators(processes, workers, bind)
+    by = generators_from(processes, workers, bind)
     path = run_sweep(chosen, gated(model, built, gold_set), gold_set, seed, by, target)
     _show_run(path, as_json, choice)
     _require_valid(read_run(path))
 
 
-def _generators(processes: int, workers: int, bind: str) -> Generators:
-    from ..bench.generator import Generators, address
-
-    if workers and processes > 1:
-        raise UnusableInputError("--processes and --workers exclude each other")
-    address(bind)
-    return Generators(processes, workers, bind)
-
-
 def _plan(name: str, variants: str) -> Plan:
     """Return a plan; variants the user names take the place of the plan's."""
-    from ..bench.plan import read_plan
+    from ..bench.sweep.plan import read_plan
 
     plan = read_plan(name)
     return replace(plan, variants=tuple(names(variants))) if variants else plan
@@ -160,8 +149,8 @@ def compare(
     fail: Slower = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Tell whether B is faster or slower than A: interleaved, with an A/A control."""
-    from ..bench.compare import Terms
-    from ..bench.contests import Contest
+    from ..bench.compare.contest import Contest
+    from ..bench.compare.rounds import Terms
 
     limit = share(fail)
     contest = Contest.of(a, b or a, tuple(rev or ()), model, gold)
@@ -217,10 +206,10 @@ def capacity(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Search the highest load that keeps an objective, and confirm it by longer runs."""
-    from ..bench.capacity import Terms
-    from ..bench.capacity import capacity as find_capacity
-    from ..bench.slo import parse_slo
-    from ..bench.sweep import Ground
+    from ..bench.search.capacity import Terms
+    from ..bench.search.capacity import capacity as find_capacity
+    from ..bench.search.slo import parse_slo
+    from ..bench.sweep.session import Ground
     from .building.store import at_hand_named
     from .gate.examination import gated
     from .gate.gold import find_gold
@@ -231,7 +220,7 @@ def capacity(
         raise UnusableInputError(f"unknown stack {stack!r}; known: reference, article")
     where = TARGET_STACK if target else stack
     terms = Terms(parse_slo(slo), OPEN if is_open else CLOSED, probe, seconds, stack=where)
-    by = _generators(processes, workers, bind)
+    by = generators_from(processes, workers, bind)
     gold_set = find_gold(gold)
     built = gated(model, at_hand_named(model, [variant]), gold_set)
     result = find_capacity(variant, terms, Ground.of(built, gold_set, by, target))
@@ -257,11 +246,11 @@ def tune(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Search the serving settings with which a variant answers most within an objective."""
-    from ..bench.generator import ALONE
-    from ..bench.slo import parse_slo
-    from ..bench.sweep import Ground
-    from ..bench.tune import require_enough
-    from ..bench.tune import tune as find_settings
+    from ..bench.load.generator import ALONE
+    from ..bench.search.slo import parse_slo
+    from ..bench.search.tune import require_enough
+    from ..bench.search.tune import tune as find_settings
+    from ..bench.sweep.session import Ground
     from ..reports.plots.tuning import space_picture
     from .building.recipes import read_recipes
     from .building.store import at_hand_named
@@ -301,7 +290,7 @@ def worker(
     processes: Processes = 1,
 ) -> None:
     """Make load for a 'sweep --workers' or 'capacity --workers' elsewhere, until stopped."""
-    from ..bench.generator import work_for
+    from ..bench.load.generator import work_for
 
     work_for(master, processes)
 
@@ -320,7 +309,7 @@ def bench(
     if against:
         _compare_revision(against, model or "builtin", names(variants) or [SHIPPED], gold, fail)
         return
-    from ..bench.sweep import sweep as run_sweep
+    from ..bench.sweep.sweep import sweep as run_sweep
     from ..reports.writing import write_pages
     from .building.availability import choose
     from .building.build import build as build_variants
@@ -352,8 +341,8 @@ def bench(
 def _compare_revision(
     revision: str, model: str, variants: Sequence[str], gold: str, fail: str
 ) -> None:
-    from ..bench.compare import Terms
-    from ..bench.contests import Contest
+    from ..bench.compare.contest import Contest
+    from ..bench.compare.rounds import Terms
 
     limit = share(fail)
     results: list[Any] = []

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from .errors import GateFailedError
 
 if TYPE_CHECKING:
-    from ..bench.duel import Comparison
-    from ..bench.tune import Tuned
+    from ..bench.compare.judgement import Comparison
+    from ..bench.search.tune import Tuned
     from .gate.examination import Gated
     from .gate.judging import Check
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from tiankong.bench.load.sentences import of_length
 from tiankong.bench.micro.ratios import BASELINE, Paired, markdown
-from tiankong.bench.sentences import of_length
 from tiankong.toolkit.building.opening import open_variant
 from tiankong.toolkit.building.recipes import read_recipes
 from tiankong.toolkit.building.store import at_hand_named

@@ -35,9 +35,9 @@ from ...toolkit.errors import GateFailedError, TiankongError, UnusableInputError
 from ...toolkit.gate.answers import Ranking, same_answer
 from ...toolkit.gate.gold import read_gold
 from ...toolkit.processes import free_port
-from ..accounting import memory
-from ..sentences import DEPTH, ask
-from ..served import started
+from ..load.sentences import DEPTH, ask
+from ..serving.accounting import memory
+from ..serving.served import started
 
 NOBODY = 65534
 TARGET_MEGABYTES = 400

@@ -30,10 +30,10 @@ from ...toolkit.gate.examination import gated
 from ...toolkit.gate.gold import read_gold
 from ...toolkit.machine import allowed_cpus, fingerprint
 from ...toolkit.processes import end_with_parent, free_port
-from ..compare import Opener, Terms, compare
-from ..duel import CLOSE, FASTER, SLOWER, Comparison
-from ..sentences import Questions
-from ..served import Served, serve, started
+from ..compare.judgement import CLOSE, FASTER, SLOWER, Comparison
+from ..compare.rounds import Opener, Terms, compare
+from ..load.sentences import Questions
+from ..serving.served import Served, serve, started
 
 TIMES = 20
 SLOWER_RATIO, FASTER_RATIO = 0.85, 1.15

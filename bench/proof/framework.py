@@ -37,10 +37,10 @@ from ...toolkit.gate.examination import gated
 from ...toolkit.gate.gold import read_gold
 from ...toolkit.machine import usable_cores
 from ...toolkit.runs.load import REFERENCE_STACK
-from ..measure import Window, undisturbed
-from ..plan import Point
-from ..sentences import gold_questions
-from ..served import serve
+from ..load.sentences import gold_questions
+from ..serving.served import serve
+from ..sweep.measure import Window, undisturbed
+from ..sweep.plan import Point
 
 TURNS, REQUESTS, IMPORTS = 30, 500, 9
 USERS, SECONDS, WARMUP_SECONDS = 16, 8.0, 1.5

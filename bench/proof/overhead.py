@@ -42,10 +42,10 @@ from ...toolkit.gate.examination import gated
 from ...toolkit.gate.gold import GoldSet, read_gold
 from ...toolkit.options import names
 from ...toolkit.runs.load import REFERENCE_STACK
-from ..measure import Window, undisturbed
-from ..plan import Point
-from ..sentences import Questions, gold_questions
-from ..served import Served, in_force, serve
+from ..load.sentences import Questions, gold_questions
+from ..serving.served import Served, in_force, serve
+from ..sweep.measure import Window, undisturbed
+from ..sweep.plan import Point
 from .ratio import told
 
 SECONDS, WARMUP_SECONDS = 6.0, 1.5

@@ -39,14 +39,15 @@ from ...toolkit.options import duration
 from ...toolkit.processes import interrupt_on_terminate
 from ...toolkit.runs.cell import Cell
 from ...toolkit.runs.load import REFERENCE_STACK
-from ..generator import ALONE
-from ..plan import Grid, Plan, Point
-from ..slo import Slo, parse_slo
-from ..space import Choice
-from ..sweep import Ground
-from ..tune import choices_of, next_users, score, tune
-from .peer_servers import Contestant, digest
-from .peer_table import NONE, mend
+from ..load.generator import ALONE
+from ..search.slo import Slo, parse_slo
+from ..search.space import Choice
+from ..search.tune import choices_of, next_users, score, tune
+from ..sweep.plan import Grid, Plan, Point
+from ..sweep.session import Ground
+from .ledger import mend
+from .peers.servers import Contestant, digest
+from .peers.table import NONE
 from .ratio import told
 
 WARMUP_SECONDS = 1.0

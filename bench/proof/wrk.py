@@ -31,11 +31,11 @@ from ...toolkit.gate.examination import gated
 from ...toolkit.gate.gold import read_gold
 from ...toolkit.machine import fingerprint
 from ...toolkit.runs.load import REFERENCE_STACK
-from ..accounting import snapshot, usage
-from ..measure import Window, measure
-from ..plan import Point
-from ..sentences import Questions, gold_questions
-from ..served import Served, serve
+from ..load.sentences import Questions, gold_questions
+from ..serving.accounting import snapshot, usage
+from ..serving.served import Served, serve
+from ..sweep.measure import Window, measure
+from ..sweep.plan import Point
 from .ratio import told
 
 USERS = (1, 4, 8, 16)

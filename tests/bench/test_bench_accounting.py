@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tiankong.bench import accounting
-from tiankong.bench.accounting import Snapshot, memory, processes, snapshot, usage
-from tiankong.bench.energy import Counter
+from tiankong.bench.serving import accounting
+from tiankong.bench.serving.accounting import Snapshot, memory, processes, snapshot, usage
+from tiankong.bench.serving.energy import Counter
 from tiankong.toolkit.cgroup import Throttling
 from tiankong.toolkit.machine import allowed_cpus
 

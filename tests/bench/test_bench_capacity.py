@@ -10,12 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiankong.bench import capacity as hunting
-from tiankong.bench.capacity import CONFIRMATIONS, PROBE, Capacity, NotHeldError, Terms, capacity
-from tiankong.bench.generator import Generators
-from tiankong.bench.plan import Plan, Point
-from tiankong.bench.slo import parse_slo
-from tiankong.bench.sweep import new_header, runs_folder
+from tiankong.bench.load.generator import Generators
+from tiankong.bench.search import capacity as hunting
+from tiankong.bench.search.capacity import (
+    CONFIRMATIONS,
+    PROBE,
+    Capacity,
+    NotHeldError,
+    Terms,
+    capacity,
+)
+from tiankong.bench.search.slo import parse_slo
+from tiankong.bench.sweep.plan import Plan, Point
+from tiankong.bench.sweep.session import new_header, runs_folder
 from tiankong.toolkit.errors import InvalidMeasurementError, UnusableInputError
 from tiankong.toolkit.runs.cell import CLOSED, OPEN, Cell
 from tiankong.toolkit.runs.run_file import locked, read_run

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiankong.bench import compare as comparing
-from tiankong.bench.compare import (
+from tiankong.bench.compare import rounds as comparing
+from tiankong.bench.compare.judgement import CLOSE, RUNNING
+from tiankong.bench.compare.rounds import (
     GENERATOR_START_SECONDS,
     LEAST_GENERATIONS,
     LEAST_ROUNDS,
@@ -20,11 +21,10 @@ from tiankong.bench.compare import (
     compare,
     require_sound,
 )
-from tiankong.bench.duel import CLOSE, RUNNING
-from tiankong.bench.generator import Block
-from tiankong.bench.job import Job
-from tiankong.bench.sentences import Questions
-from tiankong.bench.served import Served
+from tiankong.bench.load.generator import Block
+from tiankong.bench.load.job import Job
+from tiankong.bench.load.sentences import Questions
+from tiankong.bench.serving.served import Served
 from tiankong.toolkit.errors import InvalidMeasurementError
 
 NAMES = ("a", "b")
@@ -183,7 +183,7 @@ class Machine:
         return blocks
 
     def snapshot(self, servers: list[int], generator: int) -> Any:
-        from tiankong.bench.accounting import Snapshot
+        from tiankong.bench.serving.accounting import Snapshot
 
         self.roots.append(list(servers))
         return Snapshot(self.time.now, 0, 0, 0, 0, 0, 0, {}, {}, None)

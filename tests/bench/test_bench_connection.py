@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tiankong.bench import connection
-from tiankong.bench.connection import Connection, StatusError, ready
+from tiankong.bench.load import connection
+from tiankong.bench.load.connection import Connection, StatusError, ready
 from tiankong.toolkit.processes import free_port
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tiankong.bench.contender import Contender, opener, parse_contender, settings_of
-from tiankong.bench.revisions import Revision
+from tiankong.bench.compare.revisions import Revision
+from tiankong.bench.compare.side import Contender, opener, parse_contender, settings_of
 from tiankong.server.settings import Settings
 from tiankong.toolkit.errors import UnusableInputError
 
@@ -16,7 +16,7 @@ BUILT: Any = SimpleNamespace(folder=Path("variants/onnx-int8"))
 
 @pytest.fixture(autouse=True)
 def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tiankong.bench.contender.allowed_cpus", lambda: [0, 1, 2, 3])
+    monkeypatch.setattr("tiankong.bench.compare.side.allowed_cpus", lambda: [0, 1, 2, 3])
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_built_variant_is_served_with_its_stack_and_cores(
     monkeypatch: pytest.MonkeyPatch, text: str, stack: str, cores: int | None
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr("tiankong.bench.contender.serve", lambda *words: asked.append(words))
+    monkeypatch.setattr("tiankong.bench.compare.side.serve", lambda *words: asked.append(words))
     contender = parse_contender(text)
     opener(contender, BUILT, None)()
     assert asked == [(stack, settings_of(contender, BUILT), cores)]

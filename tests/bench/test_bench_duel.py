@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from tiankong.bench.duel import (
+from tiankong.bench.compare.judgement import (
     CLOSE,
     FASTER,
     PARTS,
@@ -19,7 +19,7 @@ from tiankong.bench.duel import (
     judge,
     verdict,
 )
-from tiankong.bench.generator import Block
+from tiankong.bench.load.generator import Block
 
 NAMES = ("a", "b")
 EFFECT = (0.0, 1.0, 0.0)  # B's alone

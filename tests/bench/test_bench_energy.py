@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tiankong.bench import energy
-from tiankong.bench.energy import Counter, counters, joules
+from tiankong.bench.serving import energy
+from tiankong.bench.serving.energy import Counter, counters, joules
 
 RANGE = 262_143_328_850
 

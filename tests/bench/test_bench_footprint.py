@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tiankong.bench.footprint import measure
+from tiankong.bench.serving.footprint import measure
 from tiankong.server.settings import Settings
 from tiankong.toolkit.gate.gold import read_gold
 

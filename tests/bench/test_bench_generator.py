@@ -13,8 +13,15 @@ from typing import Any
 
 import pytest
 
-from tiankong.bench.generator import ALONE, Generators, Samples, connections, generate, work_for
-from tiankong.bench.job import Job
+from tiankong.bench.load.generator import (
+    ALONE,
+    Generators,
+    Samples,
+    connections,
+    generate,
+    work_for,
+)
+from tiankong.bench.load.job import Job
 from tiankong.toolkit.errors import InvalidMeasurementError, UnusableInputError
 from tiankong.toolkit.gate.gold import read_gold
 from tiankong.toolkit.processes import free_port
@@ -127,7 +134,7 @@ def test_dropped_connections_are_failures() -> None:
 def test_a_generator_that_cannot_start_is_an_invalid_measurement(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tiankong.bench.generator.LOCUSTFILE", "no/such/locustfile.py")
+    monkeypatch.setattr("tiankong.bench.load.generator.LOCUSTFILE", "no/such/locustfile.py")
     with pytest.raises(InvalidMeasurementError, match=r"ended early: .*locustfile"):
         generate(job("http://127.0.0.1:9"), lambda _: None, lambda _: None)
 
@@ -186,7 +193,7 @@ def test_a_generator_that_starts_slowly_does_not_miss_its_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "slow.py").write_text(SLOW_START, encoding="utf-8")
-    monkeypatch.setattr("tiankong.bench.generator.LOCUSTFILE", tmp_path / "slow.py")
+    monkeypatch.setattr("tiankong.bench.load.generator.LOCUSTFILE", tmp_path / "slow.py")
     samples = measured("right", by=Generators(processes=2), users=4, seconds=0.5)
     assert samples.generators == 2
     assert len(samples.latencies_ms) > 5
@@ -239,7 +246,7 @@ def test_an_address_that_is_none_is_said(bind: str) -> None:
 
 
 def test_workers_that_never_come_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tiankong.bench.generator.WORKERS_WAIT_SECONDS", 1)
+    monkeypatch.setattr("tiankong.bench.load.generator.WORKERS_WAIT_SECONDS", 1)
     by = Generators(workers=1, bind=f"127.0.0.1:{free_port()}")
     with pytest.raises(InvalidMeasurementError, match="Gave up waiting for workers"):
         generate(job("http://127.0.0.1:9"), lambda _: None, lambda _: None, by)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiankong.bench.job import Job, arrivals
+from tiankong.bench.load.job import Job, arrivals
 
 # Lists for tuples, as JSON gives them back.
 RANKING: Any = [["上", 0.9], ["下", 0.05]]

@@ -14,11 +14,13 @@ from typing import Any
 import psutil
 import pytest
 
-from tiankong.bench.proof import peer_servers, peers
-from tiankong.bench.proof.peer_servers import PEERS, Contestant, digest, parse_peers, serve_peer
-from tiankong.bench.proof.peer_table import Tables, Turn, append, mend, ours, read, verdict
-from tiankong.bench.sentences import Questions, gold_questions
-from tiankong.bench.served import Served
+from tiankong.bench.load.sentences import Questions, gold_questions
+from tiankong.bench.proof.ledger import mend
+from tiankong.bench.proof.peers import __main__ as peers
+from tiankong.bench.proof.peers import servers as peer_servers
+from tiankong.bench.proof.peers.servers import PEERS, Contestant, digest, parse_peers, serve_peer
+from tiankong.bench.proof.peers.table import Tables, Turn, append, ours, read, verdict
+from tiankong.bench.serving.served import Served
 from tiankong.toolkit.errors import InvalidMeasurementError, UnusableInputError
 from tiankong.toolkit.gate.answers import load
 

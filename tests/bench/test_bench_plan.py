@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tiankong.bench.plan import FOLDER, Grid, Plan, Point, read_plan
+from tiankong.bench.sweep.plan import FOLDER, Grid, Plan, Point, read_plan
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.runs.cell import Cell
 

@@ -10,7 +10,7 @@ import pytest
 
 from tiankong.bench.proof import comparisons, kills, wrk
 from tiankong.bench.proof.slowed import SlowedEngine
-from tiankong.bench.served import serve
+from tiankong.bench.serving.served import serve
 from tiankong.server.settings import Settings
 from tiankong.toolkit.engines.predictor import Engine
 from tiankong.toolkit.engines.text import Batch

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tiankong.bench.connection import StatusError
-from tiankong.bench.recorder import Recorder, Result, merged, reason, wrong_answer
+from tiankong.bench.load.connection import StatusError
+from tiankong.bench.load.recorder import Recorder, Result, merged, reason, wrong_answer
 
 RIGHT = [("上", 0.9), ("下", 0.05), ("中", 0.02), ("里", 0.01), ("外", 0.005), ("前", 0.001)]
 OTHER = [("天", 0.8), ("地", 0.1), ("人", 0.05), ("大", 0.02), ("小", 0.01), ("中", 0.001)]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tiankong.bench import revisions
-from tiankong.bench.revisions import take_revision
+from tiankong.bench.compare import revisions
+from tiankong.bench.compare.revisions import take_revision
 from tiankong.toolkit.errors import UnusableInputError
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tiankong.bench.search import FINE, Found, highest
+from tiankong.bench.search.bisection import FINE, Found, highest
 
 MOST = 1024
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from tiankong.bench.accounting import processes
-from tiankong.bench.served import running, serve
+from tiankong.bench.serving.accounting import processes
+from tiankong.bench.serving.served import running, serve
 from tiankong.server.settings import Settings
 from tiankong.toolkit.errors import InvalidMeasurementError
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tiankong.bench.slo import LEAST, parse_slo, rough_percentile
+from tiankong.bench.search.slo import LEAST, parse_slo, rough_percentile
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.runs.cell import Cell
 

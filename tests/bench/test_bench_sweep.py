@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-import tiankong.bench.sweep as sweeping
-from tiankong.bench.plan import Grid, Plan, Point
+import tiankong.bench.sweep.sweep as sweeping
+from tiankong.bench.sweep.plan import Grid, Plan, Point
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.runs.run_file import Cell, read_run
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tiankong.bench import generator
-from tiankong.bench.measure import Window, measure
-from tiankong.bench.plan import Point
-from tiankong.bench.sentences import Questions
-from tiankong.bench.served import Served, started
+from tiankong.bench.load import generator
+from tiankong.bench.load.sentences import Questions
+from tiankong.bench.serving.served import Served, started
+from tiankong.bench.sweep.measure import Window, measure
+from tiankong.bench.sweep.plan import Point
 from tiankong.toolkit import cgroup
 from tiankong.toolkit.processes import end_with_parent, free_port
 from tiankong.toolkit.runs.cell import Cell
@@ -133,7 +133,7 @@ def test_a_cpu_quota(quota: Path) -> None:
 
 def test_a_machine_that_changes_while_it_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     prints = iter([{"usable_cores": 2, "cpu": "x"}, {"usable_cores": 1, "cpu": "x"}])
-    monkeypatch.setattr("tiankong.bench.measure.fingerprint", lambda: next(prints))
+    monkeypatch.setattr("tiankong.bench.sweep.measure.fingerprint", lambda: next(prints))
     with fake() as server:
         measured = cell(server, seconds=1.0)
     assert measured.changes == ["usable_cores"]

@@ -11,15 +11,13 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from tiankong.bench import tune as tuning
-from tiankong.bench.generator import ALONE
-from tiankong.bench.plan import Plan, Point
+from tiankong.bench.load.generator import ALONE
 from tiankong.bench.proof import tuning as proving
 from tiankong.bench.proof.tuning import Found, Kept, Look, Proof
-from tiankong.bench.slo import parse_slo
-from tiankong.bench.space import SHARED, Choice, space
-from tiankong.bench.sweep import Ground
-from tiankong.bench.tune import (
+from tiankong.bench.search import tune as tuning
+from tiankong.bench.search.slo import parse_slo
+from tiankong.bench.search.space import SHARED, Choice, space
+from tiankong.bench.search.tune import (
     NothingHoldsError,
     Schedule,
     Tuned,
@@ -29,6 +27,8 @@ from tiankong.bench.tune import (
     tune,
     usual_budget,
 )
+from tiankong.bench.sweep.plan import Plan, Point
+from tiankong.bench.sweep.session import Ground
 from tiankong.reports.plots.tuning import space_picture
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.gate.gold import read_gold

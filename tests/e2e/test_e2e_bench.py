@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tiankong.bench.plan import Point
+from tiankong.bench.sweep.plan import Point
 from tiankong.toolkit.gate.gold import BUILTIN
 from tiankong.toolkit.runs.run_file import read_run
 

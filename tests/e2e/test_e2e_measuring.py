@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tiankong.bench.served import Served, serve
+from tiankong.bench.serving.served import Served, serve
 from tiankong.server.settings import Settings
 from tiankong.toolkit.runs.run_file import read_run
 

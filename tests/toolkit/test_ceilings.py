@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from tiankong.toolkit import ceilings
-from tiankong.toolkit.ceilings import ONNXRUNTIME, TORCH, Ceilings, Cell, calls_per_second
+from tiankong.bench.explain import ceilings
+from tiankong.bench.explain.ceilings import ONNXRUNTIME, TORCH, Ceilings, Cell, calls_per_second
+from tiankong.bench.explain.workload import BF16, FP32, INT8
 from tiankong.toolkit.machine import cache_bytes
-from tiankong.toolkit.workload import BF16, FP32, INT8
 
 SHAPES = [(64, 256), (256, 64)]
 

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from tiankong.toolkit import ceilings, explain, subjects
+from tiankong.bench.explain import ceilings
+from tiankong.bench.explain import explanation as explain
+from tiankong.bench.explain import subject as subjects
+from tiankong.bench.explain.explanation import padding
+from tiankong.bench.explain.findings import Share
 from tiankong.toolkit.cli import main
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.explain import Share, padding
 from tiankong.toolkit.explaining import numbers, table
 from tiankong.toolkit.models.builtin.catalogue import small_geometry
 

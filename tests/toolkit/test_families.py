@@ -15,7 +15,7 @@ import onnx
 import pytest
 from family_models import KINDS, random_network, save_family_model
 
-from tiankong.bench.served import serve
+from tiankong.bench.serving.served import serve
 from tiankong.server.settings import Settings
 from tiankong.toolkit.building.availability import choose, why_not_of_model
 from tiankong.toolkit.building.build import build

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tiankong.toolkit.flags import NOTE, WARNING, Facts, flags
-from tiankong.toolkit.workload import BF16, FP16, FP32, INT8
+from tiankong.bench.explain.flags import NOTE, WARNING, Facts, flags
+from tiankong.bench.explain.workload import BF16, FP16, FP32, INT8
 
 SOUND = Facts(
     isa=("avx512_vnni", "avx512_bf16"), precisions=(FP32,), logical_cpus=8, allowed_cpus=8,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tiankong.toolkit.operators import (
+from tiankong.bench.explain.operators import (
     ATTENTION,
     CASTS,
     GATHERS,
@@ -22,7 +22,7 @@ from tiankong.toolkit.operators import (
     products,
     workload,
 )
-from tiankong.toolkit.workload import FP32, INT8
+from tiankong.bench.explain.workload import FP32, INT8
 
 
 def operator(kind: str, *inputs: Any, out: Any = (), parameters: int = 0) -> Operator:

@@ -10,11 +10,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tiankong.bench.explain.flags import Facts, flags
+from tiankong.bench.explain.onnx_subject import Profiled, packed_in_eight_bits, typical
+from tiankong.bench.explain.operators import graph_facts, products, workload
 from tiankong.toolkit.engines.text import Batch, TextEncoder
-from tiankong.toolkit.flags import Facts, flags
 from tiankong.toolkit.models.builtin.catalogue import small_geometry
-from tiankong.toolkit.operators import graph_facts, products, workload
-from tiankong.toolkit.profile_onnx import Profiled, packed_in_eight_bits, typical
 
 if TYPE_CHECKING:
     from tiankong.toolkit.building.folders import Built

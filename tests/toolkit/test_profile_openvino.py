@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from tiankong.bench.explain.workload import BF16, FP32, INT8
 from tiankong.toolkit.engines.text import TextEncoder
 from tiankong.toolkit.models.builtin.catalogue import small_geometry
-from tiankong.toolkit.workload import BF16, FP32, INT8
 
 pytest.importorskip("openvino")
 
@@ -20,8 +20,8 @@ BATCH, LENGTH = 2, 8
 
 
 def test_the_products_are_its_geometrys(small_variants: dict[str, Built]) -> None:
-    from tiankong.toolkit.operators import PRODUCTS
-    from tiankong.toolkit.profile_openvino import Compiled, groups
+    from tiankong.bench.explain.openvino_subject import Compiled, groups
+    from tiankong.bench.explain.operators import PRODUCTS
 
     built = small_variants["onnx-fp32"]
     encoder = TextEncoder.from_folder(built.folder)
@@ -44,7 +44,7 @@ def test_the_products_are_its_geometrys(small_variants: dict[str, Built]) -> Non
 
 @pytest.mark.parametrize("precision", [FP32, BF16, INT8])
 def test_its_kernels_multiply(precision: str) -> None:
-    from tiankong.toolkit.ceilings_openvino import requests
+    from tiankong.bench.explain.openvino_kernels import requests
 
     first, second = requests(np.ones((64, 32), np.float32), 16, precision, callers=2, threads=1)
     first(), second()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tiankong.toolkit.workload import (
+from tiankong.bench.explain.workload import (
     BF16,
     COMPUTE,
     FP32,

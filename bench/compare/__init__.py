@@ -1,0 +1,1 @@
+"""Compare: two sides measured in turns, and the verdict."""

@@ -1,0 +1,110 @@
+"""Contests: two contenders made ready for a comparison, with the right answers of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ...toolkit.building.availability import choose
+from ...toolkit.building.folders import Built
+from ...toolkit.building.store import at_hand_named
+from ...toolkit.errors import UnusableInputError
+from ...toolkit.gate.answers import load
+from ...toolkit.gate.examination import gated
+from ...toolkit.gate.gold import GoldSet, find_gold
+from ...toolkit.runs.load import ARTICLE_STACK
+from ..load.sentences import Questions, ask, gold_questions, shuffled
+from .judgement import Comparison
+from .revisions import Revision, take_revision
+from .rounds import Opener, Terms, compare
+from .side import Contender, opener, parse_contender
+
+ASKED = 64  # sentences, where a server must first be asked for its own unloaded answers
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A and B with the model and the gold set they share."""
+
+    a: Contender
+    b: Contender
+    model: str
+    gold: GoldSet
+
+    @classmethod
+    def of(cls, a: str, b: str, revisions: tuple[str, ...], model: str, gold: str) -> Contest:
+        """Return the contest that the command line names.
+
+        One revision is A's, two are A's and B's.  Raises UnusableInputError for what cannot be
+        compared.
+        """
+        first, second = parse_contender(a), parse_contender(b)
+        if len(revisions) > 2:
+            raise UnusableInputError("--rev can be given once (A's) or twice (A's and B's)")
+        if revisions and (first.url or second.url):
+            raise UnusableInputError("a running server has no revision: leave --rev out")
+        if revisions:
+            first = replace(first, revision=revisions[0])
+            second = replace(second, revision=revisions[1] if len(revisions) > 1 else "")
+        # An unknown name is said before the other side is built and checked.
+        for side in (first, second):
+            if not _is_foreign(side):
+                choose([side.variant])
+        return cls(first, second, model, find_gold(gold))
+
+    def run(self, terms: Terms) -> Comparison:
+        """Make both ready and compare them.
+
+        Raises UnusableInputError if one cannot be served, InvalidMeasurementError if an answer is
+        wrong under load or a server ends.
+        """
+        sides = (self.a, self.b)
+        built = {side.label: self._built(side) for side in sides if not _is_foreign(side)}
+        revisions = {side.label: self._revision(side) for side in sides if side.revision}
+        openers = tuple(
+            opener(side, built.get(side.label), revisions.get(side.label)) for side in sides
+        )
+        questions = self._questions(sides, built, openers, terms.seed)
+        restarts = not (self.a.url or self.b.url)
+        labels = (self.a.label, self.b.label)
+        return compare(labels, (openers[0], openers[1]), questions, terms, restarts)
+
+    def _built(self, side: Contender) -> Built:
+        (built,) = gated(self.model, at_hand_named(self.model, [side.variant]), self.gold)
+        if side.stack == ARTICLE_STACK and built.manifest.recipe.engine != "onnxruntime":
+            raise UnusableInputError(
+                f"the article's server runs ONNX variants, {side.variant} is none"
+            )
+        return built
+
+    def _revision(self, side: Contender) -> Revision:
+        revision = take_revision(side.revision, self.model)
+        revision.build(side.variant)
+        return revision
+
+    def _questions(
+        self,
+        sides: tuple[Contender, Contender],
+        built: dict[str, Built],
+        openers: tuple[Opener, ...],
+        seed: int,
+    ) -> tuple[Questions, Questions]:
+        """Return both sides' sentences, which are the same, with each side's own answers."""
+        foreign = any(_is_foreign(side) for side in sides)
+        found: list[Questions] = []
+        for side, open_ in zip(sides, openers, strict=True):
+            if not _is_foreign(side):
+                digest = built[side.label].manifest.digest
+                answers = load(side.variant, digest, self.gold)
+                whole = gold_questions(self.gold, answers, seed)
+                few = Questions(whole.texts[:ASKED], whole.expected[:ASKED])
+                found.append(few if foreign else whole)
+            else:
+                with open_() as served:
+                    texts = [item.text for item in shuffled(self.gold, seed)[:ASKED]]
+                    found.append(ask(served.url, texts))
+        return found[0], found[1]
+
+
+def _is_foreign(side: Contender) -> bool:
+    """Whether a side's right answers are not kept here: it is asked for them first."""
+    return bool(side.url or side.revision)

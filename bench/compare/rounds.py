@@ -1,0 +1,148 @@
+"""Comparisons: two servers side by side, loaded in turns, and how sure the ratio of their QPS is.
+
+A is started twice (A and its control), so that every comparison carries an A/A control.  Blocks of
+closed-loop load go to A, B and the control in an order shuffled anew in every round, so that
+whatever the machine does meanwhile falls on all alike, and only differences inside a round count.
+All three are stopped and started again several times ("generations"): two processes of one kind
+differ for their whole life by a few percent, which no number of rounds would show.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from ...toolkit.errors import InvalidMeasurementError
+from ...toolkit.runs.validity import MAX_FAILURE_SHARE
+from ..load.generator import Block, alternate
+from ..load.job import Job
+from ..load.sentences import Questions
+from ..serving.accounting import Snapshot, snapshot, usage
+from ..serving.served import Served
+from .judgement import A, Comparison, Generation, judge
+
+Opener = Callable[[], AbstractContextManager[Served]]
+
+LEAST_GENERATIONS, MOST_GENERATIONS = 2, 8
+GENERATION_SECONDS = 11.0  # aimed at, starts included: more generations or more rounds in each
+GENERATOR_START_SECONDS = 1.5
+SETTLING_SECONDS = 4.0  # of the time given: what comes before and after the generations
+LEAST_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How to compare: ``users`` callers, for about ``seconds`` in all, in blocks of a length."""
+
+    users: int = 4
+    seconds: float = 50.0
+    block_seconds: float = 0.3
+    warmup_seconds: float = 0.5
+    seed: int = 0
+
+
+@dataclass
+class Clock:
+    """The time left, and what starting costs here: decides generations and rounds."""
+
+    terms: Terms
+    restarts: bool
+    begun: float = field(default_factory=time.monotonic)
+    generations: int = 0
+
+    def rounds(self, start_seconds: float, targets: int, number: int) -> int:
+        """Return the rounds for a generation whose servers took so long to start."""
+        left = self.terms.seconds - SETTLING_SECONDS - (time.monotonic() - self.begun)
+        if not self.generations:
+            whole = max(GENERATION_SECONDS, 2 * (start_seconds + GENERATOR_START_SECONDS))
+            fitting = int((left + start_seconds) / whole)
+            self.generations = max(LEAST_GENERATIONS, min(MOST_GENERATIONS, fitting))
+        later = self.generations - number - 1
+        each = (left - later * (start_seconds if self.restarts else 0.0)) / (later + 1)
+        loaded = each - GENERATOR_START_SECONDS - targets * self.terms.warmup_seconds
+        return max(LEAST_ROUNDS, int(loaded / (targets * self.terms.block_seconds * 1.2)))
+
+
+def compare(
+    names: tuple[str, str],
+    openers: tuple[Opener, Opener],
+    questions: tuple[Questions, Questions],
+    terms: Terms,
+    restarts: bool = True,
+) -> Comparison:
+    """Compare A and B; each opener starts a server (or, without restarts, names a running one).
+
+    ``questions`` are A's and B's: the same sentences, each with its own right answers.  Raises
+    InvalidMeasurementError if any answer is wrong, too many fail, or a server or the generator
+    ends early.
+    """
+    clock = Clock(terms, restarts)
+    source = random.Random(terms.seed)
+    found: list[Generation] = []
+    while not clock.generations or len(found) < clock.generations:
+        begun = time.monotonic()
+        with ExitStack() as stack:
+            servers = [stack.enter_context(open_()) for open_ in openers]
+            servers.append(stack.enter_context(openers[A]()) if restarts else servers[A])
+            rounds = clock.rounds(time.monotonic() - begun, len(servers), len(found))
+            found.append(_generation(servers, questions, terms, rounds, source, names))
+    return judge(names, found, terms.users, restarts)
+
+
+def _generation(
+    servers: Sequence[Served],
+    questions: tuple[Questions, Questions],
+    terms: Terms,
+    rounds: int,
+    source: random.Random,
+    names: tuple[str, str],
+) -> Generation:
+    order = list(_order(len(servers), terms, rounds, source))
+    job = Job(
+        targets=[server.url for server in servers],
+        sentences=questions[0].texts,
+        expected=questions[0].expected,
+        others={1: list(questions[1].expected)},
+        users=terms.users,
+        blocks=order,
+    )
+    pids = list(dict.fromkeys(server.pid for server in servers if server.pid is not None))
+    edges: list[Snapshot] = []
+    blocks = alternate(job, lambda generator: edges.append(snapshot(pids, generator)))
+    require_sound(blocks, names)
+    used = [usage(before, after) for before, after in pairwise(edges)]
+    others = [(each.other + each.steal) / 100 for each in used]
+    return Generation.of(blocks, others, len(servers))
+
+
+def _order(
+    targets: int, terms: Terms, rounds: int, source: random.Random
+) -> Iterator[tuple[int, float]]:
+    """Yield (target, seconds): the warm-up in order, then every round shuffled."""
+    order = list(range(targets))
+    for target in order:
+        yield target, terms.warmup_seconds
+    for _ in range(rounds):
+        source.shuffle(order)
+        for target in order:
+            yield target, terms.block_seconds
+
+
+def require_sound(blocks: Sequence[Block], names: tuple[str, str]) -> None:
+    """Raise InvalidMeasurementError if any answer was wrong or too many requests failed."""
+    for number, name in enumerate((*names, names[A])):
+        own = [block for block in blocks if block.target == number]
+        right = sum(len(block.latencies_ms) for block in own)
+        wrong = sum(block.wrong for block in own)
+        failed = sum(sum(block.failures.values()) for block in own)
+        examples = [text for block in own for text in block.examples]
+        if wrong:
+            raise InvalidMeasurementError(f"{name} gave {wrong} wrong answers: {examples[0]}")
+        if failed > MAX_FAILURE_SHARE * (right + failed):
+            raise InvalidMeasurementError(
+                f"{name}: {failed} of {right + failed} requests failed ({examples[0]})"
+            )

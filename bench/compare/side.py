@@ -1,0 +1,107 @@
+"""Contenders: what ``compare`` sets side by side, from a few words to a running server.
+
+onnx-int8                          a variant behind the reference server
+onnx-int8@streams=2,threads=1      with settings of its own
+onnx-fp32@stack=article            behind the article's server
+onnx-int8@stack=ray,replicas=2     behind Ray Serve
+http://127.0.0.1:8080              a server that already runs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from ...server.settings import Settings, Stack, known_stack
+from ...toolkit.building.folders import Built
+from ...toolkit.errors import UnusableInputError
+from ...toolkit.machine import allowed_cpus
+from ...toolkit.runs.load import ARTICLE_STACK, RAY_STACK, REFERENCE_STACK
+from ..serving.served import running, serve
+from .revisions import Revision
+from .rounds import Opener
+
+SERVER_NUMBERS = ("streams", "threads", "max_batch", "cache")
+NUMBERS = (*SERVER_NUMBERS, "replicas", "cores")
+STACKS = (REFERENCE_STACK, ARTICLE_STACK, RAY_STACK)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One side of a comparison: a variant with settings, at a revision or here; or a URL."""
+
+    name: str
+    variant: str = ""
+    url: str = ""
+    stack: str = REFERENCE_STACK
+    settings: Mapping[str, int] = field(default_factory=dict)
+    revision: str = ""
+
+    @property
+    def label(self) -> str:
+        """What tables and JSON call it."""
+        return f"{self.name} ({self.revision})" if self.revision else self.name
+
+
+def _require_cores(text: str, cores: int) -> None:
+    there = len(allowed_cpus())
+    if cores > there:
+        raise UnusableInputError(f"{text!r}: there are {there} cores, not {cores}")
+
+
+def parse_contender(text: str) -> Contender:
+    """Return the contender that ``VARIANT[@KEY=VALUE,...]`` or a URL names.
+
+    Raises UnusableInputError for an unknown key or a value that makes no sense.
+    """
+    if text.startswith(("http://", "https://")):
+        return Contender(text, url=text.rstrip("/"))
+    variant, _, rest = text.partition("@")
+    if not variant:
+        raise UnusableInputError(f"{text!r} names no variant")
+    settings: dict[str, int] = {}
+    stack = REFERENCE_STACK
+    for part in filter(None, rest.split(",")):
+        key, _, value = part.partition("=")
+        if key == "stack" and value in STACKS:
+            stack = value
+        elif key in NUMBERS and value.isdecimal() and int(value) > 0:
+            settings[key] = int(value)
+        else:
+            raise UnusableInputError(
+                f"{text!r}: {part!r} is none of stack={'|'.join(STACKS)},"
+                f" {', '.join(f'{number}=N' for number in NUMBERS)}"
+            )
+    _require_cores(text, settings.get("cores", 1))
+    if stack == ARTICLE_STACK and settings.keys() & set(SERVER_NUMBERS):
+        raise UnusableInputError(f"{text!r}: the article's server has none of these to set")
+    if stack != RAY_STACK and "replicas" in settings:
+        raise UnusableInputError(f"{text!r}: replicas are for stack={RAY_STACK}")
+    return Contender(text, variant, stack=stack, settings=settings)
+
+
+def opener(contender: Contender, built: Built | None, revision: Revision | None) -> Opener:
+    """Return what starts a contender's server: of ``revision``, else of what was built here."""
+    if contender.url:
+        return partial(running, contender.url)
+    if revision is not None:
+        return partial(revision.serve, contender.variant, contender.stack, contender.settings)
+    assert built is not None
+    stack: Stack = known_stack(contender.stack)
+    cores = contender.settings.get("cores")
+    return partial(serve, stack, settings_of(contender, built), cores)
+
+
+def settings_of(contender: Contender, built: Built) -> Settings:
+    """Return the server settings of a contender that is a variant built here."""
+    settings, given = Settings(folder=built.folder), contender.settings
+    replicas = given.get("replicas", 1 if contender.stack == RAY_STACK else 0)
+    return replace(
+        settings,
+        replicas=replicas,
+        streams=given.get("streams", settings.streams),
+        threads=given.get("threads", settings.threads),
+        max_batch=given.get("max_batch", settings.max_batch),
+        cache=given.get("cache", settings.cache),
+    )

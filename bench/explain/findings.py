@@ -1,0 +1,177 @@
+"""What an explanation finds: its terms and its records."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...toolkit.machine import cache_bytes, fingerprint, versions
+from .ceilings import Bandwidth, Ceiling
+from .flags import Flag
+from .subject import Profile
+from .workload import Floor, Workload
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What to measure: sentence lengths in tokens, batches, threads of one call, rounds."""
+
+    lengths: Sequence[int] = (16, 32, 128)
+    batches: Sequence[int] = (1, 8)
+    threads: int = 0
+    rounds: int = 5
+
+
+@dataclass(frozen=True)
+class Share:
+    """A fraction of the ceiling (0..1): the median of the rounds, their smallest and largest."""
+
+    fraction: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, fractions: Sequence[float]) -> Share:
+        """Return the share of one fraction a round."""
+        return cls(statistics.median(fractions), min(fractions), max(fractions))
+
+    def as_json(self) -> dict[str, float]:
+        """Return the share as a JSON object."""
+        return {"fraction": self.fraction, "low": self.low, "high": self.high}
+
+
+@dataclass
+class Point:
+    """One length and batch: a call alone with all threads, and one call a core at once.
+
+    ``latencies_ms`` and ``rates`` (sentences a second) have an entry a round.
+    """
+
+    work: Workload
+    latencies_ms: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A point with its floors and fractions."""
+
+    work: Workload
+    alone: Floor
+    latency_ms: float
+    latency: Share
+    together: Floor
+    rate: float
+    saturation: Share
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the point as a JSON object; operations are those of one sentence."""
+        operations = self.work.operations()
+        return {
+            "length": self.work.length,
+            "batch": self.work.batch,
+            "giga_operations": {k: v / self.work.batch / 1e9 for k, v in operations.items()},
+            "weight_bytes": self.work.weight_bytes,
+            "activation_bytes": self.work.activation_bytes,
+            "latency": {
+                "ms": self.latency_ms, "floor": self.alone.as_json(), **self.latency.as_json(),
+            },
+            "saturation": {
+                "sentences_per_second": self.rate,
+                "ceiling_sentences_per_second": self.rate / self.saturation.fraction,
+                "floor": self.together.as_json(),
+                **self.saturation.as_json(),
+            },
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Request:
+    """One sentence from text to ranked tokens (milliseconds).
+
+    ``python_ms`` is what is neither tokenization nor engine: ranking, tokens of ids, checks.
+    """
+
+    length: int
+    total_ms: float
+    tokenization_ms: float
+    engine_ms: float
+    python_ms: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the request as a JSON object."""
+        return {
+            "length": self.length,
+            "total_ms": self.total_ms,
+            "tokenization_ms": self.tokenization_ms,
+            "engine_ms": self.engine_ms,
+            "python_ms": self.python_ms,
+        }
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """All of it."""
+
+    variant: str
+    model: str
+    engine: str
+    threads: int
+    streams: int
+    rounds: int
+    ceilings: Sequence[Ceiling]
+    missing: Mapping[str, str]
+    bandwidths: Sequence[Bandwidth]
+    points: Sequence[Measured]
+    profiles: Sequence[Profile]
+    casts: Mapping[str, int]
+    request: Request
+    flags: Sequence[Flag]
+    others_percent: float
+    machine: Mapping[str, Any] = field(default_factory=fingerprint)
+    versions: Mapping[str, str] = field(default_factory=versions)
+
+    @property
+    def at_batch_1(self) -> Measured:
+        """The smallest batch of the first length."""
+        first = [p for p in self.points if p.work.length == self.points[0].work.length]
+        return min(first, key=lambda point: point.work.batch)
+
+    @property
+    def at_saturation(self) -> Measured:
+        """The batch of the first length that gave the most sentences a second."""
+        first = [p for p in self.points if p.work.length == self.points[0].work.length]
+        return max(first, key=lambda point: point.rate)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as one JSON object."""
+        alone, most = self.at_batch_1, self.at_saturation
+        return {
+            "variant": self.variant,
+            "model": self.model,
+            "engine": self.engine,
+            "threads": self.threads,
+            "streams": self.streams,
+            "rounds": self.rounds,
+            "summary": {
+                "length": alone.work.length,
+                "latency": {"batch": alone.work.batch, "ms": alone.latency_ms}
+                | alone.latency.as_json(),
+                "saturation": {"batch": most.work.batch, "sentences_per_second": most.rate}
+                | most.saturation.as_json(),
+            },
+            "ceilings": [ceiling.as_json() for ceiling in self.ceilings],
+            "not_measured": dict(self.missing),
+            "memory": [each.as_json() for each in self.bandwidths],
+            "cache_bytes": cache_bytes(),
+            "points": [point.as_json() for point in self.points],
+            "profiles": [profile.as_json() for profile in self.profiles],
+            "casts": dict(self.casts),
+            "request": self.request.as_json(),
+            "flags": [flag.as_json() for flag in self.flags],
+            "others_percent": self.others_percent,
+            "machine": dict(self.machine),
+            "versions": dict(self.versions),
+        }

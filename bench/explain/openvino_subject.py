@@ -1,0 +1,232 @@
+"""OpenVINO's own account: which products a compiled model has, and where its time goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+
+from ...toolkit.building.manifest import read_manifest
+from ...toolkit.engines.text import Batch
+from ...toolkit.files import read_json
+from .ceilings import ONNXRUNTIME, OPENVINO
+from .operators import (
+    ATTENTION,
+    CASTS,
+    GATHERS,
+    GELU,
+    NORMS,
+    OTHER,
+    PRODUCTS,
+    QUANTIZE,
+    RANKING,
+    SUMS,
+    Group,
+)
+from .subject import PROFILE_SECONDS, Profile, Subject, busy, calls_in, timed, usual, with_floors
+from .workload import BF16, FP16, FP32, INT8, Product, Workload, of_bert
+
+PRECISIONS = {"f32": FP32, "bf16": BF16, "f16": FP16, "u8": INT8, "i8": INT8}
+BYTES = {"f32": 4, "bf16": 2, "f16": 2, "u8": 1, "i8": 1, "i32": 4, "i64": 8}
+FUSED = "fused element-wise operators"
+KINDS = {
+    PRODUCTS: ("FullyConnected",),
+    ATTENTION: ("ScaledDotProductAttention", "MatMul", "MHA"),
+    NORMS: ("MVN", "RMSNorm", "NormalizeL2"),
+    GELU: ("Gelu", "Erf", "Tanh"),
+    QUANTIZE: ("FakeQuantize",),
+    CASTS: ("Convert", "Reorder"),
+    SUMS: ("Eltwise", "Add", "Multiply", "Divide", "Subtract", "Abs"),
+    GATHERS: ("Gather", "GatherND", "Transpose", "Reshape", "Concat", "Split", "StridedSlice",
+              "VariadicSplit", "Broadcast", "ScatterNDUpdate", "Range", "ShapeOf"),
+    RANKING: ("Softmax", "SoftMax", "TopK"),
+    FUSED: ("Subgraph",),
+}  # fmt: skip
+GROUP_OF = {kind: group for group, kinds in KINDS.items() for kind in kinds}
+ATTENDING = ("oftmax", "scaled_dot_product")  # of names of what was fused into one
+EXECUTED = "EXECUTED"
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What a compiled model multiplies; ``products`` lack those inside fused attention.
+
+    ``fused_attention`` says that these are missing, ``asked_only`` that the last layer and the head
+    are computed only where the model is asked.
+    """
+
+    products: Sequence[Product]
+    fused_attention: bool
+    asked_only: bool
+
+
+class Compiled:
+    """A model compiled once more, for one shape, with times of its operators.
+
+    Args:
+        path: the model's file.
+        batch: what will be run (its shape is compiled in, so that every product's is known).
+        hint: the engine's precision hint (see :func:`hint_of`).
+        threads: threads for one call.
+
+    """
+
+    def __init__(self, path: Path, batch: Batch, hint: object, threads: int) -> None:
+        core = openvino.Core()
+        model = core.read_model(str(path))
+        self._feed = {each.any_name: getattr(batch, each.any_name) for each in model.inputs}
+        model.reshape({name: list(values.shape) for name, values in self._feed.items()})
+        for entry in model.inputs:
+            kind = entry.element_type.to_dtype()
+            self._feed[entry.any_name] = self._feed[entry.any_name].astype(kind)
+        self._compiled = core.compile_model(
+            model,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": hint,
+                "INFERENCE_NUM_THREADS": threads,
+                "NUM_STREAMS": 1,
+                "ENABLE_CPU_PINNING": False,
+                "PERF_COUNT": True,
+            },
+        )
+        self._request = self._compiled.create_infer_request()
+        self._nodes = {
+            node.get_friendly_name(): {k: v.value for k, v in node.get_rt_info().items()}
+            for node in self._compiled.get_runtime_model().get_ordered_ops()
+        }
+
+    def run(self) -> None:
+        """Run the batch."""
+        self._request.infer(self._feed)
+
+    def count(self) -> Counted:
+        """Return the products, from the shapes of the model as it was compiled."""
+        found, attention = [], False
+        for node in self._compiled.get_runtime_model().get_ordered_ops():
+            facts = self._nodes[node.get_friendly_name()]
+            kind = facts.get("layerType")
+            if kind == "FullyConnected":
+                found.append(_dense(node, facts))
+            elif kind in ("MatMul", "ScaledDotProductAttention"):
+                attention = True
+                found += _inside(node, facts, kind)
+        return Counted(found, not attention, "rows" in self._feed)
+
+    def times(self) -> list[tuple[str, float]]:
+        """Return the (group, milliseconds) of every operator of the last run."""
+        return [
+            (self._group(entry), entry.real_time.total_seconds() * 1000)
+            for entry in self._request.get_profiling_info()
+            if entry.status.name == EXECUTED
+        ]
+
+    def _group(self, entry: Any) -> str:
+        group = GROUP_OF.get(entry.node_type, OTHER)
+        if group == FUSED:
+            merged = self._nodes.get(entry.node_name, {}).get("originalLayersNames", "")
+            if any(word in merged for word in ATTENDING):
+                return ATTENTION
+        return group
+
+
+def hint_of(engine: object) -> object:
+    """Return the precision hint of an engine's compiled model."""
+    compiled = next(v for v in vars(engine).values() if isinstance(v, openvino.CompiledModel))
+    return compiled.get_property("INFERENCE_PRECISION_HINT")
+
+
+def _shape(port: Any) -> tuple[int, ...]:
+    return tuple(each.get_length() for each in port.get_partial_shape())
+
+
+def _dense(node: Any, facts: Mapping[str, str]) -> Product:
+    left, output = _shape(node.input(0)), _shape(node.output(0))
+    kind = facts["runtimePrecision"]
+    # Stored 8-bit weights are multiplied as such; others are turned into the precision computed in.
+    weight = prod(_shape(node.input(1))) * BYTES.get(kind, 4)
+    return Product(
+        PRECISIONS.get(kind, FP32), prod(output[:-1]), left[-1], output[-1], weight_bytes=weight
+    )
+
+
+def _inside(node: Any, facts: Mapping[str, str], kind: str) -> list[Product]:
+    precision = PRECISIONS.get(facts["runtimePrecision"], FP32)
+    left, output = _shape(node.input(0)), _shape(node.output(0))
+    if kind == "MatMul":
+        inner = prod(left) * output[-1] // prod(output)
+        return [Product(precision, output[-2], inner, output[-1], prod(output[:-2]), inside=True)]
+    tokens, count = _shape(node.input(1))[-2], prod(left[:-2])
+    return [
+        Product(precision, left[-2], left[-1], tokens, count, inside=True),
+        Product(precision, left[-2], tokens, output[-1], count, inside=True),
+    ]
+
+
+def groups(compiled: Compiled, times: int, between: Callable[[], None]) -> list[Group]:
+    """Return the mean time of one call by kind of operator, over so many runs.
+
+    ``between`` is called before every run.
+    """
+    spent: dict[str, list[float]] = {}
+    counts: dict[str, int] = {}
+    for _ in range(times):
+        between()
+        compiled.run()
+        run = compiled.times()
+        for group in {name for name, _ in run}:
+            own = [ms for name, ms in run if name == group]
+            spent.setdefault(group, []).append(sum(own))
+            counts[group] = len(own)
+    return [Group(name, counts[name], float(np.median(found))) for name, found in spent.items()]
+
+
+class OpenvinoSubject(Subject):
+    """OpenVINO: counted from the compiled model, profiled by its own counters."""
+
+    def __init__(self, folder: Path, scratch: Path) -> None:
+        super().__init__(folder, scratch)
+        self.kernels = {OPENVINO: (FP32, BF16, INT8), ONNXRUNTIME: (INT8,)}
+        self._config = read_json(folder / "config.json")
+
+    def _compiled(self, batch: Batch, threads: int) -> Compiled:
+
+        path = self.folder / read_manifest(self.folder).recipe.file
+        return Compiled(path, batch, hint_of(self.predictor(threads).engine), threads)
+
+    def workload(self, batch: Batch) -> Workload:
+        """Return what one call computes and moves, from the shapes of the compiled model."""
+        rows, length = batch.input_ids.shape
+        counted = self._compiled(batch, 1).count()
+        found = list(counted.products)
+        if counted.fused_attention:
+            found += _attending(self._config, length, rows, counted.asked_only)
+        return Workload(length, rows, found)
+
+    def profile(
+        self, batch: Batch, threads: int, streams: int, giga: Mapping[str, float]
+    ) -> Profile:
+        """Return where the time of a call goes, by kind of operator."""
+        plain, times = self.call(batch, threads), []
+        compiled = self._compiled(batch, threads)
+        with busy(plain, streams - 1, lambda: self.prepare(threads)):
+            count = calls_in(PROFILE_SECONDS, plain)
+            found = groups(compiled, count, lambda: times.append(timed(plain)))
+        rows, length = batch.input_ids.shape
+        kinds = with_floors(found, self.workload(batch).products, giga)
+        return Profile(length, rows, threads, streams, usual(times), kinds)
+
+
+def _attending(
+    config: Mapping[str, Any], length: int, batch: int, asked_only: bool
+) -> list[Product]:
+    """Return the products inside attention that no graph shows, from the numbers in config.json."""
+    inside = [each for each in of_bert(config, length, batch, FP32) if each.inside]
+    if asked_only:  # the last layer asks for one position of each sentence
+        inside[-2:] = [replace(inside[-2], rows=1), replace(inside[-1], rows=1)]
+    return inside

@@ -1,0 +1,170 @@
+"""What is explained: a variant behind the few questions that each engine answers in its own way."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...toolkit.building.manifest import read_manifest
+from ...toolkit.building.opening import open_variant
+from ...toolkit.engines.predictor import Predictor
+from ...toolkit.engines.text import Batch
+from ...toolkit.stats import middle_half
+from .ceilings import ONNXRUNTIME, Kernels
+from .operators import (
+    ATTENTION,
+    GROUPS,
+    PRODUCTS,
+    Group,
+)
+from .workload import FP32, INT8, Product, Workload, compute_ms
+
+if TYPE_CHECKING:
+    pass
+
+TOP_K = 5
+PROFILE_SECONDS, LEAST_CALLS, MOST_CALLS = 1.5, 5, 60
+PROJECTIONS, INSIDE = "projections in attention (estimated)", "inside attention (estimated)"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Where the time of one call goes, other streams being busy with the same.
+
+    ``engine_ms`` is a call without a profiler, in turns with profiled ones; ``groups`` are its
+    operators by kind; ``profiler_ms`` is what writing them down cost and has been taken off.
+    """
+
+    length: int
+    batch: int
+    threads: int
+    streams: int
+    engine_ms: float
+    groups: Sequence[Group]
+    profiler_ms: float = 0.0
+
+    @property
+    def between_ms(self) -> float:
+        """What no operator explains: gaps between them, results handed over."""
+        return self.engine_ms - sum(group.ms for group in self.groups)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the profile as a JSON object."""
+        return {
+            "length": self.length,
+            "batch": self.batch,
+            "threads": self.threads,
+            "streams": self.streams,
+            "engine_ms": self.engine_ms,
+            "groups": [group.as_json() for group in self.groups],
+            "between_ms": self.between_ms,
+            "profiler_ms": self.profiler_ms,
+        }
+
+
+class Subject(ABC):
+    """A built variant and its engine.
+
+    ``kernels`` are those its ceilings are measured with; ``casts`` those left in a call (after
+    :meth:`facts`), by what they turn into what.
+
+    Args:
+        folder: the variant's folder.
+        scratch: a folder for files that engines write.
+
+    """
+
+    def __init__(self, folder: Path, scratch: Path) -> None:
+        self.folder, self.scratch = folder, scratch
+        self.engine = read_manifest(folder).recipe.engine
+        self.kernels: Kernels = {ONNXRUNTIME: (FP32, INT8)}
+        self.casts: Mapping[str, int] = {}
+        self._predictors: dict[int, Predictor] = {}
+
+    def predictor(self, threads: int) -> Predictor:
+        """Return the variant opened for so many threads a call."""
+        if threads not in self._predictors:
+            self._predictors[threads] = open_variant(self.folder, threads)
+        return self._predictors[threads]
+
+    def prepare(self, threads: int) -> None:  # noqa: B027 (most engines have nothing to set)
+        """Set what an engine sets for a thread that calls it, not for a call."""
+
+    def call(self, batch: Batch, threads: int) -> Callable[[], object]:
+        """Return a function that runs one batch."""
+        engine = self.predictor(threads).engine
+        return lambda: engine.best(batch, TOP_K)
+
+    @abstractmethod
+    def workload(self, batch: Batch) -> Workload:
+        """Return what one call computes and moves."""
+
+    @abstractmethod
+    def profile(
+        self, batch: Batch, threads: int, streams: int, giga: Mapping[str, float]
+    ) -> Profile:
+        """Return where the time of a call goes; ``giga`` are the ceilings of one call's share."""
+
+    def facts(self, batch: Batch) -> dict[str, Any]:
+        """Return what flags are told from, as far as the engine knows (see flags.Facts)."""
+        return {}
+
+
+@contextmanager
+def busy(call: Callable[[], object], callers: int, prepare: Callable[[], None]) -> Iterator[None]:
+    """Keep so many threads calling while the block runs."""
+    done = threading.Event()
+
+    def work() -> None:
+        prepare()
+        while not done.is_set():
+            call()
+
+    threads = [threading.Thread(target=work) for _ in range(callers)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Return the milliseconds one call takes."""
+    begun = time.perf_counter()
+    call()
+    return (time.perf_counter() - begun) * 1000
+
+
+def usual(times: Sequence[float]) -> float:
+    """Return the mean of the half of some times that is neither long nor short."""
+    return float(np.asarray(times)[middle_half(times)].mean())
+
+
+def calls_in(seconds: float, call: Callable[[], object]) -> int:
+    """Return how many calls fit into a time, within bounds; the call is made twice."""
+    call()
+    return int(min(MOST_CALLS, max(LEAST_CALLS, seconds * 1000 / timed(call))))
+
+
+def with_floors(
+    found: Sequence[Group], multiplied: Sequence[Product], giga: Mapping[str, float]
+) -> list[Group]:
+    """Return the groups in the usual order, with the floors of products and of attention."""
+    floors = {
+        PRODUCTS: compute_ms([each for each in multiplied if not each.inside], giga),
+        ATTENTION: compute_ms([each for each in multiplied if each.inside], giga),
+    }
+    places = {name: place for place, name in enumerate(GROUPS)}
+    ordered = sorted(found, key=lambda group: places.get(group.name, len(places)))
+    return [Group(g.name, g.operators, g.ms, floors.get(g.name, 0.0)) for g in ordered]

@@ -1,0 +1,166 @@
+"""PyTorch's operators: what an engine multiplies, and where its time goes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ...toolkit.engines.predictor import Predictor
+from ...toolkit.engines.text import Batch
+from .ceilings import ONNXRUNTIME, TORCH
+from .operators import ATTENTION, CASTS, GATHERS, GELU, NORMS, OTHER, PRODUCTS, RANKING, SUMS, Group
+from .subject import PROFILE_SECONDS, Profile, Subject, busy, calls_in, timed, usual, with_floors
+from .workload import BF16, FP16, FP32, INT8, Product, Workload
+
+PRECISIONS = {torch.float32: FP32, torch.bfloat16: BF16, torch.float16: FP16, torch.int8: INT8}
+KINDS = {
+    PRODUCTS: ("addmm", "mm", "linear", "mkldnn_linear", "mkl_linear"),
+    ATTENTION: ("scaled_dot_product", "_scaled_dot_product", "bmm", "baddbmm"),
+    NORMS: ("native_layer_norm", "layer_norm"),
+    GELU: ("gelu", "relu", "tanh", "erf"),
+    CASTS: ("_to_copy", "to"),
+    SUMS: ("add", "sub", "mul", "div"),
+    RANKING: ("softmax", "_softmax", "topk"),
+    GATHERS: (
+        "index", "index_select", "embedding", "view", "reshape", "transpose", "t", "slice",
+        "select", "expand", "as_strided", "copy_", "empty", "clone", "contiguous", "permute",
+    ),
+}  # fmt: skip
+ATTENDING = "scaled_dot_product"
+
+
+class Recorder(TorchDispatchMode):
+    """Writes down every product of matrices that PyTorch runs while this is active."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.products: list[Product] = []
+        self.activation_bytes = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:  # fmt: skip
+        result = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        self.products += products(name, args)
+        tensors = [each for each in args if isinstance(each, torch.Tensor)]
+        if isinstance(result, torch.Tensor) and not result._is_view():
+            self.activation_bytes += sum(_bytes(each) for each in [result, *tensors[:1]])
+        return result
+
+
+def _bytes(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def products(name: str, args: Sequence[Any]) -> list[Product]:
+    """Return what one PyTorch operator multiplies, from its name and arguments."""
+    match name:
+        case "addmm" | "mm":
+            left, right = args[1:3] if name == "addmm" else args[:2]
+            return [_dense(left, right, right.shape[1])]
+        case "linear":
+            return [_dense(args[0], args[1], args[1].shape[0])]
+        case "bmm":
+            left, right = args[:2]
+            count, rows, inner = left.shape
+            precision = PRECISIONS.get(left.dtype, FP32)
+            return [Product(precision, rows, inner, right.shape[2], count, inside=True)]
+    if ATTENDING in name:
+        query, key, value = args[:3]
+        count, rows, tokens = prod(query.shape[:-2]), query.shape[-2], key.shape[-2]
+        kind = PRECISIONS.get(query.dtype, FP32)
+        return [
+            Product(kind, rows, query.shape[-1], tokens, count, inside=True),
+            Product(kind, rows, tokens, value.shape[-1], count, inside=True),
+        ]
+    return []
+
+
+def _dense(left: torch.Tensor, right: torch.Tensor, columns: int) -> Product:
+    inner = left.shape[-1]
+    rows = left.numel() // inner
+    kind = PRECISIONS.get(left.dtype, FP32)
+    return Product(kind, rows, inner, columns, weight_bytes=_bytes(right))
+
+
+def recorded(call: Callable[[], object]) -> Recorder:
+    """Run a call and return what it multiplied."""
+    recorder = Recorder()
+    with recorder:
+        call()
+    return recorder
+
+
+def groups(call: Callable[[], object], times: int) -> tuple[list[Group], float]:
+    """Return the time of one call by kind of operator (milliseconds), and that of all together."""
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        for _ in range(times):
+            call()
+    counts: dict[str, int] = {}
+    spent: dict[str, float] = {}
+    for entry in found.key_averages():
+        if not entry.key.startswith("aten::"):
+            continue
+        group = _group(entry.key.removeprefix("aten::"))
+        counts[group] = counts.get(group, 0) + entry.count // times
+        spent[group] = spent.get(group, 0.0) + entry.self_cpu_time_total / 1000 / times
+    return [Group(name, counts[name], spent[name]) for name in spent], sum(spent.values())
+
+
+def _group(name: str) -> str:
+    for group, names in KINDS.items():
+        if name in names or any(ATTENDING in name and ATTENDING in each for each in names):
+            return group
+    return OTHER
+
+
+class TorchSubject(Subject):
+    """PyTorch: counted by what it dispatches, profiled by its own profiler."""
+
+    def __init__(self, folder: Path, scratch: Path) -> None:
+        super().__init__(folder, scratch)
+        self.kernels = {ONNXRUNTIME: (INT8,), TORCH: (FP32, BF16)}
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its profiler announces itself
+
+    def predictor(self, threads: int) -> Predictor:
+        """Return the one predictor: PyTorch's threads are set for the process, not for a model."""
+        return super().predictor(1)
+
+    def prepare(self, threads: int) -> None:
+        """Set PyTorch's number of threads."""
+        import torch
+
+        torch.set_num_threads(threads)
+
+    def workload(self, batch: Batch) -> Workload:
+        """Return what one call computes and moves, from what PyTorch dispatches."""
+        rows, length = batch.input_ids.shape
+        found = recorded(self.call(batch, 1))
+        return Workload(length, rows, found.products, found.activation_bytes)
+
+    def facts(self, batch: Batch) -> dict[str, Any]:
+        """Return the threads that the environment asks OpenMP for."""
+        asked = os.environ.get("OMP_NUM_THREADS", "")
+        return {"environment_threads": int(asked) if asked.isdecimal() else None}
+
+    def profile(
+        self, batch: Batch, threads: int, streams: int, giga: Mapping[str, float]
+    ) -> Profile:
+        """Return where the time of a call goes, by kind of operator."""
+        self.prepare(threads)
+        plain = self.call(batch, threads)
+        with busy(plain, streams - 1, lambda: self.prepare(threads)):
+            count = calls_in(PROFILE_SECONDS / 2, plain)
+            times = [timed(plain) for _ in range(count)]
+            found, _ = groups(plain, count)
+        rows, length = batch.input_ids.shape
+        kinds = with_floors(found, self.workload(batch).products, giga)
+        return Profile(length, rows, threads, streams, usual(times), kinds)

@@ -1,0 +1,89 @@
+"""A job: what a load generator is told, as one JSON object (a file, or a message to workers)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import count
+from typing import Any
+
+from ...toolkit.gate.answers import Ranking
+
+
+@dataclass(frozen=True)
+class Job:
+    """Sentences over HTTP to one target or, in blocks, to several in turn.
+
+    Args:
+        targets: base URLs; all but the first are used by blocks only.
+        sentences: texts, sent in this order over and over.
+        expected: the right ranking of each sentence (empty: answers are not checked).
+        others: right rankings of targets, by their number, whose answers are others.
+        users: callers; in an open loop how many requests may be under way at once.
+        rate: intended arrivals a second (Poisson); None: a closed loop without think time.
+        batch: sentences in a request (more than 1: ``POST /predict/batch``).
+        warmup_seconds: load before the window.
+        seconds: the window.
+        drain_seconds: open loop: how long answers are waited for after the window.
+        seed: decides the arrivals.
+        blocks: (target, seconds) one after the other, instead of a window.
+
+    """
+
+    targets: Sequence[str]
+    sentences: Sequence[str]
+    expected: Sequence[Ranking] = ()
+    others: Mapping[int, Sequence[Ranking]] = field(default_factory=dict)
+    users: int = 1
+    rate: float | None = None
+    batch: int = 1
+    warmup_seconds: float = 0.0
+    seconds: float = 0.0
+    drain_seconds: float = 10.0
+    seed: int = 0
+    blocks: Sequence[tuple[int, float]] = ()
+
+    @property
+    def path(self) -> str:
+        """Where requests go."""
+        return "/predict/batch" if self.batch > 1 else "/predict"
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it has an end, and results that are asked for then."""
+        return self.seconds > 0 or bool(self.blocks)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the job as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Job:
+        """Return the job of a JSON object."""
+        others = {int(target): rankings for target, rankings in data["others"].items()}
+        return cls(**{**data, "others": others})
+
+    def right(self, target: int, places: Sequence[int]) -> list[Ranking]:
+        """Return the right rankings of sentences for a target; none if they are not checked."""
+        rankings = self.others.get(target, self.expected)
+        return [rankings[place] for place in places] if rankings else []
+
+    def requests(self, first: int = 0) -> Iterator[list[int]]:
+        """Yield, without end, the places of the sentences that each request carries."""
+        for turn in count(first):
+            yield [(turn * self.batch + i) % len(self.sentences) for i in range(self.batch)]
+
+
+def arrivals(rate: float, seed: int) -> Iterator[float]:
+    """Yield the times of a Poisson process in seconds from now on, without end.
+
+    Raises ValueError for a rate that is not above zero.
+    """
+    if rate <= 0:
+        raise ValueError(f"a rate of {rate} arrivals a second")
+    source = random.Random(seed)
+    due = 0.0
+    while True:
+        due += source.expovariate(rate)
+        yield due

@@ -1,0 +1,1 @@
+"""Our server against others, each in an environment of its own."""

@@ -1,0 +1,158 @@
+"""Other ways to serve the same files: the scripts of ``bench/peers/``, started and ended.
+
+``bench/peers/<peer>/serve.py`` is a program of its own, as that library's documentation shows it,
+in an environment of its own (``requirements.txt``); nothing of ours is imported there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from ....server.settings import Settings
+from ....toolkit.building.folders import Built
+from ....toolkit.errors import UnusableInputError
+from ....toolkit.files import PACKAGE
+from ....toolkit.machine import usable_cores
+from ....toolkit.processes import free_port
+from ....toolkit.runs.load import ARTICLE_STACK, REFERENCE_STACK
+from ...serving.accounting import processes
+from ...serving.served import Served, serve, started
+
+OURS = ("server", "toolkit")  # what our servers are made of
+PEERS = PACKAGE / "bench" / "peers"
+FILES: dict[str, tuple[str, ...]] = {
+    "transformers_pipeline": ("pytorch-fp32",),
+    "optimum_onnxruntime": ("onnx-fp32", "onnx-int8"),
+    "litserve": ("onnx-int8",),
+    "ray_batch": ("onnx-int8",),
+}
+"""The variants each peer serves unless told otherwise."""
+ONE_USER = ("litserve@workers=1+threads=2", "ray_batch@replicas=1+batch-wait=0")
+"""Settings that are better at one user than the usual ones, which are so at many."""
+USUAL = ",".join((*FILES, *ONE_USER))
+ENDING_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One server to measure: our stack, the article's or a peer, with one variant.
+
+    ``options`` are a peer's own, given to its script as ``--name value``.
+    """
+
+    server: str
+    variant: str
+    options: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is the reference server."""
+        return self.server == REFERENCE_STACK
+
+    @property
+    def name(self) -> str:
+        """Return what tables and files call it: ``litserve:onnx-int8@workers=1+threads=2``."""
+        options = "+".join(f"{key}={value}" for key, value in self.options)
+        return f"{self.server}:{self.variant}" + (f"@{options}" if options else "")
+
+    @property
+    def label(self) -> str:
+        """Return what calls the server in a table, its options with it."""
+        return self.name.replace(f":{self.variant}", "").replace("@", " ").replace("+", ", ")
+
+
+def parse_peers(text: str, folder: Path = PEERS) -> list[Contestant]:
+    """Return the contestants of ``litserve,litserve:onnx-fp32@workers=1+threads=2``.
+
+    Raises UnusableInputError for an unknown peer or an option without a value.
+    """
+    found: list[Contestant] = []
+    for part in filter(None, text.split(",")):
+        head, _, tail = part.partition("@")
+        peer, _, variant = head.partition(":")
+        if peer not in FILES and not script(peer, folder).is_file():
+            known = ", ".join(sorted({*FILES, *(p.parent.name for p in folder.glob("*/serve.py"))}))
+            raise UnusableInputError(f"there is no peer {peer!r} in {folder}; known: {known}")
+        pairs = [each.partition("=") for each in filter(None, tail.split("+"))]
+        if not all(key and value for key, _, value in pairs):
+            raise UnusableInputError(f"{part!r}: options read NAME=VALUE+NAME=VALUE")
+        options = tuple((key, value) for key, _, value in pairs)
+        variants = (variant,) if variant else FILES.get(peer, ("onnx-int8",))
+        found += [Contestant(peer, each, options) for each in variants]
+    return found
+
+
+def script(peer: str, folder: Path = PEERS) -> Path:
+    """Return the program of a peer."""
+    return folder / peer / "serve.py"
+
+
+def digest(contestant: Contestant, built: Built, folder: Path = PEERS) -> str:
+    """Return a digest of the variant and of the server's program: another one is another row."""
+    if contestant.server in (REFERENCE_STACK, ARTICLE_STACK):
+        files = [path for room in OURS for path in sorted((PACKAGE / room).rglob("*.py"))]
+    else:
+        home = script(contestant.server, folder).parent
+        files = [home / "serve.py", home / "requirements.txt"]
+    parts = [built.manifest.digest.encode(), *(f.read_bytes() for f in files if f.is_file())]
+    return hashlib.sha256(b"\n".join(parts)).hexdigest()[:16]
+
+
+def opened(
+    contestant: Contestant, built: Built, pythons: Mapping[str, Path], folder: Path = PEERS
+) -> AbstractContextManager[Served]:
+    """Return what serves a contestant while it is open."""
+    settings = Settings(folder=built.folder)
+    if contestant.ours:
+        return serve("reference", settings)
+    if contestant.server == ARTICLE_STACK:
+        return serve("article", settings)
+    options = [word for key, value in contestant.options for word in (f"--{key}", value)]
+    python = pythons[contestant.server]
+    return serve_peer(contestant.name, python, script(contestant.server, folder), built, options)
+
+
+@contextmanager
+def serve_peer(
+    name: str, python: Path, program: Path, built: Built, options: Sequence[str] = ()
+) -> Iterator[Served]:
+    """Start a peer on a free port, wait until it is ready, end it and all it started.
+
+    Raises InvalidMeasurementError with the log's last line if it does not become ready, or if it
+    ended while it was used.
+    """
+    port = free_port()
+    argv = [str(python), str(program), "--model-dir", str(built.folder), "--port", str(port)]
+    url, begun = f"http://127.0.0.1:{port}", time.monotonic()
+    left: list[psutil.Process] = []
+    try:
+        with started(name, [*argv, *options], _environment()) as process:
+            process.await_ready(f"{url}/health")
+            try:
+                yield Served(url, process.pid, time.monotonic() - begun, None)
+                process.require_alive()
+            finally:
+                left = processes(process.pid)
+    finally:
+        _end(left)
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables of a peer: the cores there are; none of our modules; no look-ups."""
+    return {"PEER_CORES": str(usable_cores()), "PYTHONPATH": "", "HF_HUB_OFFLINE": "1"}
+
+
+def _end(left: Sequence[psutil.Process]) -> None:
+    """Wait for what a peer started in sessions of its own, and kill what stays."""
+    _, alive = psutil.wait_procs(list(left), ENDING_SECONDS)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, ENDING_SECONDS)

@@ -1,0 +1,1 @@
+"""Search: objectives, the highest load that holds one, the best settings for one."""

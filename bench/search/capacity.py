@@ -1,0 +1,209 @@
+"""Capacity: the highest load that holds an objective, searched for and then confirmed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...toolkit.console import say
+from ...toolkit.errors import GateFailedError, InvalidMeasurementError
+from ...toolkit.runs.cell import CLOSED, OPEN, Cell
+from ...toolkit.runs.load import REFERENCE_STACK
+from ...toolkit.runs.run_file import Header, append_cell, locked, read_run
+from ...toolkit.stats import interval, variation
+from ..sweep.plan import Grid, Plan, Point
+from ..sweep.session import Ground, begin_run, comparable, earlier_runs, new_header
+from .bisection import Found, highest
+from .slo import Slo
+
+PROBE, CONFIRMATIONS = 1, (2, 3, 4)  # repeats: the probe, and the longer runs that confirm
+BACKWARDS = 0.9  # of a load that was not confirmed
+RETREATS = 6
+MOST_USERS, MOST_RATE = 1024, 4096.0
+FIRST_RATE = 8.0
+
+
+class NotHeldError(GateFailedError):
+    """No load holds the objective (exit code 1)."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What to search for and how long to measure: seconds of a probe and of a confirmation."""
+
+    slo: Slo
+    mode: str = CLOSED
+    probe_seconds: float = 8.0
+    confirm_seconds: float = 20.0
+    warmup_seconds: float = 2.0
+    stack: str = REFERENCE_STACK
+
+    def point(self, variant: str, load: float, repeat: int) -> Point:
+        """Return the point of a load: users in a closed loop, requests a second in an open one."""
+        if self.mode == OPEN:
+            return Point(variant, self.stack, 0, repeat, rate=load)
+        return Point(variant, self.stack, int(load), repeat)
+
+    def plan(self, repeat: int, variant: str) -> Plan:
+        """Return the plan one point is measured by."""
+        seconds = self.probe_seconds if repeat == PROBE else self.confirm_seconds
+        return Plan("capacity", (Grid(),), seconds, self.warmup_seconds, variants=(variant,))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the terms as a JSON object."""
+        data = {k: v for k, v in asdict(self).items() if k != "slo"}
+        return data | {"name": "capacity", "slo": self.slo.text}
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """The confirmed load and its QPS with the 95 % interval from the confirming runs.
+
+    ``load`` is users (closed) or requests a second (open); ``failed_load`` the lowest that did
+    not hold (None: none was met).  In an open loop ``high`` reaches up to it: the truth lies
+    between what held and what did not.
+    """
+
+    variant: str
+    slo: str
+    mode: str
+    load: float
+    failed_load: float | None
+    qps: float
+    low: float
+    high: float
+    cells: tuple[Cell, ...]
+    run: Path
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the capacity as a JSON object."""
+        names = ("variant", "slo", "qps", "low", "high", "mode", "load", "failed_load")
+        return {name: getattr(self, name) for name in names} | {"run": str(self.run)}
+
+
+class MissingError(Exception):
+    """A cell that a replay would have to measure."""
+
+
+def capacity(variant: str, terms: Terms, ground: Ground) -> Capacity:
+    """Search, confirm, and return the capacity; an interrupted search goes on where it stopped.
+
+    Raises NotHeldError if no load holds, InvalidMeasurementError if the confirming runs cannot be
+    trusted.
+    """
+    header = new_header("capacity", terms.as_json() | ground.as_json(), ground)
+    path = _unfinished(header, variant, terms) or begin_run(header)
+    seed = read_run(path).header.seed
+    with locked(path):
+        return _Hunt(variant, terms, path, ground, seed).result()
+
+
+def _unfinished(header: Header, variant: str, terms: Terms) -> Path | None:
+    """Return the newest search that is this one, if it was left before its end."""
+    for path, run in earlier_runs():
+        if comparable(run.header) != comparable(header):
+            continue
+        try:
+            _Hunt(variant, terms, path, None, 0).result()
+        except MissingError:
+            say(f"capacity: going on with {path} ({len(run.cells)} cells are there)")
+            return path
+        except (NotHeldError, InvalidMeasurementError):
+            pass
+        return None
+    return None
+
+
+@dataclass
+class _Hunt:
+    """One search; without a ground it only replays the cells that are there."""
+
+    variant: str
+    terms: Terms
+    path: Path
+    ground: Ground | None
+    seed: int
+
+    def result(self) -> Capacity:
+        is_open = self.terms.mode == OPEN
+        first, most = (FIRST_RATE, MOST_RATE) if is_open else (1, MOST_USERS)
+        found = highest(self._holds, first, most, whole=not is_open)
+        lowest = found.failed
+        for _ in range(RETREATS):
+            if found.held is None:
+                break
+            cells = tuple(self._cell(found.held, repeat) for repeat in CONFIRMATIONS)
+            if self._confirms(cells):
+                return self._capacity(found, cells)
+            say(f"capacity: {self._shown(found.held)} was not confirmed by longer runs")
+            found = Found(self._lower(found.held), found.held)
+            lowest = None
+        raise NotHeldError(
+            f"{self.variant}: no load could be confirmed to hold {self.terms.slo.text}"
+            if lowest is None
+            else f"{self.variant} does not hold {self.terms.slo.text} even at {self._shown(lowest)}"
+        )
+
+    def _lower(self, load: float) -> float | None:
+        if self.terms.mode == OPEN:
+            return load * BACKWARDS
+        return float(min(int(load) - 1, int(load * BACKWARDS))) if load > 1 else None
+
+    def _holds(self, load: float) -> bool:
+        cell = self._cell(load, PROBE)
+        held = self.terms.slo.held(cell)
+        if self.ground is not None:
+            word = "holds" if held else "does not hold"
+            say(f"capacity: {self._shown(load)}: {cell.qps:.4g} QPS, {word}")
+        return held
+
+    def _confirms(self, cells: tuple[Cell, ...]) -> bool:
+        for cell in cells:
+            grave = [w for w in cell.warnings() if w.invalidates and w.outside]
+            if grave and not cell.wrong and not cell.failed:
+                raise InvalidMeasurementError(
+                    f"a confirming run cannot be trusted: {grave[0].seen}; {grave[0].advice}"
+                )
+        kept = self.terms.slo.kept(cells)
+        if kept is None:
+            raise InvalidMeasurementError(
+                f"too few answers for {self.terms.slo.text}: measure longer (--seconds)"
+            )
+        return kept
+
+    def _capacity(self, found: Found, cells: tuple[Cell, ...]) -> Capacity:
+        rates = [cell.qps for cell in cells]
+        low, high = interval(rates, variation([rates])) or (min(rates), max(rates))
+        qps = sum(rates) / len(rates)
+        if self.terms.mode == OPEN and found.failed is not None:
+            high = max(high, found.failed)
+        assert found.held is not None
+        number = float if self.terms.mode == OPEN else int
+        failed = None if found.failed is None else number(found.failed)
+        return Capacity(
+            self.variant, self.terms.slo.text, self.terms.mode, number(found.held), failed,
+            round(qps, 3), round(low, 3), round(high, 3), cells, self.path,
+        )  # fmt: skip
+
+    def _cell(self, load: float, repeat: int) -> Cell:
+        point = self.terms.point(self.variant, load, repeat)
+        known = {cell.key: cell for cell in read_run(self.path).cells}
+        cell = known.get(point.key)
+        if cell is not None and not self._again(cell):
+            return cell
+        if self.ground is None:
+            raise MissingError
+        attempt = 1 if cell is None else cell.attempt + 1
+        plan = self.terms.plan(repeat, self.variant)
+        append_cell(self.path, self.ground.measure(point, plan, self.seed, attempt))
+        return self._cell(load, repeat)
+
+    def _again(self, cell: Cell) -> bool:
+        """Tell whether a cell was disturbed and may be measured once more."""
+        outside = [w for w in cell.warnings() if w.invalidates and w.outside]
+        real = [w for w in outside if w.code != "unstable" or cell.repeat != PROBE]
+        return bool(real) and cell.attempt < 2
+
+    def _shown(self, load: float) -> str:
+        return f"{load:.4g} requests/s" if self.terms.mode == OPEN else f"{load:.0f} users"

@@ -1,0 +1,367 @@
+"""Tune: the serving settings with the most answers in time, found by successive halving.
+
+Many choices get a short look, the better third of them one twice as long, and so on (successive
+halving: Jamieson and Talwalkar 2016, https://arxiv.org/abs/1502.07943, with a reduction of 3).
+The number of users a choice is asked by follows its own latency, so that each is judged near the
+load at which it just keeps the objective.  At the end the best and the usual settings take turns.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean, geometric_mean
+from typing import Any
+
+from ...toolkit.console import progress, say
+from ...toolkit.errors import GateFailedError, UnusableInputError
+from ...toolkit.files import artifacts
+from ...toolkit.machine import usable_cores
+from ...toolkit.runs.cell import Cell, CellKey
+from ...toolkit.runs.load import REFERENCE_STACK
+from ...toolkit.runs.run_file import Header, append_cell, create_run, locked, read_run
+from ...toolkit.stats import Variation, interval, variation
+from ..sweep.plan import Grid, Plan, Point
+from ..sweep.session import Ground, comparable, new_header
+from .bisection import highest
+from .slo import Slo, rough_percentile
+from .space import Choice, space
+
+REDUCTION = 3
+FIRST_LOOK, CONFIRMATIONS = 90, (91, 92, 93)  # kinds of cells; the rungs are numbered from 1
+LOOK_SECONDS, CONFIRM_SECONDS, WARMUP_SECONDS = 2.0, 10.0, 1.0
+START_SECONDS = 2.5  # a cell's server and generator to start, where none has been measured
+LOOKS = 7  # about as many as the first look at the usual settings takes
+LEAST_SECONDS = 1.0  # of a rung's cell: with less there is nothing to tell apart
+USUAL_SECONDS = 2.0  # the least of the first rung's, where nobody has named a budget
+USUAL_BUDGET = 600.0  # then; more where there are more settings than that is enough for
+MOST_USERS = 512
+FURTHEST = 2.0  # from one rung to the next a choice's users at most double or halve
+
+
+class NothingHoldsError(GateFailedError):
+    """No settings keep the objective (exit code 1)."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A choice asked by so many users: its score is QPS, less what came too late."""
+
+    choice: Choice
+    users: int
+    rung: int
+    cell: Cell
+    score: float
+    held: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the trial as a JSON object."""
+        worst = rough_percentile(self.cell, 95)
+        return {
+            **self.choice.as_json(),
+            "users": self.users,
+            "rung": self.rung,
+            "seconds": round(self.cell.seconds, 2),
+            "qps": round(self.cell.qps, 3),
+            "p95_ms": round(worst, 3) if math.isfinite(worst) else None,
+            "score": round(self.score, 3),
+            "held": self.held,
+        }
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A choice at the load it was confirmed at: QPS with its 95 % interval."""
+
+    choice: Choice
+    users: int
+    qps: float
+    low: float
+    high: float
+    held: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return asdict(self) | {"choice": self.choice.as_json()}
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What was found: the best settings, the usual ones beside them, and every trial.
+
+    They are the same if nothing was confirmed to be better than the usual ones.
+    """
+
+    variant: str
+    slo: str
+    best: Confirmed
+    usual: Confirmed
+    trials: Sequence[Trial]
+    run: Path
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result as a JSON object."""
+        return {
+            "variant": self.variant,
+            "slo": self.slo,
+            "settings": self.best.choice.as_json(),
+            "best": self.best.as_json(),
+            "usual": self.usual.as_json(),
+            "trials": [trial.as_json() for trial in self.trials],
+            "run": str(self.run),
+        }
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How many choices a rung has and how long each is measured, in seconds."""
+
+    rungs: tuple[tuple[int, float], ...]
+
+    @classmethod
+    def within(cls, budget: float, choices: int, start: float = START_SECONDS) -> Schedule:
+        """Return the longest schedule that fits a budget of seconds, start and end included.
+
+        ``start`` is what a cell takes before it measures.  Raises UnusableInputError for a budget
+        in which nothing could be told apart.
+        """
+        least = needed(choices, LEAST_SECONDS, start)
+        if budget < least:
+            raise UnusableInputError(
+                f"{choices} settings cannot be told apart in {budget:.0f} s: --budget"
+                f" {math.ceil(least / 60)}m or more"
+            )
+        idle = needed(choices, 0.0, start)  # what it takes and does not measure the choices
+        seconds = (budget - idle) / (needed(choices, 1.0, start) - idle)
+        rungs = enumerate(_counts(choices))
+        return cls(tuple((count, seconds * 2**rung) for rung, count in rungs))
+
+
+def needed(choices: int, seconds: float, start: float = START_SECONDS) -> float:
+    """Return the seconds of a search that has so many for each choice's first cell."""
+    around = start + WARMUP_SECONDS
+    begin = LOOKS * (around + LOOK_SECONDS)
+    end = 2 * len(CONFIRMATIONS) * (around + CONFIRM_SECONDS)
+    rungs = enumerate(_counts(choices))
+    return begin + end + sum(count * (around + seconds * (1 << rung)) for rung, count in rungs)
+
+
+def usual_budget(choices: int) -> float:
+    """Return the seconds, in whole minutes, for so many choices where nobody has named a budget."""
+    return max(USUAL_BUDGET, 60.0 * math.ceil(needed(choices, USUAL_SECONDS) / 60))
+
+
+def _counts(choices: int) -> list[int]:
+    """Return how many choices each rung has."""
+    counts = [choices]
+    while counts[-1] > 2:
+        counts.append(max(2, -(-counts[-1] // REDUCTION)))
+    return counts
+
+
+def tune(variant: str, slo: Slo, budget: float | None, ground: Ground) -> Tuned:
+    """Search, confirm, and return the best settings; an interrupted search goes on.
+
+    ``budget`` is in seconds (None: as many as the settings need).  Raises NothingHoldsError if no
+    settings keep the objective, and UnusableInputError for a budget too small.
+    """
+    choices = choices_of(variant, ground)
+    seconds = usual_budget(len(choices)) if budget is None else budget
+    schedule = Schedule.within(seconds, len(choices))
+    say(f"tune: {len(choices)} settings to look at, about {seconds / 60:.3g} minutes")
+    terms = {"name": "tune", "slo": slo.text, "rungs": schedule.rungs}
+    terms |= {"choices": [choice.options for choice in choices]}
+    header = new_header("tune", terms | ground.as_json(), ground)
+    path = _unfinished(header) or _begin(header)
+    with locked(path):
+        run = read_run(path)
+        known = {cell.key: cell for cell in run.cells}
+        seed = run.header.seed
+        search = _Search(variant, slo, choices, schedule, ground, path, seed, known)
+        try:
+            found = search.result()
+        except NothingHoldsError:
+            path.with_suffix(".done").touch()  # an end, too: the next search begins anew
+            raise
+    path.with_suffix(".done").touch()
+    return found
+
+
+def choices_of(variant: str, ground: Ground) -> list[Choice]:
+    """Return what to try for a variant here."""
+    manifest = ground.variants[variant].manifest
+    return space(manifest.recipe.engine, usable_cores(), batches=manifest.mates != "none")
+
+
+def require_enough(budget: float, engine: str, *, batches: bool) -> None:
+    """Raise UnusableInputError for a budget of seconds that is too small for an engine here."""
+    Schedule.within(budget, len(space(engine, usable_cores(), batches=batches)))
+
+
+def folder() -> Path:
+    """Return where searches are kept."""
+    return artifacts() / "tuning"
+
+
+def _begin(header: Header) -> Path:
+    path = folder() / f"{header.run}.jsonl"
+    create_run(path, header)
+    return path
+
+
+def _unfinished(header: Header) -> Path | None:
+    """Return the newest search that is this one, if it was left before its end."""
+    for path in sorted(folder().glob("*.jsonl"), reverse=True):
+        try:
+            run = read_run(path)
+        except UnusableInputError as error:
+            say(f"tune: passing over an unreadable search ({error})")
+            continue
+        if comparable(run.header) == comparable(header):
+            if path.with_suffix(".done").exists():
+                return None
+            say(f"tune: going on with {path} ({len(run.cells)} cells are there)")
+            return path
+    return None
+
+
+@dataclass
+class _Search:
+    """One search; cells that are in the file already are not measured again."""
+
+    variant: str
+    slo: Slo
+    choices: Sequence[Choice]
+    schedule: Schedule
+    ground: Ground
+    path: Path
+    seed: int
+    cells: dict[CellKey, Cell]
+
+    def result(self) -> Tuned:
+        usual, users = self._first_look()
+        if usual not in self.choices:
+            self.choices = [*self.choices, usual]
+        trials = self._halve(users)
+        latest = {trial.choice: trial for trial in trials}
+        last = [trial.choice for trial in trials if trial.rung == len(self.schedule.rungs)]
+        best = max(last, key=lambda choice: standing_of(choice, trials))
+        if not latest[best].held and latest[best].score <= 0:
+            raise NothingHoldsError(f"no settings of {self.variant} keep {self.slo.text}")
+        pair = {choice: self._users_after(latest[choice]) for choice in (best, usual)}
+        found = self._confirm(pair)
+        if (found[usual].held, found[usual].qps) >= (found[best].held, found[best].qps):
+            best = usual
+        if not found[best].held:
+            say(f"tune: {self.slo.text} was just missed in the longer runs: take fewer users")
+        return Tuned(self.variant, self.slo.text, found[best], found[usual], trials, self.path)
+
+    def _first_look(self) -> tuple[Choice, int]:
+        """Return the usual settings, and the most users at which they keep the objective, roughly.
+
+        They are what the server says it is served with.
+        """
+
+        def holds(users: float) -> bool:
+            return self.slo.held(self._cell(None, int(users), FIRST_LOOK, LOOK_SECONDS))
+
+        found = highest(holds, 1, MOST_USERS, whole=True, fine=0.2)
+        usual = self._cell(None, 1, FIRST_LOOK, LOOK_SECONDS)
+        engine = self.ground.variants[self.variant].manifest.recipe.engine
+        return Choice.usual(usual.settings, engine), int(found.held or 1)
+
+    def _halve(self, first: int) -> list[Trial]:
+        users = dict.fromkeys(self.choices, first)
+        running, trials = list(self.choices), list[Trial]()
+        shuffler = random.Random(self.seed)
+        for rung, (count, seconds) in enumerate(self.schedule.rungs, start=1):
+            running = running if rung == 1 else running[:count]
+            shuffler.shuffle(running)
+            found = []
+            with progress(f"tune, rung {rung}", len(running)) as step:
+                for choice in running:
+                    step(f"{choice}, {users[choice]} users")
+                    found.append(self._trial(choice, users[choice], rung, seconds))
+            trials += found
+            running.sort(key=lambda choice: standing_of(choice, trials), reverse=True)
+            users = {t.choice: self._users_after(t) for t in found}
+        return trials
+
+    def _trial(self, choice: Choice, users: int, rung: int, seconds: float) -> Trial:
+        cell = self._cell(choice, users, rung, seconds)
+        return Trial(choice, users, rung, cell, score(cell, self.slo), self.slo.held(cell))
+
+    def _users_after(self, trial: Trial) -> int:
+        return next_users(trial.cell, trial.users, self.slo)
+
+    def _confirm(self, pair: Mapping[Choice, int]) -> dict[Choice, Confirmed]:
+        """Measure the choices in turns, and say what each gives."""
+        cells: dict[Choice, list[Cell]] = {choice: [] for choice in pair}
+        with progress("tune, confirming", len(pair) * len(CONFIRMATIONS)) as step:
+            for kind in CONFIRMATIONS:
+                order = list(pair) if kind % 2 else list(pair)[::-1]
+                for choice in order:
+                    step(f"{choice}, {pair[choice]} users")
+                    cells[choice].append(self._cell(choice, pair[choice], kind, CONFIRM_SECONDS))
+        groups = [[cell.qps for cell in each] for each in cells.values()]
+        between = variation([rates for rates in groups if min(rates)])
+        found = {}
+        for choice, rates in zip(cells, groups, strict=True):
+            held = self.slo.kept(cells[choice]) is not False
+            found[choice] = Confirmed(choice, pair[choice], *_mean(rates, between), held)
+        return found
+
+    def _cell(self, choice: Choice | None, users: int, kind: int, seconds: float) -> Cell:
+        """Return the cell of a choice (None: as it comes), users and kind; measure what is new."""
+        # A cell is known by its point, so choice and kind go into the number of the repeat.
+        place = 0 if choice is None else 1 + self.choices.index(choice)
+        point = Point(self.variant, REFERENCE_STACK, users, repeat=place * 100 + kind)
+        if point.key in self.cells:
+            return self.cells[point.key]
+        plan = Plan("tune", (Grid(),), seconds, WARMUP_SECONDS, variants=(self.variant,))
+        settings = {} if choice is None else choice.as_json()
+        cell = self.ground.measure(point, plan, self.seed, settings=settings)
+        append_cell(self.path, cell)
+        self.cells[cell.key] = cell
+        return cell
+
+
+def _mean(rates: Sequence[float], between: Variation | None) -> tuple[float, float, float]:
+    """Return the mean of a few rates, and the ends of its interval."""
+    if not min(rates):  # nothing was answered: there is no logarithm of it
+        return fmean(rates), min(rates), max(rates)
+    return geometric_mean(rates), *(interval(rates, between) or (min(rates), max(rates)))
+
+
+def standing_of(choice: Choice, trials: Sequence[Trial]) -> float:
+    """Return the mean of a choice's scores; longer trials count for more."""
+    own = [trial for trial in trials if trial.choice == choice]
+    seconds = sum(trial.cell.seconds for trial in own)
+    return sum(trial.score * trial.cell.seconds for trial in own) / seconds
+
+
+def next_users(cell: Cell, users: int, slo: Slo) -> int:
+    """Return the users at which a server should just keep the objective, after a cell with some.
+
+    At saturation latency grows with the number of users (Little's law).
+    """
+    room = min(limit / max(rough_percentile(cell, rank), 1e-9) for rank, limit in slo.limits_ms)
+    scaled = users * min(FURTHEST, max(1 / FURTHEST, room))
+    return min(MOST_USERS, max(1, math.floor(scaled)))
+
+
+def score(cell: Cell, slo: Slo) -> float:
+    """Return the QPS of a cell, reduced where more answers came late than the objective allows.
+
+    By the share that was in time over the share that has to be; 0 if an answer was wrong.
+    """
+    if cell.wrong or not len(cell.latencies_ms):
+        return 0.0
+    shares = [
+        sum(latency <= limit for latency in cell.latencies_ms) / cell.requests / (rank / 100)
+        for rank, limit in slo.limits_ms
+    ]
+    return cell.qps * min(1.0, *shares)

@@ -1,0 +1,1 @@
+"""Serving: a served variant, and what it takes of the machine."""

@@ -1,0 +1,163 @@
+"""CPU, throttling, swap and energy of process trees, by differences of the kernel's counters."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import psutil
+
+from ...toolkit.cgroup import Throttling, quota, throttling
+from ...toolkit.machine import allowed_cpus
+from . import energy
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The kernel's counters at one moment.
+
+    CPU seconds of the servers' trees, the generator's and ourselves; of the CPUs we may use, the
+    seconds they were busy and stolen; bytes swapped; throttling by process id; energy.
+    """
+
+    clock: float
+    server: float
+    generator: float
+    own: float
+    busy: float
+    stolen: float
+    swapped: int
+    throttling: Mapping[int, Sequence[Throttling]]
+    energy: Mapping[str, energy.Counter]
+    quota: float | None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What was used between two snapshots; percent of all CPUs we may use (all = 100).
+
+    ``server_quota`` is percent of the quota of the server's cgroup (None: no quota);
+    ``throttled`` percent of the quota's periods in which a process was held back.
+    """
+
+    server: float
+    server_quota: float | None
+    generator: float
+    other: float
+    steal: float
+    throttled: float
+    swapped: int
+    joules: float | None
+
+
+def processes(root: int) -> list[psutil.Process]:
+    """Return a process and all its descendants (none if it is gone)."""
+    try:
+        parent = psutil.Process(root)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _seconds(tree: Iterable[psutil.Process]) -> float:
+    total = 0.0
+    for process in tree:
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        # Children that have ended since are counted in their parent's ``children_*``.
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def snapshot(servers: Sequence[int], generator: int) -> Snapshot:
+    """Read the counters now; arguments are the process ids of the trees' roots.
+
+    ``servers`` is empty where the server is not on this machine.
+    """
+    cpus = psutil.cpu_times(percpu=True)
+    ours = [cpus[number] for number in allowed_cpus() if number < len(cpus)]
+    swap = psutil.swap_memory()
+    roots = [*servers, generator]
+    return Snapshot(
+        clock=time.monotonic(),
+        server=sum(_seconds(processes(server)) for server in servers),
+        generator=_seconds(processes(generator)),
+        own=_seconds([psutil.Process(os.getpid())]),
+        busy=sum(_busy(cpu) for cpu in ours),
+        stolen=sum(getattr(cpu, "steal", 0.0) for cpu in ours),
+        swapped=swap.sin + swap.sout,
+        throttling={root: throttling(root) for root in roots},
+        energy=energy.counters(),
+        quota=min((cores for root in servers if (cores := quota(root))), default=None),
+    )
+
+
+def _busy(cpu: psutil._ntuples.scputimes) -> float:
+    names = ("user", "system", "nice", "irq", "softirq")
+    return sum(float(getattr(cpu, name, 0.0)) for name in names)
+
+
+def usage(before: Snapshot, after: Snapshot) -> Usage:
+    """Return what was used between two snapshots."""
+    elapsed = max(after.clock - before.clock, 1e-9)
+    whole = elapsed * len(allowed_cpus()) / 100
+    server = after.server - before.server
+    generator = after.generator - before.generator
+    other = (after.busy - before.busy) - server - generator - (after.own - before.own)
+    return Usage(
+        server=server / whole,
+        server_quota=100 * server / elapsed / after.quota if after.quota else None,
+        generator=generator / whole,
+        other=max(0.0, other / whole),
+        steal=max(0.0, (after.stolen - before.stolen) / whole),
+        throttled=_throttled(before, after),
+        swapped=max(0, after.swapped - before.swapped),
+        joules=energy.joules(before.energy, after.energy),
+    )
+
+
+def _throttled(before: Snapshot, after: Snapshot) -> float:
+    """Return the largest share of periods, in percent, in which any cgroup was held back."""
+    shares = [0.0]
+    for root in before.throttling.keys() & after.throttling.keys():
+        for first, last in zip(before.throttling[root], after.throttling[root], strict=False):
+            if periods := last.periods - first.periods:
+                shares.append(100 * (last.throttled - first.throttled) / periods)
+    return max(shares)
+
+
+def memory(root: int) -> tuple[int, int | None]:
+    """Return bytes resident (RSS, shared pages counted in each process) and proportional (PSS).
+
+    PSS is None where the kernel does not tell it.
+    """
+    resident, proportional = 0, 0
+    known = True
+    for process in processes(root):
+        try:
+            resident += process.memory_info().rss
+            full = process.memory_full_info()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        known = known and hasattr(full, "pss")
+        proportional += getattr(full, "pss", 0)
+    return resident, proportional if known else None
+
+
+def busy_so_far() -> tuple[float, float, float]:
+    """Return seconds passed, CPU seconds of the whole machine, and those of this process."""
+    times = psutil.cpu_times()
+    whole = sum(times) - times.idle - getattr(times, "iowait", 0.0)
+    # Guest time is counted in user time already.
+    whole -= getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
+    return time.monotonic(), whole, time.process_time()
+
+
+def others_percent(before: tuple[float, float, float], after: tuple[float, float, float]) -> float:
+    """Return what other processes and the host took of the machine, in per cent."""
+    passed, whole, own = (late - early for early, late in zip(before, after, strict=True))
+    return max(0.0, 100 * (whole - own) / (passed * (psutil.cpu_count() or 1)))

@@ -1,0 +1,192 @@
+"""A served variant: the server process started, awaited and stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import takewhile
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import psutil
+
+from ...server.launch import command, environment
+from ...server.settings import Settings, Stack
+from ...toolkit.errors import InvalidMeasurementError
+from ...toolkit.machine import allowed_cpus
+from ...toolkit.processes import end_with_parent, free_port, stop
+from ..load.direct import direct
+
+READY_PATHS: dict[Stack, str] = {
+    "reference": "/health/ready",
+    "article": "/health",
+    "ray": "/health/ready",
+}
+START_LIMIT_SECONDS = 120.0
+POLL_SECONDS = 0.02
+GONE_SECONDS = 10.0
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+ANSWER_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running server: where, which process (None: unknown) and settings (None: not ours).
+
+    ``start_seconds`` is how long it took to be ready; 0: it ran already.
+    """
+
+    url: str
+    pid: int | None
+    start_seconds: float
+    settings: Settings | None
+
+
+@contextmanager
+def serve(
+    stack: Stack,
+    settings: Settings,
+    cores: int | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Served]:
+    """Start a server on a free port, wait until it is ready, stop it in the end.
+
+    ``cores`` pins it to the first so many of the CPUs we may use, ``variables`` are its environment
+    on top of ours.  Raises InvalidMeasurementError with the log's last line if it does not become
+    ready, or if it ended while it was used.
+    """
+    settings = replace(settings, port=free_port())
+    url = f"http://{settings.host}:{settings.port}"
+    argv = command(stack, settings)
+    environ = environment(stack, settings) | dict(variables or {})
+    begun = time.monotonic()
+    with started(f"the {stack} server of {settings.folder.name}", argv, environ, cores) as process:
+        process.await_ready(url + READY_PATHS[stack])
+        yield Served(url, process.pid, time.monotonic() - begun, settings)
+        process.require_alive()
+
+
+@contextmanager
+def running(url: str) -> Iterator[Served]:
+    """Take a server that runs already, and leave it running."""
+    yield Served(url.rstrip("/"), _owner(url), 0.0, None)
+
+
+def _owner(url: str) -> int | None:
+    """Return the root of the tree that listens at a URL of this machine; None if it is unknown.
+
+    That is the highest above the listener that is not above us: what the server started beside
+    the listener (Ray's replicas) belongs to it, a shell that started both does not.
+    """
+    place = urlsplit(url)
+    if place.hostname not in LOOPBACK:
+        return None
+    above_us = {1, os.getpid(), *(process.pid for process in psutil.Process().parents())}
+    with suppress(psutil.Error, PermissionError):
+        for found in psutil.net_connections("tcp"):
+            port = found.laddr.port if found.laddr else None
+            if found.status == psutil.CONN_LISTEN and port == place.port and found.pid:
+                listener = psutil.Process(found.pid)
+                tree = [entry.pid for entry in (listener, *listener.parents())]
+                own = list(takewhile(lambda pid: pid not in above_us, tree))
+                return own[-1] if own else None
+    return None
+
+
+def in_force(url: str, variant: str) -> dict[str, Any]:
+    """Return the settings that a reference server says it serves a variant with.
+
+    Raises InvalidMeasurementError if it does not say them.
+    """
+    try:
+        with direct(f"{url}/v2/models/{variant}", timeout=ANSWER_SECONDS) as response:
+            settings: dict[str, Any] = json.load(response)["parameters"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InvalidMeasurementError(f"{url} does not say its settings: {error!r}") from None
+    return settings
+
+
+@dataclass(frozen=True)
+class Process:
+    """A server's process, what to call it, and its log."""
+
+    name: str
+    popen: subprocess.Popen[str]
+    log: IO[str]
+
+    @property
+    def pid(self) -> int:
+        """The process id of the tree's root."""
+        return self.popen.pid
+
+    def require_alive(self) -> None:
+        """Raise InvalidMeasurementError with the log's last line if the process has ended."""
+        if (code := self._exit_code()) is not None:
+            self.log.seek(0)
+            last = " ".join(self.log.read().strip().splitlines()[-1:])
+            how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+            raise InvalidMeasurementError(
+                f"{self.name} ended ({how}): {last or 'no word in its log'}"
+            )
+
+    def _exit_code(self) -> int | None:
+        with suppress(psutil.NoSuchProcess):
+            # Killed with threads still going, a process is a zombie before it can be waited for.
+            if psutil.Process(self.pid).status() == psutil.STATUS_ZOMBIE:
+                return self.popen.wait(GONE_SECONDS)
+        return self.popen.poll()
+
+    def await_ready(self, url: str, limit: float = START_LIMIT_SECONDS) -> None:
+        """Wait until ``url`` answers 200; raise InvalidMeasurementError if it never does."""
+        started = time.monotonic()
+        while not is_ready(url):
+            self.require_alive()
+            if time.monotonic() - started > limit:
+                raise InvalidMeasurementError(f"{self.name} was not ready after {limit:.0f} s")
+            time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def started(
+    name: str, argv: Sequence[str], environ: Mapping[str, str], cores: int | None = None
+) -> Iterator[Process]:
+    """Start a process of its own session, ended with us; stop it and what it started in the end."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+        popen = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            text=True,
+            env=os.environ | environ,
+            start_new_session=True,
+            preexec_fn=partial(_settle, cores),
+        )
+        try:
+            yield Process(name, popen, log)
+        finally:
+            stop(popen)
+
+
+def _settle(cores: int | None) -> None:
+    end_with_parent()
+    if cores is not None:
+        os.sched_setaffinity(0, allowed_cpus()[:cores])
+
+
+def is_ready(url: str) -> bool:
+    """Tell whether a URL answers 200 within five seconds."""
+    try:
+        with direct(url, timeout=ANSWER_SECONDS) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

@@ -1,0 +1,1 @@
+"""Sweep: a plan measured point by point into a run file."""

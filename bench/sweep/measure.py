@@ -1,0 +1,145 @@
+"""One cell measured: a server under one load, with its CPU, memory and energy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from ...server.settings import Settings, Stack
+from ...toolkit.machine import digest, fingerprint
+from ...toolkit.runs.cell import Cell
+from ...toolkit.runs.load import ARTICLE_STACK
+from ..load.generator import ALONE, Generators, Samples, connections, generate
+from ..load.job import Job
+from ..load.sentences import Questions
+from ..serving.accounting import Snapshot, memory, snapshot, usage
+from ..serving.served import Served, in_force, running, serve
+from .plan import Point
+
+ARTICLE_SETTINGS = {"workers": 2, "threads": 4}
+# Of the reference server.
+SETTINGS = ("streams", "threads", "least_threads", "max_batch", "spin", "cache")
+
+
+@dataclass(frozen=True)
+class Window:
+    """How long a point is measured, how long it is warmed up, and by whom it is loaded."""
+
+    seconds: float
+    warmup_seconds: float
+    generators: Generators = ALONE
+    seed: int = 0
+    attempt: int = 1
+
+
+def server_of(point: Point, settings: Settings, target: str = "") -> AbstractContextManager[Served]:
+    """Serve a point's variant behind its stack, or take the server that runs at ``target``."""
+    if target:
+        return running(target)
+    stack: Stack = "article" if point.stack == ARTICLE_STACK else "reference"
+    return serve(stack, settings, point.cores)
+
+
+def measure(point: Point, server: Served, questions: Questions, window: Window) -> Cell:
+    """Measure one point on a running server.
+
+    Raises InvalidMeasurementError if the generator ends without results.
+    """
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    before = fingerprint()
+    edges: list[Snapshot] = []
+    resident: list[tuple[int, int | None]] = []
+
+    servers = [] if server.pid is None else [server.pid]
+
+    def opened(generator: int) -> None:
+        edges.append(snapshot(servers, generator))
+
+    def closed(generator: int) -> None:
+        edges.append(snapshot(servers, generator))
+        resident.append((0, None) if server.pid is None else memory(server.pid))
+
+    samples = generate(_job(point, server, questions, window), opened, closed, window.generators)
+    return Cell(
+        **_load(point),
+        **_times(samples),
+        **_used(edges, samples),
+        started=started,
+        attempt=window.attempt,
+        warmup_seconds=window.warmup_seconds,
+        resident_bytes=resident[0][0],
+        proportional_bytes=resident[0][1],
+        start_seconds=round(server.start_seconds, 3),
+        settings=_settings(point, server),
+        machine=digest(before),
+        changes=differences(before, fingerprint()),
+    )
+
+
+def undisturbed(point: Point, server: Served, questions: Questions, window: Window) -> Cell:
+    """Measure one point on a running server, once more if something from outside spoils it.
+
+    Raises InvalidMeasurementError as :func:`measure` does.
+    """
+    cell = measure(point, server, questions, window)
+    again = replace(window, attempt=window.attempt + 1)
+    return measure(point, server, questions, again) if cell.disturbed else cell
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the keys in which two fingerprints differ."""
+    return sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
+
+
+def _job(point: Point, server: Served, questions: Questions, window: Window) -> Job:
+    return Job(
+        targets=[server.url],
+        sentences=questions.texts,
+        expected=questions.expected,
+        users=point.users or connections(point.rate or 0.0),
+        rate=point.rate,
+        batch=point.batch,
+        warmup_seconds=window.warmup_seconds,
+        seconds=window.seconds,
+        seed=window.seed + point.repeat,
+    )
+
+
+def _load(point: Point) -> dict[str, Any]:
+    names = ("variant", "stack", "users", "mode", "rate", "tokens", "batch", "cores", "repeat")
+    return {name: getattr(point, name) for name in names}
+
+
+def _times(samples: Samples) -> dict[str, Any]:
+    names = ("seconds", "latencies_ms", "ends_ms", "late_ms", "failures", "wrong", "examples")
+    return {name: getattr(samples, name) for name in names}
+
+
+def _used(edges: Sequence[Snapshot], samples: Samples) -> dict[str, Any]:
+    used = usage(*edges)
+    return {
+        "server_cpu_percent": round(used.server, 2),
+        "server_quota_percent": None if used.server_quota is None else round(used.server_quota, 2),
+        "generator_cpu_percent": round(used.generator, 2),
+        "generator_core_percent": round(samples.core_percent, 2),
+        "generator_wait_percent": round(samples.wait_percent, 2),
+        "generator_late_ms": round(samples.heartbeat_ms, 3),
+        "generators": samples.generators,
+        "other_cpu_percent": round(used.other, 2),
+        "steal_percent": round(used.steal, 2),
+        "throttled_percent": round(used.throttled, 2),
+        "swapped_bytes": used.swapped,
+        "joules": used.joules,
+    }
+
+
+def _settings(point: Point, server: Served) -> dict[str, Any]:
+    if server.settings is None:
+        return {}
+    if point.stack == ARTICLE_STACK:
+        return dict(ARTICLE_SETTINGS)
+    found = in_force(server.url, point.variant)
+    return {name: found[name] for name in SETTINGS}

@@ -1,0 +1,219 @@
+"""Plans: what a sweep measures, one TOML file each in ``bench/plans/``.
+
+    levels = [1, 4]       # closed loop: so many users, no think time
+    rates = [20, 40.5]    # open loop: Poisson arrivals, so many a second
+    tokens = [16, 128]    # sentences of so many tokens instead of the gold set
+    batches = [1, 8]      # sentences in a request
+    cores = [1, 2]        # cores the server is pinned to
+    cache = 1000          # the server remembers so many answers; without it, none
+    [[parts]]             # several such grids in one plan; what a part leaves out stands above
+
+Every variant is measured at every combination.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from ...toolkit.errors import UnusableInputError
+from ...toolkit.files import package_path
+from ...toolkit.runs.cell import CLOSED, OPEN, CellKey
+from ...toolkit.runs.load import ARTICLE_STACK, REFERENCE_STACK
+
+FOLDER = package_path("bench/plans")
+GRID = ("levels", "rates", "tokens", "batches", "cores")
+MOST_TOKENS, LEAST_TOKENS = 512, 8
+
+
+@dataclass(frozen=True)
+class Point:
+    """One cell to measure (its fields are those of :class:`~tiankong.toolkit.cells.Cell`)."""
+
+    variant: str
+    stack: str
+    users: int = 0
+    repeat: int = 1
+    rate: float | None = None
+    tokens: int | None = None
+    batch: int = 1
+    cores: int | None = None
+
+    @property
+    def mode(self) -> str:
+        """Closed loop or open loop."""
+        return CLOSED if self.rate is None else OPEN
+
+    @property
+    def key(self) -> CellKey:
+        """The key its cell will have."""
+        load = (self.users, self.rate, self.tokens, self.batch, self.cores)
+        return (self.variant, self.stack, *load, self.repeat)
+
+    def __str__(self) -> str:
+        """Return the load in a few words."""
+        words = [f"{self.users} users" if self.rate is None else f"{self.rate:g} requests/s"]
+        words += [] if self.tokens is None else [f"{self.tokens} tokens"]
+        words += [] if self.batch == 1 else [f"batches of {self.batch}"]
+        words += [] if self.cores is None else [f"{self.cores} cores"]
+        return ", ".join(words)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One part of a plan: every combination is measured.  Empty: as it is without the axis."""
+
+    levels: tuple[int, ...] = ()
+    rates: tuple[float, ...] = ()
+    tokens: tuple[int, ...] = ()
+    batches: tuple[int, ...] = ()
+    cores: tuple[int, ...] = ()
+
+    def points(self, variant: str, stack: str, repeat: int) -> Iterator[Point]:
+        """Yield every point of one variant behind one stack."""
+        axes = (self.tokens or (None,), self.batches or (1,), self.cores or (None,))
+        for tokens, batch, cores in product(*axes):
+            for users in self.levels:
+                yield Point(variant, stack, users, repeat, None, tokens, batch, cores)
+            for rate in self.rates:
+                yield Point(variant, stack, 0, repeat, rate, tokens, batch, cores)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure: grids, each point ``seconds`` long after the warm-up, ``repeats`` times.
+
+    ``variants`` empty means all.  ``yardstick`` names the variant the article's server serves
+    (empty: leave the article's server out).  ``model`` is used where the user names none.
+    A point that outside causes made invalid is measured up to ``attempts`` times.  ``cache`` is how
+    many answers the reference server may remember.
+    """
+
+    name: str
+    grids: tuple[Grid, ...]
+    seconds: float
+    warmup_seconds: float
+    repeats: int = 1
+    attempts: int = 1
+    variants: tuple[str, ...] = ()
+    yardstick: str = ""
+    model: str = "builtin"
+    cache: int = 0
+    sentences: str = "the gold set, each sentence as it stands"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the plan as a JSON object (lists for tuples)."""
+        data = asdict(self)
+        grids = [{key: list(value) for key, value in grid.items()} for grid in data["grids"]]
+        levels = sorted({users for grid in self.grids for users in grid.levels})
+        return data | {"grids": grids, "variants": list(self.variants), "levels": levels}
+
+    def points(
+        self, variants: Sequence[str], seed: int, stack: str = REFERENCE_STACK
+    ) -> list[Point]:
+        """Return every point in the order to measure: shuffled, so drift spreads over all rows.
+
+        Each repeat is shuffled by itself, so that a point's repeats lie apart in time.
+        """
+        shuffler = random.Random(seed)
+        result: list[Point] = []
+        for repeat in range(1, self.repeats + 1):
+            points = list(dict.fromkeys(self._once(variants, repeat, stack)))
+            shuffler.shuffle(points)
+            result += points
+        return result
+
+    def _once(self, variants: Sequence[str], repeat: int, stack: str) -> Iterator[Point]:
+        for grid in self.grids:
+            for variant in variants:
+                yield from grid.points(variant, stack, repeat)
+            if self.yardstick and stack == REFERENCE_STACK:
+                for point in grid.points(self.yardstick, ARTICLE_STACK, repeat):
+                    if point.batch == 1:  # the article's server takes one sentence a request
+                        yield point
+
+
+def read_plan(name: str) -> Plan:
+    """Return a plan by name (``table``) or by path (``my.toml``); raise UnusableInputError."""
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.toml")))
+        raise UnusableInputError(f"unknown plan {name!r}; known: {known}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UnusableInputError(f"plan {path} cannot be read: {error}") from None
+    return _plan(path.stem, data, f"plan {path.name}")
+
+
+def _plan(name: str, data: Mapping[str, Any], origin: str) -> Plan:
+    fields = set(Plan.__dataclass_fields__) - {"name", "sentences", "grids"}
+    if unknown := sorted(set(data) - fields - {*GRID, "parts"}):
+        raise UnusableInputError(f"{origin}: unknown key {unknown[0]!r}")
+    for key in ("seconds", "warmup_seconds"):
+        if key not in data:
+            raise UnusableInputError(f"{origin}: {key!r} is missing")
+    for key in ("repeats", "attempts"):
+        if not _whole(data.get(key, 1)):
+            raise UnusableInputError(f"{origin}: {key!r} is not a whole number above 0")
+    if "cache" in data and not _whole(data["cache"]):
+        raise UnusableInputError(f"{origin}: 'cache' is not a whole number above 0")
+    for key, least in (("seconds", 1), ("warmup_seconds", 0)):
+        value = data[key]
+        if not _number(value) or not least <= value < math.inf:
+            raise UnusableInputError(f"{origin}: {key!r} is not a number of at least {least}")
+    _check_names(data, origin)
+    given = {key: value for key, value in data.items() if key in fields}
+    variants = tuple(data.get("variants", ()))
+    return Plan(name, _grids(data, origin), **(given | {"variants": variants}))
+
+
+def _grids(data: Mapping[str, Any], origin: str) -> tuple[Grid, ...]:
+    shared = {key: data[key] for key in GRID if key in data}
+    parts = data.get("parts", [{}])
+    if not isinstance(parts, list) or not parts or not all(isinstance(p, dict) for p in parts):
+        raise UnusableInputError(f"{origin}: 'parts' is not an array of tables")
+    for part in parts:
+        if unknown := sorted(set(part) - set(GRID)):
+            raise UnusableInputError(f"{origin}: unknown key {unknown[0]!r} in a part")
+    return tuple(_grid(shared | part, origin) for part in parts)
+
+
+def _grid(data: Mapping[str, Any], origin: str) -> Grid:
+    for key in GRID:
+        fits, kind = (_number, "numbers") if key == "rates" else (_whole, "whole numbers")
+        values = data.get(key, [])
+        if not isinstance(values, list) or not all(fits(n) and n > 0 for n in values):
+            raise UnusableInputError(f"{origin}: {key!r} is not a list of {kind} above 0")
+    if not data.get("levels") and not data.get("rates"):
+        raise UnusableInputError(f"{origin}: neither 'levels' nor 'rates' has an entry")
+    for tokens in data.get("tokens", []):
+        if not LEAST_TOKENS <= tokens <= MOST_TOKENS:
+            raise UnusableInputError(
+                f"{origin}: 'tokens' must lie in {LEAST_TOKENS}..{MOST_TOKENS}, not {tokens}"
+            )
+    return Grid(**{key: tuple(value) for key, value in data.items()})
+
+
+def _check_names(data: Mapping[str, Any], origin: str) -> None:
+    variants = data.get("variants", [])
+    if not isinstance(variants, list) or not all(isinstance(v, str) for v in variants):
+        raise UnusableInputError(f"{origin}: 'variants' is not a list of names")
+    for key in ("yardstick", "model"):
+        if not isinstance(data.get(key, ""), str):
+            raise UnusableInputError(f"{origin}: {key!r} is not a name")
+
+
+def _number(value: object) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -1,0 +1,138 @@
+"""A sweep's session: what its points share, its run file, and earlier ones to go on with."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from ...server.settings import Settings
+from ...toolkit.building.folders import Built
+from ...toolkit.console import say
+from ...toolkit.errors import UnusableInputError
+from ...toolkit.files import artifacts
+from ...toolkit.gate.answers import Answers, load
+from ...toolkit.gate.gold import GoldSet
+from ...toolkit.machine import fingerprint, versions
+from ...toolkit.runs.cell import Cell
+from ...toolkit.runs.run_file import Header, Run, create_run, read_run
+from ..load.generator import ALONE, Generators
+from ..load.sentences import Questions, ask, gold_questions, of_length
+from ..serving.served import Served
+from .measure import Window, measure, server_of
+from .plan import Plan, Point
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What all points of a sweep share: variants with their answers, and who makes the load."""
+
+    variants: Mapping[str, Built]
+    answers: Mapping[str, Answers]
+    gold: GoldSet
+    generators: Generators = ALONE
+    target: str = ""
+
+    @classmethod
+    def of(
+        cls, variants: Sequence[Built], gold: GoldSet, generators: Generators, target: str = ""
+    ) -> Ground:
+        """Return the ground of gated variants; raise UnusableInputError if one was not asked."""
+        by_name = {built.manifest.variant: built for built in variants}
+        answers = {name: load(name, b.manifest.digest, gold) for name, b in by_name.items()}
+        return cls(by_name, answers, gold, generators, target)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what of it belongs to the plan of a run."""
+        return {"generators": vars(self.generators), "target": self.target}
+
+    def measure(
+        self,
+        point: Point,
+        plan: Plan,
+        seed: int,
+        attempt: int = 1,
+        settings: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Cell:
+        """Measure one point with a fresh server, under its usual settings but for those given.
+
+        Raises InvalidMeasurementError if the server or the generator ended by itself.
+        """
+        folder = self.variants[point.variant].folder
+        usual = Settings(folder=folder, cache=plan.cache)
+        window = Window(plan.seconds, plan.warmup_seconds, self.generators, seed, attempt)
+        with server_of(point, replace(usual, **settings), self.target) as server:
+            return measure(point, server, self._questions(point, server, seed), window)
+
+    def _questions(self, point: Point, server: Served, seed: int) -> Questions:
+        if point.tokens is None:
+            return gold_questions(self.gold, self.answers[point.variant], seed)
+        folder = self.variants[point.variant].folder
+        return ask(server.url, of_length(folder, self.gold, point.tokens, seed))
+
+
+def new_header(
+    name: str, plan: Mapping[str, Any], ground: Ground, seed: int | None = None
+) -> Header:
+    """Return the header of a run that begins now."""
+    now = datetime.now(UTC)
+    gold = ground.gold
+    model = next(iter(ground.variants.values())).manifest.model
+    found = versions()
+    return Header(
+        run=f"{now:%Y%m%dT%H%M%S}Z-{name}-{model['name'].replace('/', '--')}",
+        started=now.isoformat(timespec="seconds"),
+        tool=found["tiankong"],
+        model=dict(model),
+        gold={"name": gold.name, "sha256": gold.digest, "items": len(gold.items)},
+        plan=plan,
+        seed=random.SystemRandom().randrange(2**31) if seed is None else seed,
+        machine=fingerprint(),
+        versions=found,
+        variants={name: _entry(built) for name, built in ground.variants.items()},
+    )
+
+
+def _entry(built: Built) -> Mapping[str, Any]:
+    manifest = built.manifest
+    return {
+        "digest": manifest.digest,
+        "size": manifest.size,
+        "model_file_size": manifest.model_file_size,
+        "engine": manifest.recipe.engine,
+        "summary": manifest.recipe.summary,
+        "notes": dict(manifest.notes),
+        "gate": None if manifest.gate is None else dict(manifest.gate),
+    }
+
+
+def runs_folder() -> Path:
+    """Return the folder of run files."""
+    return artifacts() / "runs"
+
+
+def begin_run(header: Header) -> Path:
+    """Start a run file and return its path."""
+    path = runs_folder() / f"{header.run}.jsonl"
+    create_run(path, header)
+    return path
+
+
+def earlier_runs() -> Iterator[tuple[Path, Run]]:
+    """Yield every readable run, the newest first."""
+    for path in sorted(runs_folder().glob("*.jsonl"), reverse=True):
+        try:
+            yield path, read_run(path)
+        except UnusableInputError as error:
+            say(f"sweep: passing over an unreadable run ({error})")
+
+
+def comparable(header: Header) -> dict[str, Any]:
+    """Return what must agree for a run to be continued, in the form a file gives it back."""
+    result: dict[str, Any] = json.loads(json.dumps(header.identity()))
+    return result

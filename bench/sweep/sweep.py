@@ -1,0 +1,137 @@
+"""The sweep: every point of a plan measured with a fresh server and a fresh generator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ...toolkit.building.folders import Built
+from ...toolkit.console import progress, say
+from ...toolkit.errors import InvalidMeasurementError, UnusableInputError
+from ...toolkit.gate.gold import GoldSet
+from ...toolkit.runs.cell import Cell
+from ...toolkit.runs.load import REFERENCE_STACK, TARGET_STACK
+from ...toolkit.runs.run_file import Header, Run, append_cell, locked, read_run
+from ..load.generator import ALONE, Generators
+from .plan import Plan, Point
+from .session import Ground, begin_run, comparable, earlier_runs, new_header
+
+TRIES = 2  # of a point whose server or generator ended; the second end stops the sweep
+
+
+def sweep(
+    plan: Plan,
+    variants: Sequence[Built],
+    gold: GoldSet,
+    seed: int | None = None,
+    generators: Generators = ALONE,
+    target: str = "",
+) -> Path:
+    """Measure what the plan asks for and return the run file.
+
+    A run of the same plan, model, variants, gold set, versions and machine that was interrupted
+    is continued where it stopped; otherwise a new one begins.  ``target`` is the URL of a server
+    that runs already; the plan's points are then measured there, whatever it serves must be the
+    only variant.  Raises InvalidMeasurementError if a server or a generator keeps ending.
+    """
+    ground = Ground.of(variants, gold, generators, target)
+    header = _header(plan, ground, seed)
+    path = _unfinished(header, plan, target) or begin_run(header)
+    with locked(path):
+        _measure_missing(path, plan, ground)
+    return path
+
+
+def _measure_missing(path: Path, plan: Plan, ground: Ground) -> None:
+    run = read_run(path)
+    points = _points(plan, run.header, ground.target)
+    if run.cells:
+        say(f"sweep: going on with {path} ({len(run.cells)} of {len(points)} cells are there)")
+    while todo := list(_todo(points, read_run(path), plan)):  # ends: attempts are counted
+        with progress("sweep", len(todo)) as step:
+            for point, attempt, why in todo:
+                mark = f", attempt {attempt}: the last one was {why}" if why else ""
+                step(f"{points.index(point) + 1}/{len(points)} {described(point)}{mark}")
+                append_cell(path, _persistent(ground, point, plan, run.header.seed, attempt))
+
+
+def described(point: Point) -> str:
+    """Return a point in a few words."""
+    stack = "" if point.stack == "reference" else f" on the {point.stack}'s server"
+    return f"{point.variant}{stack}, {point}"
+
+
+def _persistent(ground: Ground, point: Point, plan: Plan, seed: int, attempt: int) -> Cell:
+    for left in range(TRIES - 1, -1, -1):
+        try:
+            return ground.measure(point, plan, seed, attempt)
+        except InvalidMeasurementError as error:
+            if not left:
+                raise
+            say(f"sweep: {error}; measuring {described(point)} once more")
+    raise AssertionError("unreachable")
+
+
+def _todo(points: Sequence[Point], run: Run, plan: Plan) -> Iterator[tuple[Point, int, str]]:
+    """Yield points without a cell, and those disturbed from outside that may be tried again.
+
+    With each the number of the attempt and why one more is made.
+    """
+    cells = {cell.key: cell for cell in run.cells}
+    for point in points:
+        cell = cells.get(point.key)
+        if cell is None:
+            yield point, 1, ""
+        elif cell.disturbed and cell.attempt < plan.attempts:
+            codes = [warn.code for warn in cell.warnings() if warn.invalidates]
+            yield point, cell.attempt + 1, ", ".join(codes)
+
+
+def _points(plan: Plan, header: Header, target: str) -> list[Point]:
+    names = [n for n in header.variants if not plan.variants or n in plan.variants]
+    points = plan.points(names, header.seed, TARGET_STACK if target else REFERENCE_STACK)
+    there = header.machine["usable_cores"]
+    return [point for point in points if point.cores is None or point.cores <= there]
+
+
+def _header(plan: Plan, ground: Ground, seed: int | None) -> Header:
+    names = list(ground.variants)
+    if not names:
+        raise UnusableInputError("there is no variant to sweep: build one first")
+    if ground.target and len(names) != 1:
+        raise UnusableInputError("a running server has one variant: name it with --variants")
+    if plan.yardstick and not ground.target and plan.yardstick not in names:
+        raise UnusableInputError(
+            f"plan {plan.name} needs {plan.yardstick} for the article's server: build it too"
+        )
+    if ground.target and any(grid.cores for grid in plan.grids):
+        raise UnusableInputError(
+            f"plan {plan.name} pins the server to cores: a running one cannot be pinned"
+        )
+    return new_header(plan.name, plan.as_json() | ground.as_json(), ground, seed)
+
+
+def _unfinished(header: Header, plan: Plan, target: str) -> Path | None:
+    """Return the newest run that is this one, begun earlier and not yet complete."""
+    explained = False
+    for path, run in earlier_runs():
+        if comparable(run.header) == comparable(header):
+            missing = list(_todo(_points(plan, run.header, target), run, plan))
+            return path if missing else None
+        if not explained and _is_namesake(run.header, header):
+            explained = True
+            _explain(path, run, header)
+    return None
+
+
+def _is_namesake(one: Header, other: Header) -> bool:
+    names = [(header.plan.get("name"), header.model.get("name")) for header in (one, other)]
+    return names[0] == names[1]
+
+
+def _explain(path: Path, run: Run, header: Header) -> None:
+    """Say why the newest run of the same plan and model is not gone on with."""
+    parts = comparable(run.header), comparable(header)
+    differing = sorted(key for key in parts[0].keys() | parts[1].keys()
+                       if parts[0].get(key) != parts[1].get(key))  # fmt: skip
+    say(f"sweep: not going on with {path.name}: another {', '.join(differing)}")
