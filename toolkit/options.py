@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .errors import UnusableInputError
+
+if TYPE_CHECKING:
+    pass
 
 Model = Annotated[str, typer.Option("--model", help="one of 'tiankong models', a hub id, a folder")]
 Variants = Annotated[str, typer.Option("--variants", help="names, comma-separated (default: all)")]
@@ -37,6 +41,7 @@ Processes = Annotated[
 Workers = Annotated[
     int, typer.Option("--workers", min=0, help="wait for so many 'tiankong worker' (0: none)")
 ]
+BIND = "127.0.0.1:5557"
 Bind = Annotated[str, typer.Option("--bind", help="HOST:PORT the workers connect to")]
 Target = Annotated[str, typer.Option("--target", help="URL of a server that runs already")]
 Slower = Annotated[
@@ -73,3 +78,16 @@ def duration(text: str) -> float:
     if not found or not float(found[1]):
         raise UnusableInputError(f"{text!r} is no duration: write 10m or 600s")
     return float(found[1]) * UNITS[found[2]]
+
+
+def numbers(option: str, text: str) -> tuple[int, ...]:
+    """Return the numbers of a comma-separated list, each once; raise UnusableInputError."""
+    found = names(text)
+    if not found or not all(each.isdecimal() and int(each) > 0 for each in found):
+        raise UnusableInputError(f"{option} {text!r}: give numbers from 1, like 16,32,128")
+    return tuple(dict.fromkeys(int(each) for each in found))
+
+
+def print_json(data: object) -> None:
+    """Print one JSON object on standard output (strict JSON: no NaN, no infinity)."""
+    print(json.dumps(data, ensure_ascii=False, allow_nan=False))

@@ -19,12 +19,7 @@ from ...toolkit.engines.predictor import Predictor
 from ...toolkit.engines.text import Batch
 from ...toolkit.stats import middle_half
 from .ceilings import ONNXRUNTIME, Kernels
-from .operators import (
-    ATTENTION,
-    GROUPS,
-    PRODUCTS,
-    Group,
-)
+from .operators import ATTENTION, GROUPS, PRODUCTS, Group
 from .workload import FP32, INT8, Product, Workload, compute_ms
 
 if TYPE_CHECKING:

@@ -19,8 +19,6 @@ from ...toolkit.files import package_path
 from ...toolkit.processes import end_with_parent, free_port, stop
 from .job import Job
 
-BIND = "127.0.0.1:5557"
-
 LOCUSTFILE = package_path("bench/locustfile.py")
 OPENED, CLOSED = "tiankong: window opened", "tiankong: window closed"
 TURNED = "tiankong: block ended"

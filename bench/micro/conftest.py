@@ -22,11 +22,10 @@ from tiankong.toolkit.building.recipes import read_recipes
 from tiankong.toolkit.building.store import at_hand_named
 from tiankong.toolkit.engines.predictor import Predictor
 from tiankong.toolkit.errors import TiankongError
-from tiankong.toolkit.explaining import numbers
 from tiankong.toolkit.files import artifacts, write_json, write_text
 from tiankong.toolkit.gate.gold import GoldSet, find_gold
 from tiankong.toolkit.machine import fingerprint, versions
-from tiankong.toolkit.options import names
+from tiankong.toolkit.options import names, numbers
 
 LEAST_ROUNDS, MOST_ROUNDS = 3, 200
 FOUND = pytest.StashKey[list[Paired]]()

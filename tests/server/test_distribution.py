@@ -50,7 +50,7 @@ def test_its_metadata_are_the_installed_ones(wheel: Path, tmp_path: Path) -> Non
     (folder,) = tmp_path.glob("*.dist-info")
     mine, installed = metadata.PathDistribution(folder), distribution.distribution()
     assert (mine.version, mine.requires) == (installed.version, installed.requires)
-    assert [entry.value for entry in mine.entry_points] == ["tiankong.toolkit.cli:main"]
+    assert [entry.value for entry in mine.entry_points] == ["tiankong.__main__:main"]
     assert (mine.read_text("licenses/LICENSE") or "").lstrip().startswith("Apache License")
 
 

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
+from tiankong.__main__ import main
+from tiankong.bench.commands.explain import table
 from tiankong.bench.explain import ceilings
 from tiankong.bench.explain import explanation as explain
 from tiankong.bench.explain import subject as subjects
 from tiankong.bench.explain.explanation import padding
 from tiankong.bench.explain.findings import Share
-from tiankong.toolkit.cli import main
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.explaining import numbers, table
 from tiankong.toolkit.models.builtin.catalogue import small_geometry
+from tiankong.toolkit.options import numbers
 
 if TYPE_CHECKING:
     from tiankong.toolkit.building.folders import Built

@@ -18,11 +18,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tiankong.__main__ import main
 from tiankong.toolkit.building.external_data import WireError, external_locations
 from tiankong.toolkit.building.integrity import require_sound
 from tiankong.toolkit.building.manifest import NAME, record_files
 from tiankong.toolkit.building.opening import open_variant
-from tiankong.toolkit.cli import main
 from tiankong.toolkit.errors import UnusableInputError
 
 if TYPE_CHECKING:

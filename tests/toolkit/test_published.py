@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tiankong.toolkit.building.opening import open_variant
+from tiankong.toolkit.commands import print_gate
 from tiankong.toolkit.engines.predictor import Predictor
 from tiankong.toolkit.gate import examination as checking
 from tiankong.toolkit.gate.gold import FOLDER, GoldSet, read_gold
 from tiankong.toolkit.gate.published import GEOMETRY, PUBLISHED, hold, read_facts
-from tiankong.toolkit.printing import print_gate
 
 if TYPE_CHECKING:
     from tiankong.toolkit.building.folders import Built

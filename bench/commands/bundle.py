@@ -7,13 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .console import say
-from .options import Gold, Model
-
-
-def add_command(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command(epilog="Example: tiankong bundle onnx-int8 deployment --cores 2")(bundle)
+from ...toolkit.console import say
+from ...toolkit.options import Gold, Model
 
 
 def bundle(
@@ -43,14 +38,14 @@ def bundle(
 
     A server is started once to measure what memory to ask for; pip resolves the requirements.
     """
-    from ..bench.serving.footprint import measure
-    from ..server.bundle.bundle import Terms, require_possible, write_bundle
-    from ..server.settings import Settings
-    from .building.availability import choose
-    from .building.store import at_hand
-    from .errors import UnusableInputError
-    from .gate.gold import find_gold
-    from .machine import usable_cores
+    from ...server.bundle.bundle import Terms, require_possible, write_bundle
+    from ...server.settings import Settings
+    from ...toolkit.building.availability import choose
+    from ...toolkit.building.store import at_hand
+    from ...toolkit.errors import UnusableInputError
+    from ...toolkit.gate.gold import find_gold
+    from ...toolkit.machine import usable_cores
+    from ..serving.footprint import measure
 
     terms = Terms(image, replicas, most_replicas)
     if cores > usable_cores():

@@ -7,22 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .errors import UnusableInputError
-from .options import AsJson, Gold, Model, names
-from .printing import print_json
+from ...toolkit.options import AsJson, Gold, Model, numbers, print_json
 
 if TYPE_CHECKING:
-    from ..bench.explain.findings import Explanation, Measured
-    from ..bench.explain.subject import Profile
+    from ..explain.findings import Explanation, Measured
+    from ..explain.subject import Profile
 
 NOISY = 10.0  # per cent of the machine used by others
 UNITS = {"fp32": "GFLOP/s", "bf16": "GFLOP/s", "fp16": "GFLOP/s", "int8": "GOP/s"}
 SHOWN_REASONS = 4
-
-
-def add_command(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command(epilog="Example: tiankong explain onnx-int8 --lengths 16,128 --json")(explain)
 
 
 def explain(
@@ -37,12 +30,12 @@ def explain(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Tell how far a variant is from this machine's ceiling, and what stands between."""
-    from ..bench.explain.explanation import check_terms
-    from ..bench.explain.explanation import explain as explain_variant
-    from ..bench.explain.findings import Terms
-    from ..bench.load.sentences import of_length
-    from .building.store import at_hand_named
-    from .gate.gold import find_gold
+    from ...toolkit.building.store import at_hand_named
+    from ...toolkit.gate.gold import find_gold
+    from ..explain.explanation import check_terms
+    from ..explain.explanation import explain as explain_variant
+    from ..explain.findings import Terms
+    from ..load.sentences import of_length
 
     terms = Terms(numbers("--lengths", lengths), numbers("--batches", batches), threads, rounds)
     gold_set = find_gold(gold)
@@ -56,14 +49,6 @@ def explain(
         print_json(found.as_json())
     else:
         print("\n".join(lines(found)))
-
-
-def numbers(option: str, text: str) -> tuple[int, ...]:
-    """Return the numbers of a comma-separated list, each once; raise UnusableInputError."""
-    found = names(text)
-    if not found or not all(each.isdecimal() and int(each) > 0 for each in found):
-        raise UnusableInputError(f"{option} {text!r}: give numbers from 1, like 16,32,128")
-    return tuple(dict.fromkeys(int(each) for each in found))
 
 
 def lines(found: Explanation) -> Iterator[str]:

@@ -1,0 +1,136 @@
+"""The commands that search: capacity and tune."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...toolkit.console import say
+from ...toolkit.errors import UnusableInputError
+from ...toolkit.files import write_text
+from ...toolkit.options import (
+    BIND,
+    AsJson,
+    Bind,
+    Gold,
+    Model,
+    Processes,
+    Target,
+    Workers,
+    duration,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from ...toolkit.building.recipes import Recipe
+    from ..search.tune import Tuned
+
+
+def capacity(
+    variant: Annotated[str, typer.Argument(metavar="V", help="which variant")],
+    slo: Annotated[str, typer.Option("--slo", help="p95=100ms, or several with commas")],
+    is_open: Annotated[
+        bool, typer.Option("--open", help="open loop: search the rate, not the users")
+    ] = False,
+    model: Model = "builtin", gold: Gold = "builtin",
+    stack: Annotated[str, typer.Option("--stack", help="reference or article")] = "reference",
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=2, help="of each of the three confirming runs")
+    ] = 20.0,
+    probe: Annotated[float, typer.Option("--probe", min=1, help="seconds of a probe")] = 8.0,
+    target: Target = "", processes: Processes = 1, workers: Workers = 0, bind: Bind = BIND,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Search the highest load that keeps an objective, and confirm it by longer runs."""
+    from ...toolkit.building.store import at_hand_named
+    from ...toolkit.gate.examination import gated
+    from ...toolkit.gate.gold import find_gold
+    from ...toolkit.runs.cell import CLOSED, OPEN
+    from ...toolkit.runs.load import ARTICLE_STACK, REFERENCE_STACK, TARGET_STACK
+    from ..load.generator import generators_from
+    from ..search.capacity import Terms
+    from ..search.capacity import capacity as find_capacity
+    from ..search.slo import parse_slo
+    from ..sweep.session import Ground
+
+    if stack not in (REFERENCE_STACK, ARTICLE_STACK):
+        raise UnusableInputError(f"unknown stack {stack!r}; known: reference, article")
+    where = TARGET_STACK if target else stack
+    terms = Terms(parse_slo(slo), OPEN if is_open else CLOSED, probe, seconds, stack=where)
+    by = generators_from(processes, workers, bind)
+    gold_set = find_gold(gold)
+    built = gated(model, at_hand_named(model, [variant]), gold_set)
+    result = find_capacity(variant, terms, Ground.of(built, gold_set, by, target))
+    if as_json:
+        print_json(result.as_json())
+        return
+    unit = "requests/s" if is_open else "users"
+    print(f"{variant} holds {slo} at {result.load:.4g} {unit}: {result.qps:.4g} QPS,"
+          f" 95 % interval {result.low:.4g} to {result.high:.4g}")  # fmt: skip
+    if result.failed_load is not None:
+        print(f"the lowest load that did not: {result.failed_load:.4g} {unit}")
+    say(f"run file: {result.run}")
+
+
+def tune(
+    variant: Annotated[str, typer.Argument(metavar="V", help="which variant")],
+    slo: Annotated[str, typer.Option("--slo", help="p95=100ms, or several with commas")],
+    budget: Annotated[
+        str,
+        typer.Option("--budget", help="about how long (default: 10m; more where cores are many)"),
+    ] = "",
+    model: Model = "builtin", gold: Gold = "builtin",
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Search the serving settings with which a variant answers most within an objective."""
+    from ...reports.plots.tuning import space_picture
+    from ...toolkit.building.recipes import read_recipes
+    from ...toolkit.building.store import at_hand_named
+    from ...toolkit.gate.examination import gated
+    from ...toolkit.gate.gold import find_gold
+    from ..load.generator import ALONE
+    from ..search.slo import parse_slo
+    from ..search.tune import require_enough
+    from ..search.tune import tune as find_settings
+    from ..sweep.session import Ground
+
+    objective, seconds = parse_slo(slo), duration(budget) if budget else None
+    [recipe] = read_recipes([variant])
+    if seconds is not None:  # refuse before anything is built
+        require_enough(seconds, recipe.engine, batches=_may_share_batches(model, recipe))
+    gold_set = find_gold(gold)
+    built = gated(model, at_hand_named(model, [variant]), gold_set)
+    found = find_settings(variant, objective, seconds, Ground.of(built, gold_set, ALONE))
+    data = found.as_json()
+    picture = found.run.with_suffix(".svg")
+    write_text(picture, space_picture(data))
+    if as_json:
+        print_json(data | {"picture": str(picture)})
+        return
+    print_tuned(found)
+    say(f"picture of the space: {picture}")
+
+
+def _may_share_batches(model: str, recipe: Recipe) -> bool:
+    """Tell whether sentences may share a batch: by the gate, or what the recipe says before it."""
+    from ...toolkit.building.folders import standing
+    from ...toolkit.building.recipes import INDEPENDENT
+
+    try:
+        return standing(model, recipe.name).manifest.mates != "none"
+    except UnusableInputError:  # if it is more than not built yet, that is said later
+        return recipe.batch == INDEPENDENT
+
+
+def print_tuned(found: Tuned) -> None:
+    """Print the best settings beside the usual ones, and the command that serves with them."""
+    for word, one in (("best", found.best), ("usual", found.usual)):
+        held = "" if one.held else f"  (misses {found.slo})"
+        print(f"{word:6}{one.choice}: {one.qps:.4g} QPS at {one.users} users,"
+              f" 95 % interval {one.low:.4g} to {one.high:.4g}{held}")  # fmt: skip
+    if found.best.choice == found.usual.choice:
+        print("nothing was confirmed to be better than the usual settings")
+    elif found.best.low < found.usual.high:
+        print("too close to call: the intervals overlap")
+    print(f"tiankong serve --variant {found.variant} {found.best.choice.options}")

@@ -1,0 +1,172 @@
+"""The commands that measure a plan: sweep, worker, bench."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...toolkit.building.recipes import SHIPPED
+from ...toolkit.commands import print_gate, require_passed
+from ...toolkit.console import say
+from ...toolkit.errors import InvalidMeasurementError
+from ...toolkit.files import artifacts, write_text
+from ...toolkit.options import (
+    BIND,
+    AsJson,
+    Bind,
+    Gold,
+    HitAt5,
+    Model,
+    Onnx,
+    Out,
+    PlanName,
+    Processes,
+    PromiseOf,
+    Revision,
+    Slower,
+    Target,
+    TokenizerFolder,
+    Variants,
+    Workers,
+    names,
+    print_json,
+)
+from .compare import compare_revision
+
+if TYPE_CHECKING:
+    from ...toolkit.building.availability import Choice
+    from ...toolkit.runs.run_file import Run
+    from ..sweep.plan import Plan
+
+
+def sweep(
+    model: Model = "", plan: PlanName = "table", variants: Variants = "", gold: Gold = "builtin",
+    seed: Annotated[int | None, typer.Option("--seed", help="order of the cells")] = None,
+    target: Target = "", processes: Processes = 1, workers: Workers = 0, bind: Bind = BIND,
+    onnx: Onnx = None, tokenizer: TokenizerFolder = None, promise: PromiseOf = "",
+    hit_at_5: HitAt5 = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Measure: fresh server, Locust, every answer checked; goes on where it stopped.
+
+    With --onnx a file of your own is measured; with --model and --variants, those beside it.
+    """
+    from ...toolkit.building.availability import NOTHING, choose
+    from ...toolkit.building.brought import at_hand_offered, read_offer
+    from ...toolkit.building.store import at_hand_named
+    from ...toolkit.gate.examination import gated
+    from ...toolkit.gate.gold import find_gold
+    from ...toolkit.runs.run_file import read_run
+    from ..load.generator import generators_from
+    from ..sweep.sweep import sweep as run_sweep
+
+    gold_set = find_gold(gold)
+    choice = NOTHING
+    if offer := read_offer(onnx, tokenizer, model, promise, hit_at_5):
+        model, built = at_hand_offered(offer, names(variants))
+        own = tuple(each.manifest.variant for each in built)
+        # The article's server is another variant's: its place is in a sweep of recipes.
+        chosen = replace(_plan(plan, ""), variants=own, yardstick="")
+    else:
+        chosen = _plan(plan, variants)
+        model = model or chosen.model
+        beside = [] if target else [chosen.yardstick]
+        wanted = [*chosen.variants, *beside] if chosen.variants else []
+        choice = choose([name for name in wanted if name], model, None, not variants)
+        built = at_hand_named(model, choice.names)
+    by = generators_from(processes, workers, bind)
+    path = run_sweep(chosen, gated(model, built, gold_set), gold_set, seed, by, target)
+    _show_run(path, as_json, choice)
+    _require_valid(read_run(path))
+
+
+def _plan(name: str, variants: str) -> Plan:
+    """Return a plan; variants the user names take the place of the plan's."""
+    from ..sweep.plan import read_plan
+
+    plan = read_plan(name)
+    return replace(plan, variants=tuple(names(variants))) if variants else plan
+
+
+def _show_run(path: Path, as_json: bool, choice: Choice) -> None:
+    from ...toolkit.runs.run_file import read_run
+
+    run = read_run(path)
+    if as_json:
+        cells = [cell.as_json() for cell in run.cells]
+        print_json({"run": str(path), "cells": cells, "skipped": choice.skipped_json()})
+        return
+    from ...reports.small_table import markdown_table
+
+    print(markdown_table(run))
+    say(f"run file: {path}")
+
+
+def _require_valid(run: Run) -> None:
+    """Raise InvalidMeasurementError if the table cannot be trusted.
+
+    That is: a point has no valid repeat, or a cell is invalid by the server's or variant's fault.
+    """
+    trusted = {cell.key[:-1] for cell in run.cells if cell.valid}
+    bad = [c for c in run.cells if not c.valid and not (c.disturbed and c.key[:-1] in trusted)]
+    if bad:
+        codes = sorted({w.code for cell in bad for w in cell.warnings() if w.invalidates})
+        raise InvalidMeasurementError(
+            f"{len(bad)} of {len(run.cells)} cells are invalid ({', '.join(codes)}):"
+            " the page says which, why, and what to do"
+        )
+
+
+def worker(
+    master: Annotated[str, typer.Option("--master", help="HOST:PORT given there as --bind")],
+    processes: Processes = 1,
+) -> None:
+    """Make load for a 'sweep --workers' or 'capacity --workers' elsewhere, until stopped."""
+    from ..load.generator import work_for
+
+    work_for(master, processes)
+
+
+def bench(
+    model: Model = "", plan: PlanName = "table",
+    variants: Variants = "", gold: Gold = "builtin", revision: Revision = "",
+    out: Out = None,
+    prices: Annotated[Path | None, typer.Option("--prices", help="your own price file")] = None,
+    against: Annotated[
+        str, typer.Option("--compare", help="git revision: compare its speed with ours, no table")
+    ] = "",
+    fail: Slower = "5%",
+) -> None:  # fmt: skip
+    """Everything: build, check, sweep, report; or, with --compare, tell whether we are slower."""
+    if against:
+        compare_revision(against, model or "builtin", names(variants) or [SHIPPED], gold, fail)
+        return
+    from ...reports.writing import write_pages
+    from ...toolkit.building.availability import choose
+    from ...toolkit.building.build import build as build_variants
+    from ...toolkit.building.folders import standing
+    from ...toolkit.building.recipes import REFERENCE
+    from ...toolkit.gate.examination import gate
+    from ...toolkit.gate.gold import find_gold
+    from ...toolkit.runs.run_file import read_run
+    from ..sweep.sweep import sweep as run_sweep
+
+    out = out or artifacts() / "pages"
+    chosen = _plan(plan, variants)
+    model = model or chosen.model
+    gold_set = find_gold(gold)
+    wanted = [*chosen.variants, chosen.yardstick, REFERENCE] if chosen.variants else []
+    choice = choose([name for name in wanted if name], model, revision or None, not variants)
+    built = build_variants(model, choice.recipes, revision or None)
+    gated = gate(model, built, gold_set)
+    print_gate(gated)
+    path = run_sweep(chosen, [standing(model, b.manifest.variant) for b in built], gold_set)
+    run = read_run(path)
+    write_pages([run], out, prices)
+    write_text(out / "run.jsonl", path.read_text(encoding="utf-8"))
+    _show_run(path, False, choice)
+    say(f"report: begin with {out / 'index.html'}")
+    require_passed(gated)
+    _require_valid(run)

@@ -1,0 +1,211 @@
+"""The toolkit's commands: models, build, check, predict, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .errors import GateFailedError, UnusableInputError
+from .options import (
+    AsJson,
+    Gold,
+    HitAt5,
+    Model,
+    Onnx,
+    PromiseOf,
+    Revision,
+    TokenizerFolder,
+    Variants,
+    names,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from .building.folders import Built
+    from .gate.examination import Gated
+    from .gate.judging import Check
+
+
+def models(as_json: AsJson = False) -> None:
+    """List what can be measured here, with geometry and size."""
+    from .models.loading import list_models
+
+    found = list_models()
+    if as_json:
+        print_json({"models": [info.as_json() for info in found]})
+        return
+    for info in found:
+        print(
+            f"{info.name:<32} {info.layers} x {info.hidden}, {info.heads} heads,"
+            f" vocabulary {info.vocabulary}, {info.parameters / 1e6:.1f} M parameters,"
+            f" {info.parameters * 4 / 1e6:.0f} MB in float32"
+        )
+
+
+def build(
+    model: Model = "builtin", variants: Variants = "", revision: Revision = "",
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Make variants: recipes to artifacts/variants/<model>/<variant>/."""
+    from .building.availability import choose
+    from .building.build import build as build_variants
+
+    choice = choose(names(variants), model, revision or None)
+    built = build_variants(model, choice.recipes, revision or None)
+    if as_json:
+        entries = [b.manifest.as_json() | _place(b) for b in built]
+        print_json({"model": model, "variants": entries, "skipped": choice.skipped_json()})
+        return
+    for entry in built:
+        state = "unchanged" if entry.skipped else "built"
+        size = entry.manifest.model_file_size / 1e6
+        print(f"{entry.manifest.variant:<16} {size:7.1f} MB  {state}: {entry.folder}")
+
+
+def _place(built: Built) -> dict[str, Any]:
+    return {"folder": str(built.folder), "skipped": built.skipped}
+
+
+def check(
+    model: Model = "", variants: Variants = "", gold: Gold = "builtin",
+    onnx: Onnx = None, tokenizer: TokenizerFolder = None, promise: PromiseOf = "",
+    hit_at_5: HitAt5 = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Gate: do the answers still hold?  One line a variant, flipped items named.
+
+    With --onnx a file of your own is asked; with --model too, it is compared with that model's
+    reference, without, with the gold answers only.
+    """
+    from .building.availability import NOTHING, choose
+    from .building.brought import at_hand_offered, read_offer
+    from .building.store import at_hand_named
+    from .gate.examination import gate
+    from .gate.gold import find_gold
+
+    gold_set = find_gold(gold)
+    if offer := read_offer(onnx, tokenizer, model, promise, hit_at_5):
+        choice = NOTHING
+        model, built = at_hand_offered(offer, names(variants))
+    else:
+        model = model or "builtin"
+        choice = choose(names(variants), model)
+        built = at_hand_named(model, choice.names)
+    gated = gate(model, built, gold_set)
+    if as_json:
+        print_json(gated.as_json() | {"skipped": choice.skipped_json()})
+    else:
+        print_gate(gated)
+    require_passed(gated)
+
+
+def predict(
+    text: Annotated[str, typer.Argument(help="a sentence with [MASK]")],
+    model: Model = "builtin",
+    variant: Annotated[str, typer.Option("--variant", help="which variant (onnx-int8)")] = "",
+    top_k: Annotated[int, typer.Option("--top-k", min=1, max=50, help="tokens a [MASK]")] = 5,
+    onnx: Onnx = None,
+    tokenizer: TokenizerFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer one sentence: the most probable tokens for every [MASK]."""
+    from .building.brought import named_or_brought
+    from .building.opening import open_variant
+    from .engines.predictor import as_body
+    from .engines.text import TextError
+
+    built = named_or_brought(model, variant, onnx, tokenizer)
+    try:
+        (answer,) = open_variant(built.folder).predict([text], top_k)
+    except TextError as error:
+        raise UnusableInputError(str(error)) from None
+    if as_json:
+        print_json(as_body(answer) | {"variant": built.manifest.variant})
+        return
+    for number, ranking in enumerate(answer, start=1):
+        if len(answer) > 1:
+            print(f"[MASK] {number}")
+        for entry in ranking:
+            print(f"{entry.token}\t{entry.score:.4f}")
+
+
+def export(
+    triton: Annotated[Path, typer.Option("--triton", help="a new folder: the model repository")],
+    model: Model = "builtin",
+    variants: Variants = "",
+    instances: Annotated[int, typer.Option("--instances", min=1, help="of each model")] = 1,
+    threads: Annotated[int, typer.Option("--threads", min=0, help="each; 0: all cores")] = 0,
+    max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="sentences at once")] = 16,
+) -> None:
+    """Write a model repository for Triton Inference Server (all ONNX variants, or those named)."""
+    from .building.recipes import read_recipes
+    from .building.store import at_hand
+    from .building.triton import BACKENDS, Running, write_repository
+
+    recipes = read_recipes(names(variants))
+    if not variants:
+        recipes = [recipe for recipe in recipes if recipe.engine in BACKENDS]
+    built = at_hand(model, recipes)
+    for folder in write_repository(triton, built, Running(instances, threads, max_batch)):
+        print(folder)
+
+
+def require_passed(gated: Gated) -> None:
+    """Raise GateFailedError naming the variants that failed."""
+    failed = [result.variant for result in gated.checks if not result.passed]
+    if failed:
+        raise GateFailedError(f"the gate failed for {', '.join(failed)}")
+
+
+def print_gate(gated: Gated) -> None:
+    """Print one line a variant, its categories, broken promises and flipped items."""
+    print(f"model {gated.model}, gold set {gated.gold.name} ({len(gated.gold.items)} items)")
+    _print_publication(gated)
+    for result in gated.checks:
+        verdict = "FAILED" if not result.passed else "passed" if result.judged else "not judged"
+        print(
+            f"{result.variant:<16} {verdict}  hit@1 {result.hit_at_1:.1%}"
+            f"  hit@5 {result.hit_at_5:.1%}  {_agreement(result)}{_batch(result)}"
+        )
+        for category, hits in result.categories.items():
+            print(
+                f"  {category:<14} {hits.items:4} items"
+                f"  hit@1 {hits.hit_at_1:.1%}  hit@5 {hits.hit_at_5:.1%}"
+            )
+        for reason in result.reasons:
+            print(f"  broken promise: {reason}")
+        for flip in result.flipped:
+            print(f"  flipped {flip.id}: {flip.text} {flip.reference} -> {flip.variant}")
+
+
+def _batch(result: Check) -> str:
+    if result.batch is None:
+        return ""
+    return f"  {'same' if result.batch.independent else 'other answers'} in batches"
+
+
+def _print_publication(gated: Gated) -> None:
+    """Say whether the model is a checkpoint whose predictions are known."""
+    found = gated.publication
+    if found is None:
+        return
+    kind = "" if found.checkpoint == "builtin" else "published "
+    if found.same:
+        print(f"this is the {kind}checkpoint {found.checkpoint}: {found.facts} predictions agree")
+        return
+    print(f"this is not the {kind}checkpoint {found.checkpoint}:")
+    for difference in found.differences:
+        print(f"  {difference}")
+
+
+def _agreement(result: Check) -> str:
+    if result.top1_agreement is None:
+        more = "" if result.judged else "; to be judged, give --model or --hit-at-5"
+        return f"compared with no reference{more}"
+    return (
+        f"same top-1 {result.top1_agreement:.1%}"
+        f"  same top-5 {result.top5_agreement:.1%} (ordered {result.order_agreement:.1%})"
+        f"  max difference {result.max_delta:.1e}  divergence {result.divergence:.1e}"
+        f" (worst {result.worst_divergence:.1e})"
+    )
