@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, replace
 from typing import Any
 
+from ..toolkit.runs.validity import is_valid
 from .facts.costs import cost
 from .facts.points import Point
 from .facts.prices import Price
@@ -75,7 +76,7 @@ def _cells(report: Report) -> dict[str, int]:
     cells = [cell for run in report.runs for cell in run.cells]
     return {
         "measured": len(cells),
-        "valid": sum(cell.valid for cell in cells),
+        "valid": sum(is_valid(cell) for cell in cells),
         "superseded": sum(len(run.superseded) for run in report.runs),
     }
 

@@ -34,6 +34,7 @@ from ...toolkit.options import (
     names,
     print_json,
 )
+from ...toolkit.runs.validity import doubts, is_disturbed, is_valid, summary
 from .compare import compare_revision
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _show_run(path: Path, as_json: bool, choice: Choice) -> None:
 
     run = read_run(path)
     if as_json:
-        cells = [cell.as_json() for cell in run.cells]
+        cells = [summary(cell) for cell in run.cells]
         print_json({"run": str(path), "cells": cells, "skipped": choice.skipped_json()})
         return
     from ...reports.small_table import markdown_table
@@ -109,10 +110,14 @@ def _require_valid(run: Run) -> None:
 
     That is: a point has no valid repeat, or a cell is invalid by the server's or variant's fault.
     """
-    trusted = {cell.key[:-1] for cell in run.cells if cell.valid}
-    bad = [c for c in run.cells if not c.valid and not (c.disturbed and c.key[:-1] in trusted)]
+    trusted = {cell.key[:-1] for cell in run.cells if is_valid(cell)}
+    bad = [
+        cell
+        for cell in run.cells
+        if not is_valid(cell) and not (is_disturbed(cell) and cell.key[:-1] in trusted)
+    ]
     if bad:
-        codes = sorted({w.code for cell in bad for w in cell.warnings() if w.invalidates})
+        codes = sorted({w.code for cell in bad for w in doubts(cell) if w.invalidates})
         raise InvalidMeasurementError(
             f"{len(bad)} of {len(run.cells)} cells are invalid ({', '.join(codes)}):"
             " the page says which, why, and what to do"

@@ -37,6 +37,7 @@ from ...toolkit.gate.examination import gated
 from ...toolkit.gate.gold import read_gold
 from ...toolkit.machine import usable_cores
 from ...toolkit.runs.load import REFERENCE_STACK
+from ...toolkit.runs.validity import invalidating
 from ..load.sentences import gold_questions
 from ..serving.served import serve
 from ..sweep.measure import Window, undisturbed
@@ -160,7 +161,7 @@ def throughput(model: str, built: Built) -> float:
     with serve("reference", Settings(folder=built.folder)) as server:
         point = Point(variant, REFERENCE_STACK, USERS)
         cell = undisturbed(point, server, questions, Window(SECONDS, WARMUP_SECONDS))
-    if invalid := [warn.code for warn in cell.warnings() if warn.invalidates]:
+    if invalid := [warn.code for warn in invalidating(cell)]:
         raise InvalidMeasurementError(f"{variant} was measured invalidly: {', '.join(invalid)}")
     return cell.qps
 

@@ -42,6 +42,7 @@ from ...toolkit.gate.examination import gated
 from ...toolkit.gate.gold import GoldSet, read_gold
 from ...toolkit.options import names
 from ...toolkit.runs.load import REFERENCE_STACK
+from ...toolkit.runs.validity import doubts, is_valid
 from ..load.sentences import Questions, gold_questions
 from ..serving.served import Served, in_force, serve
 from ..sweep.measure import Window, undisturbed
@@ -146,10 +147,10 @@ def rounds(built: Built, gold: GoldSet, users: int, count: int, out: Path) -> li
 def _served(server: Served, questions: Questions, users: int, variant: str) -> Rates:
     window = Window(SECONDS, WARMUP_SECONDS)
     cell = undisturbed(Point(variant, REFERENCE_STACK, users), server, questions, window)
-    for warn in cell.warnings():
+    for warn in doubts(cell):
         if warn.invalidates:
             say(f"overhead: {variant}: {warn.code}")
-    if not cell.valid:
+    if not is_valid(cell):
         return {}
     return {"server": cell.qps, "generator": cell.generator_cpu_percent}
 

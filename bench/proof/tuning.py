@@ -39,6 +39,7 @@ from ...toolkit.options import duration
 from ...toolkit.processes import interrupt_on_terminate
 from ...toolkit.runs.cell import Cell
 from ...toolkit.runs.load import REFERENCE_STACK
+from ...toolkit.runs.validity import invalidating, is_disturbed
 from ..load.generator import ALONE
 from ..search.slo import Slo, parse_slo
 from ..search.space import Choice
@@ -186,7 +187,7 @@ class Proof:
                 step(f"{choice}, {users[choice]} users")
                 cell = self._cell(choice, users[choice], seconds)
                 then = next_users(cell, users[choice], self.slo)
-                doubts = [warn.code for warn in cell.warnings() if warn.invalidates]
+                doubts = [warn.code for warn in invalidating(cell)]
                 own = score(cell, self.slo)
                 self.kept.keep(Look(stage, number, choice, users[choice], then, own, doubts))
 
@@ -195,7 +196,7 @@ class Proof:
         point = Point(self.variant, REFERENCE_STACK, users)
         plan = Plan("tuning", (Grid(),), seconds, WARMUP_SECONDS)
         cell = self.ground.measure(point, plan, 0, settings=choice.as_json())
-        if cell.disturbed:
+        if is_disturbed(cell):
             return self.ground.measure(point, plan, 0, 2, settings=choice.as_json())
         return cell
 

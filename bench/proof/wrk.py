@@ -31,6 +31,7 @@ from ...toolkit.gate.examination import gated
 from ...toolkit.gate.gold import read_gold
 from ...toolkit.machine import fingerprint
 from ...toolkit.runs.load import REFERENCE_STACK
+from ...toolkit.runs.validity import doubts
 from ..load.sentences import Questions, gold_questions
 from ..serving.accounting import snapshot, usage
 from ..serving.served import Served, serve
@@ -96,7 +97,7 @@ def ours(server: Served, questions: Questions, users: int, variant: str) -> dict
         "p50_ms": cell.percentile_ms(50),
         "p95_ms": cell.percentile_ms(95),
         "stolen_percent": cell.steal_percent,
-        "warnings": [warn.code for warn in cell.warnings()],
+        "warnings": [warn.code for warn in doubts(cell)],
     }
 
 

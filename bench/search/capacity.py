@@ -11,6 +11,7 @@ from ...toolkit.errors import GateFailedError, InvalidMeasurementError
 from ...toolkit.runs.cell import CLOSED, OPEN, Cell
 from ...toolkit.runs.load import REFERENCE_STACK
 from ...toolkit.runs.run_file import Header, append_cell, locked, read_run
+from ...toolkit.runs.validity import doubts
 from ...toolkit.stats import interval, variation
 from ..sweep.plan import Grid, Plan, Point
 from ..sweep.session import Ground, begin_run, comparable, earlier_runs, new_header
@@ -160,7 +161,7 @@ class _Hunt:
 
     def _confirms(self, cells: tuple[Cell, ...]) -> bool:
         for cell in cells:
-            grave = [w for w in cell.warnings() if w.invalidates and w.outside]
+            grave = [w for w in doubts(cell) if w.invalidates and w.outside]
             if grave and not cell.wrong and not cell.failed:
                 raise InvalidMeasurementError(
                     f"a confirming run cannot be trusted: {grave[0].seen}; {grave[0].advice}"
@@ -201,7 +202,7 @@ class _Hunt:
 
     def _again(self, cell: Cell) -> bool:
         """Tell whether a cell was disturbed and may be measured once more."""
-        outside = [w for w in cell.warnings() if w.invalidates and w.outside]
+        outside = [w for w in doubts(cell) if w.invalidates and w.outside]
         real = [w for w in outside if w.code != "unstable" or cell.repeat != PROBE]
         return bool(real) and cell.attempt < 2
 

@@ -12,6 +12,7 @@ from ...server.settings import Settings, Stack
 from ...toolkit.machine import digest, fingerprint
 from ...toolkit.runs.cell import Cell
 from ...toolkit.runs.load import ARTICLE_STACK
+from ...toolkit.runs.validity import is_disturbed
 from ..load.generator import ALONE, Generators, Samples, connections, generate
 from ..load.job import Job
 from ..load.sentences import Questions
@@ -86,7 +87,7 @@ def undisturbed(point: Point, server: Served, questions: Questions, window: Wind
     """
     cell = measure(point, server, questions, window)
     again = replace(window, attempt=window.attempt + 1)
-    return measure(point, server, questions, again) if cell.disturbed else cell
+    return measure(point, server, questions, again) if is_disturbed(cell) else cell
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

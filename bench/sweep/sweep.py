@@ -12,6 +12,7 @@ from ...toolkit.gate.gold import GoldSet
 from ...toolkit.runs.cell import Cell
 from ...toolkit.runs.load import REFERENCE_STACK, TARGET_STACK
 from ...toolkit.runs.run_file import Header, Run, append_cell, locked, read_run
+from ...toolkit.runs.validity import invalidating, is_disturbed
 from ..load.generator import ALONE, Generators
 from .plan import Plan, Point
 from .session import Ground, begin_run, comparable, earlier_runs, new_header
@@ -82,8 +83,8 @@ def _todo(points: Sequence[Point], run: Run, plan: Plan) -> Iterator[tuple[Point
         cell = cells.get(point.key)
         if cell is None:
             yield point, 1, ""
-        elif cell.disturbed and cell.attempt < plan.attempts:
-            codes = [warn.code for warn in cell.warnings() if warn.invalidates]
+        elif is_disturbed(cell) and cell.attempt < plan.attempts:
+            codes = [warn.code for warn in invalidating(cell)]
             yield point, cell.attempt + 1, ", ".join(codes)
 
 

@@ -10,6 +10,7 @@ from itertools import chain
 
 from ...toolkit.runs.load import Load, LoadKey
 from ...toolkit.runs.run_file import Cell, Run, Warn
+from ...toolkit.runs.validity import doubts, is_valid
 from ...toolkit.stats import percentile
 from .estimates import UNKNOWN, Estimate, Noise, central, percentile_estimate
 
@@ -108,7 +109,7 @@ def points(runs: Sequence[Run], article_variant: str, limit_ms: float) -> tuple[
 def _noise(groups: Mapping[PointKey, Sequence[Cell]], is_open: bool) -> Noise:
     # Apart: arrivals fix an open loop's QPS, so its repeats vary far less than a closed loop's.
     return Noise.of(
-        [cell for cell in cells if cell.valid]
+        [cell for cell in cells if is_valid(cell)]
         for (_, _, load), cells in groups.items()
         if load.is_open is is_open
     )
@@ -134,7 +135,7 @@ def _grouped(cells: Iterable[Cell]) -> dict[PointKey, list[Cell]]:
 def _point(
     key: PointKey, cells: Sequence[Cell], cores: int, noise: Noise, limit_ms: float
 ) -> Point:
-    valid = [cell for cell in cells if cell.valid]
+    valid = [cell for cell in cells if is_valid(cell)]
     counted = valid or cells
     qps = Estimate.of([cell.qps for cell in counted], noise.qps)
     late = list(chain.from_iterable(cell.late_ms for cell in counted))
@@ -160,7 +161,7 @@ def _point(
         resident_bytes=max(cell.resident_bytes for cell in cells),
         failures=sum(cell.failed for cell in cells),
         wrong=sum(cell.wrong for cell in cells),
-        doubts=tuple(Doubt(cell, warn) for cell in cells for warn in cell.warnings()),
+        doubts=tuple(Doubt(cell, warn) for cell in cells for warn in doubts(cell)),
     )
 
 
@@ -179,9 +180,9 @@ def _yardstick(run: Run, article_variant: str) -> str | None:
 
 def _ratios(run: Run, article_variant: str) -> dict[PointKey, float]:
     rates = {
-        key: central([cell.qps for cell in cells if cell.valid])
+        key: central([cell.qps for cell in cells if is_valid(cell)])
         for key, cells in _grouped(run.cells).items()
-        if any(cell.valid for cell in cells)
+        if any(is_valid(cell) for cell in cells)
     }
     yardstick = _yardstick(run, article_variant)
     if yardstick is None:

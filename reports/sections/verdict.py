@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...toolkit.runs.validity import is_valid
 from ..facts.costs import cost
 from ..facts.estimates import CONFIDENCE_PERCENT
 from ..facts.points import Point
@@ -104,7 +105,7 @@ def _sureness(point: Point, language: Language) -> Iterator[str]:
 def validity_sentences(report: Report, language: Language) -> Iterator[str]:
     """Yield how many cells are valid, and how many points have no valid one."""
     cells = [cell for run in report.runs for cell in run.cells]
-    valid = sum(cell.valid for cell in cells)
+    valid = sum(is_valid(cell) for cell in cells)
     yield language.say("validity.cells", valid=valid, cells=len(cells))
     broken = sum(not point.valid for point in report.every_point)
     if broken:

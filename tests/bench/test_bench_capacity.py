@@ -26,6 +26,7 @@ from tiankong.bench.sweep.session import new_header, runs_folder
 from tiankong.toolkit.errors import InvalidMeasurementError, UnusableInputError
 from tiankong.toolkit.runs.cell import CLOSED, OPEN, Cell
 from tiankong.toolkit.runs.run_file import locked, read_run
+from tiankong.toolkit.runs.validity import doubts
 
 MODEL = {"name": "m"}
 RECIPE = SimpleNamespace(engine="onnxruntime", summary="")
@@ -342,7 +343,7 @@ def drifting(cell: Cell) -> Cell:
 def test_an_unstable_probe_is_good_enough(ground: FakeGround) -> None:
     ground.spoil = lambda cell: drifting(cell) if cell.repeat == PROBE else cell
     found = searched(ground)
-    assert "unstable" in {warn.code for warn in read_run(found.run).cells[3].warnings()}
+    assert "unstable" in {warn.code for warn in doubts(read_run(found.run).cells[3])}
     assert {attempt for _, _, attempt in ground.measured} == {1}
 
 

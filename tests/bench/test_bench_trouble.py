@@ -20,6 +20,7 @@ from tiankong.bench.sweep.plan import Point
 from tiankong.toolkit import cgroup
 from tiankong.toolkit.processes import end_with_parent, free_port
 from tiankong.toolkit.runs.cell import Cell
+from tiankong.toolkit.runs.validity import doubts
 
 TEXTS = ["疑是地[MASK]霜。", "天气真[MASK]。"]
 RIGHT = [("上", 0.9), ("下", 0.05), ("中", 0.02), ("里", 0.01), ("外", 0.005)]
@@ -59,7 +60,7 @@ def cell(server: Served, users: int = 2, seconds: float = 3.0, rate: float | Non
 
 
 def invalid(measured: Cell) -> set[str]:
-    return {warn.code for warn in measured.warnings() if warn.invalidates}
+    return {warn.code for warn in doubts(measured) if warn.invalidates}
 
 
 def test_a_competing_process() -> None:
@@ -149,5 +150,5 @@ def test_a_stall_shows_in_an_open_loop_and_a_closed_loop_says_that_it_hides_it()
     assert 600 < tail < 1300
     assert hidden is not None
     assert hidden < 200
-    assert "hides-stalls" in {warn.code for warn in waited.warnings()}
-    assert "hides-stalls" not in {warn.code for warn in asked.warnings()}
+    assert "hides-stalls" in {warn.code for warn in doubts(waited)}
+    assert "hides-stalls" not in {warn.code for warn in doubts(asked)}

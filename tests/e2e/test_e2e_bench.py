@@ -11,6 +11,7 @@ import pytest
 from tiankong.bench.sweep.plan import Point
 from tiankong.toolkit.gate.gold import BUILTIN
 from tiankong.toolkit.runs.run_file import read_run
+from tiankong.toolkit.runs.validity import is_disturbed, is_valid
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -42,7 +43,7 @@ def test_bench_writes_pages_from_complete_cells(tool: Any, pages: Path) -> None:
         Point("onnx-int8", "reference", 1).key,
         Point("onnx-fp32", "article", 1).key,
     }
-    assert all(cell.valid or cell.disturbed for cell in run.cells)
+    assert all(is_valid(cell) or is_disturbed(cell) for cell in run.cells)
 
 
 def test_report_writes_the_newest_run_again(tool: Any, pages: Path, tmp_path: Path) -> None:

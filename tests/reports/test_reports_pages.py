@@ -20,7 +20,7 @@ from tiankong.reports.text.language import read_language
 from tiankong.reports.writing import write_pages
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.runs.run_file import Cell, Run
-from tiankong.toolkit.runs.validity import _CHECKS
+from tiankong.toolkit.runs.validity import _CHECKS, doubts
 
 NAMES = {
     "latency.svg",
@@ -194,7 +194,7 @@ def test_every_warning_is_said_in_both_languages(
     make_run: Callable[..., Run], make_cell: Callable[..., Cell], tmp_path: Path
 ) -> None:
     cells = doubtful_cells(make_cell)
-    codes = {warn.code for cell in cells for warn in cell.warnings()}
+    codes = {warn.code for cell in cells for warn in doubts(cell)}
     words = read_language("zh").words
     assert codes == set(words["seen"]) == set(words["advice"])
     assert len(codes) == len(_CHECKS) + 1  # a check may say "no-requests" or "failures"

@@ -26,6 +26,7 @@ from tiankong.server.settings import Settings
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.machine import usable_cores
 from tiankong.toolkit.processes import free_port
+from tiankong.toolkit.runs.validity import invalidating, is_disturbed
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'tiankong[ray]'")
 # It starts many processes, and is to be killed under load: not beside other tests.
@@ -281,7 +282,7 @@ def test_a_sweep_measures_it_with_all_its_processes(service: Service, tmp_path: 
     [cell] = read_run(Path(json.loads(done.stdout)["run"])).cells
     assert (cell.variant, cell.stack, cell.users) == (VARIANT, "target", 4)
     assert (cell.wrong, cell.failures, cell.examples) == (0, {}, [])
-    assert cell.disturbed or not [warn for warn in cell.warnings() if warn.invalidates]
+    assert is_disturbed(cell) or not invalidating(cell)
     assert len(cell.latencies_ms) > 10
     replicas = service.replicas()
     family = [process.memory_info().rss for process in service.family if process.is_running()]

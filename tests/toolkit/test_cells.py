@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tiankong.toolkit.runs.cell import Cell
+from tiankong.toolkit.runs.validity import doubts, is_disturbed, is_valid, summary
 
 # 1 user, 10 ms each, 1000 answers in 10 seconds: Little's law holds, nothing to doubt.
 CELL = Cell("onnx-int8", "reference", 1, 10.0, (10.0,) * 1000, "2026-01-01T00:00:05+00:00")
@@ -17,7 +18,7 @@ CELL = Cell("onnx-int8", "reference", 1, 10.0, (10.0,) * 1000, "2026-01-01T00:00
 
 def test_figures_of_a_cell() -> None:
     assert (CELL.qps, CELL.mean_ms, CELL.percentile_ms(95)) == (100.0, 10.0, 10.0)
-    assert (CELL.failed, CELL.requests, CELL.warnings(), CELL.valid) == (0, 1000, [], True)
+    assert (CELL.failed, CELL.requests, doubts(CELL), is_valid(CELL)) == (0, 1000, [], True)
 
 
 def test_a_batch_has_several_sentences_in_a_request() -> None:
@@ -115,18 +116,18 @@ def test_disturbed_is_invalid_by_outside_causes_alone(
     change: dict[str, Any], valid: bool, disturbed: bool
 ) -> None:
     cell = replace(CELL, **change)
-    assert (cell.valid, cell.disturbed) == (valid, disturbed)
+    assert (is_valid(cell), is_disturbed(cell)) == (valid, disturbed)
 
 
 def test_warnings_are_given_as_a_list_of_ones_own() -> None:
     cell = replace(CELL, wrong=1)
-    cell.warnings().clear()
-    assert [warn.code for warn in cell.warnings()] == ["wrong-answers"]
+    doubts(cell).clear()
+    assert [warn.code for warn in doubts(cell)] == ["wrong-answers"]
 
 
 def test_the_json_object_of_a_cell_is_strict_json() -> None:
     cell = replace(CELL, failures={"503": 60}, mode="open", users=0, rate=101.5, tokens=16)
-    data = json.loads(json.dumps(cell.as_json(), allow_nan=False))
+    data = json.loads(json.dumps(summary(cell), allow_nan=False))
     assert (data["p50_ms"], data["p90_ms"], data["p95_ms"]) == (10.0, 10.0, None)
     assert (data["mode"], data["rate"], data["tokens"], data["batch"]) == ("open", 101.5, 16, 1)
     assert (data["qps"], data["failed"], data["wrong"], data["valid"]) == (100.0, 60, 0, False)

@@ -32,7 +32,7 @@ def whole() -> Tokenizer:
     vocabulary = {token: index for index, token in enumerate(TOKENS)}
     made = BertWordPieceTokenizer(vocab=vocabulary, lowercase=True)
     made.add_special_tokens(SPECIAL)
-    return made.tokenizer
+    return made._tokenizer
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from tiankong.toolkit.runs.run_file import (
     locked,
     read_run,
 )
+from tiankong.toolkit.runs.validity import doubts, is_valid
 
 HEADER = Header(
     run="r1",
@@ -121,7 +122,7 @@ def test_the_line_says_what_makes_the_cell_doubtful(path: Path) -> None:
 def test_warnings_are_derived_from_the_figures_not_taken_from_the_line(path: Path) -> None:
     append_cell(path, replace(CELL, wrong=1))
     path.write_text(path.read_text().replace('"wrong":1', '"wrong":0'))
-    assert read_run(path).cells[0].warnings() == []
+    assert doubts(read_run(path).cells[0]) == []
 
 
 def test_the_last_attempt_counts_and_earlier_ones_are_kept_apart(path: Path) -> None:
@@ -164,7 +165,7 @@ def test_a_lock_ends_with_an_error(path: Path) -> None:
 
 def test_cells_measured_on_the_headers_machine_are_sound(path: Path) -> None:
     append_cell(path, replace(CELL, machine=digest(HEADER.machine)))
-    assert read_run(path).cells[0].valid
+    assert is_valid(read_run(path).cells[0])
 
 
 def test_a_header_with_another_machine_marks_every_cell(path: Path) -> None:
@@ -176,10 +177,10 @@ def test_a_header_with_another_machine_marks_every_cell(path: Path) -> None:
         )
     path.write_text(path.read_text().replace('"machine":{"cpu":"x"}', '"machine":{"cpu":"y"}'))
     for cell in read_run(path).cells:
-        (warning,) = cell.warnings()
+        (warning,) = doubts(cell)
         assert warning.code == "machine-changed"
         assert "fingerprint" in warning.seen
-        assert not cell.valid
+        assert not is_valid(cell)
 
 
 def test_a_single_cell_of_another_machine_is_marked(path: Path) -> None:
@@ -192,7 +193,7 @@ def test_a_single_cell_of_another_machine_is_marked(path: Path) -> None:
     good, changed = read_run(path).cells
     assert good.valid
     assert list(changed.changes) == ["fingerprint"]
-    assert [warn.code for warn in changed.warnings()] == ["machine-changed"]
+    assert [warn.code for warn in doubts(changed)] == ["machine-changed"]
 
 
 def test_format_1_is_still_read(tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def test_format_1_is_still_read(tmp_path: Path) -> None:
     assert (cell.failed, cell.wrong, cell.examples) == (1, 1, ["上→下"])
     assert (cell.ends_ms, cell.machine, cell.attempt, cell.generators) == ((), "", 1, 1)
     assert (cell.proportional_bytes, cell.settings["streams"]) == (90105856, 2)
-    codes = [warn.code for warn in cell.warnings()]
+    codes = [warn.code for warn in doubts(cell)]
     assert codes == ["wrong-answers", "failures", "too-few"]
 
 

@@ -16,8 +16,10 @@ from tiankong.toolkit.runs.cell import Cell
 from tiankong.toolkit.runs.validity import (
     SWAPPED_BYTES,
     Warn,
+    doubts,
     generator_late_limit_ms,
     hidden_wait_ms,
+    is_valid,
     littles_users,
 )
 
@@ -155,7 +157,7 @@ LIMITS: list[tuple[str, Change, Change, bool, bool]] = [
 
 
 def found(cell: Cell, code: str) -> list[Warn]:
-    return [warn for warn in cell.warnings() if warn.code == code]
+    return [warn for warn in doubts(cell) if warn.code == code]
 
 
 @pytest.mark.parametrize(("code", "within", "beyond", "invalidates", "outside"), LIMITS)
@@ -169,7 +171,7 @@ def test_every_code_at_its_limit(
     assert warning.seen
     assert warning.advice
     if invalidates:
-        assert not cell.valid
+        assert not is_valid(cell)
 
 
 def test_no_code_is_left_out_here() -> None:
@@ -193,12 +195,12 @@ def test_no_code_is_left_out_here() -> None:
     ],
 )
 def test_nothing_else_is_said_at_the_limits(change: Change) -> None:
-    assert replace(CELL, **change).warnings() == []
+    assert doubts(replace(CELL, **change)) == []
 
 
 def test_the_gravest_kind_comes_first() -> None:
     cell = replace(CELL, wrong=1, steal_percent=9.0, users=5, changes=("cpu",))
-    codes = [warn.code for warn in cell.warnings()]
+    codes = [warn.code for warn in doubts(cell)]
     assert codes == ["wrong-answers", "machine-changed", "stolen"]
 
 
@@ -207,7 +209,7 @@ def test_what_was_seen_is_told_in_numbers() -> None:
         CELL, wrong=3, failures={"timeout": 2, "HTTP 503": 5}, changes=("cpu", "kernel"),
         generator_core_percent=60.0, generator_wait_percent=50.0, swapped_bytes=5 * SWAPPED_BYTES,
     )  # fmt: skip
-    seen = {warn.code: warn.seen for warn in cell.warnings()}
+    seen = {warn.code: warn.seen for warn in doubts(cell)}
     assert seen["wrong-answers"] == "3 wrong answers"
     assert seen["failures"] == "7 of 1010 requests failed (HTTP 503, timeout)"
     assert "cpu, kernel" in seen["machine-changed"]
@@ -218,7 +220,7 @@ def test_what_was_seen_is_told_in_numbers() -> None:
 
 def test_a_generator_that_always_waited_is_no_division_by_zero() -> None:
     cell = replace(CELL, generator_core_percent=0.5, generator_wait_percent=100.0)
-    assert [warn.code for warn in cell.warnings()] == ["generator-starved"]
+    assert [warn.code for warn in doubts(cell)] == ["generator-starved"]
     cell = replace(CELL, generator_core_percent=1.0, generator_wait_percent=100.0)
     assert found(cell, "generator-saturated")
 

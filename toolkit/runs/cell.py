@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..stats import percentile
-from .validity import Warn, doubts
 
 CLOSED, OPEN = "closed", "open"
 
@@ -135,36 +133,3 @@ class Cell:
         if self.joules is None or not self.latencies_ms:
             return None
         return self.joules / len(self.latencies_ms)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the figures without raw times, as a JSON object; None: too few, or infinite."""
-        shares = {f"p{rank}_ms": self.percentile_ms(rank) for rank in (50, 90, 95, 99)}
-        names = ("variant", "stack", "mode", "users", "rate", "tokens", "batch", "cores")
-        return {
-            **{name: getattr(self, name) for name in (*names, "repeat", "attempt")},
-            "qps": self.qps,
-            **{k: v if v is None or math.isfinite(v) else None for k, v in shares.items()},
-            "failed": self.failed,
-            "wrong": self.wrong,
-            "valid": self.valid,
-            "warnings": [asdict(warn) for warn in self._warnings],
-        }
-
-    def warnings(self) -> list[Warn]:
-        """Return every reason to doubt this cell."""
-        return list(self._warnings)
-
-    @cached_property
-    def _warnings(self) -> tuple[Warn, ...]:
-        return tuple(doubts(self))
-
-    @property
-    def valid(self) -> bool:
-        """Whether nothing invalidates the cell."""
-        return not any(warn.invalidates for warn in self._warnings)
-
-    @property
-    def disturbed(self) -> bool:
-        """Whether only outside causes invalidate it, so that measuring again may help."""
-        causes = [warn for warn in self._warnings if warn.invalidates]
-        return bool(causes) and all(warn.outside for warn in causes)

@@ -20,7 +20,7 @@ from ..errors import UnusableInputError
 from ..machine import digest
 from .cell import Cell, CellKey
 from .packing import pack, unpack
-from .validity import Warn
+from .validity import Warn, doubts
 
 __all__ = [
     "FORMAT", "Cell", "CellKey", "Header", "Run", "Warn",
@@ -120,7 +120,7 @@ def _as_json(cell: Cell) -> dict[str, Any]:
     data = asdict(cell)
     for name in PACKED:
         data[name] = pack(data[name])
-    return {"kind": "cell", **data, "warnings": [asdict(warn) for warn in cell.warnings()]}
+    return {"kind": "cell", **data, "warnings": [asdict(warn) for warn in doubts(cell)]}
 
 
 def _line(data: Mapping[str, Any]) -> str:

@@ -5,16 +5,15 @@ The rules are those of docs/measurement.md; every limit is a constant here and n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
 from ..stats import SUPPORT, percentile, percentile_bounds
-
-if TYPE_CHECKING:
-    from .cell import Cell
+from .cell import Cell
 
 MAX_FAILURE_SHARE = 0.001
 GENERATOR_CPU_LIMIT = 90.0  # percent of one core: each Locust process is one thread of Python
@@ -49,11 +48,41 @@ class Warn:
     figures: Mapping[str, str] = field(default_factory=dict)
 
 
-def doubts(cell: Cell) -> Iterator[Warn]:
-    """Yield every reason to doubt a cell, the gravest kind first."""
-    for check in _CHECKS:
-        if (warn := check(cell)) is not None:
-            yield warn
+def doubts(cell: Cell) -> list[Warn]:
+    """Return every reason to doubt a cell, the gravest kind first."""
+    return [warn for check in _CHECKS if (warn := check(cell)) is not None]
+
+
+def invalidating(cell: Cell) -> list[Warn]:
+    """Return the reasons that make a cell invalid."""
+    return [warn for warn in doubts(cell) if warn.invalidates]
+
+
+def is_valid(cell: Cell) -> bool:
+    """Tell whether nothing invalidates a cell."""
+    return not invalidating(cell)
+
+
+def is_disturbed(cell: Cell) -> bool:
+    """Tell whether only outside causes invalidate a cell, so that measuring again may help."""
+    causes = invalidating(cell)
+    return bool(causes) and all(warn.outside for warn in causes)
+
+
+def summary(cell: Cell) -> dict[str, Any]:
+    """Return a cell without raw times as a JSON object; None: too few answers, or infinite."""
+    shares = {f"p{rank}_ms": cell.percentile_ms(rank) for rank in (50, 90, 95, 99)}
+    names = ("variant", "stack", "mode", "users", "rate", "tokens", "batch", "cores")
+    warns = doubts(cell)
+    return {
+        **{name: getattr(cell, name) for name in (*names, "repeat", "attempt")},
+        "qps": cell.qps,
+        **{k: v if v is None or math.isfinite(v) else None for k, v in shares.items()},
+        "failed": cell.failed,
+        "wrong": cell.wrong,
+        "valid": not any(warn.invalidates for warn in warns),
+        "warnings": [asdict(warn) for warn in warns],
+    }
 
 
 def _wrong(cell: Cell) -> Warn | None:

@@ -13,6 +13,7 @@ from typing import Any
 from ....toolkit.errors import UnusableInputError
 from ....toolkit.runs.cell import Cell
 from ....toolkit.runs.load import ARTICLE_STACK, REFERENCE_STACK
+from ....toolkit.runs.validity import invalidating
 from ....toolkit.stats import interval, percentile, variation
 from ..ratio import told
 from .servers import Contestant
@@ -64,7 +65,7 @@ class Turn:
             latencies_ms=list(cell.latencies_ms),
             example=next(iter(cell.examples), ""),
             memory=cell.proportional_bytes or cell.resident_bytes,
-            doubts=[warn.code for warn in cell.warnings() if warn.invalidates],
+            doubts=[warn.code for warn in invalidating(cell)],
             **{name: getattr(cell, name) for name in names},
         )
 
