@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 ARTIFACTS = "TIANKONG_ARTIFACTS"
 SHARED = "TIANKONG_TEST_ARTIFACTS"  # set by nox: several test processes build the variants once
 LOADING = {"bench", "e2e"}
+QUIET = {"explain"}  # within them: what is tried there is tried for an instant
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the rooms whose tests measure: they want the machine for themselves."""
     for item in items:
-        if LOADING & set(item.path.relative_to(Path(__file__).parent).parts):
+        rooms = set(item.path.relative_to(Path(__file__).parent).parts)
+        if rooms & LOADING and not rooms & QUIET:
             item.add_marker(pytest.mark.machine)
 
 

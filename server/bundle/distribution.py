@@ -46,7 +46,7 @@ def _beside() -> metadata.Distribution | None:
 
 
 def package_files(root: Path = PACKAGE) -> dict[str, Path]:
-    """Return the package's files by their names in a wheel (``tiankong/server/app.py``).
+    """Return the package's files by their names in a wheel (``tiankong/server/routes/app.py``).
 
     Of an installed package they are what pip recorded; of a checkout (an editable install) what
     its pyproject.toml names.  ``root`` is the package's folder.

@@ -1,4 +1,4 @@
-"""toolkit/cgroup.py: quotas and throttling of v2 and v1, of parents too, inside containers too."""
+"""Quotas and throttling of v2 and v1, of parents too, inside containers too."""
 
 from __future__ import annotations
 

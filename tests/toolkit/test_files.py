@@ -1,4 +1,4 @@
-"""toolkit/files.py: files and folders written whole or not at all, and the room for them."""
+"""Files and folders written whole or not at all, and the room for them."""
 
 from __future__ import annotations
 

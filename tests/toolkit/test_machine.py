@@ -1,4 +1,4 @@
-"""toolkit/machine.py: cores this process may use, quotas, the fingerprint."""
+"""Cores this process may use, quotas, the fingerprint."""
 
 from __future__ import annotations
 

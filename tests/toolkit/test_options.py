@@ -1,4 +1,4 @@
-"""toolkit/options.py: comma-separated names, shares, durations."""
+"""Comma-separated names, shares, durations."""
 
 from __future__ import annotations
 

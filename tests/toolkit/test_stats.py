@@ -1,4 +1,4 @@
-"""toolkit/stats.py: nearest-rank percentiles, their bounds, and intervals of repeats."""
+"""Nearest-rank percentiles, their bounds, and intervals of repeats."""
 
 from __future__ import annotations
 

@@ -1,0 +1,50 @@
+"""Real models, if OpenVINO is installed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tiankong.bench.explain.workload import BF16, FP32, INT8
+from tiankong.toolkit.engines.text import TextEncoder
+from tiankong.toolkit.models.builtin.catalogue import small_geometry
+
+pytest.importorskip("openvino")
+
+if TYPE_CHECKING:
+    from tiankong.toolkit.building.folders import Built
+
+BATCH, LENGTH = 2, 8
+
+
+def test_the_products_are_its_geometrys(small_variants: dict[str, Built]) -> None:
+    from tiankong.bench.explain.openvino_subject import Compiled, groups
+    from tiankong.bench.explain.operators import PRODUCTS
+
+    built = small_variants["onnx-fp32"]
+    encoder = TextEncoder.from_folder(built.folder)
+    batch = encoder.batch([encoder.encode("今天天气[MASK]啊")] * BATCH)
+    compiled = Compiled(built.folder / built.manifest.recipe.file, batch, "f32", 1)
+    counted = compiled.count()
+    g, rows = small_geometry(), BATCH * LENGTH
+    dense = g.layers * (4 * g.hidden**2 + 2 * g.hidden * g.intermediate)
+    dense += g.hidden**2 + g.hidden * g.vocabulary
+    weights = [each for each in counted.products if not each.inside]
+    assert {each.precision for each in weights} == {FP32}
+    assert sum(each.operations for each in weights) == 2 * rows * dense
+    assert sum(each.weight_bytes for each in weights) == 4 * dense
+    inside = [each for each in counted.products if each.inside]
+    assert counted.fused_attention == (not inside)
+    found = {group.name: group for group in groups(compiled, 2, lambda: None)}
+    assert found[PRODUCTS].operators == len(weights)
+    assert found[PRODUCTS].ms > 0
+
+
+@pytest.mark.parametrize("precision", [FP32, BF16, INT8])
+def test_its_kernels_multiply(precision: str) -> None:
+    from tiankong.bench.explain.openvino_kernels import requests
+
+    first, second = requests(np.ones((64, 32), np.float32), 16, precision, callers=2, threads=1)
+    first(), second()

@@ -1,0 +1,104 @@
+"""Left out with one line where all are meant, an error where named."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tiankong.toolkit.building import availability, recipes
+from tiankong.toolkit.building.availability import BF16, CUDA, OPENVINO, choose, require, why_not
+from tiankong.toolkit.building.recipes import OPENVINO_STEPS, Recipe
+from tiankong.toolkit.errors import UnusableInputError
+
+
+def made(**changes: str) -> Recipe:
+    given: dict[str, Any] = {"name": "mine", "summary": "x", "engine": "pytorch", "file": "f"}
+    given |= changes
+    if given["engine"] == "openvino":
+        given["steps"] = list(OPENVINO_STEPS)
+    return Recipe.from_json(given, "x")
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without OpenVINO, bfloat16 instructions and CUDA driver."""
+
+    def no_driver(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr(availability, "find_spec", lambda _: None)
+    monkeypatch.setattr(availability, "fingerprint", lambda: {"isa": ["avx2", "avx512_vnni"]})
+    monkeypatch.setattr(availability.ctypes, "CDLL", no_driver)
+
+
+@pytest.mark.usefixtures("bare")
+@pytest.mark.parametrize(
+    ("recipe", "why"),
+    [
+        (made(), None),
+        (made(engine="openvino", file="o/m.xml"), OPENVINO),
+        (made(precision="bf16"), BF16),
+        (made(precision="fp16", device="cuda"), CUDA),
+        # A graphics card has bfloat16 whatever the CPU has.
+        (made(precision="bf16", device="cuda"), CUDA),
+    ],
+)
+def test_the_reason(recipe: Recipe, why: str | None) -> None:
+    assert why_not(recipe) == why
+
+
+@pytest.mark.parametrize("flag", ["avx512_bf16", "amx_bf16"])
+def test_either_instruction_set_does(monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
+    monkeypatch.setattr(availability, "fingerprint", lambda: {"isa": ["avx2", flag]})
+    assert why_not(made(precision="bf16")) is None
+
+
+def test_cuda_is_what_pytorch_says() -> None:
+    import torch
+
+    why = why_not(made(device="cuda"))
+    assert (why is None) == torch.cuda.is_available()
+    assert why is None or why.startswith("needs CUDA")
+
+
+@pytest.fixture
+def with_cuda_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = shutil.copytree(recipes.FOLDER, tmp_path / "variants")
+    (folder / "on-card.toml").write_text(
+        'name = "on-card"\nsummary = "x"\nengine = "pytorch"\nfile = "f"\n'
+        'device = "cuda"\nprecision = "fp16"\n',
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(recipes.read_recipes, "__defaults__", ((), folder))
+
+
+@pytest.mark.usefixtures("bare", "with_cuda_recipe")
+def test_of_all_what_cannot_be_here_is_left_out_with_one_line_each(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    choice = choose()
+    assert {"variant": "on-card", "why": CUDA} in choice.skipped_json()
+    assert "on-card" not in choice.names
+    assert {"pytorch-fp32", "onnx-fp32", "onnx-int8"} <= set(choice.names)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines().count("skipped: on-card needs CUDA") == 1
+    assert len(err.splitlines()) == len(choice.skipped)
+
+
+@pytest.mark.usefixtures("bare", "with_cuda_recipe")
+def test_a_named_one_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UnusableInputError, match=r"^on-card needs CUDA$") as caught:
+        choose(["onnx-int8", "on-card"])
+    assert caught.value.exit_code == 2
+    assert capsys.readouterr().err == ""
+    assert choose(["onnx-int8"]).names == ["onnx-int8"]
+
+
+@pytest.mark.usefixtures("bare")
+def test_require_names_the_variant() -> None:
+    with pytest.raises(UnusableInputError, match=r"^mine needs openvino: pip install"):
+        require(made(engine="openvino", file="o/m.xml"))

@@ -1,0 +1,138 @@
+"""Built once, again when damaged, and never half."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from tiankong.toolkit.building.availability import choose
+from tiankong.toolkit.building.build import build
+from tiankong.toolkit.building.folders import Built, model_folder, variant_folder
+from tiankong.toolkit.building.manifest import record_files
+from tiankong.toolkit.building.recipes import Recipe, read_recipes
+from tiankong.toolkit.building.store import at_hand
+from tiankong.toolkit.errors import UnusableInputError
+from tiankong.toolkit.graphs import steps as graphs
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+MODEL = "builtin-small"
+
+
+ONNX = ("onnx-fp16", "onnx-fp16-naive", "onnx-fp32", "onnx-int8", "onnx-int8-small")
+
+
+def recipe(name: str) -> Recipe:
+    return read_recipes([name])[0]
+
+
+@pytest.fixture
+def own(small_variants: dict[str, Built], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An artifacts folder of the test's own, with the two quickest variants in it."""
+    monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path))
+    for name in ("pytorch-fp32", "onnx-int8"):
+        shutil.copytree(small_variants[name].folder, variant_folder(MODEL, name))
+    return tmp_path
+
+
+def left_over(folder: Path) -> list[str]:
+    return [p.name for p in folder.rglob("*") if p.name.startswith(".") or ".part" in p.name]
+
+
+def test_all_variants_are_whole(small_variants: dict[str, Built]) -> None:
+    assert set(ONNX) | {"pytorch-fp32"} <= set(small_variants)
+    assert list(small_variants) == choose().names
+    for built in small_variants.values():
+        built.manifest.verify(built.folder)
+        assert dict(built.manifest.files) == record_files(built.folder)
+        assert {"config.json", "tokenizer.json", built.manifest.recipe.file} <= set(
+            built.manifest.files
+        )
+        assert not left_over(built.folder.parent)
+    notes = {name: built.manifest.notes for name, built in small_variants.items()}
+    assert "does not depend on its neighbours" in notes["onnx-int8"]["batch"]
+
+
+def test_a_second_build_keeps_what_stands(own: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in own.rglob("*")}
+    built = build(MODEL, [recipe("onnx-int8"), recipe("pytorch-fp32")])
+    assert [b.manifest.variant for b in built] == ["onnx-int8", "pytorch-fp32"]
+    assert all(b.skipped for b in built)
+    assert {p: p.stat().st_mtime_ns for p in own.rglob("*")} == before
+
+
+def test_a_changed_byte_is_built_again(own: Path) -> None:
+    weights = variant_folder(MODEL, "pytorch-fp32") / "model.safetensors"
+    with weights.open("r+b") as stream:
+        stream.seek(-1, 2)
+        last = stream.read(1)
+        stream.seek(-1, 2)
+        stream.write(bytes([last[0] ^ 1]))
+    int8, reference = build(MODEL, [recipe("onnx-int8"), recipe("pytorch-fp32")])
+    assert (int8.skipped, reference.skipped) == (True, False)
+    reference.manifest.verify(reference.folder)
+    assert not left_over(own)
+
+
+def test_an_interrupted_build_leaves_nothing_half_made(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(network: Module, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(graphs, "export", interrupted)
+    before = sorted(own.rglob("*"))
+    with pytest.raises(KeyboardInterrupt):
+        build(MODEL, [recipe("onnx-fp32")])
+    assert sorted(own.rglob("*")) == before
+
+
+@pytest.mark.parametrize("short", ["disk", "memory"])
+def test_too_little_room_is_said_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: str
+) -> None:
+    monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path / "new"))
+    if short == "disk":
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10_000_000))
+    else:
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
+    with pytest.raises(UnusableInputError, match=f"building 1 variants .* of {short}"):
+        build(MODEL, [recipe("pytorch-fp32")])
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_make_safe_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path))
+    place = tmp_path / "variants"
+    assert model_folder("google-bert/bert-base-chinese") == place / "google-bert--bert-base-chinese"
+    assert model_folder("../../etc").parent == place
+    (tmp_path / "mine").mkdir()
+    assert model_folder(str(tmp_path / "mine")) == place / "mine"
+
+
+@pytest.mark.parametrize(("part", "key"), [("recipe", "summary"), ("model", "revision")])
+def test_a_variant_of_another_version_is_refused(
+    small_variants: dict[str, Built],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    part: str,
+    key: str,
+) -> None:
+    monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path))
+    folder = variant_folder(MODEL, "onnx-int8")
+    shutil.copytree(small_variants["onnx-int8"].folder, folder)
+    (found,) = at_hand(MODEL, [recipe("onnx-int8")])
+    assert found.folder == folder
+    manifest = json.loads((folder / "variant.json").read_text(encoding="utf-8"))
+    manifest[part][key] = "of yesterday"
+    (folder / "variant.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(UnusableInputError, match="made by another version"):
+        at_hand(MODEL, [recipe("onnx-int8")])

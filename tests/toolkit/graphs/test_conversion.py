@@ -1,0 +1,152 @@
+"""toolkit/graphs/masked_bert.py and conversion.py: the same answers as PyTorch's whole network."""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tiankong.toolkit.engines.openvino_engine import OpenvinoEngine
+from tiankong.toolkit.engines.predictor import Logits
+from tiankong.toolkit.engines.text import Batch, TextEncoder
+from tiankong.toolkit.errors import UnusableInputError
+from tiankong.toolkit.gate.gold import BUILTIN, read_gold
+from tiankong.toolkit.models.loading import LoadedModel, load_model
+
+if TYPE_CHECKING:
+    from tiankong.toolkit.building.folders import Built
+
+MIXED = [
+    "[MASK]",
+    "床前明月光,疑是地[MASK]霜。",
+    "[MASK]" * 8,
+    "今天[MASK]气真[MASK]，我们去公园[MASK]步吧。",
+    "春眠不觉晓，" * 84 + "处处闻[MASK]鸟",
+]
+
+
+@pytest.fixture(scope="module")
+def model() -> LoadedModel:
+    return load_model("builtin-small")
+
+
+@pytest.fixture(scope="module")
+def encoder(model: LoadedModel) -> TextEncoder:
+    return TextEncoder(model.tokenizer)
+
+
+@pytest.fixture(scope="module")
+def converted(
+    model: LoadedModel, encoder: TextEncoder, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    pytest.importorskip("nncf")
+    from tiankong.toolkit.graphs.conversion import convert
+
+    path = tmp_path_factory.mktemp("converted") / "openvino_model.xml"
+    before = dict(os.environ)
+    convert(model.network, path, encoder.batch([encoder.encode("好[MASK]啊")]))
+    assert dict(os.environ) == before
+    return path
+
+
+def batch(encoder: TextEncoder, texts: list[str]) -> Batch:
+    return encoder.batch([encoder.encode(text) for text in texts])
+
+
+def pytorch(model: LoadedModel, given: Batch) -> Logits:
+    import torch
+
+    with torch.inference_mode():
+        full = model.network(
+            input_ids=torch.from_numpy(given.input_ids),
+            attention_mask=torch.from_numpy(given.attention_mask),
+            token_type_ids=torch.from_numpy(given.token_type_ids),
+        ).logits
+    return np.asarray(full.numpy()[given.rows, given.columns])
+
+
+def test_what_is_left_out_changes_nothing(
+    model: LoadedModel, encoder: TextEncoder, converted: Path
+) -> None:
+    engine = OpenvinoEngine(converted)
+    texts = [item.text for item in read_gold(BUILTIN).items]
+    batches = [texts[i : i + 16] for i in range(0, len(texts), 16)]  # of mixed length
+    for given in (batch(encoder, some) for some in [*batches, MIXED, *([t] for t in MIXED)]):
+        assert np.abs(engine.logits(given) - pytorch(model, given)).max() <= 1e-4
+
+
+def test_second_segments_and_padding_count(
+    model: LoadedModel, encoder: TextEncoder, converted: Path
+) -> None:
+    given = batch(encoder, MIXED[:2])
+    types = given.token_type_ids.copy()
+    types[:, 3:] = 1
+    given = Batch(given.input_ids, given.attention_mask, types, given.rows, given.columns)
+    expected = pytorch(model, given)
+    assert np.abs(OpenvinoEngine(converted).logits(given) - expected).max() <= 1e-4
+
+
+def test_the_original_network_stays_as_it_was(model: LoadedModel, converted: Path) -> None:
+    assert converted.is_file()
+    fresh = load_model("builtin-small").network
+    for name, weight in model.network.state_dict().items():
+        assert (weight == fresh.state_dict()[name]).all(), name
+
+
+def test_half_the_size(converted: Path, tmp_path: Path) -> None:
+    from tiankong.toolkit.graphs.conversion import store_half
+
+    target = tmp_path / "half.xml"
+    store_half(converted, target)
+    sizes = [path.with_suffix(".bin").stat().st_size for path in (target, converted)]
+    assert sizes[0] <= 0.52 * sizes[1]
+
+
+def test_only_a_bert_is_converted(tmp_path: Path) -> None:
+    from transformers import DistilBertConfig, DistilBertForMaskedLM
+
+    from tiankong.toolkit.graphs.masked_bert import AskedBert
+
+    tiny = DistilBertConfig(vocab_size=30, dim=8, hidden_dim=8, n_layers=1, n_heads=2)
+    with pytest.raises(UnusableInputError, match="knows BERT, not DistilBertForMaskedLM"):
+        AskedBert(DistilBertForMaskedLM(tiny))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_8_bit_file_is_small_and_printed_nothing(small_variants: dict[str, Built]) -> None:
+    pytest.importorskip("nncf")
+    size, whole = (
+        small_variants[name].manifest.model_file_size for name in ("openvino-int8", "onnx-fp32")
+    )
+    assert size <= 0.29 * whole  # one 8-bit matrix for embedding and decoder, nothing left float
+    xml = small_variants["openvino-int8"].folder / "openvino" / "openvino_model.xml"
+    assert size >= xml.stat().st_size + xml.with_suffix(".bin").stat().st_size
+
+
+def test_answers_of_8_bits_do_not_depend_on_batchmates(small_variants: dict[str, Built]) -> None:
+    pytest.importorskip("nncf")
+    from tiankong.toolkit.building.opening import open_variant
+
+    predictor = open_variant(small_variants["openvino-int8"].folder, threads=1)
+    together = predictor.engine.logits(batch(predictor.encoder, MIXED))
+    alone = np.concatenate([predictor.engine.logits(batch(predictor.encoder, [t])) for t in MIXED])
+    assert np.abs(together - alone).max() <= 1e-3 * np.ptp(alone)
+    notes = small_variants["openvino-int8"].manifest.notes
+    assert "does not depend on its neighbours" in notes["batch"]
+
+
+def test_quantizing_keeps_standard_output_clean(
+    converted: Path, encoder: TextEncoder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tiankong.toolkit.graphs.conversion import quantize
+
+    some = [batch(encoder, [text]) for text in MIXED[:4]]
+    before = copy.copy(dict(os.environ))
+    quantize(converted, tmp_path / "eight.xml", some)
+    assert capsys.readouterr().out == ""
+    assert dict(os.environ) == before
+    assert OpenvinoEngine(tmp_path / "eight.xml").best(some[0], 5)[0].shape == (1, 5)

@@ -1,0 +1,391 @@
+"""Every code just below and just above its limit, stalls, steady states."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tiankong.toolkit.runs import validity
+from tiankong.toolkit.runs.cell import Cell
+from tiankong.toolkit.runs.validity import (
+    SWAPPED_BYTES,
+    Warn,
+    doubts,
+    generator_late_limit_ms,
+    hidden_wait_ms,
+    is_valid,
+    littles_users,
+)
+
+# 1 user, 10 ms each, 1000 answers in 10 seconds: Little's law holds, nothing to doubt.
+CELL = Cell("onnx-int8", "reference", 1, 10.0, (10.0,) * 1000, "2026-01-01T00:00:05+00:00")
+
+Change = dict[str, Any]
+
+
+def answers(count: int, latency_ms: float = 10.0) -> Change:
+    """Return so many equal latencies."""
+    return {"latencies_ms": (latency_ms,) * count}
+
+
+def thirds(counts: tuple[int, int, int], latencies: tuple[float, float, float]) -> Change:
+    """Return a window of 9 s with so many answers in each third, all of one latency."""
+    ends = [
+        np.linspace(3000 * number + 1, 3000 * number + 2999, count)
+        for number, count in enumerate(counts)
+    ]
+    flat = [ms for count, ms in zip(counts, latencies, strict=True) for _ in range(count)]
+    whole = sum(flat) / 9000
+    return {
+        "seconds": 9.0,
+        "latencies_ms": tuple(flat),
+        "ends_ms": tuple(float(end) for end in np.concatenate(ends)),
+        "users": round(whole, 3),  # a made-up trace: Little's law is not what it is about
+    }
+
+
+def one_gap(gap_ms: float) -> Change:
+    """Return 10 s of one user with an answer every 10 ms, but for one gap."""
+    ends = [n * 10.0 for n in range(1, 501)]
+    ends += [5000.0 + gap_ms + n * 10.0 for n in range(int((5000 - gap_ms) / 10) + 1)]
+    latencies = np.diff([0.0, *ends])
+    return {"latencies_ms": tuple(map(float, latencies)), "ends_ms": tuple(ends)}
+
+
+# code, just within the limit, just beyond it, whether that invalidates, whether it is from outside
+LIMITS: list[tuple[str, Change, Change, bool, bool]] = [
+    ("wrong-answers", {"wrong": 0}, {"wrong": 1}, True, False),
+    ("no-requests", answers(1), answers(0), True, False),
+    ("failures", {"failures": {"503": 0}}, {"failures": {"503": 1}}, False, False),
+    (
+        "failures",
+        {"failures": {}},
+        {"failures": {"503": 1, "timeout": 1}},
+        True,
+        False,
+    ),
+    ("machine-changed", {"changes": ()}, {"changes": ("kernel",)}, True, False),
+    (
+        "generator-saturated",
+        {"generator_core_percent": 90.0},
+        {"generator_core_percent": 90.1},
+        True,
+        False,
+    ),
+    (  # it would have run 90 % of the time, had it not waited
+        "generator-saturated",
+        {"generator_core_percent": 62.9, "generator_wait_percent": 30.0},
+        {"generator_core_percent": 63.1, "generator_wait_percent": 30.0},
+        True,
+        False,
+    ),
+    (
+        "generator-starved",
+        {"generator_core_percent": 10.0, "generator_wait_percent": 33.3},
+        {"generator_core_percent": 10.0, "generator_wait_percent": 33.4},
+        True,
+        True,
+    ),
+    ("generator-starved", {"generator_late_ms": 10.0}, {"generator_late_ms": 10.1}, True, True),
+    (
+        "generator-starved",
+        {"generator_late_ms": 25.0} | answers(100, 100.0),
+        {"generator_late_ms": 25.1} | answers(100, 100.0),
+        True,
+        True,
+    ),
+    ("throttled", {"throttled_percent": 5.0}, {"throttled_percent": 5.1}, True, False),
+    ("stolen", {"steal_percent": 2.0}, {"steal_percent": 2.1}, False, True),
+    ("stolen", {"steal_percent": 0.0}, {"steal_percent": 5.0}, False, True),
+    ("stolen", {"steal_percent": 0.0}, {"steal_percent": 5.1}, True, True),
+    (
+        "swapped",
+        {"swapped_bytes": SWAPPED_BYTES},
+        {"swapped_bytes": SWAPPED_BYTES + 1},
+        True,
+        True,
+    ),
+    ("machine-busy", {"other_cpu_percent": 5.0}, {"other_cpu_percent": 5.1}, False, True),
+    ("machine-busy", {"other_cpu_percent": 0.0}, {"other_cpu_percent": 10.0}, False, True),
+    ("machine-busy", {"other_cpu_percent": 0.0}, {"other_cpu_percent": 10.1}, True, True),
+    ("little", answers(1000, 10.49), answers(1000, 10.51), True, False),
+    ("little", answers(1000, 9.51), answers(1000, 9.49), True, False),
+    (
+        "unstable",
+        thirds((300, 300, 330), (10.0, 10.0, 10.0)),
+        thirds((300, 300, 332), (10.0, 10.0, 10.0)),
+        False,
+        True,
+    ),
+    (
+        "unstable",
+        thirds((300, 300, 300), (10.0, 10.0, 10.0)),
+        thirds((300, 300, 381), (10.0, 10.0, 10.0)),
+        False,
+        True,
+    ),
+    (
+        "unstable",
+        thirds((300, 300, 300), (10.0, 10.0, 10.0)),
+        thirds((300, 300, 384), (10.0, 10.0, 10.0)),
+        True,
+        True,
+    ),
+    (
+        "unstable",
+        thirds((300, 300, 300), (10.0, 10.0, 10.9)),
+        thirds((300, 300, 300), (10.0, 10.0, 11.1)),
+        False,
+        True,
+    ),
+    (
+        "unstable",
+        thirds((300, 300, 300), (10.0, 10.0, 10.0)),
+        thirds((300, 300, 300), (10.0, 10.0, 12.6)),
+        True,
+        True,
+    ),
+    ("hides-stalls", one_gap(119.0), one_gap(121.0), False, False),
+    ("too-few", answers(130), answers(129), False, False),
+]
+
+
+def found(cell: Cell, code: str) -> list[Warn]:
+    return [warn for warn in doubts(cell) if warn.code == code]
+
+
+@pytest.mark.parametrize(("code", "within", "beyond", "invalidates", "outside"), LIMITS)
+def test_every_code_at_its_limit(
+    code: str, within: Change, beyond: Change, invalidates: bool, outside: bool
+) -> None:
+    assert found(replace(CELL, **within), code) == []
+    cell = replace(CELL, **beyond)
+    (warning,) = found(cell, code)
+    assert (warning.invalidates, warning.outside) == (invalidates, outside)
+    assert warning.seen
+    assert warning.advice
+    if invalidates:
+        assert not is_valid(cell)
+
+
+def test_no_code_is_left_out_here() -> None:
+    source = Path(validity.__file__).read_text(encoding="utf-8")
+    assert {code for code, *_ in LIMITS} == set(re.findall(r'Warn\("([a-z-]+)"', source))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"generator_core_percent": 90.0},
+        {"generator_core_percent": 10.0, "generator_wait_percent": 33.3},
+        {"generator_late_ms": 10.0},
+        {"other_cpu_percent": 5.0},
+        {"steal_percent": 2.0},
+        {"throttled_percent": 5.0},
+        {"swapped_bytes": SWAPPED_BYTES},
+        {"users": 0, "mode": "open", "rate": 100.0},
+        {"server_cpu_percent": 100.0, "server_quota_percent": 100.0},
+        one_gap(119.0),
+    ],
+)
+def test_nothing_else_is_said_at_the_limits(change: Change) -> None:
+    assert doubts(replace(CELL, **change)) == []
+
+
+def test_the_gravest_kind_comes_first() -> None:
+    cell = replace(CELL, wrong=1, steal_percent=9.0, users=5, changes=("cpu",))
+    codes = [warn.code for warn in doubts(cell)]
+    assert codes == ["wrong-answers", "machine-changed", "stolen"]
+
+
+def test_what_was_seen_is_told_in_numbers() -> None:
+    cell = replace(
+        CELL, wrong=3, failures={"timeout": 2, "HTTP 503": 5}, changes=("cpu", "kernel"),
+        generator_core_percent=60.0, generator_wait_percent=50.0, swapped_bytes=5 * SWAPPED_BYTES,
+    )  # fmt: skip
+    seen = {warn.code: warn.seen for warn in doubts(cell)}
+    assert seen["wrong-answers"] == "3 wrong answers"
+    assert seen["failures"] == "7 of 1010 requests failed (HTTP 503, timeout)"
+    assert "cpu, kernel" in seen["machine-changed"]
+    assert "used 60 % of one core and waited for it another 60 %" in seen["generator-saturated"]
+    assert "added 60 % to the mean latency" in seen["generator-starved"]
+    assert "5 MiB" in seen["swapped"]
+
+
+def test_a_generator_that_always_waited_is_no_division_by_zero() -> None:
+    cell = replace(CELL, generator_core_percent=0.5, generator_wait_percent=100.0)
+    assert [warn.code for warn in doubts(cell)] == ["generator-starved"]
+    cell = replace(CELL, generator_core_percent=1.0, generator_wait_percent=100.0)
+    assert found(cell, "generator-saturated")
+
+
+def test_a_heartbeat_may_be_late_by_a_quarter_of_the_median() -> None:
+    assert generator_late_limit_ms(replace(CELL, **answers(0))) == 10.0
+    assert generator_late_limit_ms(replace(CELL, **answers(9, 39.0))) == 10.0
+    assert generator_late_limit_ms(replace(CELL, **answers(9, 200.0))) == 50.0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"mode": "open", "users": 0}, {"failures": {"503": 1}}, {"wrong": 1}, {"latencies_ms": ()}],
+)
+def test_littles_law_is_asked_only_where_it_must_hold(change: Change) -> None:
+    cell = replace(replace(CELL, users=5), **change)
+    assert found(cell, "little") == []
+
+
+def test_littles_law_is_throughput_times_latency() -> None:
+    assert littles_users(replace(CELL, seconds=5.0, **answers(1000, 20.0))) == pytest.approx(4.0)
+
+
+def closed_loop(
+    users: int, seconds: float, latency: Callable[[float], float], stalls: tuple[float, ...] = ()
+) -> Cell:
+    """Simulate users without think time; the server stands still for 1 s at each of ``stalls``.
+
+    ``latency`` is told the time in seconds and gives milliseconds.
+    """
+    done: list[tuple[float, float]] = []
+    for user in range(users):
+        time = -latency(0.0) * (user + 0.5) / users
+        while True:
+            end = time + latency(time / 1000)
+            for stall in stalls:
+                if end > 1000 * stall and time < 1000 * (stall + 1):
+                    end = max(end, 1000 * (stall + 1) + max(0.0, end - 1000 * stall))
+            if end >= 1000 * seconds:
+                break
+            if end >= 0:
+                done.append((end, end - time))
+            time = end
+    done.sort()
+    return replace(
+        CELL,
+        users=users,
+        seconds=seconds,
+        latencies_ms=tuple(latency for _, latency in done),
+        ends_ms=tuple(end for end, _ in done),
+    )
+
+
+@pytest.mark.parametrize("users", [1, 4, 16])
+def test_a_second_of_standstill_in_ten_is_hidden_by_a_closed_loop(users: int) -> None:
+    steady = closed_loop(users, 40.0, lambda _: 10.0)
+    stalling = closed_loop(users, 40.0, lambda _: 10.0, stalls=(5, 15, 25, 35))
+    assert found(steady, "hides-stalls") == []
+    assert stalling.percentile_ms(99) == pytest.approx(10.0)
+    wait = hidden_wait_ms(stalling)
+    assert wait is not None
+    assert wait == pytest.approx(910, abs=25)  # 4 s in 40: a hundredth of the time waits longer
+    (warning,) = found(stalling, "hides-stalls")
+    assert "waits 9" in warning.seen
+    assert "10 ms hides it" in warning.seen
+
+
+def test_a_wait_that_the_percentile_shows_is_not_called_hidden() -> None:
+    cell = replace(CELL, **one_gap(500.0))  # a wait of 400 ms
+    for shown, codes in ((150.0, 1), (250.0, 0)):
+        slow = replace(cell, latencies_ms=(shown,) * len(cell.ends_ms))
+        assert len(found(slow, "hides-stalls")) == codes
+
+
+@pytest.mark.parametrize("change", [{"mode": "open"}, {"ends_ms": ()}, {"ends_ms": (1.0,)}])
+def test_waiting_is_known_only_from_a_closed_loops_completions(change: Change) -> None:
+    assert hidden_wait_ms(replace(CELL, **(one_gap(500.0) | change))) is None
+
+
+def noisy_closed(seed: int, drift: float = 0.0) -> Cell:
+    """Simulate 4 users, 40 ms with 30 % noise, 16 s; the last third is slower by ``drift``."""
+    source = np.random.default_rng(seed)
+
+    def latency(seconds: float) -> float:
+        slow = 1 + drift if seconds > 16 * 2 / 3 else 1.0
+        return float(40 * slow * np.exp(source.normal(0, 0.3)))
+
+    return closed_loop(4, 16.0, latency)
+
+
+def noisy_open(seed: int, surge: float = 1.0) -> Cell:
+    """Simulate Poisson arrivals, 40 a second for 30 s; ``surge``: times as many in the last 10."""
+    source = np.random.default_rng(seed)
+    due = np.concatenate(
+        [
+            source.uniform(begin, begin + 10_000, source.poisson(400 * times))
+            for begin, times in ((0, 1.0), (10_000, 1.0), (20_000, surge))
+        ]
+    )
+    latencies = 40 * np.exp(source.normal(0, 0.3, len(due)))
+    order = np.argsort(due + latencies)
+    return replace(
+        CELL, users=0, mode="open", rate=40.0, seconds=30.0,
+        latencies_ms=tuple(latencies[order].tolist()),
+        ends_ms=tuple((due + latencies)[order].tolist()),
+    )  # fmt: skip
+
+
+def unstable(cells: list[Cell]) -> int:
+    return sum(bool(found(cell, "unstable")) for cell in cells)
+
+
+def test_steady_noise_is_not_called_unstable() -> None:
+    assert unstable([noisy_closed(seed) for seed in range(60)]) == 0
+
+
+def test_poisson_arrivals_are_not_called_unstable() -> None:
+    assert unstable([noisy_open(seed) for seed in range(200)]) <= 4
+
+
+def test_a_drift_by_a_quarter_is_unstable() -> None:
+    assert unstable([noisy_closed(seed, drift=0.25) for seed in range(20)]) == 20
+
+
+def test_half_as_many_arrivals_again_are_unstable() -> None:
+    assert unstable([noisy_open(seed, surge=1.5) for seed in range(50)]) >= 49
+
+
+def test_what_was_unstable_is_told_by_thirds() -> None:
+    rates = replace(CELL, **thirds((300, 300, 450), (10.0, 10.0, 10.0)))
+    tails = replace(CELL, **thirds((300, 300, 300), (10.0, 10.0, 20.0)))
+    assert found(rates, "unstable")[0].seen == "QPS in thirds of the window: 100, 100, 150"
+    assert found(tails, "unstable")[0].seen == "P95 in thirds of the window: 10, 10, 20 ms"
+
+
+def test_late_answers_of_an_open_loop_belong_to_when_they_were_asked() -> None:
+    due = np.linspace(0, 8999, 900)
+    latencies = np.where((due > 2000) & (due < 3000), 1100.0, 10.0)  # answered in the next third
+    cell = replace(
+        CELL, users=0, mode="open", rate=100.0, seconds=9.0,
+        latencies_ms=tuple(latencies.tolist()), ends_ms=tuple((due + latencies).tolist()),
+    )  # fmt: skip
+    assert "QPS" not in "".join(warn.seen for warn in found(cell, "unstable"))
+
+
+def test_a_handful_of_answers_says_nothing_about_steadiness() -> None:
+    few = replace(CELL, **thirds((1, 19, 39), (10.0, 10.0, 10.0)))
+    enough = replace(CELL, **thirds((1, 19, 40), (10.0, 10.0, 10.0)))
+    assert (found(few, "unstable"), len(found(enough, "unstable"))) == ([], 1)
+
+
+def test_a_third_without_an_answer_is_unstable() -> None:
+    assert found(replace(CELL, **thirds((300, 300, 0), (10.0, 10.0, 10.0))), "unstable")
+
+
+def test_old_cells_without_completion_times_are_not_asked() -> None:
+    cell = replace(CELL, **thirds((300, 300, 900), (10.0, 10.0, 10.0)))
+    assert found(cell, "unstable")
+    assert found(replace(cell, ends_ms=()), "unstable") == []
+
+
+def test_a_generator_that_waits_for_others_is_starved_before_it_adds_five_percent() -> None:
+    waiting = replace(CELL, generator_core_percent=1.0, generator_wait_percent=8.1)
+    assert not found(waiting, "generator-starved")
+    busy = replace(waiting, other_cpu_percent=10.1)
+    assert found(busy, "generator-starved")
+    assert not found(replace(busy, other_cpu_percent=10.0), "generator-starved")
+    assert not found(replace(busy, generator_wait_percent=8.0), "generator-starved")
