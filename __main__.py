@@ -24,7 +24,7 @@ INTERRUPTED = 130
 EXTRAS = {
     "torch": "build", "transformers": "build", "onnx": "build",
     "safetensors": "build", "huggingface_hub": "build", "onnxruntime": "serve",
-    "fastapi": "bench", "starlette": "serve", "uvicorn": "serve", "locust": "bench",
+    "starlette": "serve", "uvicorn": "serve", "locust": "bench",
     "flask": "bench", "gunicorn": "bench", "matplotlib": "report", "jinja2": "report",
     "scipy": "report", "packaging": "bench", "openvino": "openvino", "nncf": "openvino",
     "wheel": "bundle",

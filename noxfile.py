@@ -17,20 +17,28 @@ nox.options.reuse_venv = "yes"
 HERE = Path(__file__).parent
 PROJECT = nox.project.load_toml("pyproject.toml")["project"]
 PEERS = sorted(path.parent.name for path in HERE.glob("bench/peers/*/serve.py"))
-RUFF = next(p for p in PROJECT["optional-dependencies"]["dev"] if p.startswith("ruff=="))
+EVIDENCE = ("proof", "peers", "micro")
+LINTERS = [
+    pinned
+    for pinned in PROJECT["optional-dependencies"]["dev"]
+    if pinned.startswith(("ruff==", "import-linter=="))
+]
 
 
-def install(session: nox.Session, extra: str) -> None:
-    """Install the project (not editable: what runs is what a wheel holds) with an extra.
+def install(session: nox.Session, extra: str, *, evidence: bool = False) -> None:
+    """Install the project with an extra.
 
-    What it needs is installed again only when pyproject.toml has changed.
+    Not editable: what runs is what a wheel holds; but for the evidence (bench/proof, bench/peers,
+    bench/micro), which no wheel holds.  What the project needs is installed again only when
+    pyproject.toml has changed.
     """
     stamp = Path(session.virtualenv.location) / "installed"
     wanted = hashlib.sha256((HERE / "pyproject.toml").read_bytes()).hexdigest()
+    editable = ["-e"] if evidence else []
     if stamp.exists() and stamp.read_text() == wanted:
-        session.install("--no-deps", "--force-reinstall", "--quiet", ".")
+        session.install("--no-deps", "--force-reinstall", "--quiet", *editable, ".")
     else:
-        session.install("--quiet", f".[{extra}]")
+        session.install("--quiet", *editable, f".[{extra}]")
         stamp.write_text(wanted)
     # setuptools leaves copies behind that would bring deleted modules back into the next wheel
     shutil.rmtree(HERE / "build", ignore_errors=True)
@@ -50,7 +58,7 @@ def install_browser(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests."""
-    install(session, "dev")
+    install(session, "dev", evidence=True)
     install_browser(session)
     if session.posargs:
         session.run("pytest", *session.posargs)
@@ -66,19 +74,32 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and formatting."""
-    session.install("--quiet", RUFF)
+    """Check style, formatting, and the layers of the house."""
+    session.install("--quiet", *LINTERS)
     session.run("ruff", "check", *session.posargs, ".")
     session.run("ruff", "format", "--check", ".")
+    # import-linter wants the package by its name; nothing of it is imported.
+    place = Path(session.create_tmp()) / "house"
+    place.mkdir(exist_ok=True)
+    package = place / PROJECT["name"]
+    package.unlink(missing_ok=True)
+    package.symlink_to(HERE, target_is_directory=True)
+    session.run("lint-imports", "--no-cache", env={"PYTHONPATH": str(place)})
 
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check types, strictly, on the installed package."""
+    """Check types, strictly: on the installed package, then on the evidence beside it."""
     install(session, "dev")
+    mypy = ["mypy", "--config-file", str(HERE / "pyproject.toml")]
     with session.chdir(session.create_tmp()):  # so that the package found is the installed one
-        session.run("mypy", "--config-file", str(HERE / "pyproject.toml"), "-p", "tiankong",
-                    *session.posargs)  # fmt: skip
+        session.run(*mypy, "-p", "tiankong", *session.posargs)
+        Path("tiankong").unlink(missing_ok=True)
+        Path("tiankong").symlink_to(HERE, target_is_directory=True)
+        try:
+            session.run(*mypy, *(f"-ptiankong.bench.{part}" for part in EVIDENCE))
+        finally:
+            Path("tiankong").unlink()
 
 
 @nox.session
@@ -96,7 +117,7 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def micro(session: nox.Session) -> None:
     """Run the micro-benchmarks: ``-- --model builtin-small --variants onnx-int8`` and the like."""
-    install(session, "dev")
+    install(session, "dev", evidence=True)
     folder = Path(os.environ.get("TIANKONG_ARTIFACTS", "artifacts")) / "micro"
     folder.mkdir(parents=True, exist_ok=True)
     results = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}Z"
@@ -159,7 +180,7 @@ for peer in PEERS:
 @nox.session(default=False)
 def peers_compare(session: nox.Session) -> None:
     """Be the other half of ``peers``: measure with the environments that were made."""
-    install(session, "bench,openvino")
+    install(session, "bench,openvino", evidence=True)
     arguments = []
     for name in PEERS:
         home = Path(session.virtualenv.location).parent / f"peers_{name}"

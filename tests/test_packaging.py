@@ -17,8 +17,9 @@ HEAVY = (
     "torch", "transformers", "onnx", "onnxruntime", "locust", "matplotlib", "starlette", "flask",
     "scipy",
 )  # fmt: skip
+EVIDENCE = ("bench/proof", "bench/peers", "bench/micro")
 # Made while running or by other tools; a package keeps its own pages of the latest run out of it.
-NOT_PACKAGES = ("reports/pages", "__pycache__")
+NOT_PACKAGES = ("reports/pages", "__pycache__", *EVIDENCE)
 
 
 @pytest.fixture(scope="module")
