@@ -16,7 +16,7 @@ import pytest
 
 from tiankong.__main__ import main
 from tiankong.bench.commands.explain import table
-from tiankong.bench.explain import ceilings
+from tiankong.bench.explain import ceilings, opening
 from tiankong.bench.explain import explanation as explain
 from tiankong.bench.explain import subject as subjects
 from tiankong.bench.explain.explanation import padding
@@ -238,7 +238,7 @@ def test_an_engine_nobody_knows(
     manifest["recipe"]["engine"] = "abacus"
     (folder / "variant.json").write_text(json.dumps(manifest))
     with pytest.raises(UnusableInputError, match="abacus"):
-        subjects.open_subject(folder, folder)
+        opening.open_subject(folder, folder)
 
 
 @pytest.fixture

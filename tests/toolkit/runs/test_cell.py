@@ -59,7 +59,7 @@ def test_energy_of_a_request() -> None:
 def test_a_cell_without_answers_has_no_mean() -> None:
     empty = replace(CELL, latencies_ms=(), failures={"refused": 5})
     assert math.isnan(empty.mean_ms)
-    assert (empty.qps, empty.percentile_ms(95), empty.valid) == (0.0, None, False)
+    assert (empty.qps, empty.percentile_ms(95), is_valid(empty)) == (0.0, None, False)
 
 
 @pytest.mark.parametrize(

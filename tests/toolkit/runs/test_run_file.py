@@ -191,7 +191,7 @@ def test_a_single_cell_of_another_machine_is_marked(path: Path) -> None:
     place = text.rindex(own)
     path.write_text(text[:place] + "0" * len(own) + text[place + len(own) :])
     good, changed = read_run(path).cells
-    assert good.valid
+    assert is_valid(good)
     assert list(changed.changes) == ["fingerprint"]
     assert [warn.code for warn in doubts(changed)] == ["machine-changed"]
 
