@@ -26,9 +26,9 @@ from locust import User, constant, events, task
 from locust.rpc import Message
 from locust.runners import LocalRunner, MasterRunner, Runner, WorkerRunner
 
-from tiankong.bench.load.connection import Connection, StatusError, ready
 from tiankong.bench.load.generator import CLOSED, OPENED, TURNED
 from tiankong.bench.load.job import Job, arrivals
+from tiankong.bench.load.keep_alive import KeepAlive, StatusError, ready
 from tiankong.bench.load.recorder import Recorder, Result, merged, wrong_answer
 from tiankong.toolkit.gate.gold import read_gold
 from tiankong.toolkit.machine import versions
@@ -167,7 +167,7 @@ class Reader(User):
 
     def on_start(self) -> None:
         """Have no connection yet."""
-        self.connections: dict[int, Connection] = {}
+        self.connections: dict[int, KeepAlive] = {}
 
     @task
     def read(self) -> None:
@@ -184,7 +184,7 @@ class Reader(User):
         places, target = next(party.turns), party.target
         request, answer, error = party.request(target, places), b"", None
         if target not in self.connections:
-            self.connections[target] = Connection(party.job.targets[target])
+            self.connections[target] = KeepAlive(party.job.targets[target])
         sent = time.perf_counter()
         try:
             answer = self.connections[target].post(request)

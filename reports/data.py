@@ -8,7 +8,7 @@ from typing import Any
 
 from ..toolkit.runs.validity import is_valid
 from .facts.costs import cost
-from .facts.points import Point
+from .facts.points import MeasuredPoint
 from .facts.prices import Price
 from .facts.report import Report
 from .facts.scaling import Axis
@@ -68,7 +68,7 @@ def as_data(report: Report) -> dict[str, Any]:
     return dict(_finite(data))
 
 
-def _place(point: Point) -> dict[str, Any]:
+def _place(point: MeasuredPoint) -> dict[str, Any]:
     return {"variant": point.variant, "stack": point.stack, "users": point.users}
 
 
@@ -81,7 +81,7 @@ def _cells(report: Report) -> dict[str, int]:
     }
 
 
-def _point(point: Point) -> dict[str, Any]:
+def _point(point: MeasuredPoint) -> dict[str, Any]:
     """Return a point with its load's fields beside its own; an interval is ``low`` to ``high``."""
     data = asdict(replace(point, doubts=()))
     doubts = [{"repeat": doubt.cell.repeat, **asdict(doubt.warn)} for doubt in point.doubts]

@@ -19,7 +19,7 @@ from ..toolkit.engines.predictor import Predictor
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.files import give_memory_back
 from .batching.service import Service
-from .http.connection import EVERY, Connection, Terms, room_for, watch
+from .http.connection import EVERY, Connection, ConnectionTerms, room_for, watch
 from .routes.app import create_app
 from .settings import Settings
 
@@ -60,7 +60,7 @@ def serve(predictor: Predictor, settings: Settings, listener: socket.socket) -> 
     """
     app = create_app(predictor, settings)
     service: Service = app.state.service
-    terms = Terms(
+    terms = ConnectionTerms(
         head_deadline=settings.head_deadline,
         deadline=settings.deadline,
         body_limit=settings.body_limit,

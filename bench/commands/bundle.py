@@ -38,7 +38,7 @@ def bundle(
 
     A server is started once to measure what memory to ask for; pip resolves the requirements.
     """
-    from ...server.bundle.bundle import Terms, require_possible, write_bundle
+    from ...server.bundle.bundle import BundleTerms, require_possible, write_bundle
     from ...server.settings import Settings
     from ...toolkit.building.availability import choose
     from ...toolkit.building.store import at_hand
@@ -47,7 +47,7 @@ def bundle(
     from ...toolkit.machine import usable_cores
     from ..serving.footprint import measure
 
-    terms = Terms(image, replicas, most_replicas)
+    terms = BundleTerms(image, replicas, most_replicas)
     if cores > usable_cores():
         raise UnusableInputError(f"{cores} cores cannot be measured: {usable_cores()} are usable")
     cores = cores or usable_cores()

@@ -32,11 +32,11 @@ def compare(
 ) -> None:  # fmt: skip
     """Tell whether B is faster or slower than A: interleaved, with an A/A control."""
     from ..compare.contest import Contest
-    from ..compare.rounds import Terms
+    from ..compare.rounds import CompareTerms
 
     limit = share(fail)
     contest = Contest.of(a, b or a, tuple(rev or ()), model, gold)
-    result = contest.run(Terms(users=users, seconds=seconds, seed=seed))
+    result = contest.run(CompareTerms(users=users, seconds=seconds, seed=seed))
     _keep(contest, result)
     if as_json:
         print_json(result.as_json())
@@ -77,13 +77,13 @@ def compare_revision(
 ) -> None:
     """Tell whether variants are slower than at a revision; raise GateFailedError if they are."""
     from ..compare.contest import Contest
-    from ..compare.rounds import Terms
+    from ..compare.rounds import CompareTerms
 
     limit = share(fail)
     results: list[Any] = []
     for variant in variants:
         contest = Contest.of(variant, variant, (revision,), model, gold)
-        results.append(contest.run(Terms()))
+        results.append(contest.run(CompareTerms()))
         _keep(contest, results[-1])
         print_comparison(results[-1])
     _require_speed(results, limit)

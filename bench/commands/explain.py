@@ -34,10 +34,12 @@ def explain(
     from ...toolkit.gate.gold import find_gold
     from ..explain.explanation import check_terms
     from ..explain.explanation import explain as explain_variant
-    from ..explain.findings import Terms
+    from ..explain.findings import ExplainTerms
     from ..load.sentences import of_length
 
-    terms = Terms(numbers("--lengths", lengths), numbers("--batches", batches), threads, rounds)
+    terms = ExplainTerms(
+        numbers("--lengths", lengths), numbers("--batches", batches), threads, rounds
+    )
     gold_set = find_gold(gold)
     (built,) = at_hand_named(model, [variant])
     check_terms(terms, built.folder)

@@ -49,7 +49,7 @@ def capacity(
     from ...toolkit.runs.cell import CLOSED, OPEN
     from ...toolkit.runs.load import ARTICLE_STACK, REFERENCE_STACK, TARGET_STACK
     from ..load.generator import generators_from
-    from ..search.capacity import Terms
+    from ..search.capacity import CapacityTerms
     from ..search.capacity import capacity as find_capacity
     from ..search.slo import parse_slo
     from ..sweep.session import Ground
@@ -57,7 +57,7 @@ def capacity(
     if stack not in (REFERENCE_STACK, ARTICLE_STACK):
         raise UnusableInputError(f"unknown stack {stack!r}; known: reference, article")
     where = TARGET_STACK if target else stack
-    terms = Terms(parse_slo(slo), OPEN if is_open else CLOSED, probe, seconds, stack=where)
+    terms = CapacityTerms(parse_slo(slo), OPEN if is_open else CLOSED, probe, seconds, stack=where)
     by = generators_from(processes, workers, bind)
     gold_set = find_gold(gold)
     built = gated(model, at_hand_named(model, [variant]), gold_set)

@@ -15,7 +15,7 @@ from ...toolkit.runs.load import ARTICLE_STACK
 from ..load.sentences import Questions, ask, gold_questions, shuffled
 from .judgement import Comparison
 from .revisions import Revision, take_revision
-from .rounds import Opener, Terms, compare
+from .rounds import CompareTerms, Opener, compare
 from .side import Contender, opener, parse_contender
 
 ASKED = 64  # sentences, where a server must first be asked for its own unloaded answers
@@ -51,7 +51,7 @@ class Contest:
                 choose([side.variant])
         return cls(first, second, model, find_gold(gold))
 
-    def run(self, terms: Terms) -> Comparison:
+    def run(self, terms: CompareTerms) -> Comparison:
         """Make both ready and compare them.
 
         Raises UnusableInputError if one cannot be served, InvalidMeasurementError if an answer is

@@ -21,7 +21,7 @@ from ...toolkit.runs.validity import MAX_FAILURE_SHARE
 from ..load.generator import Block, alternate
 from ..load.job import Job
 from ..load.sentences import Questions
-from ..serving.accounting import Snapshot, snapshot, usage
+from ..serving.accounting import Counters, snapshot, usage
 from ..serving.served import Served
 from .judgement import A, Comparison, Generation, judge
 
@@ -35,7 +35,7 @@ LEAST_ROUNDS = 3
 
 
 @dataclass(frozen=True)
-class Terms:
+class CompareTerms:
     """How to compare: ``users`` callers, for about ``seconds`` in all, in blocks of a length."""
 
     users: int = 4
@@ -49,7 +49,7 @@ class Terms:
 class Clock:
     """The time left, and what starting costs here: decides generations and rounds."""
 
-    terms: Terms
+    terms: CompareTerms
     restarts: bool
     begun: float = field(default_factory=time.monotonic)
     generations: int = 0
@@ -71,7 +71,7 @@ def compare(
     names: tuple[str, str],
     openers: tuple[Opener, Opener],
     questions: tuple[Questions, Questions],
-    terms: Terms,
+    terms: CompareTerms,
     restarts: bool = True,
 ) -> Comparison:
     """Compare A and B; each opener starts a server (or, without restarts, names a running one).
@@ -96,7 +96,7 @@ def compare(
 def _generation(
     servers: Sequence[Served],
     questions: tuple[Questions, Questions],
-    terms: Terms,
+    terms: CompareTerms,
     rounds: int,
     source: random.Random,
     names: tuple[str, str],
@@ -111,7 +111,7 @@ def _generation(
         blocks=order,
     )
     pids = list(dict.fromkeys(server.pid for server in servers if server.pid is not None))
-    edges: list[Snapshot] = []
+    edges: list[Counters] = []
     blocks = alternate(job, lambda generator: edges.append(snapshot(pids, generator)))
     require_sound(blocks, names)
     used = [usage(before, after) for before, after in pairwise(edges)]
@@ -120,7 +120,7 @@ def _generation(
 
 
 def _order(
-    targets: int, terms: Terms, rounds: int, source: random.Random
+    targets: int, terms: CompareTerms, rounds: int, source: random.Random
 ) -> Iterator[tuple[int, float]]:
     """Yield (target, seconds): the warm-up in order, then every round shuffled."""
     order = list(range(targets))

@@ -41,7 +41,7 @@ ONNXRUNTIME, TORCH, OPENVINO = "onnxruntime", "torch", "openvino"
 
 
 @dataclass(frozen=True)
-class Cell:
+class Multiplication:
     """One way to multiply: a library's kernel, a shape, so many callers of so many threads."""
 
     precision: str
@@ -76,7 +76,7 @@ class Ceiling:
 
     precision: str
     cores: int
-    cell: Cell
+    cell: Multiplication
     rates: list[float] = field(default_factory=list)
 
     @property
@@ -136,17 +136,17 @@ class Ceilings:
     ) -> None:
         self.missing: dict[str, str] = {}
         self._cells = _cells(shapes[:LARGEST_SHAPES], cores, kernels, isa)
-        self._calls: dict[Cell, list[Call]] = {}
+        self._calls: dict[Multiplication, list[Call]] = {}
         if all(cell.precision != BF16 for cell in self._cells):
             self.missing[BF16] = _why_no_bf16(isa)
         self.found: dict[tuple[str, int], Ceiling] = {}
-        self._kept: dict[tuple[str, int], list[Cell]] = {}
+        self._kept: dict[tuple[str, int], list[Multiplication]] = {}
         self._try_all()
         self.bandwidths = [Bandwidth(n, _array_bytes()) for n in sorted(cores)]
         self._arrays = np.ones((2, _array_bytes() // 8), np.float32)
 
     def _try_all(self) -> None:
-        tried: dict[tuple[str, int], list[tuple[float, Cell]]] = {}
+        tried: dict[tuple[str, int], list[tuple[float, Multiplication]]] = {}
         for cell in self._cells:
             rate = self._rate(cell, TRY_SECONDS)
             tried.setdefault((cell.precision, cell.callers * cell.threads), []).append((rate, cell))
@@ -181,7 +181,7 @@ class Ceilings:
         found = next(each for each in self.bandwidths if each.cores == cores)
         return found.typical if which is None else found.rates[which]
 
-    def _rate(self, cell: Cell, seconds: float) -> float:
+    def _rate(self, cell: Multiplication, seconds: float) -> float:
         if cell not in self._calls:
             self._calls[cell] = OPENERS[cell.library](cell)
         return cell.giga * calls_per_second(self._calls[cell], seconds, lambda: _prepare(cell))
@@ -231,10 +231,10 @@ def _repeat(call: Call, seconds: float) -> float:
 
 def _cells(
     shapes: Sequence[Shape], cores: Collection[int], kernels: Kernels, isa: Sequence[str]
-) -> list[Cell]:
+) -> list[Multiplication]:
     uses = sorted({use for number in cores for use in ((1, number), (number, 1))})
     return [
-        Cell(precision, library, form, rows, *shape, *use)
+        Multiplication(precision, library, form, rows, *shape, *use)
         for library, precisions in kernels.items()
         for precision, form in _forms(library, isa)
         if precision in precisions
@@ -264,7 +264,7 @@ def installed(library: str) -> bool:
     return find_spec(library) is not None
 
 
-def _prepare(cell: Cell) -> None:
+def _prepare(cell: Multiplication) -> None:
     """Set what is set for a thread and not for a call: PyTorch's number of threads."""
     if cell.library == TORCH:
         import torch
@@ -279,7 +279,7 @@ def _numbers(*shape: int) -> NDArray[np.float32]:
     return numbers
 
 
-def _open_onnx(cell: Cell) -> list[Call]:
+def _open_onnx(cell: Multiplication) -> list[Call]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -306,7 +306,7 @@ def _open_onnx(cell: Cell) -> list[Call]:
     return [call() for _ in range(cell.callers)]
 
 
-def _onnx_model(cell: Cell) -> bytes:
+def _onnx_model(cell: Multiplication) -> bytes:
     from onnx import TensorProto, helper, numpy_helper
 
     weight = _numbers(cell.inner, cell.columns)
@@ -337,7 +337,7 @@ def _onnx_model(cell: Cell) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _open_torch(cell: Cell) -> list[Call]:
+def _open_torch(cell: Multiplication) -> list[Call]:
     import torch
 
     kind = torch.bfloat16 if cell.precision == BF16 else torch.float32
@@ -351,7 +351,7 @@ def _open_torch(cell: Cell) -> list[Call]:
     return [call() for _ in range(cell.callers)]
 
 
-def _open_openvino(cell: Cell) -> list[Call]:
+def _open_openvino(cell: Multiplication) -> list[Call]:
     from .openvino_kernels import requests
 
     return requests(
@@ -359,7 +359,7 @@ def _open_openvino(cell: Cell) -> list[Call]:
     )
 
 
-OPENERS: dict[str, Callable[[Cell], list[Call]]] = {
+OPENERS: dict[str, Callable[[Multiplication], list[Call]]] = {
     ONNXRUNTIME: _open_onnx,
     TORCH: _open_torch,
     OPENVINO: _open_openvino,

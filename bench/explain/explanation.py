@@ -20,7 +20,7 @@ from ...toolkit.errors import UnusableInputError
 from ...toolkit.machine import allowed_cpus, cache_bytes, fingerprint, usable_cores
 from ..serving.accounting import busy_so_far, others_percent
 from .ceilings import Ceilings, Shape, calls_per_second
-from .findings import Explanation, Measured, Point, Request, Share
+from .findings import CallSamples, Explanation, Measured, Request, Share
 from .flags import Facts, flags
 from .onnx_subject import OnnxSubject
 from .opening import open_subject
@@ -28,7 +28,7 @@ from .subject import Profile, Subject, timed
 from .workload import Floor, Workload, floor
 
 if TYPE_CHECKING:
-    from .findings import Terms
+    from .findings import ExplainTerms
 
 LATENCY_SECONDS, SATURATION_SECONDS, REQUEST_CALLS = 0.25, 0.4, 8
 PADDING_BATCH = 8
@@ -41,7 +41,7 @@ def explain(
     folder: Path,
     texts: Mapping[int, Sequence[str]],
     gold: Sequence[str],
-    terms: Terms,
+    terms: ExplainTerms,
 ) -> Explanation:
     """Measure a built variant against its machine.
 
@@ -65,7 +65,7 @@ class _Measuring:
         subject: Subject,
         texts: Mapping[int, Sequence[str]],
         gold: Sequence[str],
-        terms: Terms,
+        terms: ExplainTerms,
         step: Callable[[str], None],
     ) -> None:
         self.subject, self.terms, self.step = subject, terms, step
@@ -83,7 +83,7 @@ class _Measuring:
         ]
         if isinstance(subject, OnnxSubject):
             subject.count(self.batches)
-        self.points = [Point(subject.workload(batch)) for batch in self.batches]
+        self.points = [CallSamples(subject.workload(batch)) for batch in self.batches]
 
     def run(self, model: str) -> Explanation:
         before = busy_so_far()
@@ -140,7 +140,7 @@ class _Measuring:
             )
             point.rates.append(calls * point.work.batch)
 
-    def _measured(self, point: Point) -> Measured:
+    def _measured(self, point: CallSamples) -> Measured:
         alone = [self._floor(point.work, self.used, 1, n) for n in range(self.terms.rounds)]
         together = [
             self._floor(point.work, self.cores, self.cores, n) for n in range(self.terms.rounds)
@@ -253,7 +253,7 @@ def _spinning(call: Callable[[], object]) -> float:
     return statistics.median(found)
 
 
-def check_terms(terms: Terms, folder: Path) -> None:
+def check_terms(terms: ExplainTerms, folder: Path) -> None:
     """Raise UnusableInputError for lengths, batches or threads that cannot be measured."""
     from ...toolkit.files import read_json
 

@@ -15,7 +15,7 @@ from .workload import Floor, Workload
 
 
 @dataclass(frozen=True)
-class Terms:
+class ExplainTerms:
     """What to measure: sentence lengths in tokens, batches, threads of one call, rounds."""
 
     lengths: Sequence[int] = (16, 32, 128)
@@ -43,7 +43,7 @@ class Share:
 
 
 @dataclass
-class Point:
+class CallSamples:
     """One length and batch: a call alone with all threads, and one call a core at once.
 
     ``latencies_ms`` and ``rates`` (sentences a second) have an entry a round.

@@ -36,7 +36,7 @@ KINDS = {
 ATTENDING = "scaled_dot_product"
 
 
-class Recorder(TorchDispatchMode):
+class ProductRecorder(TorchDispatchMode):
     """Writes down every product of matrices that PyTorch runs while this is active."""
 
     def __init__(self) -> None:
@@ -91,9 +91,9 @@ def _dense(left: torch.Tensor, right: torch.Tensor, columns: int) -> Product:
     return Product(kind, rows, inner, columns, weight_bytes=_bytes(right))
 
 
-def recorded(call: Callable[[], object]) -> Recorder:
+def recorded(call: Callable[[], object]) -> ProductRecorder:
     """Run a call and return what it multiplied."""
-    recorder = Recorder()
+    recorder = ProductRecorder()
     with recorder:
         call()
     return recorder

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from tiankong.bench.micro.ratios import BASELINE
 
 if TYPE_CHECKING:
-    from tiankong.bench.micro.conftest import Bench
+    from tiankong.bench.micro.conftest import OpenVariants
 
 TOP_K = 5
 
 
 def test_engine(
-    bench: Bench, paired: Callable[..., None], variant: str, batch: int, length: int
+    bench: OpenVariants, paired: Callable[..., None], variant: str, batch: int, length: int
 ) -> None:
     """A batch of sentences of one length."""
     texts = bench.sentences(length, batch)

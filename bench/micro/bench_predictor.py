@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from tiankong.bench.micro.ratios import BASELINE
 
 if TYPE_CHECKING:
-    from tiankong.bench.micro.conftest import Bench
+    from tiankong.bench.micro.conftest import OpenVariants
 
 
-def test_predictor(bench: Bench, paired: Callable[..., None], variant: str, batch: int) -> None:
+def test_predictor(
+    bench: OpenVariants, paired: Callable[..., None], variant: str, batch: int
+) -> None:
     """A batch of sentences of mixed lengths: tokenization, padding, engine, ranking."""
     texts = bench.mixed(batch)
     one, other = bench.predictor(variant), bench.predictor(BASELINE)

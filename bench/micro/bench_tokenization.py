@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from tiankong.bench.micro.ratios import BASELINE
 
 if TYPE_CHECKING:
-    from tiankong.bench.micro.conftest import Bench
+    from tiankong.bench.micro.conftest import OpenVariants
 
 
-def test_tokenization(bench: Bench, benchmark: Any, batch: int, length: int) -> None:
+def test_tokenization(bench: OpenVariants, benchmark: Any, batch: int, length: int) -> None:
     """Sentences of one length, encoded and put into one batch."""
     encoder, texts = bench.predictor(BASELINE).encoder, bench.sentences(length, batch)
     benchmark.group = "tokenization"

@@ -67,7 +67,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(name, values, ids=[f"{name}={value}" for value in values])
 
 
-class Bench:
+class OpenVariants:
     """The variants of one model: the baseline and the one asked for last are open."""
 
     def __init__(self, model: str, variants: Sequence[str], gold: GoldSet) -> None:
@@ -96,12 +96,12 @@ class Bench:
 
 
 @pytest.fixture(scope="session")
-def bench(pytestconfig: pytest.Config) -> Bench:
+def bench(pytestconfig: pytest.Config) -> OpenVariants:
     """Return the variants, built if need be."""
     option = pytestconfig.getoption
     wanted = [recipe.name for recipe in read_recipes(names(option("--variants")))]
     try:
-        return Bench(option("--model"), wanted, find_gold(option("--gold")))
+        return OpenVariants(option("--model"), wanted, find_gold(option("--gold")))
     except TiankongError as error:
         pytest.exit(str(error), returncode=error.exit_code)
 

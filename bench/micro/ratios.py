@@ -28,11 +28,11 @@ class Paired:
     seconds: Sequence[float]
     baseline_seconds: Sequence[float]
 
-    def ratio(self) -> Ratio:
+    def ratio(self) -> PairedRatio:
         """Return the ratio of speeds (above 1: the variant is faster than the baseline)."""
         pairs = np.asarray(self.baseline_seconds) / np.asarray(self.seconds)
         low, high = percentile_bounds(pairs.tolist(), 50)
-        return Ratio(
+        return PairedRatio(
             self.what, self.variant, self.batch, self.length, float(np.median(pairs)), low, high,
             len(pairs), float(np.median(self.seconds)) * 1000,
             float(np.median(self.baseline_seconds)) * 1000,
@@ -40,7 +40,7 @@ class Paired:
 
 
 @dataclass(frozen=True)
-class Ratio:
+class PairedRatio:
     """A variant's speed over the baseline's with its 95 % interval; ``length`` None: as it comes.
 
     ``ms`` and ``baseline_ms`` are medians of one call, and say something about this machine only.
@@ -62,7 +62,7 @@ class Ratio:
         return asdict(self)
 
 
-def markdown(model: str, ratios: Sequence[Ratio]) -> str:
+def markdown(model: str, ratios: Sequence[PairedRatio]) -> str:
     """Return the table of a run, as Markdown."""
     lines = [
         f"Speed of each variant of `{model}` over that of `{BASELINE}` in the same round"
@@ -75,7 +75,7 @@ def markdown(model: str, ratios: Sequence[Ratio]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rows(ratios: Sequence[Ratio]) -> Iterator[str]:
+def _rows(ratios: Sequence[PairedRatio]) -> Iterator[str]:
     for each in ratios:
         length = "mixed" if each.length is None else each.length
         yield (

@@ -48,7 +48,7 @@ KEPT = ("PATH", "LANG", "LC_ALL")  # of our variables; to install, pip's own too
 
 
 @dataclass(frozen=True)
-class Proof:
+class BundleProof:
     """What came out: bytes on the disk, seconds, bytes resident, answers and those that differ.
 
     ``installed`` is the environment before pip was taken out of it, ``kept`` what the server wrote.
@@ -198,7 +198,7 @@ def serve_and_ask(who: Stranger, texts: Sequence[str]) -> tuple[float, int, list
         return seconds, memory(process.pid)[0], answers
 
 
-def prove(who: Stranger) -> Proof:
+def prove(who: Stranger) -> BundleProof:
     """Install the bundle in somebody's home, serve from it, ask the gold sentences and compare."""
     installed = install(who)
     texts = read_gold().texts()
@@ -210,7 +210,7 @@ def prove(who: Stranger) -> Proof:
     pairs = zip(texts, expected, given, strict=True)
     differing = tuple(text for text, mine, its in pairs if not same_answer(mine, its))
     sizes = (installed, on_disk(who.venv), on_disk(variant), on_disk(who.kept))
-    return Proof(*sizes, seconds, resident, len(texts), differing)
+    return BundleProof(*sizes, seconds, resident, len(texts), differing)
 
 
 def _ranking(best: Sequence[Ranked]) -> Ranking:
@@ -223,7 +223,7 @@ def on_disk(path: Path) -> int:
     return sum(each.lstat().st_blocks * BLOCK for each in (path, *within))
 
 
-def table(proof: Proof) -> str:
+def table(proof: BundleProof) -> str:
     """Return the figures as a Markdown table."""
     rows = {
         "environment": f"{proof.environment / 1e6:.0f} MB",

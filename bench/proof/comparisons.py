@@ -31,7 +31,7 @@ from ...toolkit.gate.gold import read_gold
 from ...toolkit.machine import allowed_cpus, fingerprint
 from ...toolkit.processes import end_with_parent, free_port
 from ..compare.judgement import CLOSE, FASTER, SLOWER, Comparison
-from ..compare.rounds import Opener, Terms, compare
+from ..compare.rounds import CompareTerms, Opener, compare
 from ..load.sentences import Questions
 from ..serving.served import Served, serve, started
 
@@ -94,7 +94,7 @@ def prove(model: str, variant: str, times: int, out: Path) -> None:
     plain: Opener = partial(serve, "reference", Settings(folder=built.folder))
     if ("calibration", 0) not in done:
         slow = partial(slowed, built, CALIBRATION["extra"])
-        terms = Terms(seconds=CALIBRATION["seconds"])
+        terms = CompareTerms(seconds=CALIBRATION["seconds"])
         _append(out, "calibration", 0, _timed((plain, slow), questions, terms), {}, model, variant)
         prove(model, variant, times, out)
         return
@@ -113,13 +113,13 @@ def prove(model: str, variant: str, times: int, out: Path) -> None:
                 continue
             disturbed = number % 2 == 1
             with competitor(allowed_cpus()[-1]) if disturbed else nullcontext():
-                result = _timed(openers, questions, Terms(seed=number))
+                result = _timed(openers, questions, CompareTerms(seed=number))
             more = {"disturbed": disturbed}
             _append(out, kind, number, result, more, model, variant)
 
 
 def _timed(
-    openers: tuple[Opener, Opener], questions: Questions, terms: Terms
+    openers: tuple[Opener, Opener], questions: Questions, terms: CompareTerms
 ) -> tuple[Comparison, float]:
     begun = time.monotonic()
     result = compare(("A", "B"), openers, (questions, questions), terms)

@@ -42,7 +42,7 @@ from ...toolkit.runs.load import REFERENCE_STACK
 from ...toolkit.runs.validity import invalidating, is_disturbed
 from ..load.generator import ALONE
 from ..search.slo import Slo, parse_slo
-from ..search.space import Choice
+from ..search.space import Setup
 from ..search.tune import choices_of, next_users, score, tune
 from ..sweep.plan import Grid, Plan, Point
 from ..sweep.session import Ground
@@ -59,17 +59,17 @@ HEAD = ("", "settings", "users", "requests/s in time", "of the best", "left out"
 
 
 @dataclass(frozen=True)
-class Found:
+class TunedSettings:
     """What ``tune`` said within a budget (None: its own), and the users the usual settings took."""
 
     budget: float | None
-    best: Choice
-    usual: Choice
+    best: Setup
+    usual: Setup
     users: int
 
 
 @dataclass(frozen=True)
-class Look:
+class Glance:
     """One window: a choice's score by so many users, and by how many it should be asked next.
 
     ``doubts`` are the codes of what makes the window invalid.
@@ -77,7 +77,7 @@ class Look:
 
     stage: str
     number: int
-    choice: Choice
+    choice: Setup
     users: int
     then: int
     score: float
@@ -90,8 +90,8 @@ class Kept:
 
     path: Path
     terms: Mapping[str, Any]
-    found: dict[float | None, Found] = field(default_factory=dict)
-    looks: dict[tuple[str, int, Choice], Look] = field(default_factory=dict)
+    found: dict[float | None, TunedSettings] = field(default_factory=dict)
+    looks: dict[tuple[str, int, Setup], Glance] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path, terms: Mapping[str, Any]) -> Kept:
@@ -116,29 +116,29 @@ class Kept:
             say(f"tuning: the newest in {path} is not gone on with: another {', '.join(apart)}")
         return kept
 
-    def keep(self, record: Found | Look) -> None:
+    def keep(self, record: TunedSettings | Glance) -> None:
         """Enter what was measured, and write it down."""
         self._enter(record)
-        kind = "found" if isinstance(record, Found) else "look"
+        kind = "found" if isinstance(record, TunedSettings) else "look"
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"terms": self.terms, kind: asdict(record)}) + "\n")
 
-    def _enter(self, record: Found | Look) -> None:
-        if isinstance(record, Found):
+    def _enter(self, record: TunedSettings | Glance) -> None:
+        if isinstance(record, TunedSettings):
             self.found[record.budget] = record
         else:
             self.looks[record.stage, record.number, record.choice] = record
 
 
-def _record(data: Mapping[str, Any]) -> Found | Look:
+def _record(data: Mapping[str, Any]) -> TunedSettings | Glance:
     if own := data.get("found"):
-        return Found(**own | {name: Choice(**own[name]) for name in ("best", "usual")})
+        return TunedSettings(**own | {name: Setup(**own[name]) for name in ("best", "usual")})
     own = data["look"]
-    return Look(**own | {"choice": Choice(**own["choice"])})
+    return Glance(**own | {"choice": Setup(**own["choice"])})
 
 
 @dataclass(frozen=True)
-class Proof:
+class TuningProof:
     """What is measured; what is kept is not measured again."""
 
     variant: str
@@ -147,18 +147,18 @@ class Proof:
     kept: Kept
     seconds: float
 
-    def tuned(self, budget: float | None) -> Found:
+    def tuned(self, budget: float | None) -> TunedSettings:
         """Return what ``tune`` finds."""
         if budget not in self.kept.found:
             result = tune(self.variant, self.slo, budget, self.ground)
             best, usual = result.best.choice, result.usual.choice
-            self.kept.keep(Found(budget, best, usual, result.usual.users))
+            self.kept.keep(TunedSettings(budget, best, usual, result.usual.users))
         return self.kept.found[budget]
 
-    def search(self, found: Found, passes: int) -> dict[Choice, list[Look]]:
+    def search(self, found: TunedSettings, passes: int) -> dict[Setup, list[Glance]]:
         """Return a look a pass at every choice; its number of users follows its own latency."""
         choices = choices_of(self.variant, self.ground)
-        looks: dict[Choice, list[Look]] = {c: [] for c in (*choices, found.best, found.usual)}
+        looks: dict[Setup, list[Glance]] = {c: [] for c in (*choices, found.best, found.usual)}
         users = dict.fromkeys(looks, found.users)
         for number in range(1, passes + 1):
             order = list(looks)
@@ -169,7 +169,7 @@ class Proof:
                 users[choice] = own[-1].then
         return looks
 
-    def final(self, users: Mapping[Choice, int], rounds: int) -> dict[Choice, list[Look]]:
+    def final(self, users: Mapping[Setup, int], rounds: int) -> dict[Setup, list[Glance]]:
         """Return a look a round at each of a few choices, measured in turns."""
         # Among others, or asked by others, it is another final.
         asked = repr(sorted(users.items())).encode()
@@ -180,7 +180,7 @@ class Proof:
         numbers = range(1, rounds + 1)
         return {c: [self.kept.looks[stage, number, c] for number in numbers] for c in users}
 
-    def _turn(self, stage: str, number: int, users: Mapping[Choice, int], seconds: float) -> None:
+    def _turn(self, stage: str, number: int, users: Mapping[Setup, int], seconds: float) -> None:
         left = [choice for choice in users if (stage, number, choice) not in self.kept.looks]
         with progress(f"tuning, {stage.split()[0]} {number}", len(left)) as step:
             for choice in left:
@@ -189,9 +189,9 @@ class Proof:
                 then = next_users(cell, users[choice], self.slo)
                 doubts = [warn.code for warn in invalidating(cell)]
                 own = score(cell, self.slo)
-                self.kept.keep(Look(stage, number, choice, users[choice], then, own, doubts))
+                self.kept.keep(Glance(stage, number, choice, users[choice], then, own, doubts))
 
-    def _cell(self, choice: Choice, users: int, seconds: float) -> Cell:
+    def _cell(self, choice: Setup, users: int, seconds: float) -> Cell:
         """Measure a choice, once more if something from outside spoils it."""
         point = Point(self.variant, REFERENCE_STACK, users)
         plan = Plan("tuning", (Grid(),), seconds, WARMUP_SECONDS)
@@ -201,7 +201,7 @@ class Proof:
         return cell
 
 
-def settled(looks: Sequence[Look]) -> tuple[float, int]:
+def settled(looks: Sequence[Glance]) -> tuple[float, int]:
     """Return a choice's score in the search, and the users to ask it by in the end.
 
     They are means of the passes after the first; of valid windows, where there are any.
@@ -211,7 +211,9 @@ def settled(looks: Sequence[Look]) -> tuple[float, int]:
     return fmean(look.score for look in counting), round(fmean(look.then for look in counting))
 
 
-def finalists(found: Found, looks: Mapping[Choice, Sequence[Look]]) -> dict[Choice, list[str]]:
+def finalists(
+    found: TunedSettings, looks: Mapping[Setup, Sequence[Glance]]
+) -> dict[Setup, list[str]]:
     """Return who is measured in turns, each with what it is called."""
     ranked = sorted(looks, key=lambda choice: settled(looks[choice])[0], reverse=True)
     named = {c: [f"no. {place} of the search"] for place, c in enumerate(ranked[:FINALISTS], 1)}
@@ -220,7 +222,7 @@ def finalists(found: Found, looks: Mapping[Choice, Sequence[Look]]) -> dict[Choi
     return named
 
 
-def table(named: Mapping[Choice, Sequence[str]], looks: Mapping[Choice, Sequence[Look]]) -> str:
+def table(named: Mapping[Setup, Sequence[str]], looks: Mapping[Setup, Sequence[Glance]]) -> str:
     """Return the final as Markdown, the best first.
 
     Shares are of the best's score in the same round.  The best of several was a little lucky, too:
@@ -252,7 +254,7 @@ def _share(own: Mapping[int, float], best: Mapping[int, float]) -> str:
     return told(ratios)
 
 
-def _left_out(looks: Iterable[Look]) -> str:
+def _left_out(looks: Iterable[Glance]) -> str:
     spoilt = [look for look in looks if look.doubts]
     codes = sorted({code for look in spoilt for code in look.doubts})
     return f"{len(spoilt)}: {', '.join(codes)}" if spoilt else NONE
@@ -277,7 +279,7 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def prepared(given: argparse.Namespace) -> Proof:
+def prepared(given: argparse.Namespace) -> TuningProof:
     """Return what is to be measured; raise UnusableInputError for what makes no sense."""
     if min(given.passes, given.rounds, given.seconds) < 1:
         raise UnusableInputError("--passes, --rounds and --seconds are at least 1")
@@ -293,10 +295,12 @@ def prepared(given: argparse.Namespace) -> Proof:
         "machine": machine_digest(fingerprint()),
     }
     kept = Kept.read(given.out or artifacts() / "proof" / "tuning.jsonl", terms)
-    return Proof(given.variant, slo, Ground.of([built], gold, ALONE), kept, given.seconds)
+    return TuningProof(given.variant, slo, Ground.of([built], gold, ALONE), kept, given.seconds)
 
 
-def prove(proof: Proof, budget: float | None, passes: int, rounds: int) -> tuple[str, list[str]]:
+def prove(
+    proof: TuningProof, budget: float | None, passes: int, rounds: int
+) -> tuple[str, list[str]]:
     """Tune, search everything, and measure the best in turns.
 
     Return the table, and who in it has no figures for want of a valid window.

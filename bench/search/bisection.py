@@ -9,7 +9,7 @@ FINE = 0.05  # relative distance at which bisecting ends
 
 
 @dataclass(frozen=True)
-class Found:
+class Bracket:
     """The highest load that held and the lowest that failed; None where there was none."""
 
     held: float | None
@@ -18,7 +18,7 @@ class Found:
 
 def highest(
     holds: Callable[[float], bool], first: float, most: float, whole: bool, fine: float = FINE
-) -> Found:
+) -> Bracket:
     """Return the highest load up to ``most`` that holds, supposing that more load never helps.
 
     ``whole`` loads are whole numbers (users), others any (rates).
@@ -34,14 +34,14 @@ def highest(
             break
         held = load
         if load >= most:
-            return Found(held, None)
+            return Bracket(held, None)
         load = min(2 * load, most)
     if held is None:
         return _below(holds, failed, whole, fine)
     return _between(holds, held, failed, whole, fine)
 
 
-def _below(holds: Callable[[float], bool], failed: float, whole: bool, fine: float) -> Found:
+def _below(holds: Callable[[float], bool], failed: float, whole: bool, fine: float) -> Bracket:
     """Halve a first load that failed until something holds; whole loads end at 1."""
     load, least = failed, 1 if whole else failed / 64
     while load > least:
@@ -49,16 +49,16 @@ def _below(holds: Callable[[float], bool], failed: float, whole: bool, fine: flo
         if holds(load):
             return _between(holds, load, failed, whole, fine)
         failed = load
-    return Found(None, failed)
+    return Bracket(None, failed)
 
 
 def _between(
     holds: Callable[[float], bool], held: float, failed: float, whole: bool, fine: float
-) -> Found:
+) -> Bracket:
     while failed - held > (max(1.0, fine * held) if whole else fine * held):
         middle = (held + failed) // 2 if whole else (held + failed) / 2
         if holds(middle):
             held = middle
         else:
             failed = middle
-    return Found(held, failed)
+    return Bracket(held, failed)

@@ -15,7 +15,7 @@ from ...toolkit.runs.validity import doubts
 from ...toolkit.stats import interval, variation
 from ..sweep.plan import Grid, Plan, Point
 from ..sweep.session import Ground, begin_run, comparable, earlier_runs, new_header
-from .bisection import Found, highest
+from .bisection import Bracket, highest
 from .slo import Slo
 
 PROBE, CONFIRMATIONS = 1, (2, 3, 4)  # repeats: the probe, and the longer runs that confirm
@@ -30,7 +30,7 @@ class NotHeldError(GateFailedError):
 
 
 @dataclass(frozen=True)
-class Terms:
+class CapacityTerms:
     """What to search for and how long to measure: seconds of a probe and of a confirmation."""
 
     slo: Slo
@@ -87,7 +87,7 @@ class MissingError(Exception):
     """A cell that a replay would have to measure."""
 
 
-def capacity(variant: str, terms: Terms, ground: Ground) -> Capacity:
+def capacity(variant: str, terms: CapacityTerms, ground: Ground) -> Capacity:
     """Search, confirm, and return the capacity; an interrupted search goes on where it stopped.
 
     Raises NotHeldError if no load holds, InvalidMeasurementError if the confirming runs cannot be
@@ -100,7 +100,7 @@ def capacity(variant: str, terms: Terms, ground: Ground) -> Capacity:
         return _Hunt(variant, terms, path, ground, seed).result()
 
 
-def _unfinished(header: Header, variant: str, terms: Terms) -> Path | None:
+def _unfinished(header: Header, variant: str, terms: CapacityTerms) -> Path | None:
     """Return the newest search that is this one, if it was left before its end."""
     for path, run in earlier_runs():
         if comparable(run.header) != comparable(header):
@@ -121,7 +121,7 @@ class _Hunt:
     """One search; without a ground it only replays the cells that are there."""
 
     variant: str
-    terms: Terms
+    terms: CapacityTerms
     path: Path
     ground: Ground | None
     seed: int
@@ -138,7 +138,7 @@ class _Hunt:
             if self._confirms(cells):
                 return self._capacity(found, cells)
             say(f"capacity: {self._shown(found.held)} was not confirmed by longer runs")
-            found = Found(self._lower(found.held), found.held)
+            found = Bracket(self._lower(found.held), found.held)
             lowest = None
         raise NotHeldError(
             f"{self.variant}: no load could be confirmed to hold {self.terms.slo.text}"
@@ -173,7 +173,7 @@ class _Hunt:
             )
         return kept
 
-    def _capacity(self, found: Found, cells: tuple[Cell, ...]) -> Capacity:
+    def _capacity(self, found: Bracket, cells: tuple[Cell, ...]) -> Capacity:
         rates = [cell.qps for cell in cells]
         low, high = interval(rates, variation([rates])) or (min(rates), max(rates))
         qps = sum(rates) / len(rates)

@@ -15,7 +15,7 @@ SHARED = 0  # threads: batches share the cores
 
 
 @dataclass(frozen=True, order=True)
-class Choice:
+class Setup:
     """One point of the space: settings of the server that may make it faster or slower."""
 
     streams: int
@@ -24,7 +24,7 @@ class Choice:
     spin: bool = False
 
     @classmethod
-    def usual(cls, settings: Mapping[str, Any], engine: str) -> Choice:
+    def usual(cls, settings: Mapping[str, Any], engine: str) -> Setup:
         """Return the point of a server that was started as it comes, by its settings in force."""
         found = {field.name: settings[field.name] for field in fields(cls)}
         threads = found["threads"]
@@ -52,7 +52,7 @@ class Choice:
         return words + (", spinning" if self.spin else "")
 
 
-def space(engine: str, cores: int, *, batches: bool = True) -> list[Choice]:
+def space(engine: str, cores: int, *, batches: bool = True) -> list[Setup]:
     """Return every choice worth a look for an engine on so many cores, the usual one among them.
 
     Streams and threads are powers of two, or all cores; together they fill the cores and at most
@@ -66,14 +66,14 @@ def space(engine: str, cores: int, *, batches: bool = True) -> list[Choice]:
     return list(_choices(engine, cores, MAX_BATCHES if batches else (1,)))
 
 
-def _choices(engine: str, cores: int, max_batches: Sequence[int]) -> Iterator[Choice]:
+def _choices(engine: str, cores: int, max_batches: Sequence[int]) -> Iterator[Setup]:
     most = cores if engine == OPENVINO else 2 * cores
     sizes = sorted({cores, *(2**n for n in range(most.bit_length()) if 2**n <= most)})
     for streams, threads, batch in product(sizes, sizes, max_batches):
         if threads <= cores <= streams * threads <= most:
-            yield Choice(streams, threads, batch)
+            yield Setup(streams, threads, batch)
             if engine == SPINNING and threads > 1:  # the caller's own thread never waits
-                yield Choice(streams, threads, batch, spin=True)
+                yield Setup(streams, threads, batch, spin=True)
     if engine in SHARING:
         for streams, batch in product(sizes, max_batches):
-            yield Choice(streams, SHARED, batch)
+            yield Setup(streams, SHARED, batch)

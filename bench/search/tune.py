@@ -28,7 +28,7 @@ from ..sweep.plan import Grid, Plan, Point
 from ..sweep.session import Ground, comparable, new_header
 from .bisection import highest
 from .slo import Slo, rough_percentile
-from .space import Choice, space
+from .space import Setup, space
 
 REDUCTION = 3
 FIRST_LOOK, CONFIRMATIONS = 90, (91, 92, 93)  # kinds of cells; the rungs are numbered from 1
@@ -50,7 +50,7 @@ class NothingHoldsError(GateFailedError):
 class Trial:
     """A choice asked by so many users: its score is QPS, less what came too late."""
 
-    choice: Choice
+    choice: Setup
     users: int
     rung: int
     cell: Cell
@@ -76,7 +76,7 @@ class Trial:
 class Confirmed:
     """A choice at the load it was confirmed at: QPS with its 95 % interval."""
 
-    choice: Choice
+    choice: Setup
     users: int
     qps: float
     low: float
@@ -190,7 +190,7 @@ def tune(variant: str, slo: Slo, budget: float | None, ground: Ground) -> Tuned:
     return found
 
 
-def choices_of(variant: str, ground: Ground) -> list[Choice]:
+def choices_of(variant: str, ground: Ground) -> list[Setup]:
     """Return what to try for a variant here."""
     manifest = ground.variants[variant].manifest
     return space(manifest.recipe.engine, usable_cores(), batches=manifest.mates != "none")
@@ -234,7 +234,7 @@ class _Search:
 
     variant: str
     slo: Slo
-    choices: Sequence[Choice]
+    choices: Sequence[Setup]
     schedule: Schedule
     ground: Ground
     path: Path
@@ -259,7 +259,7 @@ class _Search:
             say(f"tune: {self.slo.text} was just missed in the longer runs: take fewer users")
         return Tuned(self.variant, self.slo.text, found[best], found[usual], trials, self.path)
 
-    def _first_look(self) -> tuple[Choice, int]:
+    def _first_look(self) -> tuple[Setup, int]:
         """Return the usual settings, and the most users at which they keep the objective, roughly.
 
         They are what the server says it is served with.
@@ -271,7 +271,7 @@ class _Search:
         found = highest(holds, 1, MOST_USERS, whole=True, fine=0.2)
         usual = self._cell(None, 1, FIRST_LOOK, LOOK_SECONDS)
         engine = self.ground.variants[self.variant].manifest.recipe.engine
-        return Choice.usual(usual.settings, engine), int(found.held or 1)
+        return Setup.usual(usual.settings, engine), int(found.held or 1)
 
     def _halve(self, first: int) -> list[Trial]:
         users = dict.fromkeys(self.choices, first)
@@ -290,16 +290,16 @@ class _Search:
             users = {t.choice: self._users_after(t) for t in found}
         return trials
 
-    def _trial(self, choice: Choice, users: int, rung: int, seconds: float) -> Trial:
+    def _trial(self, choice: Setup, users: int, rung: int, seconds: float) -> Trial:
         cell = self._cell(choice, users, rung, seconds)
         return Trial(choice, users, rung, cell, score(cell, self.slo), self.slo.held(cell))
 
     def _users_after(self, trial: Trial) -> int:
         return next_users(trial.cell, trial.users, self.slo)
 
-    def _confirm(self, pair: Mapping[Choice, int]) -> dict[Choice, Confirmed]:
+    def _confirm(self, pair: Mapping[Setup, int]) -> dict[Setup, Confirmed]:
         """Measure the choices in turns, and say what each gives."""
-        cells: dict[Choice, list[Cell]] = {choice: [] for choice in pair}
+        cells: dict[Setup, list[Cell]] = {choice: [] for choice in pair}
         with progress("tune, confirming", len(pair) * len(CONFIRMATIONS)) as step:
             for kind in CONFIRMATIONS:
                 order = list(pair) if kind % 2 else list(pair)[::-1]
@@ -314,7 +314,7 @@ class _Search:
             found[choice] = Confirmed(choice, pair[choice], *_mean(rates, between), held)
         return found
 
-    def _cell(self, choice: Choice | None, users: int, kind: int, seconds: float) -> Cell:
+    def _cell(self, choice: Setup | None, users: int, kind: int, seconds: float) -> Cell:
         """Return the cell of a choice (None: as it comes), users and kind; measure what is new."""
         # A cell is known by its point, so choice and kind go into the number of the repeat.
         place = 0 if choice is None else 1 + self.choices.index(choice)
@@ -336,7 +336,7 @@ def _mean(rates: Sequence[float], between: Variation | None) -> tuple[float, flo
     return geometric_mean(rates), *(interval(rates, between) or (min(rates), max(rates)))
 
 
-def standing_of(choice: Choice, trials: Sequence[Trial]) -> float:
+def standing_of(choice: Setup, trials: Sequence[Trial]) -> float:
     """Return the mean of a choice's scores; longer trials count for more."""
     own = [trial for trial in trials if trial.choice == choice]
     seconds = sum(trial.cell.seconds for trial in own)

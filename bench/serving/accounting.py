@@ -15,7 +15,7 @@ from . import energy
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class Counters:
     """The kernel's counters at one moment.
 
     CPU seconds of the servers' trees, the generator's and ourselves; of the CPUs we may use, the
@@ -73,7 +73,7 @@ def _seconds(tree: Iterable[psutil.Process]) -> float:
     return total
 
 
-def snapshot(servers: Sequence[int], generator: int) -> Snapshot:
+def snapshot(servers: Sequence[int], generator: int) -> Counters:
     """Read the counters now; arguments are the process ids of the trees' roots.
 
     ``servers`` is empty where the server is not on this machine.
@@ -82,7 +82,7 @@ def snapshot(servers: Sequence[int], generator: int) -> Snapshot:
     ours = [cpus[number] for number in allowed_cpus() if number < len(cpus)]
     swap = psutil.swap_memory()
     roots = [*servers, generator]
-    return Snapshot(
+    return Counters(
         clock=time.monotonic(),
         server=sum(_seconds(processes(server)) for server in servers),
         generator=_seconds(processes(generator)),
@@ -101,7 +101,7 @@ def _busy(cpu: psutil._ntuples.scputimes) -> float:
     return sum(float(getattr(cpu, name, 0.0)) for name in names)
 
 
-def usage(before: Snapshot, after: Snapshot) -> Usage:
+def usage(before: Counters, after: Counters) -> Usage:
     """Return what was used between two snapshots."""
     elapsed = max(after.clock - before.clock, 1e-9)
     whole = elapsed * len(allowed_cpus()) / 100
@@ -120,7 +120,7 @@ def usage(before: Snapshot, after: Snapshot) -> Usage:
     )
 
 
-def _throttled(before: Snapshot, after: Snapshot) -> float:
+def _throttled(before: Counters, after: Counters) -> float:
     """Return the largest share of periods, in percent, in which any cgroup was held back."""
     shares = [0.0]
     for root in before.throttling.keys() & after.throttling.keys():

@@ -9,7 +9,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ...server.bundle.footprint import Footprint
+from ...server.bundle.sizing import Footprint
 from ...server.settings import Settings
 from ...toolkit.building.manifest import read_manifest
 from ...toolkit.errors import InvalidMeasurementError

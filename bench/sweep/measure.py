@@ -16,7 +16,7 @@ from ...toolkit.runs.validity import is_disturbed
 from ..load.generator import ALONE, Generators, Samples, connections, generate
 from ..load.job import Job
 from ..load.sentences import Questions
-from ..serving.accounting import Snapshot, memory, snapshot, usage
+from ..serving.accounting import Counters, memory, snapshot, usage
 from ..serving.served import Served, in_force, running, serve
 from .plan import Point
 
@@ -51,7 +51,7 @@ def measure(point: Point, server: Served, questions: Questions, window: Window) 
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     before = fingerprint()
-    edges: list[Snapshot] = []
+    edges: list[Counters] = []
     resident: list[tuple[int, int | None]] = []
 
     servers = [] if server.pid is None else [server.pid]
@@ -119,7 +119,7 @@ def _times(samples: Samples) -> dict[str, Any]:
     return {name: getattr(samples, name) for name in names}
 
 
-def _used(edges: Sequence[Snapshot], samples: Samples) -> dict[str, Any]:
+def _used(edges: Sequence[Counters], samples: Samples) -> dict[str, Any]:
     used = usage(*edges)
     return {
         "server_cpu_percent": round(used.server, 2),

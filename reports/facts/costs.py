@@ -20,7 +20,7 @@ def per_million(monthly: float, qps: float) -> float:
 
 
 @dataclass(frozen=True)
-class Bench:
+class MeasuredMachine:
     """What of the measured machine decides a cost: usable cores, architecture, threads a core."""
 
     cores: int
@@ -37,7 +37,7 @@ class Cost:
     optimistic: bool
 
 
-def cost(price: Price, qps: float, bench: Bench) -> Cost | None:
+def cost(price: Price, qps: float, bench: MeasuredMachine) -> Cost | None:
     """Return the cost of ``qps`` measured on ``bench``, scaled by cores to the priced machine.
 
     None where the measurement says nothing about that machine: it has an accelerator, another
@@ -55,7 +55,7 @@ def cost(price: Price, qps: float, bench: Bench) -> Cost | None:
     return Cost(price, per_million(price.monthly, scaled), optimistic)
 
 
-def yardsticks(prices: Sequence[Price], bench: Bench) -> tuple[Price, ...]:
+def yardsticks(prices: Sequence[Price], bench: MeasuredMachine) -> tuple[Price, ...]:
     """Return the prices a verdict and a plot speak of: the first quoted one, and its list price.
 
     Without a quoted price that fits ``bench``, the first that fits; all in one currency.

@@ -29,7 +29,7 @@ class Doubt:
 
 
 @dataclass(frozen=True)
-class Point:
+class MeasuredPoint:
     """One variant behind one stack under one load, over its repeats.
 
     Latencies are milliseconds (None: too few answers), CPU percent of the whole machine.  Figures
@@ -89,7 +89,7 @@ class Point:
         return self.valid_repeats > 0
 
 
-def points(runs: Sequence[Run], article_variant: str, limit_ms: float) -> tuple[Point, ...]:
+def points(runs: Sequence[Run], article_variant: str, limit_ms: float) -> tuple[MeasuredPoint, ...]:
     """Return the points of runs that may be mixed: the article's server first, then by variant."""
     cores = int(runs[0].header.machine["usable_cores"])
     groups = _grouped(cell for run in runs for cell in run.cells)
@@ -120,7 +120,7 @@ def _noise_of(key: PointKey, cells: Sequence[Cell], noise: Mapping[bool, Noise])
     return noise[key[2].is_open] if len(cells) > 1 else UNKNOWN
 
 
-def _place(point: Point, order: Sequence[str]) -> tuple[bool, int, str, str, LoadKey]:
+def _place(point: MeasuredPoint, order: Sequence[str]) -> tuple[bool, int, str, str, LoadKey]:
     place = order.index(point.variant) if point.variant in order else len(order)
     return (point.stack != ARTICLE_STACK, place, point.variant, point.stack, point.load.order)
 
@@ -134,12 +134,12 @@ def _grouped(cells: Iterable[Cell]) -> dict[PointKey, list[Cell]]:
 
 def _point(
     key: PointKey, cells: Sequence[Cell], cores: int, noise: Noise, limit_ms: float
-) -> Point:
+) -> MeasuredPoint:
     valid = [cell for cell in cells if is_valid(cell)]
     counted = valid or cells
     qps = Estimate.of([cell.qps for cell in counted], noise.qps)
     late = list(chain.from_iterable(cell.late_ms for cell in counted))
-    return Point(
+    return MeasuredPoint(
         variant=key[0],
         stack=key[1],
         load=key[2],
@@ -200,7 +200,9 @@ def _ratio(ratios: Sequence[Mapping[PointKey, float]], key: PointKey) -> float |
     return central(found) if found else None
 
 
-def article_points(found: Sequence[Point], article_variant: str) -> dict[int, Point]:
+def article_points(
+    found: Sequence[MeasuredPoint], article_variant: str
+) -> dict[int, MeasuredPoint]:
     """Return the plain points of the article's server, by users."""
     behind = [point for point in found if point.stack == ARTICLE_STACK and point.load.plain]
     own = [point for point in behind if point.variant == article_variant]

@@ -11,8 +11,8 @@ from ...toolkit.errors import UnusableInputError
 from ...toolkit.runs.load import Load
 from ...toolkit.runs.run_file import Header, Run
 from .article import Article
-from .costs import Bench, yardsticks
-from .points import Point, PointKey, Series, article_points, points
+from .costs import MeasuredMachine, yardsticks
+from .points import MeasuredPoint, PointKey, Series, article_points, points
 from .prices import Price
 from .scaling import Scaling, scaling
 from .variants import VariantRow, variant_rows
@@ -36,13 +36,13 @@ class Report:
     runs: tuple[Run, ...]
     article: Article
     prices: tuple[Price, ...]
-    bench: Bench
-    points: tuple[Point, ...]
-    open_points: tuple[Point, ...]
+    bench: MeasuredMachine
+    points: tuple[MeasuredPoint, ...]
+    open_points: tuple[MeasuredPoint, ...]
     scaling: Scaling
     variants: tuple[VariantRow, ...]
     verdict: Verdict
-    best: Mapping[Series, Point]
+    best: Mapping[Series, MeasuredPoint]
     yardsticks: tuple[Price, ...]
 
     @property
@@ -51,18 +51,18 @@ class Report:
         return self.runs[0].header
 
     @property
-    def every_point(self) -> tuple[Point, ...]:
+    def every_point(self) -> tuple[MeasuredPoint, ...]:
         """All points: plain, open loop, scaling."""
         scaled = (*self.scaling.points, *self.scaling.others)
         return (*self.points, *self.open_points, *(p for p in scaled if not p.load.plain))
 
     @property
-    def article_points(self) -> dict[int, Point]:
+    def article_points(self) -> dict[int, MeasuredPoint]:
         """The points of the article's server, by users."""
         return article_points(self.points, self.article.variant)
 
     @property
-    def chosen_points(self) -> dict[int, Point]:
+    def chosen_points(self) -> dict[int, MeasuredPoint]:
         """The points of the chosen series by users, unless that is the article's server itself."""
         chosen = self.verdict.chosen
         if chosen is None or chosen in self.article_points.values():
@@ -82,7 +82,7 @@ def compose(runs: Sequence[Run], article: Article, prices: Sequence[Price]) -> R
         _refuse_incomplete(run)
     _refuse_mixture(runs)
     machine = runs[0].header.machine
-    bench = Bench(
+    bench = MeasuredMachine(
         int(machine["usable_cores"]), machine["architecture"], machine.get("threads_per_core")
     )
     limit = article.slowest_p95_ms

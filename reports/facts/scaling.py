@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ...toolkit.runs.load import Load
-from .points import Point, Series
+from .points import MeasuredPoint, Series
 
 LEAST_LEVELS = 2  # fewer show no growth
 LEAST_PLAIN_LEVELS = 5  # a table of a few user levels is no curve
@@ -22,9 +22,9 @@ class Axis:
 
     name: str
     fixed: Load
-    points: tuple[Point, ...]
+    points: tuple[MeasuredPoint, ...]
 
-    def level(self, point: Point) -> int:
+    def level(self, point: MeasuredPoint) -> int:
         """Return where a point lies on the axis."""
         return int(getattr(point.load, self.name))
 
@@ -33,7 +33,7 @@ class Axis:
         """The axis's values, rising."""
         return tuple(sorted({self.level(point) for point in self.points}))
 
-    def base(self, point: Point) -> Point:
+    def base(self, point: MeasuredPoint) -> MeasuredPoint:
         """Return the point of the same series at its lowest level."""
         own = [other for other in self.points if other.series == point.series]
         return min(own, key=self.level)
@@ -44,15 +44,15 @@ class Scaling:
     """The axes a report has points for, and the points that lie on none."""
 
     axes: tuple[Axis, ...]
-    others: tuple[Point, ...]
+    others: tuple[MeasuredPoint, ...]
 
     @property
-    def points(self) -> tuple[Point, ...]:
+    def points(self) -> tuple[MeasuredPoint, ...]:
         """Every point of every axis, once."""
         return tuple({point.key: point for axis in self.axes for point in axis.points}.values())
 
 
-def scaling(found: Sequence[Point]) -> Scaling:
+def scaling(found: Sequence[MeasuredPoint]) -> Scaling:
     """Return the axes of closed-loop points; one axis a field, the one with the most points."""
     closed = [point for point in found if not point.load.is_open]
     axes = tuple(axis for make in _MAKERS if (axis := make(closed)))
@@ -61,22 +61,22 @@ def scaling(found: Sequence[Point]) -> Scaling:
     return Scaling(axes, tuple(others))
 
 
-def _tokens(closed: Sequence[Point]) -> Axis | None:
+def _tokens(closed: Sequence[MeasuredPoint]) -> Axis | None:
     def fits(load: Load) -> bool:
         return load.tokens is not None and (load.batch, load.cores) == (1, None)
 
     return _axis("tokens", closed, fits)
 
 
-def _batch(closed: Sequence[Point]) -> Axis | None:
+def _batch(closed: Sequence[MeasuredPoint]) -> Axis | None:
     return _axis("batch", closed, lambda load: load.cores is None)
 
 
-def _cores(closed: Sequence[Point]) -> Axis | None:
+def _cores(closed: Sequence[MeasuredPoint]) -> Axis | None:
     return _axis("cores", closed, lambda load: load.cores is not None)
 
 
-def _users(closed: Sequence[Point]) -> Axis | None:
+def _users(closed: Sequence[MeasuredPoint]) -> Axis | None:
     def fits(load: Load) -> bool:
         return load.tokens is not None and (load.batch, load.cores) == (1, None)
 
@@ -90,8 +90,8 @@ _MAKERS = (_tokens, _batch, _cores, _users)
 _PLAINEST = {"tokens": None, "batch": 1, "cores": None, "users": 0}
 
 
-def _axis(name: str, closed: Sequence[Point], fits: Callable[[Load], bool]) -> Axis | None:
-    groups: dict[Load, list[Point]] = defaultdict(list)
+def _axis(name: str, closed: Sequence[MeasuredPoint], fits: Callable[[Load], bool]) -> Axis | None:
+    groups: dict[Load, list[MeasuredPoint]] = defaultdict(list)
     for point in closed:
         if fits(point.load):
             rest: dict[str, int | None] = {name: _PLAINEST[name]}
@@ -101,7 +101,7 @@ def _axis(name: str, closed: Sequence[Point], fits: Callable[[Load], bool]) -> A
     return max(known, key=lambda axis: (len(axis.levels), len(axis.points)), default=None)
 
 
-def _by_level(name: str, own: Sequence[Point]) -> tuple[Point, ...]:
+def _by_level(name: str, own: Sequence[MeasuredPoint]) -> tuple[MeasuredPoint, ...]:
     places: dict[Series, int] = {}
     for point in own:
         places.setdefault(point.series, len(places))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...toolkit.runs.run_file import Run
-from .points import Point
+from .points import MeasuredPoint
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class VariantRow:
     memory: tuple[tuple[str, int], ...]
 
 
-def variant_rows(runs: Sequence[Run], found: Sequence[Point]) -> tuple[VariantRow, ...]:
+def variant_rows(runs: Sequence[Run], found: Sequence[MeasuredPoint]) -> tuple[VariantRow, ...]:
     """Return every variant of the runs' headers, and any that only cells name."""
     entries: dict[str, Mapping[str, Any]] = {}
     for run in runs:
@@ -47,7 +47,7 @@ def variant_rows(runs: Sequence[Run], found: Sequence[Point]) -> tuple[VariantRo
     return tuple(_variant_row(name, entry, found) for name, entry in entries.items())
 
 
-def _variant_row(name: str, entry: Mapping[str, Any], found: Sequence[Point]) -> VariantRow:
+def _variant_row(name: str, entry: Mapping[str, Any], found: Sequence[MeasuredPoint]) -> VariantRow:
     memory: dict[str, int] = {}
     for point in found:
         if point.variant == name:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .points import Point, Series
+from .points import MeasuredPoint, Series
 from .variants import VariantRow
 
 CLOSE_PERCENT = 5.0
@@ -23,13 +23,13 @@ class Rival:
     ``overlapping`` tells whether intervals that overlap say so; else it is the margin.
     """
 
-    point: Point
+    point: MeasuredPoint
     percent: float
     overlapping: bool
 
 
 @dataclass(frozen=True)
-class Refusal:
+class Undecided:
     """A variant that cannot be recommended, and why.
 
     That is: "gate-failed", "no-gate", "not-judged" or "no-valid-point".
@@ -47,13 +47,15 @@ class Verdict:
     """
 
     limit_ms: float
-    chosen: Point | None
+    chosen: MeasuredPoint | None
     within_limit: bool
     rivals: tuple[Rival, ...]
-    refusals: tuple[Refusal, ...]
+    refusals: tuple[Undecided, ...]
 
 
-def decide(found: Sequence[Point], variants: Sequence[VariantRow], limit_ms: float) -> Verdict:
+def decide(
+    found: Sequence[MeasuredPoint], variants: Sequence[VariantRow], limit_ms: float
+) -> Verdict:
     """Return the cheapest point whose P95 is at most ``limit_ms``, else the one of lowest P95."""
     passed = {row.name for row in variants if row.gate and row.gate.passed and row.gate.judged}
     usable = [point for point in found if point.variant in passed and _usable(point)]
@@ -67,9 +69,9 @@ def decide(found: Sequence[Point], variants: Sequence[VariantRow], limit_ms: flo
     return Verdict(limit_ms, fastest, False, (), refusals)
 
 
-def best_points(found: Iterable[Point], limit_ms: float) -> dict[Series, Point]:
+def best_points(found: Iterable[MeasuredPoint], limit_ms: float) -> dict[Series, MeasuredPoint]:
     """Return each series' cheapest valid point, one within ``limit_ms`` before any beyond it."""
-    best: dict[Series, Point] = {}
+    best: dict[Series, MeasuredPoint] = {}
     for point in found:
         if not _usable(point):
             continue
@@ -79,28 +81,28 @@ def best_points(found: Iterable[Point], limit_ms: float) -> dict[Series, Point]:
     return best
 
 
-def _rank(point: Point, limit_ms: float) -> tuple[bool, float, float]:
+def _rank(point: MeasuredPoint, limit_ms: float) -> tuple[bool, float, float]:
     return (_p95(point) <= limit_ms, *_cheapness(point))
 
 
-def _cheapness(point: Point) -> tuple[float, float]:
+def _cheapness(point: MeasuredPoint) -> tuple[float, float]:
     return (point.qps.value, -_p95(point))
 
 
-def _usable(point: Point) -> bool:
+def _usable(point: MeasuredPoint) -> bool:
     return point.valid and point.qps.value > 0 and math.isfinite(_p95(point))
 
 
-def _p95(point: Point) -> float:
+def _p95(point: MeasuredPoint) -> float:
     return point.p95_ms.value if point.p95_ms is not None else math.inf
 
 
-def _rivals(chosen: Point, others: Iterable[Point]) -> tuple[Rival, ...]:
+def _rivals(chosen: MeasuredPoint, others: Iterable[MeasuredPoint]) -> tuple[Rival, ...]:
     found = (_rival(chosen, other) for other in others if other.series != chosen.series)
     return tuple(rival for rival in found if rival is not None)
 
 
-def _rival(chosen: Point, other: Point) -> Rival | None:
+def _rival(chosen: MeasuredPoint, other: MeasuredPoint) -> Rival | None:
     """Return ``other`` as a rival if it is too close to call."""
     percent = (chosen.qps.value / other.qps.value - 1) * 100
     overlapping = chosen.qps.overlaps(other.qps)
@@ -109,14 +111,14 @@ def _rival(chosen: Point, other: Point) -> Rival | None:
     return Rival(other, percent, bool(overlapping)) if close else None
 
 
-def _refusals(variants: Sequence[VariantRow], usable: set[str] | None) -> Iterable[Refusal]:
+def _refusals(variants: Sequence[VariantRow], usable: set[str] | None) -> Iterable[Undecided]:
     """Yield refusals; ``usable`` None: nothing was measured that a verdict could rest on."""
     for row in variants:
         if row.gate is None:
-            yield Refusal(row.name, "no-gate")
+            yield Undecided(row.name, "no-gate")
         elif not row.gate.passed:
-            yield Refusal(row.name, "gate-failed")
+            yield Undecided(row.name, "gate-failed")
         elif not row.gate.judged:
-            yield Refusal(row.name, "not-judged")
+            yield Undecided(row.name, "not-judged")
         elif usable is not None and row.name not in usable:
-            yield Refusal(row.name, "no-valid-point")
+            yield Undecided(row.name, "no-valid-point")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...toolkit.processes import interrupts_held
 from ..facts.estimates import Estimate
-from ..facts.points import Point, Series
+from ..facts.points import MeasuredPoint, Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +54,7 @@ STYLE: dict[Any, Any] = {  # matplotlib types the keys as one huge Literal
 
 
 @dataclass(frozen=True)
-class Look:
+class Style:
     """How one series is drawn in every plot."""
 
     name: str
@@ -62,11 +62,11 @@ class Look:
     marker: str
 
 
-def looks(points: Sequence[Point]) -> dict[Series, Look]:
+def looks(points: Sequence[MeasuredPoint]) -> dict[Series, Style]:
     """Return a look for each series, in the order of the points."""
     names = dict.fromkeys(point.series for point in points)
     return {
-        series: Look(
+        series: Style(
             " / ".join(series), COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
         )
         for place, series in enumerate(names)
@@ -78,7 +78,7 @@ def finite(found: Estimate | None) -> float | None:
     return found.value if found is not None and math.isfinite(found.value) else None
 
 
-def mark(axes: Axes, x: float, y: float, look: Look, *, hollow: bool = False) -> None:
+def mark(axes: Axes, x: float, y: float, look: Style, *, hollow: bool = False) -> None:
     """Draw one point, hollow where no repeat is valid."""
     axes.plot(
         [x],

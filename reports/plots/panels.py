@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from ...toolkit.runs.load import Load
 from ..facts.estimates import Estimate
-from ..facts.points import Point
+from ..facts.points import MeasuredPoint
 from ..facts.scaling import Axis
-from .drawing import Look, canvas, finite, looks, mark, plain_log, say_empty, svg
+from .drawing import Style, canvas, finite, looks, mark, plain_log, say_empty, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ UNITS = {
 LINEAR = frozenset({"cores"})  # the others are doubled from step to step
 WIDE = 5.0  # a wider range of values gets a logarithmic axis
 
-Value = Callable[[Point], Estimate | None]
+Value = Callable[[MeasuredPoint], Estimate | None]
 
 
 def scaling_plot(axes: Sequence[Axis]) -> str:
@@ -59,7 +59,7 @@ def _fixed(load: Load) -> str:
 
 
 def _panel(
-    axes: Axes, axis: Axis, found: dict[tuple[str, str], Look], value: Value, name: str
+    axes: Axes, axis: Axis, found: dict[tuple[str, str], Style], value: Value, name: str
 ) -> None:
     drawn: list[float] = []
     for series, look in found.items():
@@ -87,7 +87,7 @@ def _panel(
         axes.set_ylim(0, max(drawn) * 1.15)
 
 
-def _bar(axes: Axes, level: int, found: Estimate | None, look: Look) -> None:
+def _bar(axes: Axes, level: int, found: Estimate | None, look: Style) -> None:
     """Draw the interval, where there is one."""
     if found is not None and found.ends is not None:
         axes.plot([level, level], found.ends, color=look.colour, linewidth=1.0, alpha=0.7)
@@ -105,7 +105,7 @@ def _levels(axes: Axes, axis: Axis) -> None:
     axes.set_xticks([], minor=True)
 
 
-def _legend(figure: Figure, found: Sequence[Look]) -> None:
+def _legend(figure: Figure, found: Sequence[Style]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from ..facts.costs import Bench, cost
-from ..facts.points import Point
+from ..facts.costs import MeasuredMachine, cost
+from ..facts.points import MeasuredPoint
 from ..facts.prices import Price
 from ..text import figures
-from .drawing import Look, canvas, finite, ink, looks, mark, plain_log, say_empty, svg
+from .drawing import Style, canvas, finite, ink, looks, mark, plain_log, say_empty, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ class _Label:
     bold: bool = field(default=True)
 
 
-def latency_plot(points: Sequence[Point]) -> str:
+def latency_plot(points: Sequence[MeasuredPoint]) -> str:
     """Return P95 (solid) and P50 (dotted) against users as SVG text."""
     with canvas(7.6, 4.4) as figure:
         axes = figure.subplots()
@@ -48,7 +48,9 @@ def latency_plot(points: Sequence[Point]) -> str:
         return svg(figure)
 
 
-def cost_plot(points: Sequence[Point], prices: Sequence[Price], bench: Bench) -> str:
+def cost_plot(
+    points: Sequence[MeasuredPoint], prices: Sequence[Price], bench: MeasuredMachine
+) -> str:
     """Return the cost of a million requests against P95 as SVG text, one panel a price.
 
     All prices must be in one currency and fit ``bench``; only valid points are drawn.
@@ -69,7 +71,7 @@ def cost_plot(points: Sequence[Point], prices: Sequence[Price], bench: Bench) ->
 
 
 def _line(
-    axes: Axes, points: Sequence[Point], look: Look, percentile: str, *, solid: bool
+    axes: Axes, points: Sequence[MeasuredPoint], look: Style, percentile: str, *, solid: bool
 ) -> list[tuple[float, float]]:
     known = [(point, value) for point in points if (value := finite(getattr(point, percentile)))]
     drawn = [(float(point.users), value) for point, value in known]
@@ -153,7 +155,7 @@ def _bottom(group: Sequence[int], heights: Sequence[float], gap: float) -> float
 
 
 def _cost_panel(
-    axes: Axes, points: Sequence[Point], price: Price, bench: Bench
+    axes: Axes, points: Sequence[MeasuredPoint], price: Price, bench: MeasuredMachine
 ) -> tuple[list[_Label], list[_Label]]:
     """Draw the lines and markers of one price; return the labels of points and of series."""
     users: list[_Label] = []

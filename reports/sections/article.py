@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ..facts.costs import cheaper_percent
-from ..facts.points import Point
+from ..facts.points import MeasuredPoint
 from ..facts.report import Report
 from ..text import figures
-from ..text.grids import Entry, Grid, columns, milliseconds
 from ..text.language import Language
+from ..text.tables import Entry, Table, columns, milliseconds
 
 
-def article_grid(report: Report, language: Language) -> Grid:
+def article_grid(report: Report, language: Language) -> Table:
     """Return the article's table beside its server and the chosen variant here, by users."""
     own = report.article
     here = report.article_points
@@ -36,10 +36,10 @@ def article_grid(report: Report, language: Language) -> Grid:
         if chosen:
             entries += _beside(chosen.get(row.users), language, cpu=False)
         rows.append(tuple(entries))
-    return Grid(heads, tuple(rows), words=frozenset())
+    return Table(heads, tuple(rows), words=frozenset())
 
 
-def _beside(point: Point | None, language: Language, *, cpu: bool) -> list[Entry]:
+def _beside(point: MeasuredPoint | None, language: Language, *, cpu: bool) -> list[Entry]:
     if point is None:
         return [Entry(figures.NONE, tone="muted")] * (4 if cpu else 3)
     entries = [
@@ -50,7 +50,7 @@ def _beside(point: Point | None, language: Language, *, cpu: bool) -> list[Entry
     return [*entries, Entry(figures.percent(point.server_cpu_percent))] if cpu else entries
 
 
-def claims_grid(report: Report, language: Language) -> Grid:
+def claims_grid(report: Report, language: Language) -> Table:
     """Return what the article claims besides its table, and what this run says to it."""
     claims, say = report.article.claims, language.say
     absent = say("cell.not_measured")
@@ -74,7 +74,7 @@ def claims_grid(report: Report, language: Language) -> Grid:
         ("distilbert", distilbert, absent),
         ("cheaper", cheaper, _cheaper(report, language) or figures.NONE),
     )
-    return Grid(
+    return Table(
         columns(language, ("claim", "article", "here")),
         tuple((Entry(say(f"claim.{key}")), Entry(said), Entry(here)) for key, said, here in rows),
         words=frozenset({0, 1, 2}),

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from ..facts.costs import Cost, cost
-from ..facts.points import Point
+from ..facts.points import MeasuredPoint
 from ..facts.prices import Price, Source
 from ..facts.report import Report
 from ..text import figures
-from ..text.grids import Entry, Grid, columns, stack
 from ..text.language import Language
+from ..text.tables import Entry, Table, columns, stack
 
 
-def cost_grid(report: Report, language: Language, currency: str) -> Grid:
+def cost_grid(report: Report, language: Language, currency: str) -> Table:
     """Return what a million requests cost at each price of one currency, at each best point."""
     heads = columns(language, ("machine", "kind", "source", "month", "threads"))
     failed = {row.name for row in report.variants if not (row.gate and row.gate.passed)}
@@ -29,12 +29,12 @@ def cost_grid(report: Report, language: Language, currency: str) -> Grid:
     rows = tuple(
         _cost_row(report, language, price) for price in report.prices if price.currency == currency
     )
-    return Grid(
+    return Table(
         heads, rows, language.say("costs.currency", currency=currency), words=frozenset({0, 1, 2})
     )
 
 
-def _chosen_first(report: Report) -> list[Point]:
+def _chosen_first(report: Report) -> list[MeasuredPoint]:
     chosen = report.verdict.chosen
     return sorted(
         report.best.values(), key=lambda point: chosen is None or point.series != chosen.series

@@ -7,8 +7,8 @@ from typing import Any
 
 from ..facts.report import Report
 from ..text import figures
-from ..text.grids import Section
 from ..text.language import Language
+from ..text.tables import Section
 
 
 def method(report: Report, language: Language) -> Section:

@@ -7,12 +7,12 @@ from typing import Any
 
 from ..facts.costs import SECONDS_PER_MONTH
 from ..facts.estimates import CONFIDENCE_PERCENT
-from ..facts.points import Point
+from ..facts.points import MeasuredPoint
 from ..facts.prices import HOURS_PER_MONTH
 from ..facts.report import Report
 from ..text import figures
-from ..text.grids import Entry, Grid, Page, Picture, Section, columns
 from ..text.language import Language
+from ..text.tables import Entry, Page, Picture, Section, Table, columns
 from .article import article_grid, claims_grid
 from .costs import cost_grid, source_line
 from .method import method
@@ -85,7 +85,7 @@ def measured(report: Report, language: Language) -> Section:
     )
 
 
-def _interval_note(found: Sequence[Point], language: Language) -> tuple[str, ...]:
+def _interval_note(found: Sequence[MeasuredPoint], language: Language) -> tuple[str, ...]:
     if not any(point.qps.ends for point in found):
         return (language.say("measured.single"),)
     return (language.say("measured.interval", level=figures.percent(CONFIDENCE_PERCENT)),)
@@ -153,7 +153,7 @@ def article(report: Report, language: Language) -> Section:
     )
 
 
-def _series_names(found: Sequence[Point]) -> str:
+def _series_names(found: Sequence[MeasuredPoint]) -> str:
     return ", ".join(dict.fromkeys(" / ".join(point.series) for point in found))
 
 
@@ -232,8 +232,8 @@ def machine_facts(report: Report, language: Language) -> Section:
         "machine",
         language.say("heading.machine"),
         grids=(
-            Grid(heads, facts, words=frozenset({0, 1})),
-            Grid(heads, versions, words=frozenset({0, 1})),
+            Table(heads, facts, words=frozenset({0, 1})),
+            Table(heads, versions, words=frozenset({0, 1})),
         ),
     )
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ..facts.estimates import Estimate
-from ..facts.points import Point
+from ..facts.points import MeasuredPoint
 from ..facts.report import Report
 from ..text import figures
-from ..text.grids import Entry, Grid, columns, load, shape, stack
 from ..text.language import Language
+from ..text.tables import Entry, Table, columns, load, shape, stack
 
-Show = Callable[[Point, Language], Entry]
+Show = Callable[[MeasuredPoint, Language], Entry]
 
 SPEEDS = ("qps", "goodput", "per_core", "ratio", "p50", "p90", "p95", "p99")
 LOADS = ("server_cpu", "server_quota", "generator_cpu", "memory", "joules")
@@ -20,23 +20,23 @@ OPEN = ("rate", "qps", "goodput", "p50", "p95", "p99", "late", "server_cpu")
 OTHERS = ("load", "sentences", "p50", "p95", "warnings")
 SMALL = ("users", "qps", "ratio", "p95", "warnings")
 WORDS = frozenset({"variant", "load", "warnings"})
-OPTIONAL: Mapping[str, Callable[[Point], object]] = {  # shown where any point has one
+OPTIONAL: Mapping[str, Callable[[MeasuredPoint], object]] = {  # shown where any point has one
     "server_quota": lambda point: point.server_quota_percent,
     "joules": lambda point: point.joules_per_request,
 }
 
 
-def point_grid(report: Report, language: Language) -> Grid:
+def point_grid(report: Report, language: Language) -> Table:
     """Return every plain point: throughput, latency, CPU, memory, failures."""
     return grid(report.points, ("users", *SPEEDS, *LOADS, *WRONGS), language)
 
 
-def open_grid(report: Report, language: Language) -> Grid:
+def open_grid(report: Report, language: Language) -> Table:
     """Return every open-loop point: what was asked, what was answered, how late."""
     return grid(report.open_points, (*OPEN, *WRONGS), language)
 
 
-def small_grid(report: Report, language: Language) -> Grid:
+def small_grid(report: Report, language: Language) -> Table:
     """Return the plain points in few columns; of a report without any, all others."""
     if report.points:
         return grid(report.points, SMALL, language)
@@ -45,18 +45,18 @@ def small_grid(report: Report, language: Language) -> Grid:
     )
 
 
-def other_grid(found: Sequence[Point], language: Language) -> Grid:
+def other_grid(found: Sequence[MeasuredPoint], language: Language) -> Table:
     """Return points of any load in few columns."""
     return grid(found, OTHERS, language, language.say("scaling.others"))
 
 
 def grid(
-    found: Sequence[Point],
+    found: Sequence[MeasuredPoint],
     keys: Sequence[str],
     language: Language,
     caption: str = "",
     more: Mapping[str, Show] | None = None,
-) -> Grid:
+) -> Table:
     """Return points as rows with the columns ``keys`` after the variant; ``more`` adds columns."""
     shows = {**_SHOWS, **(more or {})}
     keys = [
@@ -66,7 +66,7 @@ def grid(
     ]
     rows = tuple(tuple(shows[key](point, language) for key in keys) for point in found)
     words = frozenset(place for place, key in enumerate(keys) if key in WORDS)
-    return Grid(columns(language, keys), rows, caption, words)
+    return Table(columns(language, keys), rows, caption, words)
 
 
 def estimate(found: Estimate) -> Entry:
@@ -74,7 +74,7 @@ def estimate(found: Estimate) -> Entry:
     return Entry(figures.significant(found.value), figures.span(*found.ends) if found.ends else "")
 
 
-def repeats(point: Point, language: Language) -> str:
+def repeats(point: MeasuredPoint, language: Language) -> str:
     """Return how many repeats there are and how many are valid, nothing for a single one."""
     if point.repeats == 1:
         return ""
@@ -84,7 +84,7 @@ def repeats(point: Point, language: Language) -> str:
 
 
 def _latency(name: str) -> Show:
-    def show(point: Point, language: Language) -> Entry:
+    def show(point: MeasuredPoint, language: Language) -> Entry:
         found: Estimate | None = getattr(point, name)
         if found is None:
             return Entry(language.say("cell.too_few"), tone="muted")
@@ -93,22 +93,22 @@ def _latency(name: str) -> Show:
     return show
 
 
-def _number(number: Callable[[Point], float | None], write: Callable[[float], str]) -> Show:
-    def show(point: Point, _language: Language) -> Entry:
+def _number(number: Callable[[MeasuredPoint], float | None], write: Callable[[float], str]) -> Show:
+    def show(point: MeasuredPoint, _language: Language) -> Entry:
         found = number(point)
         return Entry(figures.NONE, tone="muted") if found is None else Entry(write(found))
 
     return show
 
 
-def _count(count: Callable[[Point], int]) -> Show:
-    def show(point: Point, _language: Language) -> Entry:
+def _count(count: Callable[[MeasuredPoint], int]) -> Show:
+    def show(point: MeasuredPoint, _language: Language) -> Entry:
         return Entry(str(count(point)), tone="bad" if count(point) else "")
 
     return show
 
 
-def _variant(point: Point, language: Language) -> Entry:
+def _variant(point: MeasuredPoint, language: Language) -> Entry:
     """Name a point; an invalid one says so here too, where a wide table never scrolls it away."""
     place = stack(point.stack, language)
     if point.valid:
@@ -117,19 +117,19 @@ def _variant(point: Point, language: Language) -> Entry:
     return Entry(point.variant, str(language.words["list"]).join(notes), "bad")
 
 
-def _rate(point: Point, language: Language) -> Entry:
+def _rate(point: MeasuredPoint, language: Language) -> Entry:
     notes = [*shape(point.load, language), repeats(point, language)]
     note = str(language.words["list"]).join(part for part in notes if part)
     return Entry(figures.given(point.load.rate or 0), note)
 
 
-def _late(point: Point, language: Language) -> Entry:
+def _late(point: MeasuredPoint, language: Language) -> Entry:
     if point.late_p99_ms is None:
         return Entry(language.say("cell.too_few"), tone="muted")
     return Entry(figures.significant(point.late_p99_ms))
 
 
-def _warnings(point: Point, language: Language) -> Entry:
+def _warnings(point: MeasuredPoint, language: Language) -> Entry:
     codes = ", ".join(dict.fromkeys(doubt.warn.code for doubt in point.doubts))
     invalid = "" if point.valid else language.say("cell.invalid")
     return Entry(codes or figures.NONE, invalid, tone="bad" if codes else "muted")

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 
 from ..facts.estimates import Estimate
-from ..facts.points import Point
+from ..facts.points import MeasuredPoint
 from ..facts.report import Report
 from ..facts.scaling import Axis
 from ..text import figures
-from ..text.grids import Entry, Grid, load
 from ..text.language import Language
+from ..text.tables import Entry, Table, load
 from .points import Show, grid, repeats
 
 COLUMNS = ("level", "sentences", "growth", "p50", "slower", "p95", "server_cpu", "warnings")
 
 
-def axis_grids(report: Report, language: Language) -> tuple[Grid, ...]:
+def axis_grids(report: Report, language: Language) -> tuple[Table, ...]:
     """Return a grid an axis: throughput and latency at each level and against the lowest."""
     return tuple(_axis_grid(axis, language) for axis in report.scaling.axes)
 
@@ -27,8 +27,8 @@ def axis_name(axis: Axis, language: Language) -> str:
     return language.say("scaling.caption", axis=language.say(f"axis.{axis.name}"), fixed=fixed)
 
 
-def _axis_grid(axis: Axis, language: Language) -> Grid:
-    def level(point: Point, language: Language) -> Entry:
+def _axis_grid(axis: Axis, language: Language) -> Table:
+    def level(point: MeasuredPoint, language: Language) -> Entry:
         return Entry(str(axis.level(point)), repeats(point, language))
 
     more: dict[str, Show] = {
@@ -38,7 +38,7 @@ def _axis_grid(axis: Axis, language: Language) -> Grid:
     }
     made = grid(axis.points, COLUMNS, language, axis_name(axis, language), more)
     heads = (made.columns[0], language.say(f"axis.{axis.name}"), *made.columns[2:])
-    return Grid(heads, made.rows, made.caption, made.words)
+    return Table(heads, made.rows, made.caption, made.words)
 
 
 def _times(found: Estimate | None, base: Estimate | None) -> Entry:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from ..facts.report import Report
 from ..facts.variants import VariantRow
 from ..text import figures
-from ..text.grids import Entry, Grid, columns, stack
 from ..text.language import Language
+from ..text.tables import Entry, Table, columns, stack
 
 
-def variant_grid(report: Report, language: Language) -> Grid:
+def variant_grid(report: Report, language: Language) -> Table:
     """Return size, memory and gate of every variant."""
     keys = ("variant", "file", "total", "memory", "gate", "hit1", "hit5", "agreement")
     rows = tuple(_variant_row(row, language) for row in report.variants)
-    return Grid(
+    return Table(
         columns(language, keys),
         rows,
         words=frozenset({0, keys.index("memory"), keys.index("gate")}),

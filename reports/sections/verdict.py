@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from ...toolkit.runs.validity import is_valid
 from ..facts.costs import cost
 from ..facts.estimates import CONFIDENCE_PERCENT
-from ..facts.points import Point
+from ..facts.points import MeasuredPoint
 from ..facts.report import Report
 from ..facts.verdict import CLOSE_PERCENT, Rival, Verdict
 from ..text import figures
-from ..text.grids import Section, milliseconds, stack
 from ..text.language import Language
+from ..text.tables import Section, milliseconds, stack
 
 
 def verdict(report: Report, language: Language) -> Section:
@@ -89,7 +89,7 @@ def _close(rival: Rival, language: Language) -> str:
     return say("verdict.close", rival=name, margin=figures.percent(CLOSE_PERCENT))
 
 
-def _sureness(point: Point, language: Language) -> Iterator[str]:
+def _sureness(point: MeasuredPoint, language: Language) -> Iterator[str]:
     if point.qps.ends:
         yield language.say(
             "verdict.interval",

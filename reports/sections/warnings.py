@@ -8,8 +8,8 @@ from ...toolkit.runs.validity import hidden_wait_ms, littles_users
 from ..facts.points import Doubt
 from ..facts.report import Report
 from ..text import figures
-from ..text.grids import Section, load, stack
 from ..text.language import Language
+from ..text.tables import Section, load, stack
 
 
 def warnings(report: Report, language: Language) -> Section:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .grids import Entry, Grid
+from .tables import Entry, Table
 
 
-def lines(grid: Grid) -> list[str]:
+def lines(grid: Table) -> list[str]:
     """Return a grid as the lines of a Markdown table."""
     rule = ["---" if place in grid.words else "---:" for place in range(len(grid.columns))]
     rows = [[cell(entry) for entry in row] for row in grid.rows]

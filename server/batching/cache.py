@@ -6,7 +6,7 @@ from cachetools import LRUCache
 
 from ...toolkit.engines.predictor import Answer
 from ..http.metrics import Metrics
-from .scheduler import Job
+from .scheduler import Pending
 
 Key = tuple[tuple[int, ...], int, tuple[str, ...] | None]
 
@@ -19,16 +19,16 @@ class AnswerCache:
         self._hits = metrics.cache.labels("hit")
         self._misses = metrics.cache.labels("miss")
 
-    def get(self, job: Job) -> Answer | None:
+    def get(self, job: Pending) -> Answer | None:
         """Return the answer to a question like this one, if it is still known."""
         answer: Answer | None = self._answers.get(_key(job))
         (self._misses if answer is None else self._hits).inc()
         return answer
 
-    def put(self, job: Job, answer: Answer) -> None:
+    def put(self, job: Pending, answer: Answer) -> None:
         """Remember an answer."""
         self._answers[_key(job)] = answer
 
 
-def _key(job: Job) -> Key:
+def _key(job: Pending) -> Key:
     return tuple(job.ids), job.top_k, job.candidates

@@ -42,13 +42,13 @@ class Limits:
     padding: int = 8
     multiple: int = 1
 
-    def width(self, job: Job) -> int:
+    def width(self, job: Pending) -> int:
         """Return how many tokens a job takes by itself."""
         return ceiling(len(job.ids), self.multiple)
 
 
 @dataclass(eq=False)
-class Job:
+class Pending:
     """One sentence to be answered: its token ids, how many tokens a [MASK], out of which tokens.
 
     ``arrived`` is when it did, by ``time.perf_counter``.
@@ -85,11 +85,11 @@ class Call:
             self.done.set_result(None)
 
 
-Infer = Callable[[Sequence[Job]], Sequence[Answer]]
+Infer = Callable[[Sequence[Pending]], Sequence[Answer]]
 """Answers jobs with the same candidates as one batch."""
 
 
-def together(waiting: Collection[Job], idle: int, limits: Limits) -> list[Job]:
+def together(waiting: Collection[Pending], idle: int, limits: Limits) -> list[Pending]:
     """Return the jobs to run next as one batch: the oldest and those that go well with it.
 
     Args:
@@ -120,7 +120,7 @@ class Scheduler:
     def __init__(self, infer: Infer, streams: int, queue_limit: int, limits: Limits) -> None:
         self._infer = infer
         self._limits = limits
-        self._waiting: deque[Job] = deque()
+        self._waiting: deque[Pending] = deque()
         self._idle = 0
         self._closed = False
         self._change = Condition()
@@ -138,7 +138,7 @@ class Scheduler:
         for thread in new:
             thread.start()
 
-    async def run(self, jobs: Sequence[Job], until: float | None) -> list[Answer]:
+    async def run(self, jobs: Sequence[Pending], until: float | None) -> list[Answer]:
         """Return the answers in the order of ``jobs``, or raise what the first failure raised.
 
         All jobs find room or none is begun (a 503 problem).  At ``until`` (seconds on the loop's
@@ -194,14 +194,14 @@ class Scheduler:
         for thread in self._threads:
             thread.join()
 
-    def _admit(self, jobs: Sequence[Job]) -> None:
+    def _admit(self, jobs: Sequence[Pending]) -> None:
         with self._change:
             self.require_room(len(jobs))
             self._room -= len(jobs)
             self._waiting.extend(jobs)
             self._change.notify(len(jobs))
 
-    def _drop(self, jobs: Sequence[Job]) -> None:
+    def _drop(self, jobs: Sequence[Pending]) -> None:
         """Take out of the queue what has not begun."""
         if all(job.begun for job in jobs):
             return
@@ -218,9 +218,9 @@ class Scheduler:
                 self._room += len(batch)
             _deliver(batch)
 
-    def _take(self) -> list[Job]:
+    def _take(self) -> list[Pending]:
         """Wait for work and return a batch of it, begun; an empty list at the end."""
-        begun: list[Job] = []
+        begun: list[Pending] = []
         with self._change:
             self._idle += 1
             while not begun and not self._closed:
@@ -234,7 +234,7 @@ class Scheduler:
             self._idle -= 1
         return begun
 
-    def _answer(self, batch: Sequence[Job]) -> None:
+    def _answer(self, batch: Sequence[Pending]) -> None:
         """Give every job of a batch its outcome."""
         outcomes: Iterable[Answer | Exception]
         try:
@@ -249,14 +249,14 @@ class Scheduler:
             job.outcome = outcome
 
 
-def _deliver(batch: Sequence[Job]) -> None:
+def _deliver(batch: Sequence[Pending]) -> None:
     """Tell the calls: one message a loop, however many sentences, for each wakes the loop up."""
     for loop in {job.call.loop for job in batch if job.call}:
         mine = [job for job in batch if job.call and job.call.loop is loop]
         _tell(loop, partial(_settle, mine))
 
 
-def _settle(jobs: Sequence[Job]) -> None:
+def _settle(jobs: Sequence[Pending]) -> None:
     for job in jobs:
         if job.call:
             job.call.take(job.outcome)

@@ -20,7 +20,7 @@ from ..http.metrics import Metrics
 from ..http.problems import DRAINING, NOT_READY, RETRY, ProblemError
 from ..settings import Settings
 from .cache import AnswerCache
-from .scheduler import Job, Limits, Scheduler
+from .scheduler import Limits, Pending, Scheduler
 from .streams import choose
 
 WARM_UP = f"今天天气很{MASK}。"
@@ -225,7 +225,7 @@ class Service:
         """End the streams."""
         self._scheduler.close()
 
-    async def _answers(self, jobs: list[Job], until: float | None) -> list[Answer]:
+    async def _answers(self, jobs: list[Pending], until: float | None) -> list[Answer]:
         if not self._cache:
             return await self._scheduler.run(jobs, until)
         known = [self._cache.get(job) for job in jobs]
@@ -236,7 +236,7 @@ class Service:
         new = iter(fresh)
         return [next(new) if answer is None else answer for answer in known]
 
-    def _jobs(self, question: Question) -> Iterator[Job]:
+    def _jobs(self, question: Question) -> Iterator[Pending]:
         several = len(question.texts) > 1
         try:
             for candidate in question.candidates or ():
@@ -250,9 +250,9 @@ class Service:
                 status = 400 if isinstance(error, NoMaskError) else 422
                 place = f"texts[{index}]: " if several else ""
                 raise ProblemError(status, f"{place}{error}") from None
-            yield Job(ids, question.top_k, question.candidates)
+            yield Pending(ids, question.top_k, question.candidates)
 
-    def _infer(self, jobs: Sequence[Job]) -> list[Answer]:
+    def _infer(self, jobs: Sequence[Pending]) -> list[Answer]:
         began = time.perf_counter()
         answers = self._predictor.answer(
             [job.ids for job in jobs], max(job.top_k for job in jobs), jobs[0].candidates
@@ -263,7 +263,7 @@ class Service:
             for job, answer in zip(jobs, answers, strict=True)
         ]
 
-    def _count(self, jobs: Sequence[Job], began: float, ended: float) -> None:
+    def _count(self, jobs: Sequence[Pending], began: float, ended: float) -> None:
         metrics = self.metrics
         metrics.inference_seconds.observe(ended - began)
         metrics.batch_sentences.observe(len(jobs))

@@ -30,8 +30,8 @@ from ...toolkit.machine import fingerprint
 from ..launch import deviations
 from ..settings import Settings
 from .distribution import NAME, distribution, write_wheel
-from .footprint import HEADROOM, MARGIN, Footprint
 from .lock import Pin, interpreter, requirements_text, resolve, serving, target
+from .sizing import HEADROOM, MARGIN, Footprint
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -53,7 +53,7 @@ ROOM = 64 * 1024 * 1024  # bytes for all but the variant
 
 
 @dataclass(frozen=True)
-class Terms:
+class BundleTerms:
     """What is not measured: the image's name (empty: the variant's), how many may run."""
 
     image: str = ""
@@ -92,7 +92,7 @@ def require_possible(folder: Path, manifest: Manifest) -> None:
 
 
 def write_bundle(
-    folder: Path, built: Built, settings: Settings, footprint: Footprint, terms: Terms
+    folder: Path, built: Built, settings: Settings, footprint: Footprint, terms: BundleTerms
 ) -> list[Pin]:
     """Write the bundle, whole or not at all; return what its requirements pin.
 
@@ -133,7 +133,7 @@ def _open_to_all(place: Path) -> None:
 
 
 def _known(
-    manifest: Manifest, settings: Settings, footprint: Footprint, terms: Terms
+    manifest: Manifest, settings: Settings, footprint: Footprint, terms: BundleTerms
 ) -> dict[str, Any]:
     """Return what the templates are told."""
     version = version_of(NAME)

@@ -36,7 +36,7 @@ NOTHING, HEAD, BODY = range(3)  # what is being read
 
 
 @dataclass(frozen=True)
-class Terms:
+class ConnectionTerms:
     """What holds for all connections of a server.
 
     Args:
@@ -90,7 +90,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(
         self,
-        terms: Terms,
+        terms: ConnectionTerms,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],

@@ -52,7 +52,7 @@ TOGETHER = "Requests of equal length may run together."
 
 
 @dataclass(frozen=True)
-class Tensor:
+class TritonTensor:
     """An input or output: Triton's name of its type, its axes (-1: any size)."""
 
     name: str
@@ -68,8 +68,8 @@ class Graph:
     depend on each other; ``why`` says in a sentence what follows for batches.
     """
 
-    inputs: Sequence[Tensor]
-    outputs: Sequence[Tensor]
+    inputs: Sequence[TritonTensor]
+    outputs: Sequence[TritonTensor]
     batch: bool
     why: str
 
@@ -147,7 +147,7 @@ def config_of(name: str, backend: str, graph: Graph, running: Running) -> dict[s
     return config | ({"dynamic_batching": {}} if most else {})
 
 
-def _field(tensor: Tensor, most: int) -> Message:
+def _field(tensor: TritonTensor, most: int) -> Message:
     """Return an input or output; where Triton makes batches, their axis is not written."""
     dims = tensor.dims[1:] if most else tensor.dims
     return {"name": tensor.name, "data_type": Word(tensor.kind), "dims": list(dims)}
@@ -174,11 +174,11 @@ def describe_onnx(path: Path, mask_id: int) -> Graph:
     return Graph(inputs, outputs, True, TOGETHER)
 
 
-def _onnx_tensor(entry: Any, path: Path) -> Tensor:
+def _onnx_tensor(entry: Any, path: Path) -> TritonTensor:
     if entry.type not in ONNX_TYPES:
         raise UnusableInputError(f"{path}: {entry.name!r} is a {entry.type}: Triton has no such")
     dims = tuple(size if isinstance(size, int) else -1 for size in entry.shape)
-    return Tensor(entry.name, ONNX_TYPES[entry.type], dims)
+    return TritonTensor(entry.name, ONNX_TYPES[entry.type], dims)
 
 
 def _gives_rows_of_sentences(session: Any, mask_id: int) -> bool:
@@ -217,12 +217,12 @@ def describe_openvino(path: Path, mask_id: int) -> Graph:
     return Graph(inputs, outputs, False, AS_GIVEN)
 
 
-def _openvino_tensor(port: Any, path: Path) -> Tensor:
+def _openvino_tensor(port: Any, path: Path) -> TritonTensor:
     name, kind = port.get_any_name(), port.get_element_type().get_type_name()
     if kind not in OPENVINO_TYPES:
         raise UnusableInputError(f"{path}: {name!r} is of type {kind}: Triton has no such")
     dims = [axis.get_length() if axis.is_static else -1 for axis in port.get_partial_shape()]
-    return Tensor(name, OPENVINO_TYPES[kind], tuple(dims))
+    return TritonTensor(name, OPENVINO_TYPES[kind], tuple(dims))
 
 
 def openvino_files(path: Path) -> dict[str, Path]:

@@ -30,7 +30,7 @@ TOP = 5
 ARRAYS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
 
 
-class FillMask(ls.LitAPI):
+class FillMaskApi(ls.LitAPI):
     """One sentence with a [MASK] in, the five likeliest tokens out."""
 
     def __init__(self, folder: Path, threads: int, spin: bool, **options: Any) -> None:
@@ -111,7 +111,7 @@ if __name__ == "__main__":
     parser.add_argument("--fast-queue", type=int, default=0)
     parser.add_argument("--api-servers", type=int, help="default: as many as workers")
     given = parser.parse_args()
-    api = FillMask(
+    api = FillMaskApi(
         given.model_dir,
         given.threads,
         bool(given.spin),

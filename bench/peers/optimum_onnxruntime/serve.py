@@ -31,7 +31,7 @@ CORES = int(os.environ.get("PEER_CORES", 0)) or len(os.sched_getaffinity(0))
 TOP = 5
 
 
-class Question(BaseModel):
+class OptimumQuestion(BaseModel):
     """The body of a request."""
 
     text: str
@@ -96,7 +96,7 @@ app = FastAPI(lifespan=lifespan)
 
 
 @app.post("/predict")
-async def predict(question: Question) -> dict[str, Any]:
+async def predict(question: OptimumQuestion) -> dict[str, Any]:
     """Answer one sentence."""
     future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
     await app.state.queue.put((question.text, future))

@@ -161,7 +161,7 @@ app = FastAPI()
 
 @serve.deployment(max_ongoing_requests=100)
 @serve.ingress(app)
-class FillMask:
+class FillMaskDeployment:
     """A replica; requests wait for company for so many seconds."""
 
     def __init__(self, folder: str, threads: int, spin: bool, wait: float) -> None:
@@ -206,7 +206,7 @@ def main() -> None:
         logging_config={"enable_access_log": False, "log_level": "WARNING"},
     )
     threads = max(1, CORES // arguments.replicas)
-    deployment: Any = FillMask
+    deployment: Any = FillMaskDeployment
     deployment = deployment.options(
         num_replicas=arguments.replicas,
         ray_actor_options={"num_cpus": threads},

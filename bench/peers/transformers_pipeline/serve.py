@@ -27,7 +27,7 @@ CORES = int(os.environ.get("PEER_CORES", 0)) or len(os.sched_getaffinity(0))
 TOP = 5
 
 
-class Question(BaseModel):
+class PipelineQuestion(BaseModel):
     """The body of a request."""
 
     text: str
@@ -86,7 +86,7 @@ app = FastAPI(lifespan=lifespan)
 
 
 @app.post("/predict")
-async def predict(question: Question) -> dict[str, Any]:
+async def predict(question: PipelineQuestion) -> dict[str, Any]:
     """Answer one sentence."""
     future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
     await app.state.queue.put((question.text, future))

@@ -51,7 +51,7 @@ NO_PYTHON = "no environment: 'nox -s peers' makes one, or name its interpreter w
 
 
 @dataclass(frozen=True)
-class Terms:
+class PeerTerms:
     """What must be alike for windows to stand in one table."""
 
     model: str
@@ -74,7 +74,7 @@ class Match:
     variants: Mapping[str, Built]
     questions: Mapping[str, Questions]
     pythons: Mapping[str, Path]
-    terms: Terms
+    terms: PeerTerms
     out: Path
     folder: Path = PEERS
     turns: list[Turn] = field(init=False)
@@ -228,7 +228,7 @@ def prepared(given: argparse.Namespace, gold: GoldSet) -> tuple[Match, Tables]:
     out = given.out or artifacts() / "proof" / "peers.jsonl"
     out.parent.mkdir(parents=True, exist_ok=True)
     machine = machine_digest(fingerprint())
-    terms = Terms(given.model, given.seconds, given.warmup, given.seed, gold.digest, machine)
+    terms = PeerTerms(given.model, given.seconds, given.warmup, given.seed, gold.digest, machine)
     match = Match(there, variants, asked, pythons, terms, out)
     return match, Tables(match.turns, rows, absent, mine[0] if mine else "")
 

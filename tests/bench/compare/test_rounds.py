@@ -16,8 +16,8 @@ from tiankong.bench.compare.rounds import (
     MOST_GENERATIONS,
     SETTLING_SECONDS,
     Clock,
+    CompareTerms,
     Opener,
-    Terms,
     compare,
     require_sound,
 )
@@ -54,7 +54,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
 
 def spent(time: Time, seconds: float, start: float, targets: int = 3) -> tuple[float, list[int]]:
     """Play a comparison through; return the seconds it takes, and the rounds of generations."""
-    terms = Terms(seconds=seconds)
+    terms = CompareTerms(seconds=seconds)
     began, clock = time.now, Clock(terms, restarts=True, begun=time.now)
     rounds: list[int] = []
     while not clock.generations or len(rounds) < clock.generations:
@@ -70,7 +70,7 @@ def spent(time: Time, seconds: float, start: float, targets: int = 3) -> tuple[f
 @pytest.mark.parametrize("start", [0.5, 2.0, 5.0])
 def test_a_comparison_takes_the_time_it_is_given(time: Time, seconds: float, start: float) -> None:
     took, rounds = spent(time, seconds, start)
-    one_round = 3 * 1.2 * Terms().block_seconds
+    one_round = 3 * 1.2 * CompareTerms().block_seconds
     assert took <= seconds - SETTLING_SECONDS + 0.01
     assert took >= seconds - SETTLING_SECONDS - len(rounds) * one_round
     assert min(rounds) >= LEAST_ROUNDS
@@ -97,14 +97,14 @@ def test_too_little_time_still_gives_the_least(time: Time, seconds: float, start
 
 
 def test_time_lost_is_made_up_in_later_generations(time: Time) -> None:
-    clock = Clock(Terms(seconds=100.0), restarts=True, begun=time.now)
+    clock = Clock(CompareTerms(seconds=100.0), restarts=True, begun=time.now)
     first = clock.rounds(1.0, 3, 0)
     time.now += 30.0
     assert LEAST_ROUNDS <= clock.rounds(1.0, 3, 1) < first
 
 
 def test_the_number_of_generations_is_decided_once(time: Time) -> None:
-    clock = Clock(Terms(seconds=100.0), restarts=True, begun=time.now)
+    clock = Clock(CompareTerms(seconds=100.0), restarts=True, begun=time.now)
     clock.rounds(1.0, 3, 0)
     decided = clock.generations
     clock.rounds(40.0, 3, 1)
@@ -112,8 +112,8 @@ def test_the_number_of_generations_is_decided_once(time: Time) -> None:
 
 
 def test_running_servers_need_no_time_to_start(time: Time) -> None:
-    restarted = Clock(Terms(seconds=100.0), restarts=True, begun=time.now)
-    running = Clock(Terms(seconds=100.0), restarts=False, begun=time.now)
+    restarted = Clock(CompareTerms(seconds=100.0), restarts=True, begun=time.now)
+    running = Clock(CompareTerms(seconds=100.0), restarts=False, begun=time.now)
     assert running.rounds(4.0, 3, 0) > restarted.rounds(4.0, 3, 0)
 
 
@@ -183,10 +183,10 @@ class Machine:
         return blocks
 
     def snapshot(self, servers: list[int], generator: int) -> Any:
-        from tiankong.bench.serving.accounting import Snapshot
+        from tiankong.bench.serving.accounting import Counters
 
         self.roots.append(list(servers))
-        return Snapshot(self.time.now, 0, 0, 0, 0, 0, 0, {}, {}, None)
+        return Counters(self.time.now, 0, 0, 0, 0, 0, 0, {}, {}, None)
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def machine(time: Time, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def test_a_is_started_twice_in_every_generation(machine: Machine) -> None:
     openers = (machine.opener("http://a"), machine.opener("http://b"))
-    found = compare(NAMES, openers, QUESTIONS, Terms(users=3))
+    found = compare(NAMES, openers, QUESTIONS, CompareTerms(users=3))
     assert (found.a, found.b, found.users, found.notes) == ("a", "b", 3, ())
     assert found.verdict == CLOSE
     assert machine.up == []
@@ -224,13 +224,13 @@ def test_every_round_has_every_target_once_in_an_order_the_seed_decides(machine:
     openers = (machine.opener("http://a"), machine.opener("http://b"))
     for seed in (1, 1, 2):
         machine.time.now = 1000.0
-        compare(NAMES, openers, QUESTIONS, Terms(seed=seed, seconds=30.0))
+        compare(NAMES, openers, QUESTIONS, CompareTerms(seed=seed, seconds=30.0))
     half = len(machine.jobs) // 3
     first, second, third = (
         [list(job.blocks) for job in machine.jobs[n * half : (n + 1) * half]] for n in range(3)
     )
     assert first == second != third
-    terms = Terms()
+    terms = CompareTerms()
     for blocks in first:
         assert blocks[:3] == [(target, terms.warmup_seconds) for target in (0, 1, 2)]
         rounds = [blocks[n : n + 3] for n in range(3, len(blocks), 3)]
@@ -242,7 +242,7 @@ def test_every_round_has_every_target_once_in_an_order_the_seed_decides(machine:
 def test_running_servers_are_asked_and_a_is_its_own_control(machine: Machine) -> None:
     machine.rates["http://b"] = 80.0
     openers = (machine.opener("http://a", False), machine.opener("http://b", False))
-    found = compare(NAMES, openers, QUESTIONS, Terms(), restarts=False)
+    found = compare(NAMES, openers, QUESTIONS, CompareTerms(), restarts=False)
     assert machine.starts[:2] == ["http://a", "http://b"]
     assert machine.starts.count("http://a") == machine.starts.count("http://b")
     assert list(machine.jobs[0].targets) == ["http://a", "http://b", "http://a"]
@@ -260,5 +260,5 @@ def test_a_wrong_answer_ends_the_comparison_and_the_servers(
     monkeypatch.setattr(comparing, "alternate", wrong)
     openers = (machine.opener("http://a"), machine.opener("http://b"))
     with pytest.raises(InvalidMeasurementError, match="a gave"):
-        compare(NAMES, openers, QUESTIONS, Terms())
+        compare(NAMES, openers, QUESTIONS, CompareTerms())
     assert len(machine.starts) == 3

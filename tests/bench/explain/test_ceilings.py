@@ -8,7 +8,13 @@ import time
 import pytest
 
 from tiankong.bench.explain import ceilings
-from tiankong.bench.explain.ceilings import ONNXRUNTIME, TORCH, Ceilings, Cell, calls_per_second
+from tiankong.bench.explain.ceilings import (
+    ONNXRUNTIME,
+    TORCH,
+    Ceilings,
+    Multiplication,
+    calls_per_second,
+)
 from tiankong.bench.explain.workload import BF16, FP32, INT8
 from tiankong.toolkit.machine import cache_bytes
 
@@ -54,7 +60,7 @@ def test_what_is_not_measured_says_why(isa: list[str], reason: str) -> None:
 
 
 def test_operations_of_a_cell() -> None:
-    cell = Cell(FP32, ONNXRUNTIME, "MatMul", 1000, 500, 1000, callers=1, threads=2)
+    cell = Multiplication(FP32, ONNXRUNTIME, "MatMul", 1000, 500, 1000, callers=1, threads=2)
     assert cell.giga == pytest.approx(1.0)
 
 

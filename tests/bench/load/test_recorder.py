@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tiankong.bench.load.connection import StatusError
+from tiankong.bench.load.keep_alive import StatusError
 from tiankong.bench.load.recorder import Recorder, Result, merged, reason, wrong_answer
 
 RIGHT = [("上", 0.9), ("下", 0.05), ("中", 0.02), ("里", 0.01), ("外", 0.005), ("前", 0.001)]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tiankong.bench.search.bisection import FINE, Found, highest
+from tiankong.bench.search.bisection import FINE, Bracket, highest
 
 MOST = 1024
 
@@ -35,7 +35,7 @@ def test_whole_loads_are_found_within_a_step_or_the_fineness(first: int) -> None
 
 def test_small_whole_loads_are_found_exactly() -> None:
     for threshold in range(1, 20):
-        assert highest(Server(threshold), 1, MOST, whole=True) == Found(threshold, threshold + 1)
+        assert highest(Server(threshold), 1, MOST, whole=True) == Bracket(threshold, threshold + 1)
 
 
 @pytest.mark.parametrize("first", [0.5, 8.0, 33.3])
@@ -64,7 +64,7 @@ def test_the_fineness_can_be_chosen(fine: float) -> None:
 @pytest.mark.parametrize("first", [1, 2, 37, 64])
 def test_whole_loads_of_which_none_holds_end_at_one(first: int) -> None:
     server = Server(0)
-    assert highest(server, first, MOST, whole=True) == Found(None, 1)
+    assert highest(server, first, MOST, whole=True) == Bracket(None, 1)
     assert server.asked[-1] == 1
     assert len(server.asked) <= 8
 
@@ -72,14 +72,14 @@ def test_whole_loads_of_which_none_holds_end_at_one(first: int) -> None:
 @pytest.mark.parametrize("first", [0.5, 8.0, 33.3])
 def test_rates_of_which_none_holds_end_at_a_64th(first: float) -> None:
     server = Server(0)
-    assert highest(server, first, MOST, whole=False) == Found(None, first / 64)
+    assert highest(server, first, MOST, whole=False) == Bracket(None, first / 64)
     assert len(server.asked) == 7
 
 
 @pytest.mark.parametrize(("first", "whole"), [(1, True), (3, True), (8.0, False), (1024, True)])
 def test_what_never_fails_is_asked_up_to_the_most(first: float, whole: bool) -> None:
     server = Server(10 * MOST)
-    assert highest(server, first, MOST, whole) == Found(MOST, None)
+    assert highest(server, first, MOST, whole) == Bracket(MOST, None)
     assert max(server.asked) == MOST
 
 

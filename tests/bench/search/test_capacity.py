@@ -16,8 +16,8 @@ from tiankong.bench.search.capacity import (
     CONFIRMATIONS,
     PROBE,
     Capacity,
+    CapacityTerms,
     NotHeldError,
-    Terms,
     capacity,
 )
 from tiankong.bench.search.slo import parse_slo
@@ -35,7 +35,7 @@ MANIFEST = SimpleNamespace(
     gate=None,
 )  # fmt: skip
 SERVICE_MS, SERVERS = 20.0, 2
-CLOSED_TERMS = Terms(parse_slo("p95=100ms"))
+CLOSED_TERMS = CapacityTerms(parse_slo("p95=100ms"))
 OPEN_TERMS = replace(CLOSED_TERMS, mode=OPEN)
 FASTEST = 100.0  # answers a second the made-up server can give
 
@@ -112,7 +112,7 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeGround:
     return FakeGround()
 
 
-def searched(ground: Any, terms: Terms = CLOSED_TERMS) -> Capacity:
+def searched(ground: Any, terms: CapacityTerms = CLOSED_TERMS) -> Capacity:
     return capacity("a", terms, ground)
 
 
@@ -152,7 +152,7 @@ def test_everything_that_was_measured_stands_in_the_run_file(ground: FakeGround)
 
 @pytest.mark.parametrize("terms", [CLOSED_TERMS, OPEN_TERMS])
 def test_an_interrupted_search_goes_on_without_measuring_again(
-    ground: FakeGround, terms: Terms
+    ground: FakeGround, terms: CapacityTerms
 ) -> None:
     for patience in range(1, 1000):
         ground.patience = patience
@@ -218,14 +218,14 @@ def test_a_search_that_another_process_is_at_is_left_alone(ground: FakeGround) -
 
 def test_no_number_of_users_holds(ground: FakeGround) -> None:
     with pytest.raises(NotHeldError, match="a does not hold p95=1ms even at 1 users") as caught:
-        searched(ground, Terms(parse_slo("p95=1ms")))
+        searched(ground, CapacityTerms(parse_slo("p95=1ms")))
     assert caught.value.exit_code == 1
     assert ground.measured == [(1, PROBE, 1)]
 
 
 def test_no_rate_holds(ground: FakeGround) -> None:
     with pytest.raises(NotHeldError, match="does not hold p95=1ms"):
-        searched(ground, Terms(parse_slo("p95=1ms"), OPEN))
+        searched(ground, CapacityTerms(parse_slo("p95=1ms"), OPEN))
     assert len(ground.measured) == 7
     assert min(ground.loads) == 8 / 64
 
@@ -233,7 +233,7 @@ def test_no_rate_holds(ground: FakeGround) -> None:
 def test_a_search_that_found_nothing_is_begun_anew(ground: FakeGround) -> None:
     for _ in range(2):
         with pytest.raises(NotHeldError):
-            searched(ground, Terms(parse_slo("p95=1ms")))
+            searched(ground, CapacityTerms(parse_slo("p95=1ms")))
     assert len(ground.measured) == 2
 
 
@@ -305,7 +305,7 @@ def test_a_load_that_is_never_confirmed_is_given_up(ground: FakeGround) -> None:
 def test_a_single_user_that_is_not_confirmed_is_the_end(ground: FakeGround) -> None:
     ground.spoil = slow_confirmations(0)
     with pytest.raises(NotHeldError, match="no load could be confirmed to hold p95=25ms"):
-        searched(ground, Terms(parse_slo("p95=25ms")))
+        searched(ground, CapacityTerms(parse_slo("p95=25ms")))
 
 
 def disturbed(load: int, repeat: int, attempts: int, **change: Any) -> Spoil:
@@ -364,7 +364,7 @@ def test_a_confirmation_that_stays_disturbed_cannot_be_trusted(ground: FakeGroun
 
 
 def test_too_few_answers_to_confirm(ground: FakeGround) -> None:
-    few = Terms(parse_slo("p99=100ms"), confirm_seconds=2.0)  # 3 x 200 answers, not 660
+    few = CapacityTerms(parse_slo("p99=100ms"), confirm_seconds=2.0)  # 3 x 200 answers, not 660
     with pytest.raises(InvalidMeasurementError, match="too few answers for p99=100ms"):
         searched(ground, few)
 

@@ -13,10 +13,10 @@ import pytest
 
 from tiankong.bench.load.generator import ALONE
 from tiankong.bench.proof import tuning as proving
-from tiankong.bench.proof.tuning import Found, Kept, Look, Proof
+from tiankong.bench.proof.tuning import Glance, Kept, TunedSettings, TuningProof
 from tiankong.bench.search import tune as tuning
 from tiankong.bench.search.slo import parse_slo
-from tiankong.bench.search.space import SHARED, Choice, space
+from tiankong.bench.search.space import SHARED, Setup, space
 from tiankong.bench.search.tune import (
     NothingHoldsError,
     Schedule,
@@ -36,7 +36,7 @@ from tiankong.toolkit.runs.cell import Cell
 from tiankong.toolkit.runs.run_file import read_run
 
 SLO = parse_slo("p95=100ms")
-USUAL = Choice(2, 2, 8)
+USUAL = Setup(2, 2, 8)
 TEN_MINUTES = 600.0
 FOLDER = Path("nowhere")
 
@@ -57,13 +57,13 @@ class FakeGround:
         self.variants = {"a": SimpleNamespace(manifest=manifest, folder=FOLDER)}
         self.gold = SimpleNamespace(name="gold", digest="cd", items=[1])
         self.slow = slow
-        self.measured: list[tuple[Choice, int, float]] = []
+        self.measured: list[tuple[Setup, int, float]] = []
         self.patience = 10_000
 
     def as_json(self) -> dict[str, Any]:
         return {"target": ""}
 
-    def rate(self, choice: Choice, users: int) -> float:
+    def rate(self, choice: Setup, users: int) -> float:
         """Return requests a second: one sentence alone takes 10 ms, in a batch of 16 a third."""
         batch = max(1.0, min(choice.max_batch, users / (choice.streams + 1)))
         speed = 100 * (1 + 2 * np.log2(batch) / 4)
@@ -81,7 +81,7 @@ class FakeGround:
     ) -> Cell:
         if len(self.measured) == self.patience:
             raise Interrupted
-        choice = Choice(**(settings or USUAL.as_json()))
+        choice = Setup(**(settings or USUAL.as_json()))
         self.measured.append((choice, point.users, plan.seconds))
         source = np.random.default_rng([point.users, point.repeat])
         rate = self.rate(choice, point.users) * float(np.exp(source.normal(0, 0.02)))
@@ -117,7 +117,7 @@ def test_the_space_holds_the_usual_settings_and_fills_the_cores() -> None:
         for cores in (1, 2, 3, 4, 8):
             choices = space(engine, cores)
             assert len(set(choices)) == len(choices)
-            assert Choice(1, cores, 8) in choices
+            assert Setup(1, cores, 8) in choices
             fixed = [c for c in choices if c.threads != SHARED]
             assert all(c.streams * c.threads >= cores >= c.threads for c in fixed)
             shared = {c.streams for c in choices if c.threads == SHARED and c.max_batch == 8}
@@ -139,12 +139,12 @@ def test_who_is_asked_alone_has_no_sizes_of_batches() -> None:
 
 def test_the_choice_of_a_server_as_it_comes() -> None:
     told = {"streams": 2, "threads": 2, "max_batch": 8, "spin": False}
-    assert Choice.usual(told, "pytorch") == Choice(2, 2, 8)
+    assert Setup.usual(told, "pytorch") == Setup(2, 2, 8)
     # Packed weights could not be kept: every batch gets all cores.
-    assert Choice.usual(told | {"least_threads": 2}, "onnxruntime") == Choice(2, 2, 8)
-    assert Choice.usual(told | {"least_threads": 1}, "onnxruntime") == Choice(2, SHARED, 8)
-    assert str(Choice(2, SHARED, 8)) == "2 streams x shared cores, batches of 8"
-    assert Choice(2, SHARED, 8) in space("onnxruntime", 2)
+    assert Setup.usual(told | {"least_threads": 2}, "onnxruntime") == Setup(2, 2, 8)
+    assert Setup.usual(told | {"least_threads": 1}, "onnxruntime") == Setup(2, SHARED, 8)
+    assert str(Setup(2, SHARED, 8)) == "2 streams x shared cores, batches of 8"
+    assert Setup(2, SHARED, 8) in space("onnxruntime", 2)
 
 
 @pytest.mark.parametrize(
@@ -154,15 +154,15 @@ def test_on_one_core_too_the_usual_settings_are_those_without_options(
     engine: str, threads: int
 ) -> None:
     told = {"streams": 1, "threads": 1, "least_threads": 1, "max_batch": 8, "spin": False}
-    usual = Choice.usual(told, engine)
-    assert usual == Choice(1, threads, 8)
+    usual = Setup.usual(told, engine)
+    assert usual == Setup(1, threads, 8)
     assert usual in space(engine, 1)
 
 
 def test_settings_as_options_and_in_words() -> None:
-    assert Choice(2, 1, 8).options == "--streams 2 --threads 1 --max-batch 8"
-    assert Choice(2, 1, 8, spin=True).options.endswith(" --spin")
-    assert str(Choice(2, 1, 8, spin=True)) == "2 streams x 1 threads, batches of 8, spinning"
+    assert Setup(2, 1, 8).options == "--streams 2 --threads 1 --max-batch 8"
+    assert Setup(2, 1, 8, spin=True).options.endswith(" --spin")
+    assert str(Setup(2, 1, 8, spin=True)) == "2 streams x 1 threads, batches of 8, spinning"
 
 
 @pytest.mark.parametrize(("budget", "choices"), [(600, 40), (300, 10), (1200, 80)])
@@ -216,7 +216,7 @@ def test_it_finds_the_best_of_a_made_up_server() -> None:
     found = tuned(ground)
     every = space("onnxruntime", 2)
 
-    def capacity(choice: Choice) -> float:
+    def capacity(choice: Setup) -> float:
         # The latest user is at 1.25 times the mean: what holds is known for this server.
         return max(
             ground.rate(choice, n) for n in range(1, 60) if 1270 * n / ground.rate(choice, n) <= 100
@@ -299,7 +299,7 @@ def test_the_usual_settings_may_answer_nothing(monkeypatch: pytest.MonkeyPatch) 
 
     def broken(self: FakeGround, point: Point, *words: Any, **named: Any) -> Cell:
         cell = measure(self, point, *words, **named)
-        if Choice(**cell.settings) != USUAL:
+        if Setup(**cell.settings) != USUAL:
             return cell
         return replace(cell, latencies_ms=(), ends_ms=(), failures={"503": 9})
 
@@ -311,8 +311,8 @@ def test_the_usual_settings_may_answer_nothing(monkeypatch: pytest.MonkeyPatch) 
 PROOF_TERMS = {"model": "m", "slo": "p95=100ms"}
 
 
-def proof_of(ground: Any, path: Path, terms: Mapping[str, Any] = PROOF_TERMS) -> Proof:
-    return Proof("a", SLO, ground, Kept.read(path, terms), 2.0)
+def proof_of(ground: Any, path: Path, terms: Mapping[str, Any] = PROOF_TERMS) -> TuningProof:
+    return TuningProof("a", SLO, ground, Kept.read(path, terms), 2.0)
 
 
 def test_the_proof_searches_everything_and_measures_the_best_again(home: Path) -> None:
@@ -382,13 +382,13 @@ def test_what_was_disturbed_is_measured_once_more(
 
     monkeypatch.setattr(FakeGround, "measure", stolen)
     proof = proof_of(FakeGround(), home / "p.jsonl")
-    looks = proof.final({Choice(2, 1, 8): 8, Choice(2, 2, 8): 9}, 1)
+    looks = proof.final({Setup(2, 1, 8): 8, Setup(2, 2, 8): 9}, 1)
     assert attempts == [1, 2, 1, 2]
     assert [look.doubts for own in looks.values() for look in own] == [[], ["stolen"]]
 
 
-def look(number: int, score: float, users: int = 9, doubts: tuple[str, ...] = ()) -> Look:
-    return Look("search", number, USUAL, users, users + 1, score, doubts)
+def look(number: int, score: float, users: int = 9, doubts: tuple[str, ...] = ()) -> Glance:
+    return Glance("search", number, USUAL, users, users + 1, score, doubts)
 
 
 def test_all_passes_but_the_first_count() -> None:
@@ -400,8 +400,8 @@ def test_all_passes_but_the_first_count() -> None:
 
 
 def test_the_best_of_the_final_is_the_best_and_nothing_is_no_trouble() -> None:
-    one, two, three, four = (Choice(2, 1, size) for size in (1, 2, 4, 8))
-    found = Found(None, two, four, 9)
+    one, two, three, four = (Setup(2, 1, size) for size in (1, 2, 4, 8))
+    found = TunedSettings(None, two, four, 9)
     searched = {one: [look(1, 120)], two: [look(1, 100)], three: [look(1, 0)], four: [look(1, 0)]}
     named = proving.finalists(found, searched)
     assert named[one] == ["no. 1 of the search"]
@@ -439,7 +439,7 @@ def test_a_real_search(
     from tiankong.toolkit.gate.examination import gated
 
     monkeypatch.undo()
-    choices = [Choice(1, 1, 1), Choice(1, 1, 4)]
+    choices = [Setup(1, 1, 1), Setup(1, 1, 4)]
     monkeypatch.setattr(tuning, "space", lambda engine, cores, batches: choices)
     monkeypatch.setattr(tuning, "CONFIRM_SECONDS", 2.0)
     monkeypatch.setattr(tuning, "CONFIRMATIONS", (91, 92))

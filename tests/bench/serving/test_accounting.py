@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tiankong.bench.serving import accounting
-from tiankong.bench.serving.accounting import Snapshot, memory, processes, snapshot, usage
+from tiankong.bench.serving.accounting import Counters, memory, processes, snapshot, usage
 from tiankong.bench.serving.energy import Counter
 from tiankong.toolkit.cgroup import Throttling
 from tiankong.toolkit.machine import allowed_cpus
@@ -123,9 +123,9 @@ def at(
     busy: float = 0.0, stolen: float = 0.0, swapped: int = 0,
     throttling: dict[int, list[Throttling]] | None = None, energy: dict[str, Counter] | None = None,
     quota: float | None = None,
-) -> Snapshot:  # fmt: skip
+) -> Counters:  # fmt: skip
     """Return a made-up snapshot."""
-    return Snapshot(
+    return Counters(
         clock, server, generator, own, busy, stolen, swapped, throttling or {}, energy or {}, quota
     )
 

@@ -6,10 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from tiankong.reports.facts.costs import Bench, cheaper_percent, cost, per_million, yardsticks
+from tiankong.reports.facts.costs import (
+    MeasuredMachine,
+    cheaper_percent,
+    cost,
+    per_million,
+    yardsticks,
+)
 from tiankong.reports.facts.prices import Price, Source, read_prices
 
-BENCH = Bench(cores=4, architecture="x86_64", threads_per_core=1)
+BENCH = MeasuredMachine(cores=4, architecture="x86_64", threads_per_core=1)
 PRICE = Price(
     "C",
     "t",

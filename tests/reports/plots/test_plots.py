@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from tiankong.reports.facts.costs import Bench, yardsticks
+from tiankong.reports.facts.costs import MeasuredMachine, yardsticks
 from tiankong.reports.facts.points import points
 from tiankong.reports.facts.prices import read_prices
 from tiankong.reports.facts.scaling import scaling
@@ -18,7 +18,7 @@ from tiankong.reports.plots.panels import scaling_plot
 from tiankong.reports.plots.plots import _apart, cost_plot, latency_plot
 from tiankong.toolkit.runs.run_file import Cell, Run
 
-BENCH = Bench(2, "x86_64", None)
+BENCH = MeasuredMachine(2, "x86_64", None)
 PRICES = yardsticks(read_prices(), BENCH)
 
 

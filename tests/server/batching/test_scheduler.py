@@ -9,15 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tiankong.server.batching.scheduler import Job, Limits, Scheduler, together
+from tiankong.server.batching.scheduler import Limits, Pending, Scheduler, together
 from tiankong.server.http.problems import ProblemError
 from tiankong.toolkit.engines.predictor import Answer, Ranked
 
 SLOW, FAILING = 100, 101
 
 
-def job(length: int = 5, word: int = 0, candidates: tuple[str, ...] | None = None) -> Job:
-    return Job([word] * length, 5, candidates)
+def job(length: int = 5, word: int = 0, candidates: tuple[str, ...] | None = None) -> Pending:
+    return Pending([word] * length, 5, candidates)
 
 
 class Model:
@@ -27,7 +27,7 @@ class Model:
         self.gate = threading.Event()
         self.batches: list[list[int]] = []
 
-    def infer(self, jobs: Sequence[Job]) -> list[Answer]:
+    def infer(self, jobs: Sequence[Pending]) -> list[Answer]:
         self.batches.append([len(job.ids) for job in jobs])
         words = {word for job in jobs for word in job.ids}
         if SLOW in words:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tiankong.server.bundle import bundle
-from tiankong.server.bundle.bundle import Terms, require_possible, write_bundle
-from tiankong.server.bundle.footprint import Footprint
+from tiankong.server.bundle.bundle import BundleTerms, require_possible, write_bundle
+from tiankong.server.bundle.sizing import Footprint
 from tiankong.server.settings import Settings
 from tiankong.toolkit.building.folders import Built
 from tiankong.toolkit.building.manifest import read_manifest
@@ -65,7 +65,7 @@ def test_what_runs_elsewhere_is_no_bundle(built: Built, tmp_path: Path) -> None:
 def test_replicas_are_a_range() -> None:
     for replicas in (0, 9):
         with pytest.raises(UnusableInputError, match="no range"):
-            Terms(replicas=replicas, most_replicas=8)
+            BundleTerms(replicas=replicas, most_replicas=8)
 
 
 def test_a_failure_leaves_nothing(
@@ -77,10 +77,10 @@ def test_a_failure_leaves_nothing(
     settings = Settings(built.folder)
     monkeypatch.setattr(bundle, "resolve", fails)
     with pytest.raises(UnusableInputError, match="no index"):
-        write_bundle(tmp_path / "new", built, settings, MEASURED, Terms())
+        write_bundle(tmp_path / "new", built, settings, MEASURED, BundleTerms())
     (built.folder / "config.json").write_text("{}")
     with pytest.raises(UnusableInputError, match="damaged"):
-        write_bundle(tmp_path / "new", built, settings, MEASURED, Terms())
+        write_bundle(tmp_path / "new", built, settings, MEASURED, BundleTerms())
     assert [path.name for path in tmp_path.iterdir()] == ["variant"]
 
 

@@ -228,7 +228,7 @@ def questions(home: Any) -> Questions:
 
 
 def match(folder: Path, home: Any, questions: Questions, *who: Contestant) -> peers.Match:
-    terms = peers.Terms("builtin-small", 1.0, 0.2, 0, home.gold.digest, "here")
+    terms = peers.PeerTerms("builtin-small", 1.0, 0.2, 0, home.gold.digest, "here")
     pythons = dict.fromkeys(("right", "wrong"), Path(sys.executable))
     built = {VARIANT: home.variants[VARIANT]}
     out = folder / "peers.jsonl"

@@ -21,7 +21,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Grid:
+class Table:
     """A table of text: the columns in ``words`` are words, the others figures."""
 
     columns: tuple[str, ...]
@@ -83,7 +83,7 @@ class Section:
     id: str
     heading: str
     paragraphs: tuple[str, ...] = ()
-    grids: tuple[Grid, ...] = ()
+    grids: tuple[Table, ...] = ()
     pictures: tuple[Picture, ...] = ()
     items: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tiankong.bench.load import connection
-from tiankong.bench.load.connection import Connection, StatusError, ready
+from tiankong.bench.load import keep_alive
+from tiankong.bench.load.keep_alive import KeepAlive, StatusError, ready
 from tiankong.toolkit.processes import free_port
 
 
@@ -52,7 +52,7 @@ def url() -> Iterator[str]:
         yield url
 
 
-def port_of(caller: Connection, url: str, path: str = "/predict") -> int:
+def port_of(caller: KeepAlive, url: str, path: str = "/predict") -> int:
     """Return the caller's port: another one means another connection."""
     port = json.loads(caller.post(ready(url + path, {"text": "好"})))["port"]
     assert isinstance(port, int)
@@ -60,27 +60,27 @@ def port_of(caller: Connection, url: str, path: str = "/predict") -> int:
 
 
 def test_a_request_arrives_as_it_was_meant(url: str) -> None:
-    answer = json.loads(Connection(url).post(ready(f"{url}/predict", {"text": "半[MASK]而废"})))
+    answer = json.loads(KeepAlive(url).post(ready(f"{url}/predict", {"text": "半[MASK]而废"})))
     assert answer["asked"] == {"text": "半[MASK]而废"}
     assert answer["host"] == url.removeprefix("http://")
 
 
 def test_one_connection_serves_one_request_after_the_other(url: str) -> None:
-    caller = Connection(url)
+    caller = KeepAlive(url)
     assert len({port_of(caller, url) for _ in range(5)}) == 1
 
 
 def test_every_caller_has_its_own(url: str) -> None:
-    assert port_of(Connection(url), url) != port_of(Connection(url), url)
+    assert port_of(KeepAlive(url), url) != port_of(KeepAlive(url), url)
 
 
 def test_one_that_the_server_closes_after_its_answer_is_opened_again(url: str) -> None:
-    caller = Connection(url)
+    caller = KeepAlive(url)
     assert port_of(caller, url, "/close") != port_of(caller, url, "/predict")
 
 
 def test_one_that_the_server_closed_while_idle_is_opened_again(url: str) -> None:
-    caller = Connection(url)
+    caller = KeepAlive(url)
     before = port_of(caller, url)
     time.sleep(0.7)
     assert port_of(caller, url) != before
@@ -89,13 +89,13 @@ def test_one_that_the_server_closed_while_idle_is_opened_again(url: str) -> None
 def test_one_that_was_idle_and_is_still_open_is_kept(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.0)
-    caller = Connection(url)
+    monkeypatch.setattr(keep_alive, "IDLE_SECONDS", 0.0)
+    caller = KeepAlive(url)
     assert port_of(caller, url) == port_of(caller, url)
 
 
 def test_a_status_that_is_no_success_is_an_error_and_keeps_the_connection(url: str) -> None:
-    caller = Connection(url)
+    caller = KeepAlive(url)
     before = port_of(caller, url)
     with pytest.raises(StatusError, match="HTTP 503") as raised:
         caller.post(ready(f"{url}/503", {}))
@@ -104,7 +104,7 @@ def test_a_status_that_is_no_success_is_an_error_and_keeps_the_connection(url: s
 
 
 def test_half_an_answer_is_an_error_and_the_next_one_is_whole(url: str) -> None:
-    caller = Connection(url)
+    caller = KeepAlive(url)
     with pytest.raises((OSError, HTTPException)):
         caller.post(ready(f"{url}/cut", {}))
     assert port_of(caller, url) > 0
@@ -112,21 +112,21 @@ def test_half_an_answer_is_an_error_and_the_next_one_is_whole(url: str) -> None:
 
 def test_nobody_there_is_an_error_each_time() -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
-    caller = Connection(nowhere)
+    caller = KeepAlive(nowhere)
     for _ in range(3):
         with pytest.raises(ConnectionRefusedError):
             caller.post(ready(nowhere, {}))
 
 
 def test_silence_is_an_error_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(keep_alive, "ANSWER_SECONDS", 0.2)
     with pytest.raises(TimeoutError), ThreadingHTTPServer(("127.0.0.1", 0), Handler) as silent:
-        Connection(f"http://127.0.0.1:{silent.server_address[1]}").post(ready("http://x/", {}))
+        KeepAlive(f"http://127.0.0.1:{silent.server_address[1]}").post(ready("http://x/", {}))
 
 
 def test_a_name_is_resolved_and_written_into_the_request(url: str) -> None:
     named = url.replace("127.0.0.1", "localhost")
-    answer = json.loads(Connection(named).post(ready(f"{named}/deep/predict", {})))
+    answer = json.loads(KeepAlive(named).post(ready(f"{named}/deep/predict", {})))
     assert answer["host"] == named.removeprefix("http://")
 
 

@@ -88,7 +88,7 @@ class Answer(HTTPResponse):
         pass
 
 
-class Connection:
+class KeepAlive:
     """A connection to the server of a URL; opened when first used, and again when it was closed."""
 
     def __init__(self, url: str) -> None:
