@@ -1,0 +1,20 @@
+"""The pages in the repository are what their run files give, byte for byte (plots apart)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tiankong.reports.writing import write_pages
+from tiankong.toolkit.runs.run_file import read_run
+
+PAGES = Path(__file__).parents[2] / "reports" / "pages"
+
+
+def test_the_pages_are_what_their_runs_give(tmp_path: Path) -> None:
+    runs = [read_run(PAGES / name) for name in ("run.jsonl", "scaling.jsonl")]
+    written = write_pages(runs, tmp_path)
+    assert {path.name for path in written} <= {path.name for path in PAGES.iterdir()}
+    texts = [path for path in written if path.suffix != ".svg"]  # fonts differ between machines
+    assert len(texts) == 5
+    for path in texts:
+        assert path.read_bytes() == (PAGES / path.name).read_bytes(), path.name
