@@ -1,1 +1,1 @@
-"""HTTP: connections, bodies, problems, ids, keys, log and metrics; nothing of what is asked."""
+"""HTTP: connections, bodies, problems, ids, keys, log, metrics; nothing about the questions."""

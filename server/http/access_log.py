@@ -1,4 +1,4 @@
-"""The access log: a JSON object a line, written by a thread of its own."""
+"""The access log: one JSON object per line, written by its own thread."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections import deque
 from collections.abc import Mapping
 from threading import Event, Thread
 
-ROOM = 10_000  # lines that may wait to be written
-EVERY = 0.1  # seconds: the thread wakes so often, however many requests there are
-PATIENCE = 2.0  # seconds for the last lines at the end
+ROOM = 10_000  # the most lines that may wait to be written
+EVERY = 0.1  # seconds between two writes, however many requests there are
+PATIENCE = 2.0  # seconds that close() waits for the last lines to be written
 
 Entry = Mapping[str, object]
 
 
 class AccessLog:
-    """Writes entries to a file descriptor; who does not read them holds up nobody.
+    """Writes entries to a file descriptor; a reader that stops reading delays no request.
 
-    ``write`` says whether there was room.  Once the reader has gone nothing more is written; after
-    another error (say, the disk is full) the next lines are tried again.
+    Once the reader has closed its end, nothing more is written.  After any other error (for example
+    a full disk) the line is lost and the next ones are tried.
     """
 
     def __init__(self, descriptor: int, room: int = ROOM) -> None:
@@ -27,20 +27,20 @@ class AccessLog:
         self._room = room
         self._waiting: deque[Entry] = deque()
         self._closing = Event()
-        # A daemon, writing without Python's buffers: a reader that stands still must not keep the
-        # process from ending.
+        # A daemon thread that writes without Python's buffers: a reader that has stopped reading
+        # must not keep the process from exiting.
         self._thread = Thread(target=self._run, name="access-log", daemon=True)
         self._thread.start()
 
     def write(self, entry: Entry) -> bool:
-        """Have an entry written soon; return False if it had to be dropped."""
+        """Queue an entry for writing; return False if the queue is full and it is dropped."""
         if len(self._waiting) >= self._room:
             return False
         self._waiting.append(entry)
         return True
 
     def close(self) -> None:
-        """Write what waits, as long as somebody reads it."""
+        """Write the queued entries, waiting at most ``PATIENCE`` seconds for the reader."""
         self._closing.set()
         self._thread.join(PATIENCE)
 

@@ -1,4 +1,4 @@
-"""API keys: who may ask, where the operator has named keys."""
+"""API keys: which clients may ask, if the operator has set keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .problems import problem_response
 SHORTEST = 16  # characters; shorter keys can be guessed
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="tiankong"'}
 DETAIL = "this server wants an API key: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
-# What a load balancer probes, the page (it asks for the key), and what describes the API.
+# Paths without a key: probes of load balancers, the page (it asks for the key), the API document.
 OPEN = frozenset(
     {
         "/",
@@ -32,13 +32,13 @@ OPEN = frozenset(
 )
 
 
-@cache  # read once: it may be a pipe
+@cache  # read once: the file may be a pipe
 def read_keys(path: Path) -> tuple[bytes, ...]:
-    """Return the digests of a file's keys.
+    """Return the SHA-256 digests of the keys in a file.
 
-    One key a line; empty lines and lines that begin with # are left out.  Raises
-    UnusableInputError if it cannot be read, names no key, or one that is too short or not printable
-    ASCII without spaces.
+    The file has one key per line; empty lines and lines that begin with # are skipped.  Raises
+    UnusableInputError if the file cannot be read, has no key, or has a key that is too short or is
+    not printable ASCII without spaces.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -62,9 +62,9 @@ def read_keys(path: Path) -> tuple[bytes, ...]:
 
 
 class ApiKeys:
-    """ASGI middleware: 401 for whoever brings none of the keys, but not at the ``OPEN`` paths.
+    """ASGI middleware: a 401 problem for requests without a valid key, except to ``OPEN`` paths.
 
-    Only digests are kept (see :func:`read_keys`) and compared, in constant time.
+    Only digests of the keys are stored (see :func:`read_keys`); they are compared in constant time.
     """
 
     def __init__(self, app: ASGIApp, keys: Collection[bytes]) -> None:
@@ -73,18 +73,18 @@ class ApiKeys:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http" and scope["path"] not in OPEN and not self._knows(scope):
-            name = scope["state"]["request_id"]
-            await problem_response(401, DETAIL, name, CHALLENGE)(scope, receive, send)
+        if scope["type"] == "http" and scope["path"] not in OPEN and not self._has_valid_key(scope):
+            request_id = scope["state"]["request_id"]
+            await problem_response(401, DETAIL, request_id, CHALLENGE)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    def _knows(self, scope: Scope) -> bool:
+    def _has_valid_key(self, scope: Scope) -> bool:
         headers = Headers(scope=scope)
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        given = token if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-        digest = _digest(given.strip())
-        # All are compared: how long it takes says nothing about which matched.
+        key = token if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        digest = _digest(key.strip())
+        # All digests are compared, so the time taken does not tell which one matched.
         return sum(hmac.compare_digest(digest, known) for known in self._digests) > 0
 
 

@@ -17,7 +17,7 @@ MAX_TOP_K = 50
 
 @dataclass(frozen=True)
 class Question:
-    """What one request asks: its sentences, how many tokens a [MASK], out of which tokens."""
+    """What one request asks: sentences, ``top_k`` tokens for each [MASK], candidate tokens."""
 
     texts: tuple[str, ...]
     top_k: int = DEFAULT_TOP_K
@@ -25,10 +25,10 @@ class Question:
 
 
 async def read_body(request: Request, limit: int, until: float) -> bytes:
-    """Return the body.
+    """Return the request's body.
 
-    Raises a 413 problem for more than ``limit`` bytes, without reading on, and a 408 problem if
-    the body is not there at ``until`` (seconds on the loop's clock).
+    Raises a 413 problem for more than ``limit`` bytes, without reading the rest, and a 408 problem
+    if the body is not complete at ``until`` (seconds on the event loop's clock).
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
@@ -51,15 +51,15 @@ def _too_large(limit: int) -> ProblemError:
 
 
 def parse_question(body: bytes) -> Question:
-    """Return the question of a /predict body; raise a 400 problem if it is none."""
+    """Return the question in a /predict body; raise a 400 problem if the body is not valid."""
     data = parse_object(body)
     return Question((_string(data, "text"),), read_top_k(data), read_candidates(data))
 
 
 def parse_batch(body: bytes, max_texts: int) -> Question:
-    """Return the question of a /predict/batch body.
+    """Return the question in a /predict/batch body.
 
-    Raises a 400 problem if it is none, and a 422 problem for more than ``max_texts`` texts.
+    Raises a 400 problem if the body is not valid, a 422 problem for more than ``max_texts`` texts.
     """
     data = parse_object(body)
     texts = _strings(data, "texts")
@@ -69,10 +69,10 @@ def parse_batch(body: bytes, max_texts: int) -> Question:
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object that a body is; raise a 400 problem if it is none."""
+    """Return the JSON object in a body; raise a 400 problem if the body is anything else."""
     try:
         data = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant
+            body.decode("utf-8"), object_pairs_hook=_require_unique, parse_constant=_refuse_constant
         )
     except RecursionError:
         raise ProblemError(400, "the body is not usable JSON: nested too deeply") from None
@@ -83,7 +83,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     return data
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _require_unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for key, value in pairs:
         if key in data:
@@ -111,7 +111,7 @@ def _strings(data: dict[str, Any], key: str) -> tuple[str, ...]:
 
 
 def checked(value: object, name: str) -> str:
-    """Return a value that is a usable string; raise a 400 problem that names it if it is none."""
+    """Return a usable string unchanged; for any other value raise a 400 problem with ``name``."""
     if not isinstance(value, str):
         raise ProblemError(400, f"{name} is not a string")
     if "\0" in value:
@@ -124,14 +124,14 @@ def checked(value: object, name: str) -> str:
 
 
 def read_top_k(data: dict[str, Any]) -> int:
-    """Return how many tokens are wanted; raise a 400 problem if that is no number in range."""
+    """Return the number of tokens asked for; raise a 400 problem unless it is in 1..MAX_TOP_K."""
     value = data.get("top_k", DEFAULT_TOP_K)
-    # type(), not isinstance(): True is an int to Python.
+    # type(), not isinstance(): isinstance(True, int) is true.
     if type(value) is not int or not 1 <= value <= MAX_TOP_K:
         raise ProblemError(400, f"top_k is not a whole number in 1..{MAX_TOP_K}")
     return value
 
 
 def read_candidates(data: dict[str, Any]) -> tuple[str, ...] | None:
-    """Return the tokens to rank, None: all; raise a 400 problem if they are no list of strings."""
+    """Return the tokens to rank (None: all); raise a 400 problem for anything but a string list."""
     return _strings(data, "candidates") if "candidates" in data else None

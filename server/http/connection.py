@@ -1,4 +1,4 @@
-"""A client's connection: whatever the client does, it takes a bounded share for a bounded time."""
+"""A client's connection, with limits on the memory and the time that a client can take."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from .problems import CLOSE, QUEUE_FULL, RETRY, ProblemError, problem_response
 from .request_ids import RequestIds
 
 HEAD_LIMIT = 32 * KIBIBYTE
-HEADERS_LIMIT = 100  # each costs many times its bytes
-PIPELINE_LIMIT = 64  # requests that wait for the answer to the one before
-CHUNKED = 8  # a body on the wire over the body: chunks of one byte take six
-SPARE = 128  # descriptors for all that is no connection
-CROWDED = 3 / 4  # of all connections: from here on idle ones make room
+HEADERS_LIMIT = 100  # a header takes many times its size in memory
+PIPELINE_LIMIT = 64  # pipelined requests that wait for the answer to the one before
+CHUNKED = 8  # bytes allowed on the wire per byte of body: chunks of one byte take six
+SPARE = 128  # file descriptors for everything that is not a connection
+CROWDED = 3 / 4  # share of the allowed connections; above it idle ones are closed sooner
 CROWDED_KEEP_ALIVE = 1.0
-EVERY = 1.0  # seconds between two looks at all connections
+EVERY = 1.0  # seconds between two checks of all connections
 UNKNOWN = "-"
-WISH = re.compile(rb"\r\nUpgrade:[^\r\n]*", re.IGNORECASE)
-NOTHING, HEAD, BODY = range(3)  # what is being read
+UPGRADE = re.compile(rb"\r\nUpgrade:[^\r\n]*", re.IGNORECASE)
+NOTHING, HEAD, BODY = range(3)  # which part of a request is being read
 
 
 @dataclass(frozen=True)
 class ConnectionTerms:
-    """What holds for all connections of a server.
+    """The limits of each connection of a server, and where refused requests are recorded.
 
     Args:
-        head_deadline: seconds for the head of a request, and for the rest of a body that nobody
-            wants.
-        deadline: seconds for a client to take some of what was sent to it.
-        body_limit: bytes of a request's body.
-        most: connections at the same time.
-        metrics: counts what is refused.
-        log: has a line for what is refused (None: there is no log).
+        head_deadline: seconds for the head of a request to arrive, and for the rest of a body that
+            the app does not need.
+        deadline: seconds for a client to read some of the data that waits for it.
+        body_limit: the most bytes of a request's body.
+        most: the most connections at the same time.
+        metrics: counts refused requests.
+        log: gets an entry for each refused request (None: there is no log).
 
     """
 
@@ -59,16 +59,16 @@ class ConnectionTerms:
 
     @property
     def message_limit(self) -> int:
-        """Bytes of a message after its head, with all that is not body."""
+        """The most bytes on the wire after a head: the body, its chunk framing, trailers."""
         return HEAD_LIMIT + CHUNKED * self.body_limit
 
     def refusing(self, problem: ProblemError) -> Any:
-        """Return an ASGI app (to Uvicorn's types or Starlette's) that answers with a problem."""
+        """Return an ASGI app that answers with a problem (``Any`` fits Uvicorn's types too)."""
         return Observer(RequestIds(Refusal(problem)), self.metrics, self.log)
 
 
 class Refusal:
-    """ASGI app: answers what never reaches the server's own with a problem."""
+    """ASGI app: answers a request that the connection refuses with a problem."""
 
     def __init__(self, problem: ProblemError) -> None:
         self._problem = problem
@@ -83,9 +83,9 @@ class Refusal:
 
 
 class Connection(HttpToolsProtocol):
-    """Uvicorn's connection, with limits on what it waits for and keeps.
+    """Uvicorn's connection, with limits on how long it waits and how much it stores.
 
-    Nothing is timed by itself: :func:`watch` looks at all connections from time to time.
+    A connection sets no timers of its own: :func:`watch` checks all connections regularly.
     """
 
     def __init__(
@@ -99,14 +99,14 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._terms = terms
         self._reading = NOTHING
-        self._came = 0  # bytes of what is being read, or more
-        self._since = 0.0  # on the loop's clock: what is waited for has been waited for since then
+        self._received = 0  # at least the bytes of the head or body that have arrived
+        self._since = 0.0  # when the wait for the client began, on the loop's clock
         self._unsent_since = 0.0
-        self._deaf = False  # what still comes is thrown away
-        self._answered: RequestResponseCycle | None = None  # now; others may wait for their turn
+        self._discards = False  # whether further input is thrown away
+        self._current: RequestResponseCycle | None = None  # being answered; others may wait
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, or refuse at once where there are too many."""
+        """Begin, or refuse the connection at once if there are too many."""
         super().connection_made(transport)
         self._since = self.loop.time()
         if len(self.connections) > self._terms.most:
@@ -114,42 +114,47 @@ class Connection(HttpToolsProtocol):
             self._refuse(ProblemError(503, detail, RETRY, "too_many_connections"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the request that is being answered (Uvicorn tells only the last one that came)."""
+        """Notify the request being answered (Uvicorn notifies only the one that arrived last)."""
         super().connection_lost(exc)
-        if self._answered and not self._answered.response_complete:
-            self._answered.disconnected = True
-            self._answered.message_event.set()
+        if self._current and not self._current.response_complete:
+            self._current.disconnected = True
+            self._current.message_event.set()
 
     def data_received(self, data: bytes) -> None:
-        """Read on (in the place of Uvicorn's: it warns on standard error of every mistake)."""
-        if self._deaf:
+        """Parse the data (Uvicorn's method would log a warning for every bad request)."""
+        if self._discards:
             return
         if self._reading == NOTHING and b"pgrade" in data:
-            data = _without_wish(data)
+            data = _without_upgrade(data)
         before = self.scope
-        self._came += len(data)
+        self._received += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # A wish that came in pieces.  The answer stays in this protocol; what comes next may be
-            # in the other one, or a body that the parser takes for a request.
-            self._deaf = True
+            # An Upgrade header that arrived in pieces.  The answer is plain HTTP, but further input
+            # may be in the other protocol, or a body that the parser would take for a request.
+            self._discards = True
             self.cycle.keep_alive = False
         except httptools.HttpParserError as error:
             self._refuse(_problem(error))
         else:
             if self._reading == NOTHING:
-                self._came = 0
+                self._received = 0
             else:
                 self._check_size(begun=self.scope is not before)
 
     def _check_size(self, begun: bool) -> None:
-        """Refuse what is too large already; ``begun``: its first byte was in the last data."""
+        """Refuse a head or body that is too large already.
+
+        ``begun`` says that its first byte was in the data that has just arrived.
+        """
         if begun:
-            self._came = self._head_size() if self._reading == HEAD else 0
-        if len(self.headers) > HEADERS_LIMIT or (self._reading == HEAD and self._came > HEAD_LIMIT):
+            self._received = self._head_size() if self._reading == HEAD else 0
+        if len(self.headers) > HEADERS_LIMIT or (
+            self._reading == HEAD and self._received > HEAD_LIMIT
+        ):
             self._refuse(_head_too_large())
-        elif self._came > self._terms.message_limit:
+        elif self._received > self._terms.message_limit:
             self._refuse(
                 ProblemError(413, f"the body takes more than {self._terms.message_limit} bytes")
             )
@@ -158,14 +163,14 @@ class Connection(HttpToolsProtocol):
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def on_message_begin(self) -> None:
-        """Note that a head is being read."""
+        """Note that the head of a request is being read."""
         super().on_message_begin()
         self._reading = HEAD
         self._since = self.loop.time()
 
     def on_headers_complete(self) -> None:
-        """Hand a request over whose head is not too large."""
-        if self._came > HEAD_LIMIT and self._head_size() > HEAD_LIMIT:
+        """Start the request, or raise a problem if its head is too large or too many wait."""
+        if self._received > HEAD_LIMIT and self._head_size() > HEAD_LIMIT:
             raise _head_too_large()
         if len(self.headers) > HEADERS_LIMIT:
             raise _head_too_large()
@@ -174,19 +179,19 @@ class Connection(HttpToolsProtocol):
             raise ProblemError(503, detail, RETRY, QUEUE_FULL)
         super().on_headers_complete()
         self._reading = BODY
-        self._came = 0
+        self._received = 0
 
     def on_message_complete(self) -> None:
-        """Note that a request was read to its end."""
+        """Note that the request has been read completely."""
         super().on_message_complete()
         self._reading = NOTHING
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._answered = cycle
+        self._current = cycle
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        """Go on to the next request (in the place of Uvicorn's: it sets a timer every time)."""
+        """Start the next request (instead of Uvicorn's method, which sets a timer every time)."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -194,26 +199,26 @@ class Connection(HttpToolsProtocol):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif self._reading == BODY and self.expect_100_continue:
-            self.transport.close()  # what comes next may be the body or another request
+            self.transport.close()  # the next bytes may be the body or another request
         else:
             self._since = self.loop.time()
 
     def resume_writing(self) -> None:
-        """Note that the client has taken what was sent."""
+        """Note that the client reads again."""
         super().resume_writing()
         self._unsent_since = 0.0
 
-    def look(self, now: float) -> None:
-        """Give up what has been waited for too long at this moment of the loop's clock."""
+    def check_time(self, now: float) -> None:
+        """Close the connection if it has waited too long; ``now`` is on the loop's clock."""
         if self.transport.get_write_buffer_size():
             self._unsent_since = self._unsent_since or now
             if now - self._unsent_since > self._terms.deadline:
                 self.transport.abort()
             return
         self._unsent_since = 0.0
-        if self.transport.is_closing() or self._is_asking():
-            return  # a request has a deadline of its own
-        if now - self._since <= self._patience():
+        if self.transport.is_closing() or self._is_answering():
+            return  # the request that is being answered has its own deadline
+        if now - self._since <= self._longest_wait():
             return
         if self._reading == HEAD:
             detail = "the head of the request did not arrive in time"
@@ -221,10 +226,10 @@ class Connection(HttpToolsProtocol):
         else:
             self.transport.close()
 
-    def _is_asking(self) -> bool:
-        return self._answered is not None and not self._answered.response_complete
+    def _is_answering(self) -> bool:
+        return self._current is not None and not self._current.response_complete
 
-    def _patience(self) -> float:
+    def _longest_wait(self) -> float:
         if self.cycle is None or self._reading != NOTHING:
             return self._terms.head_deadline
         if len(self.connections) > CROWDED * self._terms.most:
@@ -232,23 +237,23 @@ class Connection(HttpToolsProtocol):
         return self.timeout_keep_alive
 
     def _refuse(self, problem: ProblemError) -> None:
-        """Answer what cannot be read on with a problem, in its turn, and close."""
-        self._deaf = True
+        """Stop reading, answer with a problem after the requests before, and close."""
+        self._discards = True
         if self._reading == BODY:
-            self._break_off(problem)
+            self._refuse_running(problem)
             return
         if self._reading == NOTHING:  # there is no request
             self.on_message_begin()
-        waits = self._is_asking()
-        self.cycle = self._nameless_cycle()
+        waits = self._is_answering()
+        self.cycle = self._cycle_of_partial()
         app = self._terms.refusing(problem)
         if waits:
             self.pipeline.appendleft((self.cycle, app))
         else:
             self._start_asgi_task(self.cycle, app)
 
-    def _nameless_cycle(self) -> RequestResponseCycle:
-        """Return what answers a request of which only so much is known as has been read."""
+    def _cycle_of_partial(self) -> RequestResponseCycle:
+        """Return the cycle of a request read only in part: method or path may be unknown."""
         method = self.parser.get_method().decode("ascii") if self.url else UNKNOWN
         path = self.url.partition(b"?")[0].decode("ascii", "backslashreplace")
         self.scope["method"], self.scope["path"] = method, path[:KIBIBYTE] or UNKNOWN
@@ -266,9 +271,9 @@ class Connection(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
 
-    def _break_off(self, problem: ProblemError) -> None:
-        """End a request that is with the app already, and whose body cannot be read on."""
-        if self.cycle is not self._answered:  # its turn has not come
+    def _refuse_running(self, problem: ProblemError) -> None:
+        """Refuse a request after its head: its body cannot be read, and the app may have begun."""
+        if self.cycle is not self._current:  # it waits for its turn: the app has not begun
             self.pipeline[0] = (self.cycle, self._terms.refusing(problem))
         elif self.cycle.response_started:
             self.transport.close()
@@ -278,9 +283,9 @@ class Connection(HttpToolsProtocol):
             self.tasks.add(task)
 
     async def _answer_instead(self, cycle: RequestResponseCycle, problem: ProblemError) -> None:
-        """Answer for the app, which waits for the body and then hears that its client has left.
+        """Answer in the app's place; the app waits for the body and is told that the client left.
 
-        So it counts the request as one without an answer, for the reason that stands in its state.
+        So the app counts the request as failed, for the reason that is in the request's state.
         """
         if cycle.response_started:
             self.transport.close()
@@ -290,18 +295,18 @@ class Connection(HttpToolsProtocol):
 
 
 def watch(connections: Collection[object], every: float) -> None:
-    """Look at all connections, now and again ``every`` so many seconds on the running loop."""
+    """Check all connections now, and then every ``every`` seconds on the running loop."""
     loop = asyncio.get_running_loop()
     loop.call_later(every, watch, connections, every)
     for connection in tuple(connections):
         if isinstance(connection, Connection):
-            connection.look(loop.time())
+            connection.check_time(loop.time())
 
 
 def room_for(wanted: int) -> int:
-    """Return how many connections there may be, at most ``wanted``: each takes a descriptor.
+    """Return how many connections to allow, at most ``wanted``: each takes a file descriptor.
 
-    The process is allowed as many as that takes, where its hard limit does not forbid it.
+    The process's soft limit of open files is increased as needed, up to its hard limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
@@ -314,14 +319,14 @@ def room_for(wanted: int) -> int:
     return max(1, min(wanted, max(soft - SPARE, soft // 2)))
 
 
-def _without_wish(data: bytes) -> bytes:
-    """Return a request without the header by which its client would rather speak another protocol.
+def _without_upgrade(data: bytes) -> bytes:
+    """Return the bytes of a request without its Upgrade header.
 
-    It may be ignored (RFC 9110, 7.8), but the parser would take no body after it, which clients
-    send nevertheless (Java's ``HttpClient`` with every POST).
+    A server may ignore that header (RFC 9110, 7.8).  The parser would read no body after it, but
+    some clients send one (Java's ``HttpClient`` with every POST).
     """
     head, end, rest = data.partition(b"\r\n\r\n")
-    return WISH.sub(b"", head) + end + rest
+    return UPGRADE.sub(b"", head) + end + rest
 
 
 def _head_too_large() -> ProblemError:
@@ -330,8 +335,8 @@ def _head_too_large() -> ProblemError:
 
 
 def _problem(error: httptools.HttpParserError) -> ProblemError:
-    """Return what to answer where the parser stopped."""
-    cause = error.__context__  # what our own part of the parser raised
+    """Return the problem to answer with after the parser has failed."""
+    cause = error.__context__  # raised by our own callbacks of the parser
     if isinstance(cause, ProblemError):
         return cause
     why = "its target cannot be read" if cause else str(error)

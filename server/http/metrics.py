@@ -16,8 +16,8 @@ SENTENCES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 class Metrics:
     """Counters of one server, in a registry of its own.
 
-    Times are seconds.  ``requests`` and ``request_seconds`` go by route pattern, so that paths
-    nobody knows add no series; ``failures`` by the reasons of ``problems.py``.
+    Times are in seconds.  ``requests`` and ``request_seconds`` are labelled with the route pattern,
+    so that unknown paths add no time series; ``failures`` with the reasons in ``problems.py``.
     """
 
     def __init__(self) -> None:
@@ -39,19 +39,19 @@ class Metrics:
         )
 
     def tell(self, variant: str, in_force: Mapping[str, object]) -> None:
-        """Tell what is served, and under which settings."""
+        """Publish which variant is served, and with which settings."""
         shown = {key: str(value) for key, value in in_force.items()}
         self._served.info({"variant": variant, "version": version("tiankong"), **shown})
 
     def watch(self, name: str, help_text: str, value: Callable[[], float]) -> None:
-        """Add a gauge that asks for its value when it is read."""
+        """Add a gauge that calls ``value`` each time it is read."""
         gauge = Gauge(f"tiankong_{name}", help_text, registry=self.registry)
         gauge.set_function(value)
 
     def exposition(self, accept: str, collected: Collected | None = None) -> tuple[bytes, str]:
         """Return the document and its media type, in the format an Accept header asks for.
 
-        ``collected`` is what to tell instead of this server's own counters.
+        ``collected`` replaces this server's own counters.
         """
         encode, media_type = choose_encoder(accept)
         return encode(collected or self.registry), media_type
@@ -68,7 +68,7 @@ class Metrics:
 
 
 class Collected(CollectorRegistry):
-    """What several replicas have counted, each sample labelled with its ``replica``."""
+    """The metrics of several replicas, each sample labelled with its ``replica``."""
 
     def __init__(self, parts: Mapping[str, Iterable[Metric]]) -> None:
         super().__init__()
@@ -86,5 +86,5 @@ class Collected(CollectorRegistry):
             family.samples.append(sample._replace(labels=labels))
 
     def collect(self) -> Iterable[Metric]:
-        """Yield the families, all replicas' samples in each."""
+        """Yield the metric families, each with the samples of all replicas."""
         yield from self._families.values()

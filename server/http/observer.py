@@ -1,4 +1,4 @@
-"""Every request is counted and stands in the access log."""
+"""Count every request and write it to the access log."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .access_log import AccessLog
 from .metrics import Metrics
 from .problems import reason_for
 
-CLIENT_GONE = 499  # nginx's number for it: the client left before there was an answer
+CLIENT_GONE = 499  # nginx's status for a client that left before the answer
 UNKNOWN_ROUTE = "other"
 
 
 class Observer:
-    """ASGI middleware: metrics and access log (None: none), one entry a request.
+    """ASGI middleware: counts each request and writes one log entry for it (``log`` None: no log).
 
-    Successful probes (health, metrics) are counted but not logged: they would drown the rest.
+    Successful probes (health, metrics) are counted but not logged: they would hide the rest.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, log: AccessLog | None) -> None:
@@ -36,7 +36,7 @@ class Observer:
         began = time.perf_counter()
         status, size = CLIENT_GONE, 0
 
-        async def seen(message: Message) -> None:
+        async def send_observed(message: Message) -> None:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -44,7 +44,7 @@ class Observer:
             await send(message)
 
         try:
-            await self._app(scope, receive, seen)
+            await self._app(scope, receive, send_observed)
         finally:
             self._record(scope, status, size, time.perf_counter() - began)
 

@@ -1,4 +1,4 @@
-"""Whether a client still waits for its answer: what is done for one that has left is dropped."""
+"""Stops the work for a client that has left before its answer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from starlette.requests import Request
 
 from .problems import ProblemError
 
-PATIENCE = 0.5  # seconds until somebody looks: most answers are there before
+PATIENCE = 0.5  # seconds before the watch begins: most answers take less
 
 
 class Presence:
-    """Async context: a client that leaves ends what is awaited in it with a 499 problem.
+    """Async context manager: cancels its block with a 499 problem if the client leaves.
 
-    What comes after the body of a request is read meanwhile, so it has to be read already.
+    It reads the messages after the request's body, so the body must have been read before.
     """
 
     def __init__(self, request: Request) -> None:
@@ -25,8 +25,8 @@ class Presence:
     async def __aenter__(self) -> Presence:
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        self._look: asyncio.Task[None] | None = None
-        self._timer = self._loop.call_later(PATIENCE, self._begin)
+        self._watcher: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(PATIENCE, self._start_watching)
         return self
 
     async def __aexit__(
@@ -36,14 +36,14 @@ class Presence:
         trace: TracebackType | None,
     ) -> None:
         self._timer.cancel()
-        if self._look:
-            self._look.cancel()
+        if self._watcher:
+            self._watcher.cancel()
         if self._left and self._task and kind is asyncio.CancelledError:
             self._task.uncancel()
             raise ProblemError(499, "the client has left") from None
 
-    def _begin(self) -> None:
-        self._look = self._loop.create_task(self._watch())
+    def _start_watching(self) -> None:
+        self._watcher = self._loop.create_task(self._watch())
 
     async def _watch(self) -> None:
         while (await self._request.receive())["type"] != "http.disconnect":

@@ -14,7 +14,7 @@ RETRY = {"Retry-After": "1"}
 QUEUE_FULL = "queue_full"
 DRAINING = "draining"
 NOT_READY = "not_ready"
-# Why a request got no answer, in a word for metrics and logs, where the status says it all.
+# The reason words for metrics and logs that follow from the status alone.
 REASONS = {
     400: "bad_request",
     401: "no_api_key",
@@ -27,14 +27,14 @@ REASONS = {
     500: "internal",
     504: "deadline",
 }
-# RFC 9110's names; http.HTTPStatus still has the old ones before Python 3.13.
+# RFC 9110's names; before Python 3.13 http.HTTPStatus has the old ones.
 TITLES = {413: "Content Too Large", 422: "Unprocessable Content", 499: "Client Closed Request"}
 
 
 class ProblemError(Exception):
-    """A request that gets no answer: an HTTP status, a sentence for people, extra headers.
+    """A request that cannot be answered: HTTP status, message for people, extra headers.
 
-    ``reason`` is a word for metrics and logs, where the status does not say it all.
+    ``reason`` is a word for metrics and logs; None: the usual one of the status.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class ProblemError(Exception):
 
 
 def reason_for(status: int) -> str:
-    """Return the word for a failure with this status."""
+    """Return the reason word of a status."""
     return REASONS.get(status, str(status))
 
 
 def problem_response(
     status: int, detail: str, request_id: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return the problem document; ``error`` repeats the detail for the article's clients."""
+    """Return the problem as a response; ``error`` repeats the detail for the article's clients."""
     document = {
         "type": "about:blank",
         "status": status,
@@ -68,5 +68,5 @@ def problem_response(
         "request_id": request_id,
         "error": detail,
     }
-    # ASCII on the wire: a detail that quotes the request can then never fail to encode.
+    # JSON in ASCII: encoding cannot fail, whatever the detail quotes from the request.
     return Response(json.dumps(document), status, dict(headers or {}), MEDIA_TYPE)

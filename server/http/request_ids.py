@@ -18,9 +18,9 @@ log = logging.getLogger("tiankong.server")
 
 
 class RequestIds:
-    """ASGI middleware: names each request, answers 500 for errors nobody foresaw.
+    """ASGI middleware: gives each request an id, and answers 500 for unexpected errors.
 
-    A client's own id is kept if it is 1 to 128 printable ASCII characters.
+    The client's own id is used if it is 1 to 128 printable ASCII characters.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -55,15 +55,16 @@ class RequestIds:
 
 
 def request_id(request: Request) -> str:
-    """Return the id the middleware gave this request."""
+    """Return the id that the middleware gave this request."""
     return str(request.state.request_id)
 
 
 def name_of(scope: Scope) -> str:
-    """Return the id a request brings with it, or a new one."""
-    return _sane(Headers(scope=scope).get(HEADER, "")) or uuid4().hex
+    """Return the id in a request's headers, or a new one."""
+    return _usable(Headers(scope=scope).get(HEADER, "")) or uuid4().hex
 
 
-def _sane(given: str) -> str:
-    usable = given.isascii() and given.isprintable() and len(given) <= MAX_LENGTH
-    return given.strip() if usable else ""
+def _usable(header: str) -> str:
+    """Return the id in a header's value, or an empty string if it is not usable."""
+    usable = header.isascii() and header.isprintable() and len(header) <= MAX_LENGTH
+    return header.strip() if usable else ""
