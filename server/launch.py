@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -114,7 +115,12 @@ def run(stack: Stack, settings: Settings) -> None:
 
     Raises UnusableInputError if the port is taken, or the variant of no use to this stack.
     """
-    {"reference": run_reference, "article": run_article, "ray": run_ray}[stack](settings)
+    runners: dict[Stack, Callable[[Settings], None]] = {
+        "reference": run_reference,
+        "article": run_article,
+        "ray": run_ray,
+    }
+    runners[stack](settings)
 
 
 def run_ray(settings: Settings) -> None:
@@ -138,11 +144,13 @@ def run_ray(settings: Settings) -> None:
     serve(replace(settings, port=port, replicas=settings.replicas or 1))
 
 
-def run_reference(settings: Settings) -> None:
+def run_reference(
+    settings: Settings, open_predictor: Callable[[Settings], Predictor] | None = None
+) -> None:
     """Serve in this process until SIGTERM or SIGINT.
 
-    Raises UnusableInputError if the port is taken, the file of API keys of no use, or the variant
-    missing or damaged.
+    ``open_predictor`` opens what is served (None: :func:`open_served`).  Raises UnusableInputError
+    if the port is taken, the file of API keys of no use, or the variant missing or damaged.
     """
     with ended_at_once(_remove_scratch):  # until Uvicorn hears the signals
         # A bad file of keys or a taken port should not cost the wait for the model.
@@ -155,7 +163,7 @@ def run_reference(settings: Settings) -> None:
                 # NumPy's threads, which nothing here uses, would begin by running in circles.
                 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
             with ThreadPoolExecutor(1) as beside:
-                opening = beside.submit(open_served, settings)
+                opening = beside.submit(open_predictor or open_served, settings)
                 from ..toolkit.engines.kinds import import_engine
 
                 # First what the model waits for, then what takes as long to import as it to open.

@@ -69,7 +69,7 @@ class Replica:
         predictor, self._remark = opened(settings, cores)
         if self._remark and not log_to:  # nobody will ask for it
             say(self._remark)
-        settings = shared_out(settings, cores, shared=bool(predictor.engine.widths))
+        settings = shared_out(settings, cores, shared=bool(predictor.engine.about.widths))
         pipe = os.open(log_to, os.O_WRONLY) if log_to else None
         self._built = create_app(predictor, settings, pipe, self._everyone)
         self._built.add_middleware(ServedBy, name=self._name)

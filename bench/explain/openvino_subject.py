@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import openvino
 
 from ...toolkit.building.manifest import read_manifest
+from ...toolkit.engines.openvino_engine import OpenvinoEngine
 from ...toolkit.engines.text import Batch
 from ...toolkit.files import read_json
 from .ceilings import ONNXRUNTIME, OPENVINO
@@ -71,7 +72,7 @@ class Compiled:
     Args:
         path: the model's file.
         batch: what will be run (its shape is compiled in, so that every product's is known).
-        hint: the engine's precision hint (see :func:`hint_of`).
+        hint: the engine's precision hint.
         threads: threads for one call.
 
     """
@@ -135,12 +136,6 @@ class Compiled:
         return group
 
 
-def hint_of(engine: object) -> object:
-    """Return the precision hint of an engine's compiled model."""
-    compiled = next(v for v in vars(engine).values() if isinstance(v, openvino.CompiledModel))
-    return compiled.get_property("INFERENCE_PRECISION_HINT")
-
-
 def _shape(port: Any) -> tuple[int, ...]:
     return tuple(each.get_length() for each in port.get_partial_shape())
 
@@ -195,9 +190,9 @@ class OpenvinoSubject(Subject):
         self._config = read_json(folder / "config.json")
 
     def _compiled(self, batch: Batch, threads: int) -> Compiled:
-
         path = self.folder / read_manifest(self.folder).recipe.file
-        return Compiled(path, batch, hint_of(self.predictor(threads).engine), threads)
+        engine = cast(OpenvinoEngine, self.predictor(threads).engine)
+        return Compiled(path, batch, engine.precision_hint, threads)
 
     def workload(self, batch: Batch) -> Workload:
         """Return what one call computes and moves, from the shapes of the compiled model."""

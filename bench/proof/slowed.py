@@ -3,6 +3,7 @@
     python -m tiankong.bench.proof.slowed --variant-dir DIR --port 8080 --extra 0.2
 
 The extra work is the engine's own, so it costs what the real work costs: cores, caches, memory.
+All else is the reference server's: it starts the same way, with the same settings and limits.
 """
 
 from __future__ import annotations
@@ -12,10 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
-from ...server.launch import bind, open_served
-from ...server.reference import serve
+from ...server.launch import open_served, run_reference
 from ...server.settings import Settings
-from ...toolkit.engines.predictor import Best, Engine, Logits
+from ...toolkit.engines.predictor import Best, Engine, Logits, Predictor
 from ...toolkit.engines.text import Batch
 
 
@@ -24,7 +24,7 @@ class SlowedEngine(Engine):
 
     def __init__(self, inner: Engine, extra: float) -> None:
         self._inner, self._extra = inner, extra
-        self.callers, self.prepares = inner.callers, inner.prepares
+        self.about = inner.about
         self._owed = 0.0
         self._lock = Lock()
 
@@ -56,10 +56,13 @@ def main() -> None:
     parser.add_argument("--extra", type=float, required=True)
     given = parser.parse_args()
     settings = replace(Settings(folder=given.variant_dir), port=given.port)
-    with bind(settings) as listener:
+
+    def open_slowed(settings: Settings) -> Predictor:
         predictor = open_served(settings)
         predictor.engine = SlowedEngine(predictor.engine, given.extra)
-        serve(predictor, settings, listener)
+        return predictor
+
+    run_reference(settings, open_slowed)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ MANY = 1_000_000  # callers at once: as many as there are
 
 def unpads(predictor: Predictor, streams: int) -> bool:
     """Tell whether batches compute no padding: those do that leave cores to others."""
-    engine = predictor.engine
-    return engine.unpads and (streams > 1 or max(engine.widths, default=1) == 1)
+    about = predictor.engine.about
+    return about.unpads and (streams > 1 or max(about.widths, default=1) == 1)
 
 
 def limits_of(predictor: Predictor, settings: Settings, streams: int) -> Limits:
@@ -61,7 +61,7 @@ class Service:
         self.draining = False
         self._predictor = predictor
         # More streams than the engine has would wait in it with batches that are still growing.
-        self._most = min(settings.streams or usable_cores(), predictor.engine.callers or MANY)
+        self._most = min(settings.streams or usable_cores(), predictor.engine.about.callers or MANY)
         streams = self._most if settings.streams else 1
         self._limits = limits_of(predictor, settings, streams)
         self._scheduler = Scheduler(self._infer, streams, settings.queue_limit, self._limits)
@@ -91,7 +91,7 @@ class Service:
             self.not_ready = "the server is draining" if self.draining else ""
 
     async def _require_parts(self, expected: Expected) -> None:
-        parts = self._predictor.engine.parts
+        parts = self._predictor.engine.about.parts
         if len(parts) > 1:  # else it has been asked
             checks = (asyncio.to_thread(self._require_part, expected, part) for part in parts)
             await asyncio.gather(*checks)
@@ -110,7 +110,7 @@ class Service:
         _require_expected(expected, own.answer(batch)[0])
 
     def _prepare(self) -> None:
-        if self._predictor.engine.prepares:
+        if self._predictor.engine.about.prepares:
             self._prepare_side_by_side()
         if not self.settings.streams:
             streams = self._chosen_streams()
@@ -120,7 +120,8 @@ class Service:
 
     def _chosen_streams(self) -> int:
         """Return how many streams there shall be: as an earlier start found it, or measured now."""
-        kept, most, largest = self._predictor.engine.kept, self._most, self._limits.sentences
+        kept = self._predictor.engine.about.kept
+        most, largest = self._most, self._limits.sentences
         name = f"streams, of {most} at most, with batches of {largest}"
         known = recall(kept, name) if kept else None
         if isinstance(known, int) and 1 <= known <= most:
@@ -170,7 +171,7 @@ class Service:
         return {
             "streams": self._scheduler.streams,
             "threads": settings.threads or usable_cores(),
-            "least_threads": min(self._predictor.engine.widths, default=settings.threads)
+            "least_threads": min(self._predictor.engine.about.widths, default=settings.threads)
             or usable_cores(),
             "max_batch": self._limits.sentences,
             "batch_tokens": self._limits.tokens,

@@ -119,7 +119,7 @@ def test_where_nothing_can_be_kept_batches_do_not_share_and_that_is_said(
     monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path / "file"))
     monkeypatch.setattr("tiankong.toolkit.engines.onnx_engine.usable_cores", lambda: 2)
     predictor = open_served(Settings(small_variants["onnx-int8"].folder))
-    assert not predictor.engine.widths
+    assert not predictor.engine.about.widths
     assert predictor.predict(["床前明月光,疑是地[MASK]霜。"])[0][0][0].token == "上"
     line = capsys.readouterr().err
     assert line.count("\n") == 1
@@ -138,7 +138,7 @@ def test_batches_share_the_cores_unless_told_otherwise(
 ) -> None:
     monkeypatch.setattr("tiankong.toolkit.engines.onnx_engine.usable_cores", lambda: 2)
     settings = Settings(small_variants["onnx-int8"].folder, **given)
-    assert list(open_served(settings).engine.widths) == wanted
+    assert list(open_served(settings).engine.about.widths) == wanted
 
 
 def test_a_missing_or_damaged_variant_is_one_line(

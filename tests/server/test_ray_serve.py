@@ -103,9 +103,10 @@ def test_a_replica_has_the_form_that_shares_its_cores(gated_variants: Any) -> No
     folder = gated_variants[VARIANT].folder
     for cores, widths in (1, [1]), (2, [1, 2]):
         predictor, remark = opened(Settings(folder), cores)
-        assert (predictor.engine.widths, predictor.engine.unpads, remark) == (widths, True, "")
+        about = predictor.engine.about
+        assert (about.widths, about.unpads, remark) == (widths, True, "")
     predictor, remark = opened(Settings(folder, threads=2), cores=2)
-    assert (predictor.engine.widths, remark) == ((), "")
+    assert (predictor.engine.about.widths, remark) == ((), "")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import UnusableInputError
 from ..machine import usable_cores
-from .predictor import Best, Engine, Logits, best_of
+from .predictor import About, Best, Engine, Logits, best_of
 from .prepared import prepare
 from .sharing import SharingEngine, widths
 from .text import Batch
@@ -49,8 +49,6 @@ class OpenvinoEngine(Engine):
 
     """
 
-    prepares = True
-
     def __init__(
         self,
         path: Path,
@@ -59,7 +57,8 @@ class OpenvinoEngine(Engine):
         prepared: Path | None = None,
     ) -> None:
         cores = usable_cores()
-        self.callers = streams = max(1, cores // (threads or cores))
+        streams = max(1, cores // (threads or cores))
+        self.about = About(callers=streams, prepares=True)
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "INFERENCE_NUM_THREADS": streams * (threads or cores),
@@ -80,6 +79,11 @@ class OpenvinoEngine(Engine):
             raise UnusableInputError(f"{path} has no input {missing[0]!r}: build the variant again")
         self._offered = self._model.output(TOP_IDS).partial_shape[1].get_length()
         self._own = threading.local()
+
+    @property
+    def precision_hint(self) -> object:
+        """What the compiled model was told to compute in where it is not 8-bit."""
+        return self._model.get_property("INFERENCE_PRECISION_HINT")
 
     def logits(self, batch: Batch) -> Logits:
         """Return float32 logits of shape (masks, vocabulary)."""

@@ -19,27 +19,30 @@ Best = tuple[NDArray[np.int64], NDArray[np.float32]]
 """Ids and probabilities of the best tokens, best first, each of shape (masks, top_k)."""
 
 
-class Engine(Protocol):
-    """What runs a model: one implementation a file (``engine_*.py``), all held to one test.
+@dataclass(frozen=True)
+class About:
+    """What a server has to know of an engine; what wraps an engine hands it on whole.
 
-    ``callers`` is how many calls it runs side by side; further ones wait in it.  ``prepares``: the
-    first call of a new shape takes several times as long as the next.  ``widths``: how many threads
-    a call may get, where that depends on how many there are.  ``kept``: the folder of the prepared
-    form it runs (see prepared.py), None without one.  ``unpads``: batches of mixed lengths cost
-    little more than their tokens (see unpadding.py).  ``parts``: the engines that it chooses from
-    (see sharing.py); by itself, itself.
+    ``callers`` is how many calls the engine runs side by side (None: any number); further ones wait
+    in it.  ``prepares``: the first call of a new shape takes several times as long as the next.
+    ``widths``: how many threads a call may get, where that depends on how many calls there are.
+    ``kept``: the folder of the prepared form it runs (see prepared.py), None without one.
+    ``unpads``: batches of mixed lengths cost little more than their tokens (see unpadding.py).
+    ``parts``: the engines that it chooses from (see sharing.py); empty if it always runs itself.
     """
 
-    callers: int | None = None  # any number
+    callers: int | None = None
     prepares: bool = False
     widths: Sequence[int] = ()
     kept: Path | None = None
     unpads: bool = False
+    parts: Sequence[Engine] = ()
 
-    @property
-    def parts(self) -> Sequence[Engine]:
-        """The engines that it chooses from."""
-        return (self,)
+
+class Engine(Protocol):
+    """What runs a model: one implementation a file (``*_engine.py``), all held to one test."""
+
+    about: About = About()
 
     def logits(self, batch: Batch) -> Logits:
         """Return float32 logits of shape (masks, vocabulary), in the order of ``batch.rows``."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
-from .predictor import Best, Engine, Logits
+from .predictor import About, Best, Engine, Logits
 from .text import Batch
 
 
@@ -27,19 +27,17 @@ class SharingEngine(Engine):
         self, engines: Mapping[int, Engine], kept: Path | None = None, *, unpads: bool = False
     ) -> None:
         self._engines = dict(engines)
-        self.widths = sorted(engines)
-        self.kept = kept
-        self.unpads = unpads
         self._cores = max(engines)
         self._running = 0
         self._lock = Lock()
-        self.prepares = any(engine.prepares for engine in engines.values())
-        self.callers = engines[1].callers
-
-    @property
-    def parts(self) -> list[Engine]:
-        """The engines, narrowest first."""
-        return [self._engines[width] for width in self.widths]
+        self.about = About(
+            callers=engines[1].about.callers,
+            prepares=any(engine.about.prepares for engine in engines.values()),
+            widths=sorted(engines),
+            kept=kept,
+            unpads=unpads,
+            parts=[engines[width] for width in sorted(engines)],
+        )
 
     def logits(self, batch: Batch) -> Logits:
         """Return float32 logits of shape (masks, vocabulary)."""

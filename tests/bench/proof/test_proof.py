@@ -10,7 +10,7 @@ import pytest
 
 from tiankong.bench.proof import comparisons, kills, wrk
 from tiankong.bench.proof.slowed import SlowedEngine
-from tiankong.bench.serving.served import serve
+from tiankong.bench.serving.served import in_force, serve
 from tiankong.server.settings import Settings
 from tiankong.toolkit.engines.predictor import Engine
 from tiankong.toolkit.engines.text import Batch
@@ -32,6 +32,15 @@ def test_a_share_of_the_inferences_is_made_twice() -> None:
     for _ in range(40):
         slowed.logits(cast(Batch, None))
     assert inner.calls == 50
+
+
+def test_the_slowed_server_runs_under_the_settings_and_limits_of_the_plain_one(home: Any) -> None:
+    built = home.variants["onnx-int8"]  # shares the cores and computes no padding
+    with serve("reference", Settings(folder=built.folder)) as plain:
+        expected = in_force(plain.url, "onnx-int8")
+    with comparisons.slowed(built, 0.25) as slowed:
+        assert in_force(slowed.url, "onnx-int8") == expected
+    assert expected["unpads"] or expected["least_threads"] < expected["threads"]
 
 
 def test_the_table_counts_every_verdict_apart() -> None:

@@ -11,6 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tiankong.server.batching.streams import CROWD, SECONDS, choose
+from tiankong.toolkit.engines.predictor import About
 
 
 class Machine:
@@ -101,7 +102,7 @@ def test_what_an_earlier_start_found_is_not_measured_again(
     tmp_path: Path,
 ) -> None:
     monkeypatch.setattr("tiankong.server.batching.service.usable_cores", lambda: 4)
-    engine.kept = tmp_path / "key"
+    engine.about = About(kept=tmp_path / "key")
 
     def streams(**settings: Any) -> int:
         client = open_client(streams=0, **settings)

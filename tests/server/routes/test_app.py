@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.testclient import TestClient
 
 from tiankong.toolkit.engines.kinds import Expected
-from tiankong.toolkit.engines.predictor import Engine, Logits, Predictor
+from tiankong.toolkit.engines.predictor import About, Engine, Logits, Predictor
 from tiankong.toolkit.engines.sharing import SharingEngine
 from tiankong.toolkit.engines.text import LONG, Batch, TextEncoder
 
@@ -260,7 +260,7 @@ def test_ready_only_if_every_engine_answers_as_the_gate_saw_it_in_company_too(
 def test_one_stream_with_all_cores_computes_padding(
     open_client: Callable[..., TestClient], engine: Any
 ) -> None:
-    engine.unpads, engine.widths = True, [1, 2]
+    engine.about = About(unpads=True, widths=[1, 2])
     for streams, unpads, padding in (1, False, 8), (2, True, 256):
         found = open_client(streams=streams).get("/v2/models/fake").json()["parameters"]
         assert (found["unpads"], found["batch_padding"]) == (unpads, padding)
@@ -328,7 +328,7 @@ def test_a_batch_no_queue_could_hold_is_a_422(open_client: Callable[..., TestCli
 def test_a_batch_past_what_the_engine_runs_side_by_side_is_a_422(
     open_client: Callable[..., TestClient], engine: Any
 ) -> None:
-    engine.callers = 2
+    engine.about = About(callers=2)
     client = open_client(streams=8, queue_limit=2)
     assert client.post("/predict/batch", json={"texts": [TEXT] * 4}).status_code == 200
     assert "more than 4" in problem(client.post("/predict/batch", json={"texts": [TEXT] * 5}), 422)

@@ -94,10 +94,10 @@ def test_the_answers_of_every_width_are_the_same(small_variants: dict[str, Built
     for name, built in small_variants.items():
         shared = open_variant(built.folder, share=True)
         if name.startswith("pytorch"):
-            assert not shared.engine.widths
+            assert not shared.engine.about.widths
             continue
         every, few = widths(usable_cores()), widths(usable_cores(), step=4)
-        assert shared.engine.widths == (few if name.startswith("openvino") else every)
+        assert shared.engine.about.widths == (few if name.startswith("openvino") else every)
         expected = ask(open_variant(built.folder, threads=1), texts)
         assert ask(shared, texts) == expected, name
         with ThreadPoolExecutor(4) as callers:

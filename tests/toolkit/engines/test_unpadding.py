@@ -46,7 +46,7 @@ def batch_of(encoder: TextEncoder, lengths: list[int]) -> Batch:
 @pytest.fixture(scope="module")
 def kept(small_variants: dict[str, Built]) -> Path:
     """The folder of the prepared form of onnx-int8."""
-    folder = open_variant(small_variants["onnx-int8"].folder, share=True).engine.kept
+    folder = open_variant(small_variants["onnx-int8"].folder, share=True).engine.about.kept
     assert folder
     return folder
 
@@ -57,7 +57,7 @@ def test_the_answers_are_the_same_to_the_last_bit(
     small_variants: dict[str, Built], name: str, lengths: list[int]
 ) -> None:
     built = small_variants[name]
-    folder = open_variant(built.folder, share=True).engine.kept
+    folder = open_variant(built.folder, share=True).engine.about.kept
     assert folder
     encoder = TextEncoder.from_folder(built.folder)
     batch = batch_of(encoder, lengths)
@@ -96,7 +96,7 @@ def test_other_graphs_are_left_alone(small_variants: dict[str, Built]) -> None:
     for name in ("onnx-fp32", "onnx-fp16"):
         built = small_variants[name]
         assert unpadded((built.folder / built.manifest.recipe.file).read_bytes()) is None
-        assert not open_variant(built.folder, share=True).engine.unpads
+        assert not open_variant(built.folder, share=True).engine.about.unpads
 
 
 def test_a_call_alone_gets_the_graph_without_detours(
@@ -108,4 +108,4 @@ def test_a_call_alone_gets_the_graph_without_detours(
     }
     assert "QAttention" in operators[PREPARED]
     assert "QAttention" not in operators[UNPADDED]
-    assert open_variant(small_variants["onnx-int8"].folder, share=True).engine.unpads
+    assert open_variant(small_variants["onnx-int8"].folder, share=True).engine.about.unpads

@@ -132,12 +132,12 @@ def test_without_padding_it_answers_the_same(
 ) -> None:
     built = variants[kind]["onnx-int8"]
     shared = open_variant(built.folder, share=True)
-    assert shared.engine.unpads
-    assert shared.engine.kept
+    assert shared.engine.about.unpads
+    assert shared.engine.about.kept
     batch = shared.encoder.batch([shared.encoder.encode(text) for text in read_gold().texts()[:12]])
     assert not batch.attention_mask.all()
     plain = OnnxEngine(built.folder / built.manifest.recipe.file, 1)
-    given = OnnxEngine(shared.engine.kept / UNPADDED, 1).logits(batch)
+    given = OnnxEngine(shared.engine.about.kept / UNPADDED, 1).logits(batch)
     assert np.array_equal(given, plain.logits(batch))
 
 
