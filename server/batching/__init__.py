@@ -1,1 +1,1 @@
-"""Batching: requests wait, share batches and are answered."""
+"""Batching: sentences wait in a queue, share batches and are answered."""

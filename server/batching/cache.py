@@ -1,4 +1,4 @@
-"""Answers given before, for clients that ask the same again."""
+"""A cache of answers, for clients that ask the same question again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Key = tuple[tuple[int, ...], int, tuple[str, ...] | None]
 
 
 class AnswerCache:
-    """The last ``room`` different questions and their answers; for one thread."""
+    """The last ``room`` different questions and their answers; used from one thread only."""
 
     def __init__(self, room: int, metrics: Metrics) -> None:
         self._answers: LRUCache[Key, Answer] = LRUCache(room)
@@ -20,13 +20,13 @@ class AnswerCache:
         self._misses = metrics.cache.labels("miss")
 
     def get(self, job: Pending) -> Answer | None:
-        """Return the answer to a question like this one, if it is still known."""
+        """Return the cached answer to the same question; None if there is none."""
         answer: Answer | None = self._answers.get(_key(job))
         (self._misses if answer is None else self._hits).inc()
         return answer
 
     def put(self, job: Pending, answer: Answer) -> None:
-        """Remember an answer."""
+        """Store an answer."""
         self._answers[_key(job)] = answer
 
 

@@ -1,7 +1,7 @@
-"""The scheduler: a bounded queue, and streams that take from it what is waiting, in batches.
+"""The scheduler: a bounded queue, and streams (threads) that take jobs from it in batches.
 
-A stream that becomes free takes at once what there is: nothing ever waits for company, so a lone
-sentence is as fast as without batches, and batches form by themselves while all streams are busy.
+A stream that becomes free takes the waiting jobs at once.  No job waits for others to fill a batch,
+so a lone sentence is as fast as without batching; batches form while all streams are busy.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from ...toolkit.engines.predictor import Answer
 from ...toolkit.engines.text import ceiling
 from ..http.problems import QUEUE_FULL, RETRY, ProblemError
 
-LOOK_AHEAD = 64  # jobs looked at for a batch: sorting a long queue would cost more than it gains
+LOOK_AHEAD = 64  # jobs considered for a batch: sorting a long queue costs more than it gains
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What may run together.
+    """Which jobs may run as one batch.
 
     Args:
-        sentences: the most in a batch.
-        tokens: the most in a batch of several sentences, padding included: long ones gain nothing
-            from company, and who is in a long batch waits for all of it.
-        padding: how many tokens of padding each further sentence may bring with it.
-        multiple: lengths count as the next multiple of this, to which all are padded anyway.
+        sentences: the most sentences in a batch.
+        tokens: the most tokens in a batch of several sentences, padding included.  Long sentences
+            gain nothing from a batch, and each sentence waits for the whole batch.
+        padding: how many tokens of padding each sentence after the first may add.
+        multiple: each length is rounded up to a multiple of this, as the engine's padding does.
 
     """
 
@@ -43,15 +43,15 @@ class Limits:
     multiple: int = 1
 
     def width(self, job: Pending) -> int:
-        """Return how many tokens a job takes by itself."""
+        """Return how many tokens a job takes in a batch of its own."""
         return ceiling(len(job.ids), self.multiple)
 
 
 @dataclass(eq=False)
 class Pending:
-    """One sentence to be answered: its token ids, how many tokens a [MASK], out of which tokens.
+    """A job: one sentence's token ids, ``top_k`` tokens for each [MASK], candidate tokens.
 
-    ``arrived`` is when it did, by ``time.perf_counter``.
+    ``arrived`` is the time of arrival, by ``time.perf_counter``.
     """
 
     ids: Sequence[int]
@@ -64,9 +64,9 @@ class Pending:
 
 
 class Call:
-    """So many jobs that are asked together, for a caller in the running loop.
+    """A number of jobs that one caller, in the running event loop, waits for.
 
-    ``done`` is a future of that loop: the last answer, or the first failure, ends it.
+    ``done`` is a future of that loop; the last answer or the first failure completes it.
     """
 
     def __init__(self, jobs: int) -> None:
@@ -75,10 +75,10 @@ class Call:
         self._left = jobs
 
     def take(self, outcome: Answer | Exception | None) -> None:
-        """Take the outcome of one job; in the loop only."""
+        """Note the outcome of one job; to be called in the loop's thread."""
         self._left -= 1
         if self.done.done():
-            return  # nobody waits any more
+            return  # the caller no longer waits
         if isinstance(outcome, Exception):
             self.done.set_exception(outcome)
         elif not self._left:
@@ -86,16 +86,16 @@ class Call:
 
 
 Infer = Callable[[Sequence[Pending]], Sequence[Answer]]
-"""Answers jobs with the same candidates as one batch."""
+"""Answers jobs, all with the same candidates, as one batch."""
 
 
-def together(waiting: Collection[Pending], idle: int, limits: Limits) -> list[Pending]:
-    """Return the jobs to run next as one batch: the oldest and those that go well with it.
+def next_batch(waiting: Collection[Pending], idle: int, limits: Limits) -> list[Pending]:
+    """Return the jobs to run next as one batch: the oldest one, and others near its length.
 
     Args:
         waiting: the queue, oldest first; not empty.
-        idle: streams without work, the asking one included: what waits is shared out among them.
-        limits: what may run together.
+        idle: streams without work, the caller included: they share the waiting jobs.
+        limits: which jobs may run as one batch.
 
     """
     first, *others = islice(waiting, LOOK_AHEAD)
@@ -107,15 +107,15 @@ def together(waiting: Collection[Pending], idle: int, limits: Limits) -> list[Pe
         if len(chosen) >= most:
             break
         width, count = limits.width(job), len(chosen) + 1
-        whole = max(longest, width) * count
-        if whole <= limits.tokens and whole - tokens - width <= limits.padding * len(chosen):
+        padded = max(longest, width) * count
+        if padded <= limits.tokens and padded - tokens - width <= limits.padding * len(chosen):
             chosen.append(job)
             longest, tokens = max(longest, width), tokens + width
     return chosen
 
 
 class Scheduler:
-    """Runs jobs in ``streams`` threads; at most ``queue_limit`` more may wait."""
+    """Runs jobs in ``streams`` threads; at most ``queue_limit`` further jobs may wait."""
 
     def __init__(self, infer: Infer, streams: int, queue_limit: int, limits: Limits) -> None:
         self._infer = infer
@@ -129,7 +129,7 @@ class Scheduler:
         self.add_streams(streams)
 
     def add_streams(self, count: int) -> None:
-        """Begin so many more streams."""
+        """Start ``count`` more streams."""
         with self._change:
             self._room += count
             names = range(len(self._threads), len(self._threads) + count)
@@ -139,10 +139,10 @@ class Scheduler:
             thread.start()
 
     async def run(self, jobs: Sequence[Pending], until: float | None) -> list[Answer]:
-        """Return the answers in the order of ``jobs``, or raise what the first failure raised.
+        """Return the answers in the order of ``jobs``, or raise the first job's failure.
 
-        All jobs find room or none is begun (a 503 problem).  At ``until`` (seconds on the loop's
-        clock; None: never) jobs that have not begun are dropped and a 504 problem is raised.
+        If the queue has no room for all jobs, none is begun (a 503 problem).  At ``until`` (seconds
+        on the loop's clock; None: never) waiting jobs are dropped and a 504 problem is raised.
         """
         if not jobs:
             return []
@@ -161,7 +161,7 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        """How many jobs have not begun."""
+        """How many jobs wait for a stream."""
         return len(self._waiting)
 
     @property
@@ -171,26 +171,26 @@ class Scheduler:
 
     @property
     def busy(self) -> int:
-        """How many streams have work."""
+        """How many streams are at work."""
         return len(self._threads) - self._idle
 
-    def limit(self, limits: Limits) -> None:
-        """Have the next batches keep to other limits."""
+    def set_limits(self, limits: Limits) -> None:
+        """Use other limits from the next batch on."""
         self._limits = limits
 
     def require_room(self, jobs: int) -> None:
-        """Raise a 503 problem unless so many more jobs would be admitted now."""
+        """Raise a 503 problem if the queue has no room for this many more jobs."""
         if jobs > self._room or self._closed:
             raise ProblemError(503, "the queue is full", RETRY, QUEUE_FULL)
 
     def close(self) -> None:
-        """Drop what has not begun and wait for the rest."""
+        """Drop the waiting jobs, and wait until the running batches have ended."""
         with self._change:
             self._closed = True
             dropped = list(self._waiting)
             self._change.notify_all()
         for call in {job.call for job in dropped if job.call}:
-            _tell(call.loop, call.done.cancel)
+            _notify(call.loop, call.done.cancel)
         for thread in self._threads:
             thread.join()
 
@@ -202,7 +202,7 @@ class Scheduler:
             self._change.notify(len(jobs))
 
     def _drop(self, jobs: Sequence[Pending]) -> None:
-        """Take out of the queue what has not begun."""
+        """Remove from the queue the jobs that have not begun."""
         if all(job.begun for job in jobs):
             return
         with self._change:
@@ -214,12 +214,12 @@ class Scheduler:
     def _stream(self) -> None:
         while batch := self._take():
             self._answer(batch)
-            with self._change:  # before the news: a client that has its answer finds room
+            with self._change:  # before delivery: a client that has its answer finds room
                 self._room += len(batch)
             _deliver(batch)
 
     def _take(self) -> list[Pending]:
-        """Wait for work and return a batch of it, begun; an empty list at the end."""
+        """Wait for jobs and return a batch, marked as begun; an empty list after ``close``."""
         begun: list[Pending] = []
         with self._change:
             self._idle += 1
@@ -227,7 +227,7 @@ class Scheduler:
                 if not self._waiting:
                     self._change.wait()
                     continue
-                begun = together(self._waiting, self._idle, self._limits)
+                begun = next_batch(self._waiting, self._idle, self._limits)
                 for job in begun:
                     self._waiting.remove(job)
                     job.begun = True
@@ -235,12 +235,12 @@ class Scheduler:
         return begun
 
     def _answer(self, batch: Sequence[Pending]) -> None:
-        """Give every job of a batch its outcome."""
+        """Infer a batch and store each job's outcome."""
         outcomes: Iterable[Answer | Exception]
         try:
             outcomes = self._infer(batch)
         except Exception as error:  # whatever an engine raises
-            if len(batch) > 1:  # it may be one sentence's fault: the others shall not suffer
+            if len(batch) > 1:  # one sentence may be the cause: ask each alone
                 for job in batch:
                     self._answer([job])
                 return
@@ -250,10 +250,10 @@ class Scheduler:
 
 
 def _deliver(batch: Sequence[Pending]) -> None:
-    """Tell the calls: one message a loop, however many sentences, for each wakes the loop up."""
+    """Notify the callers: one message per loop, because each message wakes the loop up."""
     for loop in {job.call.loop for job in batch if job.call}:
-        mine = [job for job in batch if job.call and job.call.loop is loop]
-        _tell(loop, partial(_settle, mine))
+        own = [job for job in batch if job.call and job.call.loop is loop]
+        _notify(loop, partial(_settle, own))
 
 
 def _settle(jobs: Sequence[Pending]) -> None:
@@ -262,6 +262,6 @@ def _settle(jobs: Sequence[Pending]) -> None:
             job.call.take(job.outcome)
 
 
-def _tell(loop: asyncio.AbstractEventLoop, news: Callable[[], object]) -> None:
-    with suppress(RuntimeError):  # the loop has ended: nobody waits any more
-        loop.call_soon_threadsafe(news)
+def _notify(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
+    with suppress(RuntimeError):  # the loop has ended: no caller waits
+        loop.call_soon_threadsafe(callback)

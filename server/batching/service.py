@@ -1,4 +1,4 @@
-"""The service behind the routes: asks the predictor, knows whether it is ready."""
+"""The service behind the routes: asks the predictor and tracks whether it is ready."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from .scheduler import Limits, Pending, Scheduler
 from .streams import choose
 
 WARM_UP = f"今天天气很{MASK}。"
-WARM_UP_DELTA = 0.05  # of a probability; another machine's kernels round otherwise
+WARM_UP_DELTA = 0.05  # of a probability: kernels of other machines round differently
 PREPARED_TOKENS = (16, 24, 32)
 PREPARING_SECONDS = 0.6
-MANY = 1_000_000  # callers at once: as many as there are
+MANY = 1_000_000  # concurrent calls: more than there ever are, so no limit
 
 
 def unpads(predictor: Predictor, streams: int) -> bool:
-    """Tell whether batches compute no padding: those do that leave cores to others."""
+    """Tell whether batches skip padding: only those that leave cores to other batches do."""
     about = predictor.engine.about
     return about.unpads and (streams > 1 or max(about.widths, default=1) == 1)
 
 
 def limits_of(predictor: Predictor, settings: Settings, streams: int) -> Limits:
-    """Return what may run together: no answer may be another than the sentence's own, alone."""
+    """Return the limits of a batch under which each answer is that of the sentence alone."""
     if predictor.mates == "none":
         return Limits(sentences=1)
     padding = Limits.tokens if unpads(predictor, streams) else Limits.padding
@@ -47,7 +47,7 @@ def limits_of(predictor: Predictor, settings: Settings, streams: int) -> Limits:
 
 
 class Service:
-    """One predictor under the settings' limits.
+    """Answers questions with one predictor, within the settings' limits.
 
     ``not_ready`` says why the service is not ready, ``failure`` what the warm-up raised; both are
     empty when all is well.
@@ -60,7 +60,7 @@ class Service:
         self.failure = ""
         self.draining = False
         self._predictor = predictor
-        # More streams than the engine has would wait in it with batches that are still growing.
+        # A batch that waits inside the engine can no longer grow, so no more streams than it has.
         self._most = min(settings.streams or usable_cores(), predictor.engine.about.callers or MANY)
         streams = self._most if settings.streams else 1
         self._limits = limits_of(predictor, settings, streams)
@@ -73,7 +73,10 @@ class Service:
         self._cache = AnswerCache(settings.cache, self.metrics) if settings.cache else None
 
     async def warm_up(self) -> None:
-        """Ask one sentence; only the answer that the gate saw (before it: any) makes us ready."""
+        """Ask one sentence, prepare the engine, and become ready.
+
+        If the gate has examined the variant, the answer must be the one that the gate saw.
+        """
         expected = self._predictor.expected
         text = expected.text if expected else WARM_UP
         try:
@@ -84,7 +87,7 @@ class Service:
             await asyncio.to_thread(self._prepare)
         except Exception as error:  # whatever an engine raises
             self.not_ready = "the warm-up failed"
-            # For the operator; clients are not told.
+            # For the operator only: clients do not see it.
             self.failure = str(error) if isinstance(error, TiankongError) else repr(error)
         else:
             self.metrics.tell(self.variant, self.in_force())
@@ -92,18 +95,18 @@ class Service:
 
     async def _require_parts(self, expected: Expected) -> None:
         parts = self._predictor.engine.about.parts
-        if len(parts) > 1:  # else it has been asked
+        if len(parts) > 1:  # the warm-up has asked an engine of one part
             checks = (asyncio.to_thread(self._require_part, expected, part) for part in parts)
             await asyncio.gather(*checks)
 
     def _require_part(self, expected: Expected, part: Engine) -> None:
-        """Hold an engine that a batch may get to what the gate saw, in company where it may be.
+        """Raise BrokenVariantError unless a part of the engine answers as the gate saw.
 
-        Raises BrokenVariantError if it answers otherwise.
+        The sentence is asked in a batch with another one, if the variant allows such batches.
         """
         predictor = self._predictor
         ids = predictor.encoder.encode(expected.text)
-        longer = [*ids[:-1], *ids[-2:]]  # so that the other one is padded
+        longer = [*ids[:-1], *ids[-2:]]  # so that the sentence itself is padded
         room = len(longer) <= predictor.encoder.max_tokens
         batch = [ids, longer] if predictor.mates == "any" and room else [ids]
         own = Predictor(predictor.name, predictor.encoder, part, pad_to=predictor.pad_to)
@@ -115,33 +118,33 @@ class Service:
         if not self.settings.streams:
             streams = self._chosen_streams()
             self._limits = limits_of(self._predictor, self.settings, streams)
-            self._scheduler.limit(self._limits)
+            self._scheduler.set_limits(self._limits)
             self._scheduler.add_streams(streams - 1)
 
     def _chosen_streams(self) -> int:
-        """Return how many streams there shall be: as an earlier start found it, or measured now."""
-        kept = self._predictor.engine.about.kept
+        """Return the number of streams: the one that an earlier start stored, or measured now."""
+        folder = self._predictor.engine.about.kept
         most, largest = self._most, self._limits.sentences
         name = f"streams, of {most} at most, with batches of {largest}"
-        known = recall(kept, name) if kept else None
-        if isinstance(known, int) and 1 <= known <= most:
-            return known
-        chosen = choose(self._infer_alike, most, largest)
-        if kept:
-            remember(kept, name, chosen)
+        stored = recall(folder, name) if folder else None
+        if isinstance(stored, int) and 1 <= stored <= most:
+            return stored
+        chosen = choose(self._infer_made_up, most, largest)
+        if folder:
+            remember(folder, name, chosen)
         return chosen
 
-    def _infer_alike(self, count: int, width: int = PREPARED_TOKENS[0]) -> None:
-        """Answer so many short sentences of one length, that nobody asked, as one batch."""
+    def _infer_made_up(self, count: int, width: int = PREPARED_TOKENS[0]) -> None:
+        """Infer ``count`` made-up sentences of about ``width`` tokens as one batch."""
         ids = self._predictor.encoder.encode(WARM_UP)
         padded = (ids + [ids[-1]] * width)[: max(width, len(ids))]
         self._predictor.answer([padded] * count)
 
     def _prepare_side_by_side(self) -> None:
-        """Have the engine prepare for short sentences, as many calls at a time as may come."""
+        """Have the engine prepare for short sentences, with as many concurrent calls as streams."""
         until = time.monotonic() + PREPARING_SECONDS
         for width in PREPARED_TOKENS:
-            self._infer_alike(1, width)
+            self._infer_made_up(1, width)
         others = [
             Thread(target=self._prepare_batches, args=(until,)) for _ in range(self._most - 1)
         ]
@@ -156,15 +159,15 @@ class Service:
             for count in range(1, min(self._limits.sentences, self._limits.tokens // width) + 1):
                 if time.monotonic() > until or self.draining:
                     return
-                self._infer_alike(count, width)
+                self._infer_made_up(count, width)
 
     def require_ready(self) -> None:
-        """Raise a 503 problem unless requests should be sent here."""
+        """Raise a 503 problem unless this server is ready for requests."""
         if self.not_ready:
             raise ProblemError(503, self.not_ready, RETRY, DRAINING if self.draining else NOT_READY)
 
     def in_force(self) -> dict[str, int | float | bool]:
-        """Return the settings as they are in force: what variant and engine allow of them."""
+        """Return the settings in force: those chosen, as far as variant and engine allow them."""
         settings = self.settings
         replicas = {"replicas": settings.replicas, "max_replicas": settings.most_replicas}
         own = {"connections": settings.connections, "head_deadline": settings.head_deadline}
@@ -189,7 +192,7 @@ class Service:
 
     @property
     def max_texts(self) -> int:
-        """Texts in one request that an idle server has room for."""
+        """The most texts in one request: those that an idle server has room for."""
         return min(self.settings.batch_limit, self._scheduler.streams + self.settings.queue_limit)
 
     def accept(self) -> float:
@@ -199,12 +202,12 @@ class Service:
         return asyncio.get_running_loop().time() + self.settings.deadline
 
     async def ask(self, question: Question, until: float | None) -> list[Answer]:
-        """Return one answer a text.
+        """Return one answer for each text.
 
         Raises a 400 or 422 problem for a text that cannot be asked, 503 if the queue is full, 504
         past ``until`` (seconds on the loop's clock; None: never).
         """
-        if not self._cache:  # those that it knows need no room
+        if not self._cache:  # cached answers need no room in the queue
             self._scheduler.require_room(len(question.texts))
         if sum(map(len, question.texts)) + len(question.candidates or ()) <= LONG:
             jobs = list(self._jobs(question))
@@ -214,11 +217,11 @@ class Service:
 
     @property
     def waiting(self) -> int:
-        """Sentences that wait for a stream."""
+        """How many sentences wait for a stream."""
         return self._scheduler.waiting
 
     def drain(self) -> None:
-        """Take no new requests; those accepted are finished."""
+        """Refuse new requests from now on; accepted ones are finished."""
         self.draining = True
         self.not_ready = "the server is draining"
 
@@ -229,13 +232,13 @@ class Service:
     async def _answers(self, jobs: list[Pending], until: float | None) -> list[Answer]:
         if not self._cache:
             return await self._scheduler.run(jobs, until)
-        known = [self._cache.get(job) for job in jobs]
-        unknown = [job for job, answer in zip(jobs, known, strict=True) if answer is None]
+        cached = [self._cache.get(job) for job in jobs]
+        unknown = [job for job, answer in zip(jobs, cached, strict=True) if answer is None]
         fresh = await self._scheduler.run(unknown, until)
         for job, answer in zip(unknown, fresh, strict=True):
             self._cache.put(job, answer)
         new = iter(fresh)
-        return [next(new) if answer is None else answer for answer in known]
+        return [next(new) if answer is None else answer for answer in cached]
 
     def _jobs(self, question: Question) -> Iterator[Pending]:
         several = len(question.texts) > 1
@@ -279,19 +282,19 @@ class Service:
 
 
 def _require_expected(expected: Expected, answer: Answer) -> None:
-    """Raise BrokenVariantError if an answer is not what the gate saw, other roundings apart."""
-    given = {entry.token: entry.score for entry in answer[0]}
+    """Raise BrokenVariantError if an answer is not the gate's, apart from rounding."""
+    scores = {entry.token: entry.score for entry in answer[0]}
     best = max(expected.scores, key=expected.scores.__getitem__)
-    apart = abs(given.get(best, 0.0) - expected.scores[best])
-    if next(iter(given)) != best or apart > WARM_UP_DELTA:
-        said = ", ".join(f"{token} {score:.3f}" for token, score in given.items())
+    difference = abs(scores.get(best, 0.0) - expected.scores[best])
+    if next(iter(scores)) != best or difference > WARM_UP_DELTA:
+        answered = ", ".join(f"{token} {score:.3f}" for token, score in scores.items())
         raise BrokenVariantError(
-            f"{expected.text} is answered by {said}, but the gate saw {best}"
+            f"{expected.text} is answered by {answered}, but the gate saw {best}"
             f" {expected.scores[best]:.3f}: build and check the variant again, on this machine"
         )
 
 
 def service_of(request: Request) -> Service:
-    """Return the service behind the app that a request came to."""
+    """Return the service of the app that serves a request."""
     service: Service = request.app.state.service
     return service

@@ -1,7 +1,7 @@
-"""How many streams: measured at the start, where nobody has said it.
+"""The number of streams: measured at the start, unless the settings give it.
 
-Streams compete: each keeps its sentences from the others' batches.  Whether two half-size batches
-at the same time or one whole one after the other is faster depends on engine, precision and cores.
+Streams compete for sentences: more streams mean smaller batches.  Whether two half-size batches at
+the same time or full batches one after the other are faster depends on engine, precision and cores.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from threading import Thread
 
-CROWD = 16  # sentences that are in the server together, waiting or at work
+CROWD = 16  # sentences in the server at the same time, waiting or in a batch
 SECONDS = 0.25
-GAIN = 1.10  # what other streams than the usual have to bring: a short look is not exact
+GAIN = 1.10  # how much faster another number must be: a short measurement is not exact
 
 Infer = Callable[[int], object]
-"""Infers a batch of so many sentences."""
+"""Infers a batch of this many sentences."""
 
 
 def choose(
@@ -23,15 +23,15 @@ def choose(
 ) -> int:
     """Return the number of streams, at most ``usual``, that answers a crowd fastest.
 
-    It is the usual number unless another is faster by ``GAIN``.  Each candidate runs as many
-    batches side by side as it has streams, of the size that the crowd then leaves for each (at most
-    ``largest``); candidates take turns for ``SECONDS``, and are compared within turns.  ``clock``
-    gives seconds.
+    It is ``usual`` unless another number is faster by the factor ``GAIN``.  A number is measured
+    with one batch per stream, side by side.  The batches and the queue share the crowd evenly, but
+    a batch has at most ``largest`` sentences.  The numbers take turns for ``SECONDS`` and are
+    compared within each turn.  ``clock`` returns seconds.
     """
     candidates = list(_candidates(usual))
     if len(candidates) == 1:
         return usual
-    from statistics import median  # here: most starts remember what was chosen
+    from statistics import median  # here: most starts use a stored number and measure nothing
 
     turns: list[dict[int, float]] = []
     end = clock() + SECONDS
@@ -53,7 +53,7 @@ def _candidates(usual: int) -> Iterator[int]:
 
 
 def _rate(infer: Infer, streams: int, largest: int, clock: Callable[[], float]) -> float:
-    """Return sentences a second."""
+    """Return the throughput in sentences per second."""
     batch = max(1, min(largest, CROWD // (streams + 1)))
     others = [Thread(target=infer, args=(batch,)) for _ in range(streams - 1)]
     began = clock()

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tiankong.server.batching.scheduler import Limits, Pending, Scheduler, together
+from tiankong.server.batching.scheduler import Limits, Pending, Scheduler, next_batch
 from tiankong.server.http.problems import ProblemError
 from tiankong.toolkit.engines.predictor import Answer, Ranked
 
@@ -21,7 +21,7 @@ def job(length: int = 5, word: int = 0, candidates: tuple[str, ...] | None = Non
 
 
 class Model:
-    """Answers a job by its length; a slow one waits for the gate, one fails its whole batch."""
+    """Answers a job with its length.  SLOW ones wait for ``gate``, FAILING ones fail a batch."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -54,12 +54,14 @@ def model() -> Model:
 def start(model: Model) -> Iterator[Callable[..., Scheduler]]:
     started = []
 
-    def open_one(streams: int = 1, queue_limit: int = 2, limits: Limits | None = None) -> Scheduler:
+    def start_scheduler(
+        streams: int = 1, queue_limit: int = 2, limits: Limits | None = None
+    ) -> Scheduler:
         scheduler = Scheduler(model.infer, streams, queue_limit, limits or Limits())
         started.append(scheduler)
         return scheduler
 
-    yield open_one
+    yield start_scheduler
     model.gate.set()
     for scheduler in started:
         scheduler.close()
@@ -133,7 +135,9 @@ def test_a_failure_is_raised_and_what_has_not_begun_is_dropped(start: Start, mod
         await running
         with pytest.raises(KeyError):
             await failing
-        assert len(await scheduler.run([job(1) for _ in range(10)], soon(5))) == 10  # all the room
+        assert (
+            len(await scheduler.run([job(1) for _ in range(10)], soon(5))) == 10
+        )  # all room is free again
 
     asyncio.run(scenario())
 
@@ -145,15 +149,15 @@ def test_one_sentence_fails_alone(start: Start, model: Model) -> None:
         running = asyncio.create_task(scheduler.run([job(word=SLOW)], None))
         await asyncio.to_thread(model.wait_for, 1)
         others = [
-            asyncio.create_task(scheduler.run([one], None))
-            for one in (job(7), job(8, FAILING), job(9))
+            asyncio.create_task(scheduler.run([pending], None))
+            for pending in (job(7), job(8, FAILING), job(9))
         ]
         await asyncio.sleep(0)
         model.gate.set()
         await running
-        given = await asyncio.gather(*others, return_exceptions=True)
-        assert isinstance(given[1], KeyError)
-        assert [lengths(given[n])[0] for n in (0, 2)] == [7, 9]  # type: ignore[arg-type]
+        outcomes = await asyncio.gather(*others, return_exceptions=True)
+        assert isinstance(outcomes[1], KeyError)
+        assert [lengths(outcomes[n])[0] for n in (0, 2)] == [7, 9]  # type: ignore[arg-type]
 
     asyncio.run(scenario())
     assert model.batches == [[5], [7, 8, 9], [7], [8], [9]]
@@ -198,15 +202,15 @@ def test_what_waits_becomes_a_batch_and_nothing_waits_for_one(start: Start, mode
 
 def test_streams_share_what_waits() -> None:
     waiting = [job(8) for _ in range(5)]
-    assert len(together(waiting, 1, Limits())) == 5
-    assert len(together(waiting, 2, Limits())) == 3
-    assert len(together(waiting, 8, Limits())) == 1
+    assert len(next_batch(waiting, 1, Limits())) == 5
+    assert len(next_batch(waiting, 2, Limits())) == 3
+    assert len(next_batch(waiting, 8, Limits())) == 1
 
 
 def test_like_lengths_go_together_and_the_oldest_always_goes() -> None:
     waiting = [job(length) for length in (30, 8, 31, 100, 29, 9)]
-    chosen = together(waiting, 1, Limits(padding=4))
-    assert [len(one.ids) for one in chosen] == [30, 31, 29]
+    chosen = next_batch(waiting, 1, Limits(padding=4))
+    assert [len(pending.ids) for pending in chosen] == [30, 31, 29]
     assert chosen[0] is waiting[0]
 
 
@@ -223,18 +227,18 @@ def test_like_lengths_go_together_and_the_oldest_always_goes() -> None:
 )
 def test_limits(limits: Limits, expected: list[int]) -> None:
     waiting = [job(length) for length in (10, 12, 10, 11, 10)]
-    assert [len(one.ids) for one in together(waiting, 1, limits)] == expected
+    assert [len(pending.ids) for pending in next_batch(waiting, 1, limits)] == expected
 
 
 def test_only_the_same_candidates_go_together() -> None:
     waiting = [job(candidates=c) for c in (("上",), None, ("上",), ("下",), None)]
-    assert together(waiting, 1, Limits()) == [waiting[0], waiting[2]]
-    assert together(waiting[1:], 1, Limits()) == [waiting[1], waiting[4]]
+    assert next_batch(waiting, 1, Limits()) == [waiting[0], waiting[2]]
+    assert next_batch(waiting[1:], 1, Limits()) == [waiting[1], waiting[4]]
 
 
 def test_a_long_queue_is_not_looked_through() -> None:
     waiting = [job(10), *(job(100) for _ in range(100)), job(10)]
-    assert together(waiting, 1, Limits(padding=0)) == [waiting[0]]
+    assert next_batch(waiting, 1, Limits(padding=0)) == [waiting[0]]
 
 
 # --- who asked ---
@@ -251,7 +255,7 @@ def test_callers_of_several_loops(start: Start) -> None:
         return asyncio.run(scheduler.run([job(length)], None))
 
     with ThreadPoolExecutor(4) as callers:
-        assert [lengths(given) for given in callers.map(ask, range(1, 30))] == [
+        assert [lengths(answers) for answers in callers.map(ask, range(1, 30))] == [
             [n] for n in range(1, 30)
         ]
 

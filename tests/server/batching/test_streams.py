@@ -15,10 +15,10 @@ from tiankong.toolkit.engines.predictor import About
 
 
 class Machine:
-    """Made-up cores and a clock: what a batch takes depends on how many run at the same time."""
+    """Simulated cores and a clock: a batch's time depends on how many run at the same time."""
 
     def __init__(self, seconds: Callable[[int, int], float]) -> None:
-        self.seconds = seconds  # of a batch: sentences, streams side by side
+        self.seconds = seconds  # time of a batch, given its sentences and the streams side by side
         self.now = 0.0
         self.batches: list[int] = []
         self._lock = threading.Lock()
@@ -38,7 +38,7 @@ class Machine:
 
 
 def fixed_cost(batch: int, streams: int) -> float:
-    """Two cores; a batch costs 10 ms and 1 ms a sentence, a stream alone uses both cores."""
+    """A batch takes 10 ms and 1 ms per sentence; one stream alone can use both of two cores."""
     return (0.010 + 0.001 * batch) * max(1.0, streams * 1.0)
 
 
@@ -84,7 +84,7 @@ def test_streams_that_nobody_set_are_measured(
     real = engine.logits
 
     def slow(batch: Any) -> Any:
-        time.sleep(0.002 * len(batch.input_ids))  # as if every caller had a core
+        time.sleep(0.002 * len(batch.input_ids))  # as if every caller had its own core
         return real(batch)
 
     monkeypatch.setattr(engine, "logits", slow)
@@ -106,8 +106,8 @@ def test_what_an_earlier_start_found_is_not_measured_again(
 
     def streams(**settings: Any) -> int:
         client = open_client(streams=0, **settings)
-        found: int = client.get("/v2/models/fake").json()["parameters"]["streams"]
-        return found
+        count: int = client.get("/v2/models/fake").json()["parameters"]["streams"]
+        return count
 
     first, asked = streams(), engine.asked
     (facts,) = tmp_path.iterdir()
