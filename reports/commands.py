@@ -25,18 +25,18 @@ def report(
     from .writing import write_pages
 
     paths = runs or [_newest_run()]
-    read = [read_run(path) for path in paths]
+    loaded = [read_run(path) for path in paths]
     if markdown:
-        for run in read:
+        for run in loaded:
             print(markdown_table(run))
         return
     out = out or artifacts() / "pages"
-    written = write_pages(read, out, prices)
+    written = write_pages(loaded, out, prices)
     say(f"report: {len(written)} files in {out}, begin with {out / 'index.html'}")
 
 
 def _newest_run() -> Path:
-    found = sorted((artifacts() / "runs").glob("*.jsonl"))
-    if not found:
+    run_files = sorted((artifacts() / "runs").glob("*.jsonl"))
+    if not run_files:
         raise UnusableInputError("there is no run file yet: measure first with 'tiankong sweep'")
-    return found[-1]
+    return run_files[-1]

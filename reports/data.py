@@ -1,4 +1,4 @@
-"""Summaries: a report as data for programs, and one run as a small table for a CI job's page."""
+"""A report as data for programs (``summary.json``)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ FORMAT = 2
 
 def as_data(report: Report) -> dict[str, Any]:
     """Return the report as JSON-ready data; latencies in ms, sizes in bytes, no infinities."""
-    header, found = report.header, report.verdict
-    chosen = found.chosen
+    header, outcome = report.header, report.verdict
+    chosen = outcome.chosen
     data = {
         "format": FORMAT,
         "runs": [run.header.run for run in report.runs],
@@ -32,8 +32,8 @@ def as_data(report: Report) -> dict[str, Any]:
         "machine": dict(header.machine),
         "versions": dict(header.versions),
         "verdict": {
-            "limit_ms": found.limit_ms,
-            "within_limit": found.within_limit,
+            "limit_ms": outcome.limit_ms,
+            "within_limit": outcome.within_limit,
             "variant": chosen.variant if chosen else None,
             "stack": chosen.stack if chosen else None,
             "users": chosen.users if chosen else None,
@@ -43,9 +43,9 @@ def as_data(report: Report) -> dict[str, Any]:
                     "behind_percent": rival.percent,
                     "overlapping": rival.overlapping,
                 }
-                for rival in found.rivals
+                for rival in outcome.rivals
             ],
-            "not_recommended": [asdict(refusal) for refusal in found.refusals],
+            "not_recommended": [asdict(refusal) for refusal in outcome.refusals],
         },
         "cells": _cells(report),
         "points": [_point(point) for point in report.every_point],
@@ -82,7 +82,7 @@ def _cells(report: Report) -> dict[str, int]:
 
 
 def _point(point: MeasuredPoint) -> dict[str, Any]:
-    """Return a point with its load's fields beside its own; an interval is ``low`` to ``high``."""
+    """Return the fields of a point and its load in one object; ``low``, ``high``: the interval."""
     data = asdict(replace(point, doubts=()))
     doubts = [{"repeat": doubt.cell.repeat, **asdict(doubt.warn)} for doubt in point.doubts]
     del data["doubts"], data["load"]
@@ -98,7 +98,7 @@ def _point(point: MeasuredPoint) -> dict[str, Any]:
 
 
 def _axis(axis: Axis) -> dict[str, Any]:
-    """Return which points lie on an axis: those that differ in ``axis`` alone."""
+    """Return an axis: its levels, the load that stays fixed, the series measured along it."""
     fixed = asdict(axis.fixed)
     del fixed[axis.name], fixed["rate"]
     series = dict.fromkeys(point.series for point in axis.points)
@@ -132,7 +132,7 @@ def _price(price: Price) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> Any:
-    """JSON knows no infinity: a percentile among the failures becomes the string "infinite"."""
+    """Replace what JSON cannot hold: an infinite percentile by "infinite", NaN by None."""
     if isinstance(value, dict):
         return {key: _finite(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""The small table: one run as a few lines of Markdown, for a summary of CI."""
+"""The small table: one run as a few lines of Markdown, for the summary of a CI job."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Pages: a report printed as HTML and Markdown in every language, with its plots and its data.
 
-The only file that knows Jinja2.
+The only file that imports Jinja2.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ PLOTS = {LATENCY_SVG, COST_SVG, SCALING_SVG}
 def write_pages(runs: Sequence[Run], out: Path, prices: Path | None = None) -> list[Path]:
     """Write the pages, plots and data of runs into ``out``; return the files written.
 
-    A plot that these runs have none of is removed.
+    A plot in ``out`` that these runs do not have is removed.
 
-    Everything is made before the first file is replaced, and each file is replaced whole, so a
-    failure leaves the old pages.  Raises UnusableInputError for runs without cells, runs that
-    cannot be mixed, or a price file that cannot be read.
+    All files are rendered in memory before the first one is replaced, and each is replaced
+    atomically, so a failure while rendering leaves the old pages.  Raises UnusableInputError for
+    runs without cells, runs that cannot be mixed, or a price file that cannot be read.
     """
     report = compose(runs, read_article(), read_prices(prices or PRICES))
     files = render(report)
     for name, text in files.items():
         write_text(out / name, text)
-    for name in PLOTS - files.keys():  # of other runs: no page refers to it any more
+    for name in PLOTS - files.keys():  # left by other runs: no page refers to it now
         (out / name).unlink(missing_ok=True)
     return [out / name for name in files]
 
 
 def render(report: Report) -> dict[str, str]:
-    """Return every file's name and text: what pages refer to comes before the pages."""
+    """Return each file's text by name; plots and data come before the pages that refer to them."""
     files = {}
     if report.points:
         files[LATENCY_SVG] = latency_plot(report.points)

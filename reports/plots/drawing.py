@@ -1,7 +1,7 @@
 """Drawing: the look of every plot, and the matplotlib they share.
 
-Only the modules of plots know matplotlib.  Text is drawn as paths and ids are salted, so the same
-points give the same bytes on every machine with the same matplotlib.
+Only the modules of this folder import matplotlib.  Text is drawn as paths and ids have a fixed
+salt, so the same points give the same bytes on every machine with the same matplotlib.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Style:
 
 
 def looks(points: Sequence[MeasuredPoint]) -> dict[Series, Style]:
-    """Return a look for each series, in the order of the points."""
+    """Return the style of each series, in the order of the points."""
     names = dict.fromkeys(point.series for point in points)
     return {
         series: Style(
@@ -73,9 +73,9 @@ def looks(points: Sequence[MeasuredPoint]) -> dict[Series, Style]:
     }
 
 
-def finite(found: Estimate | None) -> float | None:
-    """Return what can be drawn: nothing for "too few" or among the failures."""
-    return found.value if found is not None and math.isfinite(found.value) else None
+def finite(estimate: Estimate | None) -> float | None:
+    """Return the value to draw; None for "too few" and for infinity (among the failures)."""
+    return estimate.value if estimate is not None and math.isfinite(estimate.value) else None
 
 
 def mark(axes: Axes, x: float, y: float, look: Style, *, hollow: bool = False) -> None:
@@ -94,7 +94,7 @@ def mark(axes: Axes, x: float, y: float, look: Style, *, hollow: bool = False) -
 
 
 def say_empty(axes: Axes) -> None:
-    """Say that there is nothing to draw."""
+    """Write into empty axes that there is nothing to draw."""
     axes.set_yticks([])
     axes.text(0.5, 0.5, TOO_FEW, transform=axes.transAxes, ha="center", color=MUTED)
 
@@ -122,10 +122,10 @@ def ink(colour: str) -> str:
 
 @contextmanager
 def canvas(width: float, height: float) -> Iterator[Figure]:
-    """Give a figure of so many inches in the style of all plots."""
-    with interrupts_held():  # one in the middle of its extensions' start aborts the process
+    """Yield a figure of this size in inches, in the style of all plots."""
+    with interrupts_held():  # an interrupt while its extensions initialize aborts the process
         import matplotlib as mpl
-        from matplotlib.backends import backend_svg  # noqa: F401 (savefig would import it late)
+        from matplotlib.backends import backend_svg  # noqa: F401 (else savefig imports it later)
         from matplotlib.figure import Figure
 
     with mpl.rc_context(STYLE):

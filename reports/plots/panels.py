@@ -27,27 +27,27 @@ UNITS = {
     "cores": "cores",
     "users": "users (closed loop, no think time)",
 }
-LINEAR = frozenset({"cores"})  # the others are doubled from step to step
-WIDE = 5.0  # a wider range of values gets a logarithmic axis
+LINEAR = frozenset({"cores"})  # the levels of the others double from step to step
+WIDE = 5.0  # ratio of largest to smallest value above which the axis is logarithmic
 
 Value = Callable[[MeasuredPoint], Estimate | None]
 
 
 def scaling_plot(axes: Sequence[Axis]) -> str:
-    """Return a row of two panels an axis, sentences a second and P50 latency, as SVG text."""
+    """Return two panels for each axis, sentences a second and P50 latency, as SVG text."""
     with canvas(7.6, 0.5 + 2.5 * len(axes)) as figure:
-        found = looks([point for axis in axes for point in axis.points])
+        styles = looks([point for axis in axes for point in axis.points])
         rows = figure.subplots(len(axes), 2, squeeze=False)
         for axis, (speed, latency) in zip(axes, rows, strict=True):
             speed.set_title(TITLES[axis.name] + _fixed(axis.fixed), pad=8)
-            _panel(speed, axis, found, lambda point: point.sentences, "sentences / s")
-            _panel(latency, axis, found, lambda point: point.p50_ms, "P50 ms")
-        _legend(figure, list(found.values()))
+            _panel(speed, axis, styles, lambda point: point.sentences, "sentences / s")
+            _panel(latency, axis, styles, lambda point: point.p50_ms, "P50 ms")
+        _legend(figure, list(styles.values()))
         return svg(figure)
 
 
 def _fixed(load: Load) -> str:
-    """Return what stays the same along an axis, in brackets."""
+    """Return the load that stays the same along an axis, in brackets."""
     parts = [
         f"{load.users} user{'s' * (load.users > 1)}" if load.users else "",
         f"{load.tokens} tokens" if load.tokens else "",
@@ -59,23 +59,23 @@ def _fixed(load: Load) -> str:
 
 
 def _panel(
-    axes: Axes, axis: Axis, found: dict[tuple[str, str], Style], value: Value, name: str
+    axes: Axes, axis: Axis, styles: dict[tuple[str, str], Style], value: Value, name: str
 ) -> None:
     drawn: list[float] = []
-    for series, look in found.items():
-        own = [
+    for series, look in styles.items():
+        shown_points = [
             (point, shown)
             for point in axis.points
             if point.series == series and (shown := finite(value(point)))
         ]
-        if not own:
+        if not shown_points:
             continue
-        line = [(axis.level(point), shown) for point, shown in own]
+        line = [(axis.level(point), shown) for point, shown in shown_points]
         axes.plot(*zip(*line, strict=True), color=look.colour, linewidth=1.4)
-        for point, shown in own:
+        for point, shown in shown_points:
             _bar(axes, axis.level(point), value(point), look)
             mark(axes, axis.level(point), shown, look, hollow=not point.valid)
-        drawn += [shown for _, shown in own]
+        drawn += [shown for _, shown in shown_points]
     axes.set_xlabel(UNITS[axis.name])
     axes.set_ylabel(name)
     _levels(axes, axis)
@@ -87,14 +87,14 @@ def _panel(
         axes.set_ylim(0, max(drawn) * 1.15)
 
 
-def _bar(axes: Axes, level: int, found: Estimate | None, look: Style) -> None:
-    """Draw the interval, where there is one."""
-    if found is not None and found.ends is not None:
-        axes.plot([level, level], found.ends, color=look.colour, linewidth=1.0, alpha=0.7)
+def _bar(axes: Axes, level: int, estimate: Estimate | None, look: Style) -> None:
+    """Draw the interval, if there is one."""
+    if estimate is not None and estimate.ends is not None:
+        axes.plot([level, level], estimate.ends, color=look.colour, linewidth=1.0, alpha=0.7)
 
 
 def _levels(axes: Axes, axis: Axis) -> None:
-    """Put a tick at each level, one after the other or doubling."""
+    """Put a tick at each level, on a linear axis or on one to base 2."""
     levels = axis.levels
     if axis.name in LINEAR:
         axes.set_xlim(levels[0] - 0.5, levels[-1] + 0.5)
@@ -105,10 +105,10 @@ def _levels(axes: Axes, axis: Axis) -> None:
     axes.set_xticks([], minor=True)
 
 
-def _legend(figure: Figure, found: Sequence[Style]) -> None:
+def _legend(figure: Figure, styles: Sequence[Style]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=look.colour, marker=look.marker, label=look.name) for look in found
+        Line2D([], [], color=look.colour, marker=look.marker, label=look.name) for look in styles
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False)

@@ -51,7 +51,7 @@ def latency_plot(points: Sequence[MeasuredPoint]) -> str:
 def cost_plot(
     points: Sequence[MeasuredPoint], prices: Sequence[Price], bench: MeasuredMachine
 ) -> str:
-    """Return the cost of a million requests against P95 as SVG text, one panel a price.
+    """Return the cost of a million requests against P95 as SVG text, with one panel a price.
 
     All prices must be in one currency and fit ``bench``; only valid points are drawn.
     """
@@ -64,7 +64,7 @@ def cost_plot(
             axes.set_ylabel(f"{price.currency} per million requests")
             labels.append((axes, _cost_panel(axes, points, price, bench)))
         panels[-1].set_xlabel("P95 latency (ms)")
-        figure.draw_without_rendering()  # lays the figure out: pixels are not known before
+        figure.draw_without_rendering()  # pixel positions are known only after the layout
         for axes, (users, names) in labels:
             _Placer(axes, users).place([*users, *names])
         return svg(figure)
@@ -100,19 +100,19 @@ def _scales(axes: Axes, users: Sequence[int], *, empty: bool) -> None:
 
 
 def _label_ends(axes: Axes, labels: Sequence[_Label]) -> None:
-    """Name the lines right of the axes, pushed apart so that no two names touch."""
+    """Write each line's name right of the axes, moved apart so that no two names touch."""
     figure = axes.figure.get_figure(root=True)
-    figure.draw_without_rendering()  # lays the figure out: pixels are not known before
+    figure.draw_without_rendering()  # pixel positions are known only after the layout
     height = axes.get_window_extent().height * 72 / figure.dpi
     ends = [
         axes.transAxes.inverted().transform(axes.transData.transform((e.x, e.y))) for e in labels
     ]
     placed = _apart([float(end[1]) * height for end in ends], 13.0)
-    for label, there in zip(labels, placed, strict=True):
+    for label, place in zip(labels, placed, strict=True):
         axes.annotate(
             label.text,
             (label.x, label.y),
-            xytext=(1.02, there / height),
+            xytext=(1.02, place / height),
             textcoords="axes fraction",
             color=ink(label.colour),
             fontweight="bold",
@@ -129,7 +129,7 @@ def _label_ends(axes: Axes, labels: Sequence[_Label]) -> None:
 
 
 def _apart(heights: Sequence[float], gap: float) -> list[float]:
-    """Return heights at least ``gap`` apart, in the same order, moved as little as is simple.
+    """Return heights at least ``gap`` apart, in the same order, spread around their means.
 
     >>> _apart([10.0, 12.0], 6.0)
     [8.0, 14.0]
@@ -162,13 +162,13 @@ def _cost_panel(
     names: list[_Label] = []
     for series, look in looks(points).items():
         own = [
-            (point, p95, found.per_million)
+            (point, p95, priced.per_million)
             for point in points
             if point.series == series
             and point.valid
             and (p95 := finite(point.p95_ms))
             and point.qps.value > 0
-            and (found := cost(price, point.qps.value, bench))
+            and (priced := cost(price, point.qps.value, bench))
         ]
         if not own:
             continue
@@ -190,7 +190,7 @@ def _cost_panel(
 
 
 class _Placer:
-    """Puts labels beside points where they cover no point and no other label."""
+    """Puts labels beside points where they cover the least of other points and labels."""
 
     def __init__(self, axes: Axes, points: Sequence[_Label]) -> None:
         self.axes = axes
@@ -204,12 +204,12 @@ class _Placer:
 
     def place(self, labels: Sequence[_Label]) -> None:
         for label in labels:
-            _, x, y, box = min(self._tries(label), key=lambda tried: tried[0])
+            _, x, y, box = min(self._candidates(label), key=lambda candidate: candidate[0])
             self._draw(label, x, y)
             self.taken.append(box)
 
-    def _tries(self, label: _Label) -> Iterator[tuple[float, float, float, _Box]]:
-        """Yield (how bad, x and y offset in points, box): nearer and freer is better."""
+    def _candidates(self, label: _Label) -> Iterator[tuple[float, float, float, _Box]]:
+        """Yield places as (penalty, x and y offset in points, box), from near to far."""
         text = self._draw(label, 0, 0)
         extent = text.get_window_extent()
         text.remove()
@@ -224,7 +224,7 @@ class _Placer:
                 yield self._covered(box) * 100 + distance, x, y, box
 
     def _covered(self, box: _Box) -> float:
-        """Return the area that lies outside the axes or on what is there already."""
+        """Return the area of a box outside the axes or over points and labels placed before."""
         frame = _Box(self.inside.x0, self.inside.y0, self.inside.x1, self.inside.y1)
         outside = box.common(box) - box.common(frame)
         return outside + sum(box.common(other) for other in self.taken)

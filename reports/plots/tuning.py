@@ -1,4 +1,4 @@
-"""A picture of the space that ``tune`` went through, as SVG text."""
+"""A picture of the settings that ``tune`` tried, as SVG text."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ Row = tuple[int, int, bool]
 BOLD, PLAIN = "bold", "normal"
 
 
-def space_picture(found: Mapping[str, Any]) -> str:
-    """Return the map of a search (``Tuned.as_json()``).
+def space_picture(result: Mapping[str, Any]) -> str:
+    """Return a map of the results of ``tune`` (``Tuned.as_json()``).
 
-    A row for streams and threads, a column a batch limit, in each field the score of the longest
-    trial.  The darker, the better; a frame marks the best settings, a dotted one the usual; ``*``
-    stands at scores with answers too late for the objective.
+    One row for each pair of streams and threads, one column for each batch limit; each field shows
+    the score of the longest trial, darker is better.  A solid frame marks the best settings, a
+    dotted one the usual ones; ``*`` marks trials that missed the latency objective.
     """
-    latest = {_place(trial): trial for trial in found["trials"]}
+    latest = {_place(trial): trial for trial in result["trials"]}
     rows = sorted({row for row, _ in latest})
     columns = sorted({batch for _, batch in latest})
     with canvas(1.9 + 0.95 * len(columns), 1.5 + 0.38 * len(rows)) as figure:
         axes = figure.subplots()
-        axes.set_title(f"{found['variant']}: requests/s within {found['slo']}", pad=12)
+        axes.set_title(f"{result['variant']}: requests/s within {result['slo']}", pad=12)
         _fields(axes, latest, rows, columns)
-        _frame(axes, _place(found["best"]["choice"]), rows, columns, "-")
-        _frame(axes, _place(found["usual"]["choice"]), rows, columns, ":")
+        _frame(axes, _place(result["best"]["choice"]), rows, columns, "-")
+        _frame(axes, _place(result["usual"]["choice"]), rows, columns, ":")
         axes.set_xticks(range(len(columns)), [str(batch) for batch in columns])
         axes.set_xlabel("sentences in a batch, at most   (frame: best; dotted: usual; *: too late)")
         axes.set_yticks(range(len(rows)), [_name(row) for row in rows])

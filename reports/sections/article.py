@@ -1,4 +1,4 @@
-"""What the article says, quoted, beside what was measured."""
+"""The article's figures and claims, quoted beside what was measured here."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..text.tables import Entry, Table, columns, milliseconds
 
 
 def article_grid(report: Report, language: Language) -> Table:
-    """Return the article's table beside its server and the chosen variant here, by users."""
-    own = report.article
+    """Return the article's table; beside it, its server and the chosen variant as measured here."""
+    article = report.article
     here = report.article_points
     chosen = report.chosen_points
     quoted = ("article_qps", "article_per_core", "article_p95", "article_mean", "article_cpu")
@@ -23,23 +23,23 @@ def article_grid(report: Report, language: Language) -> Table:
         name = next(iter(chosen.values())).variant
         heads += columns(language, ("chosen_qps", "chosen_per_core", "chosen_p95"), variant=name)
     rows = []
-    for row in own.rows:
+    for row in article.rows:
         entries = [
             Entry(str(row.users)),
-            Entry(figures.given(row.qps)),
-            Entry(figures.significant(row.qps / own.cores)),
-            Entry(figures.given(row.p95_ms)),
+            Entry(figures.unrounded(row.qps)),
+            Entry(figures.significant(row.qps / article.cores)),
+            Entry(figures.unrounded(row.p95_ms)),
             Entry(figures.significant(row.mean_ms), tone="" if row.plausible else "bad"),
             Entry(figures.percent(row.cpu_percent)),
-            *_beside(here.get(row.users), language, cpu=True),
+            *_measured(here.get(row.users), language, cpu=True),
         ]
         if chosen:
-            entries += _beside(chosen.get(row.users), language, cpu=False)
+            entries += _measured(chosen.get(row.users), language, cpu=False)
         rows.append(tuple(entries))
     return Table(heads, tuple(rows), words=frozenset())
 
 
-def _beside(point: MeasuredPoint | None, language: Language, *, cpu: bool) -> list[Entry]:
+def _measured(point: MeasuredPoint | None, language: Language, *, cpu: bool) -> list[Entry]:
     if point is None:
         return [Entry(figures.NONE, tone="muted")] * (4 if cpu else 3)
     entries = [
@@ -51,21 +51,21 @@ def _beside(point: MeasuredPoint | None, language: Language, *, cpu: bool) -> li
 
 
 def claims_grid(report: Report, language: Language) -> Table:
-    """Return what the article claims besides its table, and what this run says to it."""
+    """Return the claims outside the article's table, each beside what was measured here."""
     claims, say = report.article.claims, language.say
     absent = say("cell.not_measured")
     half = say(
         "claim.arrow",
-        one=say("claim.mb", value=figures.given(claims.full_file_mb)),
-        two=say("claim.mb", value=figures.given(claims.half_file_mb)),
+        one=say("claim.mb", value=figures.unrounded(claims.full_file_mb)),
+        two=say("claim.mb", value=figures.unrounded(claims.half_file_mb)),
     )
     distilbert = say(
         "claim.about",
-        value=figures.given(claims.distilbert_mb),
-        other=figures.given(claims.distilbert_ms),
+        value=figures.unrounded(claims.distilbert_mb),
+        other=figures.unrounded(claims.distilbert_ms),
     )
-    image = say("claim.mb", value=figures.given(claims.image_mb))
-    average = say("claim.below", value=figures.given(claims.average_ms_below))
+    image = say("claim.mb", value=figures.unrounded(claims.image_mb))
+    average = say("claim.below", value=figures.unrounded(claims.average_ms_below))
     cheaper = say("claim.over", value=figures.percent(claims.cheaper_percent_over))
     rows = (
         ("image", image, absent),
@@ -76,7 +76,7 @@ def claims_grid(report: Report, language: Language) -> Table:
     )
     return Table(
         columns(language, ("claim", "article", "here")),
-        tuple((Entry(say(f"claim.{key}")), Entry(said), Entry(here)) for key, said, here in rows),
+        tuple((Entry(say(f"claim.{key}")), Entry(claim), Entry(here)) for key, claim, here in rows),
         words=frozenset({0, 1, 2}),
     )
 
@@ -108,7 +108,7 @@ def _means(report: Report, language: Language) -> str:
 
 
 def _cheaper(report: Report, language: Language) -> str:
-    found = [
+    phrases = [
         language.say(
             "claim.by_price",
             percent=figures.percent(percent, 1),
@@ -117,4 +117,4 @@ def _cheaper(report: Report, language: Language) -> str:
         for price in report.yardsticks
         if (percent := cheaper_percent(price, report.prices)) is not None
     ]
-    return str(language.words["list"]).join(found)
+    return str(language.words["list"]).join(phrases)

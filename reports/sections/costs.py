@@ -1,4 +1,4 @@
-"""What a million requests cost on each priced machine, as grids of one currency each."""
+"""What a million requests cost on each priced machine, one table a currency."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..text.tables import Entry, Table, columns, stack
 
 
 def cost_grid(report: Report, language: Language, currency: str) -> Table:
-    """Return what a million requests cost at each price of one currency, at each best point."""
+    """Return the cost of a million requests: a row a price, a column for each best point."""
     heads = columns(language, ("machine", "kind", "source", "month", "threads"))
     failed = {row.name for row in report.variants if not (row.gate and row.gate.passed)}
     for point in _chosen_first(report):
         mark = language.say("cell.gate_failed") if point.variant in failed else ""
-        at = language.say(
+        heading = language.say(
             "cell.cost_at",
             variant=point.variant,
             mark=mark,
@@ -25,7 +25,7 @@ def cost_grid(report: Report, language: Language, currency: str) -> Table:
             users=language.count(point.users),
             qps=figures.significant(point.qps.value),
         )
-        heads += (at,)
+        heads += (heading,)
     rows = tuple(
         _cost_row(report, language, price) for price in report.prices if price.currency == currency
     )
@@ -46,7 +46,7 @@ def _cost_row(report: Report, language: Language, price: Price) -> tuple[Entry, 
     date = price.source.date or language.say("cell.no_date")
     hourly = ""
     if price.per_hour is not None:
-        hourly = language.say("cell.hourly", amount=figures.given(price.per_hour))
+        hourly = language.say("cell.hourly", amount=figures.unrounded(price.per_hour))
     threads = f"{price.threads_per_core or unknown} / {report.bench.threads_per_core or unknown}"
     return (
         Entry(price.name, _size(price, language)),
@@ -61,10 +61,10 @@ def _cost_row(report: Report, language: Language, price: Price) -> tuple[Entry, 
     )
 
 
-def _cost_entry(price: Price, found: Cost | None, language: Language) -> Entry:
-    if found is not None:
-        note = language.say("cell.optimistic") if found.optimistic else ""
-        return Entry(figures.significant(found.per_million), note)
+def _cost_entry(price: Price, priced: Cost | None, language: Language) -> Entry:
+    if priced is not None:
+        note = language.say("cell.optimistic") if priced.optimistic else ""
+        return Entry(figures.significant(priced.per_million), note)
     if price.accelerator:
         return Entry(language.say("cell.no_gpu"), tone="muted")
     if price.vcpu is None or price.architecture is None:

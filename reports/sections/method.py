@@ -1,4 +1,4 @@
-"""The method in words: how the points were measured, so that they can be measured again."""
+"""The method in words, so that the measurement can be repeated."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def _modes(report: Report, language: Language) -> Iterator[str]:
     if levels:
         yield language.say("method.closed", levels=", ".join(str(level) for level in levels))
     if rates:
-        yield language.say("method.open", rates=", ".join(figures.given(rate) for rate in rates))
+        yield language.say(
+            "method.open", rates=", ".join(figures.unrounded(rate) for rate in rates)
+        )
     if any(load.shaped for load in loads):
         yield language.say("method.shaped")
 
@@ -53,11 +55,11 @@ def _plan(plan: Mapping[str, Any], language: Language) -> str:
     return language.say(
         "method.plan",
         plan=plan.get("name", figures.NONE),
-        seconds=_given(plan.get("seconds")),
-        warmup=_given(plan.get("warmup_seconds")),
-        repeats=_given(plan.get("repeats")),
+        seconds=_or_dash(plan.get("seconds")),
+        warmup=_or_dash(plan.get("warmup_seconds")),
+        repeats=_or_dash(plan.get("repeats")),
     )
 
 
-def _given(value: float | None) -> str:
-    return figures.NONE if value is None else figures.given(value)
+def _or_dash(value: float | None) -> str:
+    return figures.NONE if value is None else figures.unrounded(value)

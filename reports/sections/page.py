@@ -1,4 +1,4 @@
-"""Sections: a report in one language as headings, paragraphs and grids of finished text."""
+"""Pages: a report in one language as sections of headings, paragraphs and tables of text."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def page(report: Report, language: Language) -> Page:
     header, say = report.header, language.say
     model, machine = header.model, header.machine
     title = language.pick(model, "title") or str(model.get("name") or language.words["untitled"])
-    known = ("layers", "hidden", "heads", "intermediate", "vocabulary")
+    geometry = ("layers", "hidden", "heads", "intermediate", "vocabulary")
     lead = say(
         "page.lead",
         model=title,
@@ -42,7 +42,7 @@ def page(report: Report, language: Language) -> Page:
         cores=report.bench.cores,
         runs=", ".join(run.header.run for run in report.runs),
         started=header.started,
-        **{key: model.get(key, figures.NONE) for key in known},
+        **{key: model.get(key, figures.NONE) for key in geometry},
     )
     caveat = language.pick(model, "caveat")
     return Page(
@@ -56,7 +56,7 @@ def page(report: Report, language: Language) -> Page:
 
 
 def _makers(report: Report) -> Iterator[Callable[[Report, Language], Section]]:
-    """Yield what makes each section, in order, leaving out those that have no point to show."""
+    """Yield the functions that make the sections, in order, without those with nothing to show."""
     yield verdict
     if report.points:
         yield from (measured, article, latency, costs_plot)
@@ -73,30 +73,30 @@ def _makers(report: Report) -> Iterator[Callable[[Report, Language], Section]]:
 def measured(report: Report, language: Language) -> Section:
     """Show every plain point: throughput, latency, CPU, memory, failures."""
     say = language.say
-    known = any(point.ratio is not None for point in report.points)
+    has_ratio = any(point.ratio is not None for point in report.points)
     notes = (
         say("measured.note", cores=report.bench.cores),
         *_interval_note(report.points, language),
-        say("measured.goodput", limit=figures.given(report.verdict.limit_ms)),
-        say("measured.yardstick" if known else "measured.no_yardstick"),
+        say("measured.goodput", limit=figures.unrounded(report.verdict.limit_ms)),
+        say("measured.yardstick" if has_ratio else "measured.no_yardstick"),
     )
     return Section(
         "measured", say("heading.measured"), grids=(point_grid(report, language),), notes=notes
     )
 
 
-def _interval_note(found: Sequence[MeasuredPoint], language: Language) -> tuple[str, ...]:
-    if not any(point.qps.ends for point in found):
+def _interval_note(points: Sequence[MeasuredPoint], language: Language) -> tuple[str, ...]:
+    if not any(point.qps.ends for point in points):
         return (language.say("measured.single"),)
     return (language.say("measured.interval", level=figures.percent(CONFIDENCE_PERCENT)),)
 
 
 def open_loop(report: Report, language: Language) -> Section:
-    """Show every open-loop point: what was asked, what was answered, how late."""
+    """Show every open-loop point: intended rate, throughput, latency, lateness."""
     say = language.say
     notes = (
         say("open.note"),
-        say("measured.goodput", limit=figures.given(report.verdict.limit_ms)),
+        say("measured.goodput", limit=figures.unrounded(report.verdict.limit_ms)),
         *_interval_note(report.open_points, language),
     )
     return Section(
@@ -109,52 +109,52 @@ def open_loop(report: Report, language: Language) -> Section:
 
 
 def scaling(report: Report, language: Language) -> Section:
-    """Show how throughput and latency grow along each axis there are points for."""
-    found, say = report.scaling, language.say
+    """Show how throughput and latency change along each axis that has points."""
+    facts, say = report.scaling, language.say
     grids = axis_grids(report, language)
-    if found.others:
-        grids += (other_grid(found.others, language),)
-    names = str(language.words["list"]).join(axis_name(axis, language) for axis in found.axes)
-    alt = say("plot.scaling_alt", axes=names, series=_series_names(found.points))
-    every = (*found.points, *found.others)
+    if facts.others:
+        grids += (other_grid(facts.others, language),)
+    names = str(language.words["list"]).join(axis_name(axis, language) for axis in facts.axes)
+    alt = say("plot.scaling_alt", axes=names, series=_series_names(facts.points))
+    all_points = (*facts.points, *facts.others)
     return Section(
         "scaling",
         say("heading.scaling"),
         (say("scaling.lead"),),
         grids,
-        (Picture(SCALING_SVG, alt),) if found.axes else (),
-        notes=(say("scaling.note"), *_interval_note(every, language)),
+        (Picture(SCALING_SVG, alt),) if facts.axes else (),
+        notes=(say("scaling.note"), *_interval_note(all_points, language)),
     )
 
 
 def article(report: Report, language: Language) -> Section:
-    """Show the article's table and claims, quoted, beside what was measured."""
-    own, say = report.article, language.say
+    """Show the article's table and claims, quoted beside what was measured here."""
+    quoted, say = report.article, language.say
     notes = [say("article.quoted")]
-    for row in own.implausible:
+    for row in quoted.implausible:
         notes.append(
             say(
                 "article.implausible",
                 users=language.count(row.users),
-                qps=figures.given(row.qps),
+                qps=figures.unrounded(row.qps),
                 mean=figures.significant(row.mean_ms),
-                p95=figures.given(row.p95_ms),
+                p95=figures.unrounded(row.p95_ms),
                 tail=figures.significant(row.tail_ms),
             )
         )
-    if not own.implausible:
+    if not quoted.implausible:
         notes.append(say("article.plausible"))
     return Section(
         "article",
         say("heading.article"),
-        (say("article.note", date=own.date, cores=own.cores, here=report.bench.cores),),
+        (say("article.note", date=quoted.date, cores=quoted.cores, here=report.bench.cores),),
         (article_grid(report, language), claims_grid(report, language)),
         notes=tuple(notes),
     )
 
 
-def _series_names(found: Sequence[MeasuredPoint]) -> str:
-    return ", ".join(dict.fromkeys(" / ".join(point.series) for point in found))
+def _series_names(points: Sequence[MeasuredPoint]) -> str:
+    return ", ".join(dict.fromkeys(" / ".join(point.series) for point in points))
 
 
 def latency(report: Report, language: Language) -> Section:

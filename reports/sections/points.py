@@ -1,4 +1,4 @@
-"""What was measured: the grids of points, each column a way to show one point."""
+"""Tables of measured points; each column has a function that shows one point."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OPEN = ("rate", "qps", "goodput", "p50", "p95", "p99", "late", "server_cpu")
 OTHERS = ("load", "sentences", "p50", "p95", "warnings")
 SMALL = ("users", "qps", "ratio", "p95", "warnings")
 WORDS = frozenset({"variant", "load", "warnings"})
-OPTIONAL: Mapping[str, Callable[[MeasuredPoint], object]] = {  # shown where any point has one
+OPTIONAL: Mapping[str, Callable[[MeasuredPoint], object]] = {  # shown if any point has a value
     "server_quota": lambda point: point.server_quota_percent,
     "joules": lambda point: point.joules_per_request,
 }
@@ -32,12 +32,12 @@ def point_grid(report: Report, language: Language) -> Table:
 
 
 def open_grid(report: Report, language: Language) -> Table:
-    """Return every open-loop point: what was asked, what was answered, how late."""
+    """Return every open-loop point: intended rate, throughput, latency, lateness."""
     return grid(report.open_points, (*OPEN, *WRONGS), language)
 
 
 def small_grid(report: Report, language: Language) -> Table:
-    """Return the plain points in few columns; of a report without any, all others."""
+    """Return the plain points in few columns, or all other points if there is no plain one."""
     if report.points:
         return grid(report.points, SMALL, language)
     return grid(
@@ -45,13 +45,13 @@ def small_grid(report: Report, language: Language) -> Table:
     )
 
 
-def other_grid(found: Sequence[MeasuredPoint], language: Language) -> Table:
+def other_grid(points: Sequence[MeasuredPoint], language: Language) -> Table:
     """Return points of any load in few columns."""
-    return grid(found, OTHERS, language, language.say("scaling.others"))
+    return grid(points, OTHERS, language, language.say("scaling.others"))
 
 
 def grid(
-    found: Sequence[MeasuredPoint],
+    points: Sequence[MeasuredPoint],
     keys: Sequence[str],
     language: Language,
     caption: str = "",
@@ -62,20 +62,23 @@ def grid(
     keys = [
         key
         for key in ("variant", *keys)
-        if key not in OPTIONAL or any(OPTIONAL[key](point) is not None for point in found)
+        if key not in OPTIONAL or any(OPTIONAL[key](point) is not None for point in points)
     ]
-    rows = tuple(tuple(shows[key](point, language) for key in keys) for point in found)
+    rows = tuple(tuple(shows[key](point, language) for key in keys) for point in points)
     words = frozenset(place for place, key in enumerate(keys) if key in WORDS)
     return Table(columns(language, keys), rows, caption, words)
 
 
-def estimate(found: Estimate) -> Entry:
-    """Return a figure with its interval as small print."""
-    return Entry(figures.significant(found.value), figures.span(*found.ends) if found.ends else "")
+def estimate(estimated: Estimate) -> Entry:
+    """Return a value with its interval as small print."""
+    return Entry(
+        figures.significant(estimated.value),
+        figures.span(*estimated.ends) if estimated.ends else "",
+    )
 
 
 def repeats(point: MeasuredPoint, language: Language) -> str:
-    """Return how many repeats there are and how many are valid, nothing for a single one."""
+    """Return how many repeats there are and how many are valid; "" for a single repeat."""
     if point.repeats == 1:
         return ""
     if point.valid_repeats == point.repeats:
@@ -85,18 +88,20 @@ def repeats(point: MeasuredPoint, language: Language) -> str:
 
 def _latency(name: str) -> Show:
     def show(point: MeasuredPoint, language: Language) -> Entry:
-        found: Estimate | None = getattr(point, name)
-        if found is None:
+        latency: Estimate | None = getattr(point, name)
+        if latency is None:
             return Entry(language.say("cell.too_few"), tone="muted")
-        return estimate(found)
+        return estimate(latency)
 
     return show
 
 
-def _number(number: Callable[[MeasuredPoint], float | None], write: Callable[[float], str]) -> Show:
+def _number(
+    measure: Callable[[MeasuredPoint], float | None], format_value: Callable[[float], str]
+) -> Show:
     def show(point: MeasuredPoint, _language: Language) -> Entry:
-        found = number(point)
-        return Entry(figures.NONE, tone="muted") if found is None else Entry(write(found))
+        value = measure(point)
+        return Entry(figures.NONE, tone="muted") if value is None else Entry(format_value(value))
 
     return show
 
@@ -109,7 +114,7 @@ def _count(count: Callable[[MeasuredPoint], int]) -> Show:
 
 
 def _variant(point: MeasuredPoint, language: Language) -> Entry:
-    """Name a point; an invalid one says so here too, where a wide table never scrolls it away."""
+    """Return a point's name; an invalid one is marked here too: this column stays in view."""
     place = stack(point.stack, language)
     if point.valid:
         return Entry(point.variant, place)
@@ -120,7 +125,7 @@ def _variant(point: MeasuredPoint, language: Language) -> Entry:
 def _rate(point: MeasuredPoint, language: Language) -> Entry:
     notes = [*shape(point.load, language), repeats(point, language)]
     note = str(language.words["list"]).join(part for part in notes if part)
-    return Entry(figures.given(point.load.rate or 0), note)
+    return Entry(figures.unrounded(point.load.rate or 0), note)
 
 
 def _late(point: MeasuredPoint, language: Language) -> Entry:

@@ -1,4 +1,4 @@
-"""How speed grows along the scaling axes: a grid each."""
+"""How throughput and latency change along the scaling axes: one table an axis."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ COLUMNS = ("level", "sentences", "growth", "p50", "slower", "p95", "server_cpu",
 
 
 def axis_grids(report: Report, language: Language) -> tuple[Table, ...]:
-    """Return a grid an axis: throughput and latency at each level and against the lowest."""
+    """Return a table an axis: throughput and latency, also relative to the lowest level."""
     return tuple(_axis_grid(axis, language) for axis in report.scaling.axes)
 
 
 def axis_name(axis: Axis, language: Language) -> str:
-    """Return an axis as a reader calls it, with what stays the same along it."""
+    """Return an axis's name for readers, with the load that stays the same along it."""
     fixed = load(axis.fixed, language) or language.say("scaling.plain")
     return language.say("scaling.caption", axis=language.say(f"axis.{axis.name}"), fixed=fixed)
 
@@ -33,15 +33,15 @@ def _axis_grid(axis: Axis, language: Language) -> Table:
 
     more: dict[str, Show] = {
         "level": level,
-        "growth": lambda point, _: _times(point.sentences, axis.base(point).sentences),
-        "slower": lambda point, _: _times(point.p50_ms, axis.base(point).p50_ms),
+        "growth": lambda point, _: _ratio(point.sentences, axis.base(point).sentences),
+        "slower": lambda point, _: _ratio(point.p50_ms, axis.base(point).p50_ms),
     }
-    made = grid(axis.points, COLUMNS, language, axis_name(axis, language), more)
-    heads = (made.columns[0], language.say(f"axis.{axis.name}"), *made.columns[2:])
-    return Table(heads, made.rows, made.caption, made.words)
+    table = grid(axis.points, COLUMNS, language, axis_name(axis, language), more)
+    heads = (table.columns[0], language.say(f"axis.{axis.name}"), *table.columns[2:])
+    return Table(heads, table.rows, table.caption, table.words)
 
 
-def _times(found: Estimate | None, base: Estimate | None) -> Entry:
-    if found is None or base is None or not base.value or math.isinf(base.value):
+def _ratio(value: Estimate | None, base: Estimate | None) -> Entry:
+    if value is None or base is None or not base.value or math.isinf(base.value):
         return Entry(figures.NONE, tone="muted")
-    return Entry(figures.significant(found.value / base.value))
+    return Entry(figures.significant(value.value / base.value))

@@ -1,4 +1,4 @@
-"""The inventory: the grid of variants with their sizes, memory and gate."""
+"""The table of variants: sizes, memory and gate result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..text.tables import Entry, Table, columns, stack
 
 
 def variant_grid(report: Report, language: Language) -> Table:
-    """Return size, memory and gate of every variant."""
+    """Return size, memory and gate result of every variant."""
     keys = ("variant", "file", "total", "memory", "gate", "hit1", "hit5", "agreement")
     rows = tuple(_variant_row(row, language) for row in report.variants)
     return Table(

@@ -16,7 +16,7 @@ from ..text.tables import Section, milliseconds, stack
 
 
 def verdict(report: Report, language: Language) -> Section:
-    """Say what to deploy, how much of it all is valid, and what cannot be recommended."""
+    """Say what to deploy, how many cells are valid, and what cannot be recommended."""
     paragraph = language.join(verdict_sentences(report, language))
     refused = tuple(
         language.say(f"verdict.{refusal.reason}", variant=refusal.variant)
@@ -28,12 +28,12 @@ def verdict(report: Report, language: Language) -> Section:
 
 def verdict_sentences(report: Report, language: Language) -> Iterator[str]:
     """Yield the verdict's sentences: what was chosen and how sure that is."""
-    found, say = report.verdict, language.say
+    outcome, say = report.verdict, language.say
     if not report.points:
         yield say("verdict.no_plain")
         return
-    point = found.chosen
-    yield _headline(found, language)
+    point = outcome.chosen
+    yield _headline(outcome, language)
     if point is None:
         return
     if point.ratio is not None and report.chosen_points:
@@ -55,23 +55,23 @@ def verdict_sentences(report: Report, language: Language) -> Iterator[str]:
             hit5=figures.share(gate.hit_at_5),
             agreement=figures.share(gate.top1_agreement),
         )
-    for rival in found.rivals:
+    for rival in outcome.rivals:
         yield _close(rival, language)
-    yield from _sureness(point, language)
+    yield from _confidence(point, language)
 
 
-def _headline(found: Verdict, language: Language) -> str:
-    point = found.chosen
+def _headline(outcome: Verdict, language: Language) -> str:
+    point = outcome.chosen
     if point is None:
         return language.say("verdict.nothing")
     return language.say(
-        "verdict.deploy" if found.within_limit else "verdict.beyond",
+        "verdict.deploy" if outcome.within_limit else "verdict.beyond",
         variant=point.variant,
         stack=stack(point.stack, language),
         users=language.count(point.users),
         qps=figures.significant(point.qps.value),
         p95=milliseconds(point.p95_ms, language),
-        limit=figures.given(found.limit_ms),
+        limit=figures.unrounded(outcome.limit_ms),
     )
 
 
@@ -89,7 +89,7 @@ def _close(rival: Rival, language: Language) -> str:
     return say("verdict.close", rival=name, margin=figures.percent(CLOSE_PERCENT))
 
 
-def _sureness(point: MeasuredPoint, language: Language) -> Iterator[str]:
+def _confidence(point: MeasuredPoint, language: Language) -> Iterator[str]:
     if point.qps.ends:
         yield language.say(
             "verdict.interval",
@@ -103,7 +103,7 @@ def _sureness(point: MeasuredPoint, language: Language) -> Iterator[str]:
 
 
 def validity_sentences(report: Report, language: Language) -> Iterator[str]:
-    """Yield how many cells are valid, and how many points have no valid one."""
+    """Yield how many cells are valid, and how many points have no valid cell."""
     cells = [cell for run in report.runs for cell in run.cells]
     valid = sum(is_valid(cell) for cell in cells)
     yield language.say("validity.cells", valid=valid, cells=len(cells))

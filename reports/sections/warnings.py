@@ -17,18 +17,20 @@ def warnings(report: Report, language: Language) -> Section:
     items = tuple(
         _warning(doubt, language) for point in report.every_point for doubt in point.doubts
     )
-    calm = () if items else (language.say("warnings.none"),)
+    none_note = () if items else (language.say("warnings.none"),)
     heading = language.say("heading.warnings")
-    return Section("warnings", heading, (*_again(report, language), *calm), items=items)
+    return Section(
+        "warnings", heading, (*_measured_again(report, language), *none_note), items=items
+    )
 
 
-def _again(report: Report, language: Language) -> tuple[str, ...]:
+def _measured_again(report: Report, language: Language) -> tuple[str, ...]:
     earlier = [(run.header.run, cell.key) for run in report.runs for cell in run.superseded]
     if not earlier:
         return ()
-    again = len(set(earlier))
-    key = "warnings.again_one" if again == 1 else "warnings.again"
-    return (language.say(key, count=again, attempts=len(earlier)),)
+    points = len(set(earlier))
+    key = "warnings.again_one" if points == 1 else "warnings.again"
+    return (language.say(key, count=points, attempts=len(earlier)),)
 
 
 def _warning(doubt: Doubt, language: Language) -> str:
@@ -47,7 +49,7 @@ def _warning(doubt: Doubt, language: Language) -> str:
 
 
 def _values(cell: Cell, warn: Warn, language: Language) -> dict[str, object]:
-    """Return what a warning's words may speak of, by name."""
+    """Return the values that a warning's text may use, by name."""
     return {
         "wrong": cell.wrong,
         "failed": cell.failed,
@@ -63,11 +65,11 @@ def _values(cell: Cell, warn: Warn, language: Language) -> dict[str, object]:
         "swapped": figures.mebibytes(cell.swapped_bytes),
         "inside": f"{littles_users(cell):.2f}",
         "users": language.count(cell.users),
-        "waits": _whole(hidden_wait_ms(cell)),
-        "hidden": _whole(cell.percentile_ms(99)),
+        "waits": _rounded(hidden_wait_ms(cell)),
+        "hidden": _rounded(cell.percentile_ms(99)),
         **warn.figures,
     }
 
 
-def _whole(value: float | None) -> str:
+def _rounded(value: float | None) -> str:
     return figures.NONE if value is None else f"{value:.0f}"

@@ -1,4 +1,4 @@
-"""Numbers as a reader sees them: the same characters in every language."""
+"""Numbers formatted for readers, the same in every language."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from decimal import ROUND_HALF_UP, Decimal
 
 MEGABYTE = 1_000_000
 MEBIBYTE = 1024 * 1024
-NONE = "–"
+NONE = "–"  # printed where there is no value
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """Return a number rounded to ``digits`` significant ones, never in exponent form.
+    """Return a number rounded to ``digits`` significant digits, never in exponent form.
 
     >>> significant(166.7), significant(62.34), significant(0.1408)
     ('167', '62.3', '0.141')
@@ -28,26 +28,26 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def percent(value: float, decimals: int = 0) -> str:
-    """Return percent (0..100) with its sign."""
+    """Return a percentage (0..100) with the percent sign."""
     return f"{value:.{decimals}f} %"
 
 
 def share(value: float | None) -> str:
-    """Return a share (0..1) as percent with one decimal."""
+    """Return a share (0..1) as a percentage with one decimal."""
     return NONE if value is None else percent(value * 100, 1)
 
 
-def given(value: float) -> str:
-    """Return a quoted number with the digits it was given.
+def unrounded(value: float) -> str:
+    """Return a number from a quotation or a setting as it was written, without rounding.
 
-    >>> given(45.0), given(0.5)
+    >>> unrounded(45.0), unrounded(0.5)
     ('45', '0.5')
     """
     return f"{value:.10g}"
 
 
 def amount(value: float) -> str:
-    """Return money to the hundredth, halves away from zero as an invoice rounds.
+    """Return an amount of money with two decimals, halves away from zero (as on an invoice).
 
     >>> amount(0.0725 * 730)
     '52.93'
@@ -57,7 +57,7 @@ def amount(value: float) -> str:
 
 
 def money(currency: str, value: float) -> str:
-    """Return an amount with its currency, three significant digits below a hundred.
+    """Return an amount with its currency, with three significant digits below a hundred.
 
     >>> money("CNY", 1.597), money("CNY", 8489.9)
     ('CNY 1.60', 'CNY 8489.90')
@@ -66,7 +66,7 @@ def money(currency: str, value: float) -> str:
 
 
 def monthly(currency: str, value: float) -> str:
-    """Return a month's price, to the hundredth.
+    """Return a monthly price with its currency and two decimals.
 
     >>> monthly("CNY", 700)
     'CNY 700.00'

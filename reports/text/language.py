@@ -1,4 +1,4 @@
-"""Languages: the words of a page, one TOML file each; every figure comes in by name."""
+"""Languages: the words of a page, one TOML file a language, with placeholders for figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LANGUAGES = ("en", "zh")
 
 @dataclass(frozen=True)
 class Language:
-    """A language's words; ``code`` names its file, ``tag`` is what HTML calls it."""
+    """The words of one language; ``code`` names its file, ``tag`` is its HTML language tag."""
 
     code: str
     words: Mapping[str, Any]
@@ -31,7 +31,7 @@ class Language:
         return str(self.words[group][name]).format(**values)
 
     def say_or(self, key: str, otherwise: str, /, **values: object) -> str:
-        """Return the text at ``"group.name"``, ``otherwise`` where the language has none."""
+        """Return the text at ``"group.name"``, or ``otherwise`` if the language has none."""
         group, name = key.split(".", 1)
         text = self.words.get(group, {}).get(name)
         return otherwise if text is None else str(text).format(**values)
@@ -45,10 +45,10 @@ class Language:
         return str(self.words["join"]).join(sentences)
 
     def pick(self, data: Mapping[str, Any], key: str) -> str:
-        """Return ``data``'s text in this language (``key_zh``) where it has one, else ``key``."""
+        """Return the text of ``data`` in this language (``key_zh``), else the one under ``key``."""
         return str(data.get(f"{key}_{self.code}") or data.get(key) or "")
 
 
 def read_language(code: str) -> Language:
-    """Return one of LANGUAGES."""
+    """Return the language of a code in LANGUAGES."""
     return Language(code, read_toml(FOLDER / f"{code}.toml"))

@@ -14,14 +14,14 @@ def lines(grid: Table) -> list[str]:
 
 
 def cell(entry: Entry) -> str:
-    """Return a grid's entry as Markdown: the note in brackets, bad news in bold."""
+    """Return an entry as Markdown: its note in brackets, a bad one in bold."""
     text = escape(entry.text)
     bold = f"**{text}**" if entry.tone == "bad" else text
     return f"{bold} ({escape(entry.note)})" if entry.note else bold
 
 
 def escape(text: str) -> str:
-    """Return text that Markdown prints as it is, on one line."""
+    """Return text escaped so that Markdown prints it unchanged, on one line."""
     for sign in "\\`*_<>|[]":
         text = text.replace(sign, f"\\{sign}")
     return " ".join(text.split())

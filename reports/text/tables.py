@@ -1,4 +1,4 @@
-"""Grids: tables of finished text, and the few phrases all of them share."""
+"""Tables of formatted text, the pages made of them, and phrases that several tables use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .language import Language
 
 @dataclass(frozen=True)
 class Entry:
-    """One place of a grid; ``tone`` is "", "good", "bad" or "muted", ``note`` the small print."""
+    """One entry of a table; ``tone``: "", "good", "bad" or "muted"; ``note``: small print."""
 
     text: str
     note: str = ""
@@ -22,7 +22,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text: the columns in ``words`` are words, the others figures."""
+    """A table of text; ``words`` has the numbers of the columns with words, others have figures."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
@@ -31,40 +31,40 @@ class Table:
 
 
 def stack(name: str, language: Language) -> str:
-    """Return a server stack as a reader calls it."""
+    """Return a server stack's name for readers."""
     return language.say_or(f"stack.{name}", name)
 
 
 def columns(language: Language, keys: Iterable[str], **values: object) -> tuple[str, ...]:
-    """Return the headings of a grid's columns."""
+    """Return the headings of a table's columns."""
     return tuple(language.say(f"column.{key}", **values) for key in keys)
 
 
 def milliseconds(latency: Estimate | None, language: Language) -> str:
-    """Return a latency, or that there were too few answers for it."""
+    """Return a latency as text; None means that there were too few answers for it."""
     if latency is None:
         return language.say("cell.too_few")
     return figures.significant(latency.value)
 
 
-def load(asked: Load, language: Language) -> str:
-    """Return a load as a phrase: users or arrivals, then whatever is not plain."""
-    parts = [language.count(asked.users) if asked.users else "", *shape(asked, language)]
-    if asked.rate is not None:
-        parts[0] = language.say("load.rate", rate=figures.given(asked.rate))
+def load(spec: Load, language: Language) -> str:
+    """Return a load as a phrase: users or arrival rate, then what is not plain (``shape``)."""
+    parts = [language.count(spec.users) if spec.users else "", *shape(spec, language)]
+    if spec.rate is not None:
+        parts[0] = language.say("load.rate", rate=figures.unrounded(spec.rate))
     return str(language.words["load"]["and"]).join(part for part in parts if part)
 
 
-def shape(asked: Load, language: Language) -> list[str]:
-    """Return the parts of a load that are not plain, each as a phrase."""
+def shape(spec: Load, language: Language) -> list[str]:
+    """Return sentence length, batch and cores, each as a phrase, where a load sets them."""
     parts = []
-    if asked.tokens is not None:
-        parts.append(language.say("load.tokens", tokens=asked.tokens))
-    if asked.batch != 1:
-        parts.append(language.say("load.batch", batch=asked.batch))
-    if asked.cores is not None:
-        key = "load.core" if asked.cores == 1 else "load.cores"
-        parts.append(language.say(key, cores=asked.cores))
+    if spec.tokens is not None:
+        parts.append(language.say("load.tokens", tokens=spec.tokens))
+    if spec.batch != 1:
+        parts.append(language.say("load.batch", batch=spec.batch))
+    if spec.cores is not None:
+        key = "load.core" if spec.cores == 1 else "load.cores"
+        parts.append(language.say(key, cores=spec.cores))
     return parts
 
 
@@ -78,7 +78,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """One part of a page, in the order: paragraphs, grids, pictures, items, small print."""
+    """One part of a page, printed in this order: paragraphs, grids, pictures, items, notes."""
 
     id: str
     heading: str
@@ -91,7 +91,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """One language's page; ``caveat`` is empty where the model needs none."""
+    """A page in one language; ``caveat`` is empty if the model needs none."""
 
     language: Language
     title: str

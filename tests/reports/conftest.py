@@ -1,4 +1,4 @@
-"""Hand-made runs: cells whose figures a reader can check with a pencil."""
+"""Hand-made runs: cells whose figures a reader can check by hand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPEEDS: dict[tuple[str, str], dict[int, float]] = {
 
 
 def gate(passed: bool = True, **changes: Any) -> dict[str, Any]:
-    """A gate result as the header carries it."""
+    """A gate result as the header stores it."""
     return {
         "passed": passed,
         "hit_at_1": 0.975,
@@ -35,7 +35,7 @@ def gate(passed: bool = True, **changes: Any) -> dict[str, Any]:
 
 
 def variant(file: int, **changes: Any) -> dict[str, Any]:
-    """A variant as the header carries it."""
+    """A variant as the header stores it."""
     return {
         "digest": f"{file:064x}",
         "size": file + 500_000,
@@ -48,8 +48,8 @@ def variant(file: int, **changes: Any) -> dict[str, Any]:
 
 
 def header(**changes: Any) -> Header:
-    """A header of a small machine, all variants past the gate."""
-    made = Header(
+    """A header of a small machine; all variants have passed the gate."""
+    small = Header(
         run="20260101-test",
         started="2026-01-01T00:00:00+00:00",
         tool="0.1.0",
@@ -97,7 +97,7 @@ def header(**changes: Any) -> Header:
             "onnx-int8": variant(119_000_000),
         },
     )
-    return replace(made, **changes)
+    return replace(small, **changes)
 
 
 def cell(variant: str, stack: str, users: int, latency: float, **changes: Any) -> Cell:
@@ -133,15 +133,15 @@ def open_cell(variant: str, rate: float, latency: float, **changes: Any) -> Cell
 
 
 def scaling_cells(variant: str = "onnx-int8", slower: float = 1.0) -> tuple[Cell, ...]:
-    """Cells of every scaling axis: latency is proportional to the tokens, a batch costs half."""
+    """Cells of every scaling axis: latency is proportional to tokens, halved in batches."""
 
-    def one(users: int, latency: float, **load: Any) -> Cell:
+    def scaled_cell(users: int, latency: float, **load: Any) -> Cell:
         return cell(variant, "reference", users, latency * slower, **load)
 
-    lengths = [one(1, tokens * 0.5, tokens=tokens) for tokens in (8, 16, 32, 64)]
-    batches = [one(1, 8 * batch / 2, tokens=16, batch=batch) for batch in (2, 4)]
-    pinned = [one(4, 32 / cores, tokens=16, cores=cores) for cores in (1, 2)]
-    crowded = [one(users, 5.0 * users, tokens=16) for users in (2, 4, 8)]
+    lengths = [scaled_cell(1, tokens * 0.5, tokens=tokens) for tokens in (8, 16, 32, 64)]
+    batches = [scaled_cell(1, 8 * batch / 2, tokens=16, batch=batch) for batch in (2, 4)]
+    pinned = [scaled_cell(4, 32 / cores, tokens=16, cores=cores) for cores in (1, 2)]
+    crowded = [scaled_cell(users, 5.0 * users, tokens=16) for users in (2, 4, 8)]
     return (*lengths, *batches, *pinned, *crowded)
 
 
@@ -151,12 +151,12 @@ def run(
     **changes: Any,
 ) -> Run:
     """A run of the given latencies, with extra cells and changes to the header."""
-    made = [
+    standard = [
         cell(name, stack, users, latency)
         for (name, stack), levels in speeds.items()
         for users, latency in levels.items()
     ]
-    return Run(header(**changes), (*made, *cells))
+    return Run(header(**changes), (*standard, *cells))
 
 
 @pytest.fixture(scope="session")

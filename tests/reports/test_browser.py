@@ -1,4 +1,4 @@
-"""The pages in a real browser: nothing fetched, nothing complained about, readable on a phone."""
+"""The pages in a real browser: no requests elsewhere, no console messages, readable on a phone."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def folder(
     make_run: Callable[..., Run],
     make_cell: Callable[..., Cell],
 ) -> Path:
-    made = tmp_path_factory.mktemp("pages")
-    write_pages([make_run(cells=(make_cell("onnx-int8", "article", 8, 60, wrong=2),))], made)
-    return made
+    pages = tmp_path_factory.mktemp("pages")
+    write_pages([make_run(cells=(make_cell("onnx-int8", "article", 8, 60, wrong=2),))], pages)
+    return pages
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +35,13 @@ def wide_folder(
     make_cell: Callable[..., Cell],
 ) -> Path:
     """A page with every section, every column and intervals."""
-    made = tmp_path_factory.mktemp("wide")
+    pages = tmp_path_factory.mktemp("wide")
     cells = [make_open_cell("onnx-int8", rate, 20) for rate in (20.0, 40.0)]
     cells += make_scaling()
     full = {"repeat": 2, "server_quota_percent": 90.0, "joules": 1234.5}
     cells += [make_cell("onnx-int8", "reference", 8, 52, **full)]
-    write_pages([make_run(cells=tuple(cells))], made)
-    return made
+    write_pages([make_run(cells=tuple(cells))], pages)
+    return pages
 
 
 @pytest.mark.parametrize("name", ["index.html", "index.zh.html"])
@@ -60,7 +60,7 @@ def test_every_section_and_column_fits(
     )
     drawn = page.evaluate("() => [...document.images].map((i) => i.complete && i.naturalWidth > 0)")
     assert drawn == [True, True, True]
-    # The table itself is wider than a phone: its own container scrolls, the variant stays.
+    # The table is wider than a phone: its container scrolls, the variant column stays in view.
     if width == 390:
         page.evaluate("() => { document.querySelector('#measured .scroll').scrollLeft = 500 }")
         box = page.locator("#measured tbody th").first.bounding_box()

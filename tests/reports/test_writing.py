@@ -42,7 +42,7 @@ def _quick_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Reader(HTMLParser):
-    """Reads a page as strictly as it was written: every tag closed, in order."""
+    """Reads a page strictly: every tag must be closed, in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,8 +53,8 @@ class Reader(HTMLParser):
         self.attributes: dict[str, dict[str, str | None]] = {}
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        self.attributes.setdefault(tag, found)
+        attributes = dict(attrs)
+        self.attributes.setdefault(tag, attributes)
         self.ids += [value for key, value in attrs if key == "id" and value]
         self.links += [value for key, value in attrs if key in {"href", "src"} and value]
         if tag not in VOID:
@@ -109,7 +109,7 @@ def test_html_parses_stands_alone_and_has_no_tofu(
 
 
 def figures_of(text: str) -> list[str]:
-    """Every number of a text in order of size, whatever words stand around it."""
+    """Every number of a text, sorted, without the words around it."""
     return sorted(re.findall(r"\d+(?:\.\d+)?", re.sub(r"top-1", "", text, flags=re.IGNORECASE)))
 
 
@@ -126,11 +126,11 @@ def test_both_languages_carry_the_same_tables(doubtful: Run, tmp_path: Path) -> 
 
 def test_both_languages_carry_the_same_verdict(doubtful: Run, tmp_path: Path) -> None:
     write_pages([doubtful], tmp_path)
-    found = []
+    verdicts = []
     for name, heading in (("report.md", "## Verdict"), ("report.zh.md", "## 结论")):
         text = (tmp_path / name).read_text(encoding="utf-8")
-        found.append(figures_of(text.split(heading, 1)[1].split("##", 1)[0]))
-    assert found[0] == found[1]
+        verdicts.append(figures_of(text.split(heading, 1)[1].split("##", 1)[0]))
+    assert verdicts[0] == verdicts[1]
 
 
 def test_html_and_markdown_carry_the_same_cells(doubtful: Run, tmp_path: Path) -> None:
@@ -166,9 +166,9 @@ def test_too_few_and_wrong_answers_are_shown(doubtful: Run, tmp_path: Path) -> N
 
 
 def doubtful_cells(make_cell: Callable[..., Cell]) -> list[Cell]:
-    """Cells that between them give every warning there is."""
+    """Cells that together give every warning there is."""
 
-    def one(**changes: Any) -> Cell:
+    def changed_cell(**changes: Any) -> Cell:
         return make_cell("onnx-int8", "reference", 8, 80, **changes)
 
     steady = [80.0] * 2000
@@ -176,16 +176,18 @@ def doubtful_cells(make_cell: Callable[..., Cell]) -> list[Cell]:
     rising = [math.sqrt((place + 1) / 2000) * 20_000 for place in range(2000)]
     slowing = [60.0] * 1300 + [120.0] * 700
     return [
-        one(wrong=1, failures={"503": 2}),
-        one(changes=("kernel", "fingerprint")),
-        one(generator_core_percent=81.0, generator_wait_percent=25.0, generator_late_ms=77.0),
-        one(throttled_percent=31.0, swapped_bytes=5 * 1024**2),
-        one(other_cpu_percent=50.0, steal_percent=9.0),
-        one(latencies_ms=[1.0] * 300),
-        one(latencies_ms=[]),
-        one(latencies_ms=steady, ends_ms=stalled),
-        one(latencies_ms=steady, ends_ms=rising),
-        one(latencies_ms=slowing, ends_ms=[(place + 1) * 10.0 for place in range(2000)]),
+        changed_cell(wrong=1, failures={"503": 2}),
+        changed_cell(changes=("kernel", "fingerprint")),
+        changed_cell(
+            generator_core_percent=81.0, generator_wait_percent=25.0, generator_late_ms=77.0
+        ),
+        changed_cell(throttled_percent=31.0, swapped_bytes=5 * 1024**2),
+        changed_cell(other_cpu_percent=50.0, steal_percent=9.0),
+        changed_cell(latencies_ms=[1.0] * 300),
+        changed_cell(latencies_ms=[]),
+        changed_cell(latencies_ms=steady, ends_ms=stalled),
+        changed_cell(latencies_ms=steady, ends_ms=rising),
+        changed_cell(latencies_ms=slowing, ends_ms=[(place + 1) * 10.0 for place in range(2000)]),
         make_cell("onnx-int8", "reference", 1, 900),
     ]
 
@@ -206,15 +208,15 @@ def test_every_warning_is_said_in_both_languages(
     assert "the generator's heartbeat was 77 ms late" in english
     assert "QPS in thirds" in english
     assert "P95 in thirds" in english
-    for one, other in zip(english.splitlines(), chinese.splitlines(), strict=True):
-        assert figures_of(one) == figures_of(other)
-        assert other.count("此点无效") == one.count("This point is invalid")
-    for known in ("heartbeat", "thirds", "waits", "swapped", "held", "Try"):
-        assert known not in chinese
+    for english_line, chinese_line in zip(english.splitlines(), chinese.splitlines(), strict=True):
+        assert figures_of(english_line) == figures_of(chinese_line)
+        assert chinese_line.count("此点无效") == english_line.count("This point is invalid")
+    for word in ("heartbeat", "thirds", "waits", "swapped", "held", "Try"):
+        assert word not in chinese
 
 
 def numbered(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The cells as repeats of their points."""
+    """The cells, numbered as repeats."""
     return tuple(replace(cell, repeat=number) for number, cell in enumerate(cells, start=1))
 
 

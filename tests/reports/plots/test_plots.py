@@ -1,4 +1,4 @@
-"""Plots: SVG without fonts, the same bytes twice, every series named and told apart."""
+"""Plots: SVG without fonts, reproducible byte for byte, every series named and distinct."""
 
 from __future__ import annotations
 
@@ -32,43 +32,45 @@ def _no_missing_glyph() -> Iterator[None]:
 def test_text_is_paths_and_the_same_points_give_the_same_bytes(
     make_run: Callable[..., Run],
 ) -> None:
-    found = points([make_run()], "onnx-fp32", 130.0)
-    latency, cost = latency_plot(found), cost_plot(found, PRICES, BENCH)
-    assert latency == latency_plot(found)
-    assert cost == cost_plot(found, PRICES, BENCH)
+    measured = points([make_run()], "onnx-fp32", 130.0)
+    latency, cost = latency_plot(measured), cost_plot(measured, PRICES, BENCH)
+    assert latency == latency_plot(measured)
+    assert cost == cost_plot(measured, PRICES, BENCH)
     for text in (latency, cost):
         root = ET.fromstring(text)
         tags = {element.tag.rpartition("}")[2] for element in root.iter()}
         assert "text" not in tags
         assert not tags & {"script", "image"}
         assert "<dc:date>" not in text
-        for series in looks(found).values():
+        for series in looks(measured).values():
             assert series.name in text  # matplotlib keeps the words as a comment
 
 
 def test_a_series_keeps_its_look_and_no_two_share_one(make_run: Callable[..., Run]) -> None:
-    found = looks(points([make_run()], "onnx-fp32", 130.0))
-    assert len({(look.colour, look.marker) for look in found.values()}) == len(found)
-    assert len(found) <= len(COLOURS)
+    styles = looks(points([make_run()], "onnx-fp32", 130.0))
+    assert len({(look.colour, look.marker) for look in styles.values()}) == len(styles)
+    assert len(styles) <= len(COLOURS)
 
 
 def test_points_without_enough_answers_leave_an_empty_plot_that_says_so(
     make_run: Callable[..., Run], make_cell: Callable[..., Cell]
 ) -> None:
-    found = points(
+    measured = points(
         [make_run({}, (make_cell("onnx-int8", "reference", 1, 900),))], "onnx-fp32", 130.0
     )
-    assert "enough answers" in latency_plot(found)
-    assert "enough answers" in cost_plot(found, PRICES, BENCH)
+    assert "enough answers" in latency_plot(measured)
+    assert "enough answers" in cost_plot(measured, PRICES, BENCH)
 
 
 def test_an_infinite_percentile_is_left_out(
     make_run: Callable[..., Run], make_cell: Callable[..., Cell]
 ) -> None:
     cell = make_cell("onnx-int8", "reference", 8, 100, failures={"503": 400})
-    found = points([make_run({("onnx-fp32", "reference"): {8: 50}}, (cell,))], "onnx-fp32", 130.0)
-    assert "onnx-int8" not in cost_plot(found, PRICES, BENCH)
-    ET.fromstring(latency_plot(found))
+    measured = points(
+        [make_run({("onnx-fp32", "reference"): {8: 50}}, (cell,))], "onnx-fp32", 130.0
+    )
+    assert "onnx-int8" not in cost_plot(measured, PRICES, BENCH)
+    ET.fromstring(latency_plot(measured))
 
 
 def test_no_price_no_panel(make_run: Callable[..., Run]) -> None:
@@ -86,10 +88,10 @@ def test_the_scaling_plot_has_two_panels_an_axis(
     tags = {element.tag.rpartition("}")[2] for element in root.iter()}
     assert not tags & {"text", "script", "image"}
     assert len([element for element in root.iter() if "axes_" in element.get("id", "")]) == 8
-    for said in ("Sentence length (1 user)", "Batch size (1 user, 16 tokens)",
+    for label in ("Sentence length (1 user)", "Batch size (1 user, 16 tokens)",
                  "Server cores (4 users, 16 tokens)", "Concurrency (16 tokens)",
                  "onnx-int8 / reference", "onnx-fp32 / reference"):  # fmt: skip
-        assert said in text
+        assert label in text
 
 
 def test_a_scaling_point_without_answers_leaves_an_empty_panel(

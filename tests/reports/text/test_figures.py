@@ -1,4 +1,4 @@
-"""Numbers as a reader sees them."""
+"""Numbers formatted for readers."""
 
 from __future__ import annotations
 

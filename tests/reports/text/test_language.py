@@ -1,4 +1,4 @@
-"""Both languages say the same, with the same figures, and no figure is typed into the words."""
+"""Both languages have the same texts and placeholders, and no number is typed into a text."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def values(text: str) -> set[str]:
 def test_the_languages_have_the_same_words_with_the_same_values() -> None:
     english = dict(texts(read_language("en").words))
     chinese = dict(texts(read_language("zh").words))
-    # English warnings are the run file's own; only other languages say them again.
-    said = {key for key in chinese if not key.startswith(("seen.", "advice."))}
-    assert said == set(english)
+    # English warnings come from the run file; only other languages translate them.
+    translated = {key for key in chinese if not key.startswith(("seen.", "advice."))}
+    assert translated == set(english)
     assert {key: values(english[key]) for key in english} == {
         key: values(chinese[key]) for key in english
     }
