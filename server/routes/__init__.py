@@ -1,1 +1,1 @@
-"""Routes: what can be asked, over HTTP, and how it is answered."""
+"""Routes: the HTTP interfaces, their answers and their description."""

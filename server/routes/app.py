@@ -31,7 +31,7 @@ TITLE, DESCRIPTION = "tiankong", "Fill in the blanks of Chinese sentences."
 DETAILS = {404: "there is nothing at this path", 405: "this path does not take this method"}
 
 Everyone = Callable[[], Awaitable[Collected]]
-"""Gathers what all replicas have counted."""
+"""Collects the metrics of all replicas."""
 
 
 def create_app(
@@ -42,11 +42,11 @@ def create_app(
 ) -> Starlette:
     """Return the app; ``app.state.service`` is the Service behind it.
 
-    ``log_to`` is a file descriptor for the access log (None: standard output), ``everyone`` says
-    what /metrics tells where this is one replica of several.
+    ``log_to`` is a file descriptor for the access log (None: standard output).  ``everyone``
+    collects what /metrics returns if this server is one of several replicas.
 
     The lifespan warms the service up at the start and ends its threads at the end.  Raises
-    UnusableInputError if the file of API keys is of no use.
+    UnusableInputError if the file of API keys cannot be used.
     """
     keys = read_keys(settings.api_key_file) if settings.api_key_file else None
     log = None

@@ -1,8 +1,8 @@
 """The Open Inference Protocol, version 2, over HTTP (see ``tensors.py`` for its sources).
 
-One model, version 1.  It takes the tensor ``text`` (BYTES, any shape: one sentence each) and gives
-a row for every [MASK], in reading order: ``token`` (BYTES, masks x k), ``score`` (FP32, masks x k)
-and ``sentence`` (INT64, masks), which says which of the texts the row belongs to.
+There is one model, version 1.  Its input is the tensor ``text`` (BYTES, any shape, one sentence per
+element).  Its outputs have a row for every [MASK], in reading order: ``token`` (BYTES, masks x k),
+``score`` (FP32, masks x k) and ``sentence`` (INT64, masks), the index of the row's sentence.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ OUTPUTS = [
 ]
 NAMES = tuple(str(output["name"]) for output in OUTPUTS)
 MICROSECONDS = 1_000_000
-LONGEST = 10**15  # microseconds: further away than any deadline, and still a float
+LONGEST = 10**15  # microseconds: longer than any deadline, and small enough for a float
 # "priority" changes nothing here: there is one queue, first come first served.
 KNOWN = ("top_k", "candidates", "timeout", "priority", "binary_data_output")
 MODEL = "/v2/models/{name}"
@@ -42,10 +42,11 @@ MODEL_VERSION = MODEL + "/versions/{number}"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """An inference request: the question, its id, the outputs (True: as bytes), its own deadline.
+class InferenceRequest:
+    """An inference request: the question, the client's id for it, the outputs, the timeout.
 
-    ``timeout`` is in seconds; None: the server's.
+    ``outputs`` are names, each with whether it is sent as bytes.  ``timeout`` is in seconds; None:
+    only the server's deadline holds.
     """
 
     question: Question
@@ -100,28 +101,28 @@ async def infer(request: Request) -> Response:
     service = _model(request)
     until = service.accept()
     body = await read_body(request, service.settings.body_limit, until)
-    wanted = read_request(body, request.headers.get(JSON_LENGTH), service.max_texts)
-    if wanted.timeout is not None:
-        until = min(until, asyncio.get_running_loop().time() + wanted.timeout)
-    request.state.sentences = len(wanted.question.texts)
+    asked = read_request(body, request.headers.get(JSON_LENGTH), service.max_texts)
+    if asked.timeout is not None:
+        until = min(until, asyncio.get_running_loop().time() + asked.timeout)
+    request.state.sentences = len(asked.question.texts)
     async with Presence(request):
-        answers = await service.ask(wanted.question, until)
+        answers = await service.ask(asked.question, until)
     tensors = as_tensors(answers)
     document = {"model_name": service.variant, "model_version": VERSION}
-    if wanted.name is not None:
-        document["id"] = wanted.name
-    content, length = answer_body(document, [(tensors[name], raw) for name, raw in wanted.outputs])
+    if asked.name is not None:
+        document["id"] = asked.name
+    content, length = answer_body(document, [(tensors[name], raw) for name, raw in asked.outputs])
     if length is None:
         return Response(content, media_type="application/json")
     headers = {JSON_LENGTH: str(length)}
     return Response(content, media_type="application/octet-stream", headers=headers)
 
 
-def read_request(body: bytes, json_length: str | None, max_texts: int) -> Wanted:
-    """Return what a body asks for.
+def read_request(body: bytes, json_length: str | None, max_texts: int) -> InferenceRequest:
+    """Return the inference request in a body.
 
-    Raises a 400 problem if it is no inference request for this model, and a 422 problem for more
-    than ``max_texts`` texts.
+    Raises a 400 problem if there is none for this model, and a 422 problem for more than
+    ``max_texts`` texts.
     """
     text, binary = split_body(body, json_length)
     data = parse_object(text)
@@ -137,7 +138,7 @@ def read_request(body: bytes, json_length: str | None, max_texts: int) -> Wanted
     for index, item in enumerate(texts):
         checked(item, f"text[{index}]")
     question = Question(tuple(texts), read_top_k(parameters), _candidates(parameters))
-    return Wanted(
+    return InferenceRequest(
         question,
         None if name is None else checked(name, "id"),
         _outputs(data),
@@ -146,7 +147,7 @@ def read_request(body: bytes, json_length: str | None, max_texts: int) -> Wanted
 
 
 def as_tensors(answers: Sequence[Answer]) -> dict[str, Tensor]:
-    """Return the outputs by name: a row for every [MASK]."""
+    """Return the output tensors by name, with a row for every [MASK]."""
     rows = [ranking for answer in answers for ranking in answer]
     sentences = [index for index, answer in enumerate(answers) for _ in answer]
     shape = (len(rows), len(rows[0]))
@@ -171,7 +172,7 @@ def _model(request: Request) -> Service:
 
 def _object(data: dict[str, Any], key: str) -> dict[str, Any]:
     value = data.get(key)
-    if value is None:  # some clients write null for what they leave out
+    if value is None:  # some clients send null for a missing field
         return {}
     if not isinstance(value, dict):
         raise ProblemError(400, f"{key} is not an object")
@@ -195,14 +196,14 @@ def _text_tensor(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _outputs(data: dict[str, Any]) -> list[tuple[str, bool]]:
-    """Return what is wanted, and whether as bytes: all in JSON unless the request says more."""
-    everything = _flag(_object(data, "parameters"), "binary_data_output", default=False)
-    asked = _tensors(data, "outputs")
-    if not asked:
-        return [(name, everything) for name in NAMES]
+    """Return the outputs, each with whether it is sent as bytes; by default all, as JSON."""
+    all_as_bytes = _flag(_object(data, "parameters"), "binary_data_output", default=False)
+    requested = _tensors(data, "outputs")
+    if not requested:
+        return [(name, all_as_bytes) for name in NAMES]
     outputs = {
-        tensor["name"]: _flag(_output_parameters(tensor), "binary_data", default=everything)
-        for tensor in asked
+        tensor["name"]: _flag(_output_parameters(tensor), "binary_data", default=all_as_bytes)
+        for tensor in requested
     }
     if unknown := outputs.keys() - set(NAMES):
         raise ProblemError(400, f"unknown output {min(unknown)}; known: {', '.join(NAMES)}")
@@ -225,15 +226,15 @@ def _flag(parameters: dict[str, Any], key: str, default: bool) -> bool:
 
 
 def _candidates(parameters: dict[str, Any]) -> tuple[str, ...] | None:
-    """Return the candidates: parameters may only be plain values, so a string with spaces."""
-    given = parameters.get("candidates")
-    if isinstance(given, str):
-        return read_candidates({"candidates": given.split()})
+    """Return the candidates: a string with spaces (the protocol has no lists here), or a list."""
+    candidates = parameters.get("candidates")
+    if isinstance(candidates, str):
+        return read_candidates({"candidates": candidates.split()})
     return read_candidates(parameters)
 
 
 def _timeout(parameters: dict[str, Any]) -> float | None:
-    """Return Triton's timeout, there in microseconds, in seconds; 0 says none."""
+    """Return the timeout in seconds (None: none); clients send microseconds, 0 for none."""
     value = parameters.get("timeout", 0)
     if type(value) is not int or value < 0:
         raise ProblemError(400, "timeout is not a whole number of microseconds")
@@ -244,11 +245,11 @@ def _routes() -> Iterator[Operation]:
     yield Operation("GET", "/v2", server_metadata, "ServerMetadata", [401])
     yield Operation("GET", "/v2/health/live", live, "Live")
     yield Operation("GET", "/v2/health/ready", ready, "Ready", [503])
-    asking = sorted({404, *ASKING})
+    problems = sorted({404, *ASKING})
     for path in MODEL, MODEL_VERSION:
         yield Operation("GET", path, model_metadata, "ModelMetadata", [401, 404])
         yield Operation("GET", f"{path}/ready", model_ready, "ModelReady", [401, 404, 503])
-        yield Operation("POST", f"{path}/infer", infer, "Inferred", asking, "Inference")
+        yield Operation("POST", f"{path}/infer", infer, "Inferred", problems, "Inference")
 
 
 ROUTES = list(_routes())

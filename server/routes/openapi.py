@@ -1,4 +1,4 @@
-"""The OpenAPI document, written from the routes: what each takes, gives and refuses."""
+"""The OpenAPI document, made from the routes: the requests, answers and problems of each."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Operation(Route):
-    """A route that stands in the document, with the first line of its handler's docstring.
+    """A route with an entry in the document; the handler's docstring begins with its summary.
 
     Args:
         method: GET (which answers HEAD as well) or POST.
         path: with parameters in braces.
         handler: answers a request.
-        answer: the schema of its answer in JSON; none where it is plain text.
+        answer: the schema of its answer in JSON; empty if the answer is plain text.
         problems: the statuses of its problems (see ``PROBLEMS``).
-        question: the schema of the body it takes.
+        question: the schema of the request's body; empty if there is none.
 
     """
 
@@ -48,10 +48,10 @@ class Operation(Route):
         self._answer, self._problems, self._question = answer, problems, question
 
     def described(self) -> Schema:
-        """Return the document's entry for the path: its method and what there is to say of it."""
+        """Return the document's entry for the path: the method and its description."""
         entry: Schema = {
             "summary": (self.endpoint.__doc__ or "").partition("\n")[0],
-            # As path and method are: unique, and the same as long as they are.
+            # From method and path: it is unique, and changes only when they do.
             "operationId": f"{self._method}{self.path}".translate(IDENTIFIER).strip("_"),
             "responses": self._responses(),
         }
@@ -80,7 +80,7 @@ class Operation(Route):
 
 
 def document(title: str, description: str, routes: Iterable[BaseRoute]) -> Schema:
-    """Return the OpenAPI document of an app; routes that are no Operation stay out of it."""
+    """Return the OpenAPI document of an app; it leaves out routes that are not an Operation."""
     paths: Schema = {}
     for route in routes:
         if isinstance(route, Operation):

@@ -2,7 +2,7 @@
 
 const MASK = "[MASK]";
 const HISTORY_ROOM = 10;
-const COMPOSING = 229; // Safari ends the composition before the Enter that ended it
+const COMPOSING = 229; // keyCode of the Enter that ends a composition: in Safari isComposing is false by then
 const WORDS = {
   zh: {
     lead: "写一句话，把要猜的字换成 [MASK]，看模型最可能填什么。",
@@ -47,18 +47,18 @@ const WORDS = {
     other: "中文",
   },
 };
-const PRINTABLE = /^[\x21-\x7e]+$/; // what a key may be; a header cannot hold more
+const PRINTABLE = /^[\x21-\x7e]+$/; // the characters of a key: a header cannot carry others
 const EXAMPLES = ["床前明月光,疑是地[MASK]霜。", "他做事总是半[MASK]而废。", "今天天气真[MASK]啊,适合出去玩。"];
 
 const at = (id) => document.getElementById(id);
 
-/** A browser may refuse to store anything: the page works without. */
+/** Browsers may refuse to store anything: then the page works without storage. */
 const stored = {
-  get(key, otherwise) {
+  get(key, fallback) {
     try {
-      return JSON.parse(localStorage.getItem(`tiankong.${key}`)) ?? otherwise;
+      return JSON.parse(localStorage.getItem(`tiankong.${key}`)) ?? fallback;
     } catch {
-      return otherwise;
+      return fallback;
     }
   },
   set(key, value) {
@@ -123,7 +123,7 @@ function showError(message) {
   at("error").hidden = !message;
 }
 
-/** The sentence with what is chosen in its blanks. */
+/** Show the sentence with the chosen tokens in its blanks. */
 function showSentence() {
   const parts = shown.text.split(MASK);
   const filled = parts.flatMap((part, index) => {

@@ -1,4 +1,4 @@
-"""The web page: three files, nothing from anywhere else."""
+"""The web page: three files; it loads nothing from other servers."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ HEADERS = {
 
 
 async def page(_: Request) -> Response:
-    """Give the page."""
+    """Return the page."""
     return _file("page.html", "text/html")
 
 
 async def style(_: Request) -> Response:
-    """Give the page's style."""
+    """Return the page's style sheet."""
     return _file("page.css", "text/css")
 
 
 async def script(_: Request) -> Response:
-    """Give the page's script."""
+    """Return the page's script."""
     return _file("page.js", "text/javascript")
 
 

@@ -1,4 +1,4 @@
-"""OpenAPI: what bodies, results and problems look like."""
+"""The schemas of the OpenAPI document: bodies, results and problems."""
 
 from __future__ import annotations
 

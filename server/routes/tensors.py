@@ -1,7 +1,7 @@
-"""Tensors of the Open Inference Protocol: as JSON, or as bytes behind it.
+"""Tensors of the Open Inference Protocol: as JSON, or as bytes after the JSON.
 
 The protocol: https://github.com/kserve/open-inference-protocol (specification/protocol,
-inference_rest.md); bytes behind the JSON: Triton's extension "binary_tensor_data"
+inference_rest.md); bytes after the JSON: Triton's extension "binary_tensor_data"
 (https://github.com/triton-inference-server/server, docs/protocol/extension_binary_data.md).
 """
 
@@ -20,7 +20,7 @@ from ..http.problems import ProblemError
 JSON_LENGTH = "Inference-Header-Content-Length"
 BINARY_SIZE = "binary_data_size"
 MAX_DIMENSIONS = 8
-LARGEST = 2**31 - 1  # of a dimension: no body has so many strings
+LARGEST = 2**31 - 1  # size of a dimension: no body has that many strings
 NUMBER = re.compile(r"[0-9]{1,18}")
 
 Datatype = Literal["BYTES", "FP32", "INT64"]
@@ -28,7 +28,7 @@ Datatype = Literal["BYTES", "FP32", "INT64"]
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor with its values flattened, row by row; BYTES are UTF-8 strings here."""
+    """A tensor with its values flattened, row by row; the values of BYTES are Python strings."""
 
     name: str
     datatype: Datatype
@@ -37,7 +37,7 @@ class Tensor:
 
 
 def split_body(body: bytes, json_length: str | None) -> tuple[bytes, bytes]:
-    """Return the JSON and the bytes behind it; raise a 400 problem for a length that is none."""
+    """Return the JSON and the bytes after it; raise a 400 problem for an invalid length."""
     if json_length is None:
         return body, b""
     length = int(json_length) if NUMBER.fullmatch(json_length) else len(body) + 1
@@ -47,10 +47,10 @@ def split_body(body: bytes, json_length: str | None) -> tuple[bytes, bytes]:
 
 
 def read_strings(tensor: dict[str, Any], binary: bytes) -> list[str]:
-    """Return the strings of a BYTES tensor of a request, flattened.
+    """Return the strings of a request's BYTES tensor, flattened.
 
-    ``binary`` is what stands behind the JSON.  Raises a 400 problem if datatype, shape and data do
-    not belong together, or the bytes are not UTF-8.
+    ``binary`` is the bytes after the JSON.  Raises a 400 problem if datatype, shape and data do not
+    match, or the bytes are not UTF-8.
     """
     name = tensor["name"]
     if tensor.get("datatype") != "BYTES":
@@ -75,9 +75,9 @@ def read_strings(tensor: dict[str, Any], binary: bytes) -> list[str]:
 def answer_body(
     document: dict[str, Any], tensors: Sequence[tuple[Tensor, bool]]
 ) -> tuple[bytes, int | None]:
-    """Return a response's body and, if bytes stand behind its JSON, how long the JSON is.
+    """Return a response's body, and the length of its JSON if bytes follow (else None).
 
-    Each tensor comes with whether it is to be bytes.
+    ``tensors`` are pairs of a tensor and whether it is sent as bytes.
     """
     outputs: list[dict[str, Any]] = []
     blobs: list[bytes] = []
@@ -99,18 +99,18 @@ def answer_body(
 
 def _count(tensor: dict[str, Any]) -> int:
     shape = tensor.get("shape")
-    # type(), not isinstance(): True is an int to Python.
-    whole = isinstance(shape, list) and all(
+    # type(), not isinstance(): isinstance(True, int) is true.
+    valid = isinstance(shape, list) and all(
         type(size) is int and 0 <= size <= LARGEST for size in shape
     )
-    if not whole or not 1 <= len(shape or []) <= MAX_DIMENSIONS:
+    if not valid or not 1 <= len(shape or []) <= MAX_DIMENSIONS:
         raise ProblemError(400, f"{tensor['name']}: shape is not a list of whole numbers from 0 on")
     return prod(shape or [])
 
 
 def _binary_size(tensor: dict[str, Any]) -> int | None:
     parameters = tensor.get("parameters")
-    if parameters is None:  # some clients write null for what they leave out
+    if parameters is None:  # some clients send null for a missing field
         return None
     if not isinstance(parameters, dict):
         raise ProblemError(400, f"{tensor['name']}: parameters is not an object")
@@ -125,7 +125,7 @@ def _binary_size(tensor: dict[str, Any]) -> int | None:
 
 
 def _flat(data: object, name: str, depth: int = MAX_DIMENSIONS) -> Iterator[str]:
-    """Yield the strings of nested lists: the protocol allows both, nested and flat."""
+    """Yield the strings of a list, flat or nested: the protocol allows both."""
     if not isinstance(data, list) or not depth:
         raise ProblemError(400, f"{name}: data is not a list of strings")
     for item in data:
@@ -136,17 +136,17 @@ def _flat(data: object, name: str, depth: int = MAX_DIMENSIONS) -> Iterator[str]
 
 
 def _unpack(binary: bytes, name: str) -> Iterator[str]:
-    """Yield strings that stand one behind the other, each after its length (4 bytes)."""
-    place = 0
-    while place < len(binary):
-        end = place + 4 + int.from_bytes(binary[place : place + 4], "little")
-        if end > len(binary) or place + 4 > len(binary):
+    """Yield the strings in the bytes, where each follows its length (4 bytes, little-endian)."""
+    start = 0
+    while start < len(binary):
+        end = start + 4 + int.from_bytes(binary[start : start + 4], "little")
+        if end > len(binary) or start + 4 > len(binary):
             raise ProblemError(400, f"{name}: the bytes end within a string")
         try:
-            yield binary[place + 4 : end].decode()
+            yield binary[start + 4 : end].decode()
         except UnicodeDecodeError:
             raise ProblemError(400, f"{name}: the bytes are not UTF-8") from None
-        place = end
+        start = end
 
 
 def _pack(tensor: Tensor) -> bytes:

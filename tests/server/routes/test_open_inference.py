@@ -1,4 +1,4 @@
-"""Open Inference Protocol v2: plain requests, and a public client of it (tritonclient)."""
+"""Open Inference Protocol v2, by plain requests and by a public client (tritonclient)."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def test_a_row_for_every_mask(client: TestClient, predictor: Predictor) -> None:
     assert (document["model_name"], document["model_version"]) == ("fake", "1")
     assert document["id"] == "42"
     expected = [ranking for text in TEXTS for ranking in predictor.predict([text])[0]]
-    given = outputs(response)
-    assert given["token"]["shape"] == given["score"]["shape"] == [3, 5]
-    assert given["token"]["data"] == [best.token for row in expected for best in row]
-    assert given["score"]["data"] == [best.score for row in expected for best in row]
-    assert given["sentence"] == {
+    tensors = outputs(response)
+    assert tensors["token"]["shape"] == tensors["score"]["shape"] == [3, 5]
+    assert tensors["token"]["data"] == [best.token for row in expected for best in row]
+    assert tensors["score"]["data"] == [best.score for row in expected for best in row]
+    assert tensors["sentence"] == {
         "name": "sentence", "datatype": "INT64", "shape": [3], "data": [0, 1, 1]
     }  # fmt: skip
 
@@ -150,9 +150,9 @@ def public(
 
 
 def tensor(texts: list[str], binary: bool) -> triton.InferInput:
-    given = triton.InferInput("text", [len(texts)], "BYTES")
-    given.set_data_from_numpy(np.array(texts, dtype=object), binary_data=binary)
-    return given
+    text = triton.InferInput("text", [len(texts)], "BYTES")
+    text.set_data_from_numpy(np.array(texts, dtype=object), binary_data=binary)
+    return text
 
 
 @pytest.mark.parametrize("sends", [True, False])

@@ -1,4 +1,4 @@
-"""The web page, clicked through in a real browser over a real server process."""
+"""The web page of a real server process, used in a real browser."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 def visit(context: BrowserContext, url: str) -> Page:
-    """Open the page; a complaint of the browser, or a request to anywhere else, is a failure."""
+    """Open the page; an error in the browser, or a request to another server, is a failure."""
     page = context.new_page()
     page.set_default_timeout(10_000)
 
@@ -121,7 +121,7 @@ def test_examples_and_history(context: BrowserContext, server: Any) -> None:
     for index in range(3):
         examples.nth(index).click()
         api.expect(page.locator("#history li")).to_have_count(index + 1)
-    examples.nth(0).click()  # asked again: first, not twice
+    examples.nth(0).click()  # asked again: it moves to the top and is not listed twice
     api.expect(page.locator("#history li").first).to_contain_text("床前明月光")
     api.expect(page.locator("#history li")).to_have_count(3)
     page.reload()
