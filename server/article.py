@@ -1,8 +1,8 @@
-"""The article's own server, rebuilt as the yardstick: Flask, for Gunicorn with 2 x 4.
+"""The article's own server, rebuilt as the baseline: Flask on Gunicorn, 2 workers x 4 threads.
 
     gunicorn --workers=2 --threads=4 "tiankong.server.article:create_app()"
 
-Nothing is tuned and nothing is crippled: it is what a reader of the article would run.
+Nothing is tuned and nothing is slowed down: it is what a reader of the article would run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TOP_K = 5
 
 
 class ArticlePredictor:
-    """A session with default options: the whole sequence's logits, softmax at the mask."""
+    """A session with default options: logits of the whole sequence, softmax at the mask."""
 
     def __init__(self, folder: Path) -> None:
         manifest = read_manifest(folder)
@@ -51,7 +51,7 @@ class ArticlePredictor:
 def create_app() -> Flask:
     """Return the app for the variant folder that TIANKONG_VARIANT_DIR names.
 
-    Raises UnusableInputError if it names none, or one that is not for ONNX Runtime.
+    Raises UnusableInputError if it names no folder, or a variant that is not for ONNX Runtime.
     """
     if VARIANT_DIR not in os.environ:
         raise UnusableInputError(f"{VARIANT_DIR} names no variant folder")

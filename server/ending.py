@@ -1,4 +1,4 @@
-"""An end before there is a server that could drain: at once, and well."""
+"""Ends the process cleanly at a signal while there is no server yet that could drain."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def ended_at_once(tidy: Callable[[], None] | None = None) -> Iterator[None]:
     """End the process at SIGTERM or SIGINT while the block runs, with exit code 0.
 
-    Without this, nothing would end the first process of a container (the kernel ignores signals
-    that it does not handle), and any other would seem to have failed.  ``tidy`` is called before
-    the end.  Outside the main thread, which alone hears signals, nothing is changed.
+    Without this, signals would not end the first process of a container (the kernel discards those
+    that it has no handler for), and any other process would seem to have failed.  ``tidy`` is
+    called before the end.  Only the main thread can handle signals: elsewhere this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -24,12 +24,12 @@ from .routes.app import create_app
 from .settings import Settings
 
 KEEP_ALIVE = 75  # seconds; longer than the 60 of common load balancers, so that they close first
-SETTLE_SECONDS = 0.5  # after the start: the first requests do not wait for it
-GRACE = 5  # seconds over the deadline for the last answers to leave
+SETTLE_SECONDS = 0.5  # after the start, so that the first requests do not wait for it
+GRACE = 5  # seconds beyond the deadline, for sending the last answers
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn that drains at the first signal and then ends well (its own would re-raise it)."""
+    """Uvicorn, but it drains at the first signal and exits with 0 (Uvicorn would re-raise it)."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
@@ -92,7 +92,7 @@ def serve(predictor: Predictor, settings: Settings, listener: socket.socket) -> 
 
 
 def _settle() -> None:
-    """Give back what loading needed for a while; the rest stays, and is never looked at again."""
+    """Return the memory that only loading needed; exclude what remains from garbage collection."""
     give_memory_back()
     gc.freeze()
     gc.enable()

@@ -1,7 +1,7 @@
-"""What stands between the clients and the replicas: asks again where a replica died.
+"""Middleware between the clients and the replicas: asks again if a replica died.
 
-A request changes nothing, so asking again is right.  Answers are held back until they are whole,
-which they are at once: no route streams.
+A request changes nothing, so it is safe to ask again.  An answer is passed on only when it is
+complete; this costs no time, because no route streams its answer.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from .http.request_ids import HEADER, name_of
 from .settings import BODY_LIMIT, DEADLINE, Settings
 
 SERVED_BY = "X-Served-By"
-TRIES = 3  # a request that kills whoever is asked shall not kill them all
-PAUSE = 0.1  # seconds, the second time twice as long
-SPARE = 1.0  # seconds: a replica's own word that the deadline has passed comes first
-NO_REPLICA = 404  # what the router says while there is none
+TRIES = 3  # a request that makes replicas die must not end all of them
+PAUSE = 0.1  # seconds before the second attempt; twice as long before the third
+SPARE = 1.0  # seconds beyond the deadline, so that a replica's own 504 comes first
+NO_REPLICA = 404  # the router's status while there is no replica
 TOO_LATE = 408
 
 log = logging.getLogger("ray.serve.tiankong")
 
 
 class ServedBy:
-    """ASGI middleware in a replica: its answers bear its name."""
+    """ASGI middleware in a replica: adds its name to its answers."""
 
     def __init__(self, app: ASGIApp, name: str) -> None:
         self._app = app
@@ -48,7 +48,10 @@ class ServedBy:
 
 
 class _Body:
-    """A request's messages, to be read as often as it is asked; no more than ``limit`` bytes."""
+    """A request's messages, stored so that every attempt can read them from the start.
+
+    Once more than ``limit`` bytes have arrived, it reads no further.
+    """
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive = receive
@@ -57,7 +60,7 @@ class _Body:
         self.gone = False
 
     def replay(self) -> Receive:
-        """Return what reads the messages from the first one on."""
+        """Return a ``receive`` that begins with the first message."""
         position = 0
 
         async def receive() -> Message:
@@ -71,7 +74,7 @@ class _Body:
 
     async def _next(self) -> Message:
         if self._room < 0:
-            await asyncio.Event().wait()  # it is refused with what is there
+            await asyncio.Event().wait()  # the replica refuses the body for its size
         message = await self._receive()
         self._room -= len(message.get("body", b""))
         self.gone = message["type"] == "http.disconnect"
@@ -81,7 +84,7 @@ class _Body:
 class Retries:
     """ASGI middleware before a router of replicas (Ray Serve's proxy).
 
-    Asks up to three times where a replica died, and makes problems of the router's own errors.
+    It asks up to three times if a replica died, and turns the router's own errors into problems.
     """
 
     def __init__(self, app: ASGIApp, deadline: float, body_limit: int) -> None:
@@ -97,7 +100,7 @@ class Retries:
         name = name_of(scope)
         body = _Body(receive, self._body_limit)
         until = asyncio.get_running_loop().time() + self._deadline + SPARE
-        messages = await self._ask(_named(scope, name), body, until)
+        messages = await self._ask(_with_id(scope, name), body, until)
         if body.gone:
             return
         if not messages:
@@ -105,19 +108,19 @@ class Retries:
             problem = _problem(TOO_LATE if late else None, name)
             await problem(scope, receive, send)
             return
-        if not _is_replicas(messages) and messages[0]["status"] >= 400:
+        if not _from_replica(messages) and messages[0]["status"] >= 400:
             await _problem(messages[0]["status"], name)(scope, receive, send)
             return
-        MutableHeaders(scope=messages[0])[HEADER] = name  # the router adds one more
+        MutableHeaders(scope=messages[0])[HEADER] = name  # the router adds a second one
         for message in messages:
             await send(message)
 
     async def _ask(self, scope: Scope, body: _Body, until: float) -> list[Message]:
-        """Return the whole of an answer; nothing if there was none."""
+        """Return the messages of a complete answer; an empty list if there was none."""
         for attempt in range(1, TRIES + 1):
             messages = await self._attempt(scope, body, until)
-            over = body.gone or asyncio.get_running_loop().time() >= until
-            if over or (messages and not _is_for_again(messages)):
+            ended = body.gone or asyncio.get_running_loop().time() >= until
+            if ended or (messages and not _calls_for_retry(messages)):
                 return messages
             if attempt < TRIES:
                 log.warning("request %s: no answer from its replica, asking another", _id(scope))
@@ -140,13 +143,13 @@ class Retries:
 
 
 def middlewares() -> list[Middleware]:
-    """Return the middleware, as Ray's proxies ask for it; the environment has its terms."""
+    """Return the middleware for Ray's proxies, with the limits in the environment variables."""
     deadline = float(os.environ.get(DEADLINE, Settings.deadline))
     body_limit = int(os.environ.get(BODY_LIMIT, Settings.body_limit))
     return [Middleware(Retries, deadline=deadline, body_limit=body_limit)]
 
 
-def _named(scope: Scope, name: str) -> Scope:
+def _with_id(scope: Scope, name: str) -> Scope:
     scope = {**scope, "headers": list(scope["headers"])}
     MutableHeaders(scope=scope)[HEADER] = name
     return scope
@@ -156,14 +159,14 @@ def _id(scope: Scope) -> str:
     return MutableHeaders(scope=scope)[HEADER]
 
 
-def _is_replicas(messages: Sequence[Message]) -> bool:
-    """Tell whether a replica answered, not the router."""
+def _from_replica(messages: Sequence[Message]) -> bool:
+    """Tell whether the answer comes from a replica, not from the router."""
     return SERVED_BY in MutableHeaders(scope=messages[0])
 
 
-def _is_for_again(messages: Sequence[Message]) -> bool:
-    """Tell whether the router failed, of which it has no clear word: also where a replica died."""
-    return not _is_replicas(messages) and messages[0]["status"] >= 500
+def _calls_for_retry(messages: Sequence[Message]) -> bool:
+    """Tell whether the router failed; it reports a replica that died in the same way (5xx)."""
+    return not _from_replica(messages) and messages[0]["status"] >= 500
 
 
 def _problem(status: int | None, name: str) -> ASGIApp:

@@ -1,1 +1,1 @@
-"""The bundle: a folder with which a variant is deployed elsewhere."""
+"""The bundle: a folder with everything needed to deploy a variant elsewhere."""

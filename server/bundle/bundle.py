@@ -2,10 +2,10 @@
 
     DIR/variant/                 the built variant
     DIR/wheels/                  this package
-    DIR/requirements.txt         everything that serving takes, with hashes
+    DIR/requirements.txt         everything that serving needs, with hashes
     DIR/Dockerfile, compose.yaml, tiankong.service, kubernetes/, README.md
 
-What lies in ``deployment/`` are the templates of the last line.
+The files in the last line are made from the templates in ``deployment/``.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATES = package_path("server/deployment")
-PLACE = "/opt/tiankong"  # where the unit of systemd finds the bundle
+PLACE = "/opt/tiankong"  # where the systemd unit expects the bundle
 PORT, USER = 8080, 10001
-PAUSE_SECONDS = 5  # until a cluster's list of addresses no longer has a pod that is to end
-GRACE_SECONDS = 10  # to end after the last answer
-# urllib would ask a proxy of the environment for it; the exit code is the answer.
+PAUSE_SECONDS = 5  # until a pod that is to end is no longer in the cluster's list of endpoints
+GRACE_SECONDS = 10  # for the process to exit after the last answer
+# Not urllib: it would use a proxy from the environment.  The exit code is the result.
 PROBE = (
     f"import http.client as h; c = h.HTTPConnection('127.0.0.1', {PORT}, timeout=2);"
     " c.request('GET', '/health/ready'); exit(c.getresponse().status != 200)"
@@ -49,12 +49,15 @@ PROBE = (
 DEBIANS = (("bookworm", (2, 36)), ("trixie", (2, 41)))  # releases and their glibc
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 LIBRARIES = ("jinja2", "packaging", "wheel")
-ROOM = 64 * 1024 * 1024  # bytes for all but the variant
+ROOM = 64 * 1024 * 1024  # bytes on disk for everything except the variant
 
 
 @dataclass(frozen=True)
 class BundleTerms:
-    """What is not measured: the image's name (empty: the variant's), how many may run."""
+    """What the user chooses: the image's name (empty: the variant's) and the replicas.
+
+    ``utilization`` is the CPU percentage above which the autoscaler adds replicas.
+    """
 
     image: str = ""
     replicas: int = 2
@@ -69,10 +72,11 @@ class BundleTerms:
 
 
 def require_possible(folder: Path, manifest: Manifest) -> None:
-    """Raise for what would spoil the bundle, before anything takes time.
+    """Raise an error if the bundle cannot be made, before anything takes time.
 
-    UnusableInputError: the folder is not empty, the disk is full, the package is not installed, or
-    this is no place to resolve for containers.  GateFailedError: the gate said no.
+    UnusableInputError: the folder is not empty, the disk is full, the package or a library is not
+    installed, the variant needs another device than the CPU, or containers do not run this
+    platform.  GateFailedError: the variant failed the gate.
     """
     missing = [name for name in LIBRARIES if find_spec(name) is None]
     if missing:
@@ -94,11 +98,11 @@ def require_possible(folder: Path, manifest: Manifest) -> None:
 def write_bundle(
     folder: Path, built: Built, settings: Settings, footprint: Footprint, terms: BundleTerms
 ) -> list[Pin]:
-    """Write the bundle, whole or not at all; return what its requirements pin.
+    """Write the bundle, completely or not at all; return the pinned requirements.
 
-    ``settings`` are those the server is started with (folder, host and port aside).  Raises as
-    :func:`require_possible`, and UnusableInputError if the requirements cannot be resolved or the
-    variant is damaged.
+    ``settings`` are those the server is started with (except folder, host and port).  Raises the
+    errors of :func:`require_possible`, and UnusableInputError if the requirements cannot be
+    resolved or the variant is damaged.
     """
     manifest = built.manifest
     require_possible(folder, manifest)
@@ -112,34 +116,34 @@ def write_bundle(
         declared = distribution().requires or ()
         pins = resolve(wheel, serving(declared, manifest.recipe.engine))
         write_text(place / "requirements.txt", requirements_text(pins, "wheels"))
-        known = _known(manifest, settings, footprint, terms) | _pinned(pins)
+        values = _values(manifest, settings, footprint, terms) | _pin_values(pins)
         for template in sorted(TEMPLATES.rglob("*.j2")):
             name = template.relative_to(TEMPLATES).as_posix()
-            write_text(place / _target(name), _environment().get_template(name).render(known))
-        _open_to_all(place)
+            write_text(place / _file_name(name), _environment().get_template(name).render(values))
+        _make_readable(place)
     return pins
 
 
-def _target(template: str) -> str:
+def _file_name(template: str) -> str:
     name = template.removesuffix(".j2")
     return f".{name}" if name == "dockerignore" else name
 
 
-def _open_to_all(place: Path) -> None:
-    """Let any user read the files: who serves is not who made them."""
+def _make_readable(place: Path) -> None:
+    """Let every user read the files: the server runs as another user than the files' owner."""
     place.chmod(0o755)
     for path in place.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def _known(
+def _values(
     manifest: Manifest, settings: Settings, footprint: Footprint, terms: BundleTerms
 ) -> dict[str, Any]:
-    """Return what the templates are told."""
+    """Return the values for the templates, except those of the pins."""
     version = version_of(NAME)
     title = f"{manifest.variant} of {manifest.model.get('title', manifest.model['name'])}"
     options = deviations(settings)
-    # Another model under the same name would be taken for this one: nobody would fetch it.
+    # With the digest: a machine that has an image of the same name would not fetch a new one.
     label = f"{version.replace('+', '-')}-{manifest.digest[:12]}"
     return {
         "title": title,
@@ -182,8 +186,8 @@ def _known(
     }
 
 
-def _pinned(pins: Sequence[Pin]) -> dict[str, Any]:
-    """Return all pins, and those that are an index's own builds (as PyTorch's for CPUs)."""
+def _pin_values(pins: Sequence[Pin]) -> dict[str, Any]:
+    """Return the templates' values of pins: all, and an index's own builds (PyTorch's for CPUs)."""
     return {"pins": pins, "own_builds": [p for p in pins if "+" in p.version and p.name != NAME]}
 
 
@@ -193,7 +197,7 @@ def _command(python: str, variant: str, host: str, options: Sequence[str]) -> li
 
 
 def _measured(footprint: Footprint) -> dict[str, str]:
-    """Return the figures as comments."""
+    """Return the measured figures as texts for comments."""
     cores = f"{footprint.cores} core{'s' if footprint.cores > 1 else ''}"
     where = f"measured here on {footprint.day} with {cores}"
     resident, peak = footprint.resident_mebibytes, footprint.peak_mebibytes
@@ -210,7 +214,7 @@ def _python() -> str:
 
 
 def _debian() -> str:
-    """Return the first Debian release whose glibc is as new as the one resolved for."""
+    """Return the first Debian release with at least this machine's glibc (else the last one)."""
     here = tuple(int(part) for part in platform.libc_ver()[1].split("."))
     return next((name for name, glibc in DEBIANS if glibc >= here), DEBIANS[-1][0])
 

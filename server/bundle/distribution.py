@@ -1,8 +1,8 @@
-"""The package itself as a wheel: from the files that pip installed, or from a checkout.
+"""Packs this package as a wheel: from the files that pip installed, or from a checkout.
 
-Nothing is built and nothing fetched: the files are packed with the metadata they were installed
-with.  (``pip wheel`` would need the sources and setuptools, which an installed package has not.)
-The metadata of a checkout are those of its last ``pip install -e``; older ones are refused.
+Nothing is built or downloaded: the wheel has the installed files and their metadata.  (``pip
+wheel`` would need the sources and setuptools, which an installed package does not have.)  The
+metadata of a checkout come from its last ``pip install -e``; outdated ones are refused.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 NAME = "tiankong"
 TAG = "py3-none-any"
-DESCRIPTIONS = ("METADATA", "PKG-INFO")  # the latter is setuptools' name beside sources
+DESCRIPTIONS = ("METADATA", "PKG-INFO")  # setuptools writes the latter in a checkout
 CARRIED = ("entry_points.txt", "top_level.txt")
 
 
 def distribution() -> metadata.Distribution:
-    """Return what is installed of this package; raise UnusableInputError if nothing is."""
-    if found := _beside():
-        return found
+    """Return this package's installed distribution; raise UnusableInputError if there is none."""
+    if installed := _beside():
+        return installed
     try:
         return metadata.distribution(NAME)
     except metadata.PackageNotFoundError:
@@ -38,9 +38,9 @@ def distribution() -> metadata.Distribution:
 
 
 def _beside() -> metadata.Distribution | None:
-    """Return what pip recorded beside the package in use; None for a checkout.
+    """Return the distribution that pip recorded beside the package in use; None for a checkout.
 
-    (The current folder, if it is a checkout, may have records of another build.)
+    The current folder is not searched: if it is a checkout, it may have records of another build.
     """
     return next(iter(metadata.distributions(name=NAME, path=[str(PACKAGE.parent)])), None)
 
@@ -48,13 +48,13 @@ def _beside() -> metadata.Distribution | None:
 def package_files(root: Path = PACKAGE) -> dict[str, Path]:
     """Return the package's files by their names in a wheel (``tiankong/server/routes/app.py``).
 
-    Of an installed package they are what pip recorded; of a checkout (an editable install) what
-    its pyproject.toml names.  ``root`` is the package's folder.
+    For an installed package they are the files that pip recorded; for a checkout (an editable
+    install) those that its pyproject.toml names.  ``root`` is the package's folder.
     """
-    found = _beside()
-    if found is None or root != PACKAGE:
+    installed = _beside()
+    if installed is None or root != PACKAGE:
         return dict(_checkout(root))
-    recorded = {str(file): Path(str(file.locate())) for file in found.files or ()}
+    recorded = {str(file): Path(str(file.locate())) for file in installed.files or ()}
     return {
         name: path
         for name, path in sorted(recorded.items())
@@ -75,7 +75,7 @@ def _checkout(root: Path) -> Iterator[tuple[str, Path]]:
     for package in setuptools["packages"]:
         below = package.removeprefix(NAME).strip(".")
         folder = root / below.replace(".", "/") if below else root
-        # The project's own tooling lies beside the root package's modules.
+        # In the root folder other modules are the project's tooling (noxfile.py).
         patterns = [*data["*"], *data.get(package, ()), "*.py"]
         patterns = patterns if below else ["__init__.py", "__main__.py", "py.typed"]
         for path in sorted({p for pattern in patterns for p in folder.glob(pattern)}):
@@ -87,10 +87,10 @@ def _require_current(project: Mapping[str, Any]) -> None:
     from packaging.requirements import Requirement
 
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
-    wanted = sorted(_key(Requirement(text)) for group in groups for text in group)
-    found = distribution()
-    known = sorted(_key(Requirement(text)) for text in found.requires or ())
-    if (found.version, known) != (project["version"], wanted):
+    declared = sorted(_key(Requirement(text)) for group in groups for text in group)
+    installed = distribution()
+    recorded = sorted(_key(Requirement(text)) for text in installed.requires or ())
+    if (installed.version, recorded) != (project["version"], declared):
         raise UnusableInputError(
             "what this checkout needs has changed since it was installed: pip install -e . again"
         )
@@ -107,29 +107,29 @@ def write_wheel(folder: Path) -> Path:
     """
     from wheel.wheelfile import WheelFile
 
-    found = distribution()
-    path = folder / f"{NAME}-{found.version}-{TAG}.whl"
+    installed = distribution()
+    path = folder / f"{NAME}-{installed.version}-{TAG}.whl"
     folder.mkdir(parents=True, exist_ok=True)
     with WheelFile(str(path), "w") as wheel:
         for name, source in package_files().items():
             wheel.writestr(name, source.read_bytes())
-        for name, text in _described(found):
+        for name, text in _dist_info(installed):
             wheel.writestr(f"{wheel.dist_info_path}/{name}", text)
     return path
 
 
-def _described(found: metadata.Distribution) -> Iterator[tuple[str, str]]:
-    """Yield the files of the ``.dist-info`` folder but RECORD, which the writer makes."""
-    yield "METADATA", next(text for name in DESCRIPTIONS if (text := found.read_text(name)))
+def _dist_info(installed: metadata.Distribution) -> Iterator[tuple[str, str]]:
+    """Yield the files of the ``.dist-info`` folder except RECORD, which WheelFile writes."""
+    yield "METADATA", next(text for name in DESCRIPTIONS if (text := installed.read_text(name)))
     for name in CARRIED:
-        if text := found.read_text(name):
+        if text := installed.read_text(name):
             yield name, text
-    for name in found.metadata.get_all("License-File") or ():
-        text = found.read_text(f"licenses/{name}")
+    for name in installed.metadata.get_all("License-File") or ():
+        text = installed.read_text(f"licenses/{name}")
         if text is None and (PACKAGE / name).is_file():  # a checkout
             text = (PACKAGE / name).read_text(encoding="utf-8")
         if text:
             yield f"licenses/{name}", text
-    lines = ("Wheel-Version: 1.0", f"Generator: {NAME} {found.version}",
+    lines = ("Wheel-Version: 1.0", f"Generator: {NAME} {installed.version}",
              "Root-Is-Purelib: true", f"Tag: {TAG}")  # fmt: skip
     yield "WHEEL", "\n".join(lines) + "\n"

@@ -1,7 +1,7 @@
-"""Locked requirements: every distribution that serving a variant takes, with its hash.
+"""Locked requirements: every distribution that serving a variant needs, with its hash.
 
-pip resolves and says what it would install (its installation report); only names, versions and
-hashes are kept, so that no address of an index gets into the file.
+pip resolves them and reports what it would install (its installation report).  Only names, versions
+and hashes are taken from it, so that the file contains no address of an index.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any
 from ...toolkit.errors import UnusableInputError
 from ...toolkit.files import read_json
 
-SERVING = "serve"  # the extra of all that serves, with the usual engine
+SERVING = "serve"  # the extra with everything for serving, and the default engine
 ENGINES = {
     "onnxruntime": ("onnxruntime",),
     "openvino": ("openvino",),
     "pytorch": ("torch", "transformers"),
 }
-"""The distributions an engine needs; of others' engines none are installed."""
+"""The distributions that each engine needs; those of other engines are not installed."""
 REPORT_VERSION = "1"
 LINE = " \\\n    --hash=sha256:"
 
@@ -46,26 +46,27 @@ class Pin:
 
 
 def serving(declared: Iterable[str], engine: str) -> list[str]:
-    """Return the requirements of serving with an engine, out of all that a package declares.
+    """Return the requirements of serving with an engine, from all that a package declares.
 
-    Those that the package always has come with it and are not repeated.  Example: of
-    ``starlette==1; extra == "serve"``, ``openvino==2; extra == "openvino"`` and an extra ``serve``
-    with onnxruntime, the engine ``openvino`` gets starlette and openvino.
+    The package's unconditional requirements are installed with it and not repeated here.  Example:
+    of ``starlette==1; extra == "serve"``, ``onnxruntime==1; extra == "serve"`` and
+    ``openvino==2; extra == "openvino"``, the engine ``openvino`` gets starlette and openvino.
     """
     from packaging.requirements import Requirement
 
     engines = {name for names in ENGINES.values() for name in names}
     parsed = [Requirement(text) for text in declared]
     extra = {"extra": SERVING}
-    mine = [r for r in parsed if r.marker and r.marker.evaluate(extra) and r.name not in engines]
-    wanted = {r.name: r for r in parsed if r.name in ENGINES[engine]}
-    return sorted(f"{r.name}{r.specifier}" for r in [*mine, *wanted.values()])
+    common = [r for r in parsed if r.marker and r.marker.evaluate(extra) and r.name not in engines]
+    own = {r.name: r for r in parsed if r.name in ENGINES[engine]}
+    return sorted(f"{r.name}{r.specifier}" for r in [*common, *own.values()])
 
 
 def resolve(wheel: Path, requirements: Sequence[str]) -> list[Pin]:
-    """Return what pip would install of a wheel and further requirements into nothing, by name.
+    """Return what pip would install for a wheel and ``requirements`` in an empty environment.
 
-    Raises UnusableInputError if pip is missing or cannot resolve them (no index, no such wheel).
+    The pins are sorted by name.  Raises UnusableInputError if pip is missing or cannot resolve the
+    requirements (no index, no such wheel).
     """
     if find_spec("pip") is None:
         raise UnusableInputError(
@@ -95,7 +96,7 @@ def pins(report: Any) -> list[Pin]:
     try:
         if report["version"] != REPORT_VERSION:
             raise UnusableInputError(f"pip's report has format {report['version']}, not 1")
-        found = [
+        resolved = [
             Pin(
                 item["metadata"]["name"],
                 item["metadata"]["version"],
@@ -104,13 +105,13 @@ def pins(report: Any) -> list[Pin]:
             for item in report["install"]
         ]
     except (KeyError, TypeError) as error:
-        given = json.dumps(report)[:80]
-        raise UnusableInputError(f"pip's report lacks {error}: {given}") from None
-    return sorted(found, key=lambda pin: pin.name.lower())
+        excerpt = json.dumps(report)[:80]
+        raise UnusableInputError(f"pip's report lacks {error}: {excerpt}") from None
+    return sorted(resolved, key=lambda pin: pin.name.lower())
 
 
 def requirements_text(pins: Sequence[Pin], wheels: str) -> str:
-    """Return a requirements file; ``wheels`` is the folder of our wheel, beside the file."""
+    """Return the text of a requirements file; ``wheels``, beside it, is the folder of our wheel."""
     head = (
         f"# Resolved for {interpreter()} on {target()}; elsewhere make the bundle anew.",
         "# pip install --require-hashes -r requirements.txt",
@@ -121,10 +122,10 @@ def requirements_text(pins: Sequence[Pin], wheels: str) -> str:
 
 
 def interpreter() -> str:
-    """Return the kind of Python the files are for, as in ``CPython 3.11``."""
+    """Return the running Python's implementation and version, for example ``CPython 3.11``."""
     return f"{platform.python_implementation()} {'.'.join(platform.python_version_tuple()[:2])}"
 
 
 def target() -> str:
-    """Return system and processor, as in ``Linux x86_64``."""
+    """Return system and processor, for example ``Linux x86_64``."""
     return f"{platform.system()} {platform.machine()}"

@@ -1,4 +1,4 @@
-"""What a served variant was measured to take, and what to ask for it."""
+"""The measured memory and start time of a served variant, and the limits to set for them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 MEBIBYTE = 1024 * 1024
-STEP = 16  # MiB: figures finer than that would be false precision
+STEP = 16  # MiB: finer figures would pretend a precision that they do not have
 MARGIN, HEADROOM = 1.10, 1.25
-SLOWER = 10  # how many times slower than here a start may be elsewhere
+SLOWER = 10  # a start elsewhere may take this many times as long as here
 LEAST_START_SECONDS = 30
 
 
@@ -19,15 +19,15 @@ class Footprint:
     """One server, measured once.
 
     Args:
-        cores: the CPUs it might use.
+        cores: the CPUs that it could use.
         start_seconds: from the start of its process to ready.
         resident: bytes resident after ``sentences`` ordinary sentences.
-        peak: the most bytes ever resident, after full batches of the longest sentences too.
-        sentences: how many ordinary ones were asked, by ``callers`` at once.
-        callers: see ``sentences``.
+        peak: the most bytes resident at any time, after full batches of the longest sentences too.
+        sentences: how many ordinary sentences were asked.
+        callers: how many callers asked them at the same time.
         longest: tokens of the longest sentences asked.
-        settings: those in force, as the server told them.
-        day: when, as YYYY-MM-DD.
+        settings: the settings in force, as the server reported them.
+        day: the date of the measurement, as YYYY-MM-DD.
 
     """
 
@@ -53,17 +53,17 @@ class Footprint:
 
     @property
     def memory_request(self) -> int:
-        """MiB to ask for: what ordinary sentences take, and a tenth."""
+        """MiB to request: the memory after ordinary sentences, plus 10 %."""
         return _whole_steps(self.resident * MARGIN)
 
     @property
     def memory_limit(self) -> int:
-        """MiB not to go beyond: the most ever seen, and a quarter."""
+        """MiB to allow: the peak, plus 25 %."""
         return max(self.memory_request, _whole_steps(self.peak * HEADROOM))
 
     @property
     def start_limit(self) -> int:
-        """Seconds after which a start has failed."""
+        """Seconds after which a start counts as failed."""
         return max(LEAST_START_SECONDS, math.ceil(self.start_seconds * SLOWER))
 
 
