@@ -1,32 +1,39 @@
-"""The few fields of an ONNX file that say where its weights lie, read without the onnx package.
+"""Where an ONNX file keeps weights outside itself, and whether they may be read from there.
 
-The serving environment has no ``onnx``, and ONNX Runtime's own protobuf classes are not reachable
-from Python.  An ONNX file is one protobuf message; this walks its wire format (protobuf.dev,
-"Encoding") along the messages that can hold a tensor (onnx.proto of ONNX 1.23) and skips the rest,
-so a file of 400 MB is never held in memory.
+These are the only rules for it: a variant's folder and a file somebody brings are held to them.
+
+The places are read without the onnx package: the serving environment has none, and ONNX Runtime's
+own protobuf classes are not reachable from Python.  An ONNX file is one protobuf message; this
+walks its wire format (protobuf.dev, "Encoding") along the messages that can hold a tensor
+(onnx.proto of ONNX 1.23) and skips the rest, so a file of 400 MB is never held in memory.
 """
 
 from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from ..errors import UnusableInputError
+
+IN_MEMORY = "_ORT_MEM_ADDR_"  # ONNX Runtime reads its own memory at such a "place"
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MAX_VARINT_BYTES = 10
+MAX_TAG_BITS = 32
 MAX_DEPTH = 100  # of messages in one another, as protobuf's own readers have it
 
-# Which fields of a message lead to a tensor, and to what message.
+# Which fields of a message lead to a tensor, and to what message (onnx.proto's names, less Proto).
 PATHS: Mapping[str, Mapping[int, str]] = {
-    "Model": {7: "Graph", 20: "Training", 25: "Function"},
-    "Training": {1: "Graph", 2: "Graph"},
+    "Model": {7: "Graph", 20: "TrainingInfo", 25: "Function"},
+    "TrainingInfo": {1: "Graph", 2: "Graph"},
     "Function": {7: "Node", 11: "Attribute"},
-    "Graph": {1: "Node", 5: "Tensor", 15: "Sparse"},
+    "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
     "Node": {5: "Attribute"},
     "Attribute": {
-        5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "Sparse", 23: "Sparse",
+        5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "SparseTensor", 23: "SparseTensor",
     },
-    "Sparse": {1: "Tensor", 2: "Tensor"},
+    "SparseTensor": {1: "Tensor", 2: "Tensor"},
     "Tensor": {13: "Entry"},
 }  # fmt: skip
 GRAPH = 7  # of a Model
@@ -36,6 +43,67 @@ KEY, VALUE = 1, 2  # of an Entry
 
 class WireError(ValueError):
     """The bytes are no protobuf message, or none that is an ONNX model."""
+
+
+def external_files(path: Path, *, hub_links: bool = False) -> dict[str, Path]:
+    """Return the files an ONNX file keeps weights in, by the names it gives them.
+
+    Every one of them is a regular file below the ONNX file's folder, and no symbolic link leads to
+    it.  ``hub_links`` allows one kind of link: in a snapshot of the hub's cache a file is a link to
+    one of the repository's blobs.  It is for a file somebody brings, which may lie there; a
+    variant's folder holds copies, so there any link is damage.
+
+    Raises UnusableInputError, in one line, for weights anywhere else, and for what is no ONNX file.
+    """
+    try:
+        places = external_locations(path)
+    except WireError as error:
+        raise UnusableInputError(f"{path} is no ONNX file ({error}): export it again") from None
+    except OSError as error:
+        raise UnusableInputError(f"{path} cannot be read: {error.strerror}") from None
+    return {place: _file_at(path, place, hub_links) for place in places}
+
+
+def leaves_folder(name: str) -> bool:
+    """Tell whether a relative name leaves its folder, on any system."""
+    return (
+        PurePosixPath(name).is_absolute()
+        or bool(PureWindowsPath(name).anchor)
+        or ".." in PureWindowsPath(name).parts  # both kinds of slash
+    )
+
+
+def _file_at(path: Path, place: str, hub_links: bool) -> Path:
+    what = f"{path} keeps weights in {place!r}"
+    # Windows' separator: one system would look in a folder, another for a file of that name.
+    if not place or leaves_folder(place) or IN_MEMORY in place or set(place) & {"\\", "\0"}:
+        raise UnusableInputError(f"{what}, outside its folder: save it with its weights beside it")
+    file = path.parent / place
+    if not file.is_file():
+        raise UnusableInputError(f"{what}, which is missing or is not a file")
+    links = [part for part in _down(path.parent, place) if part.is_symlink()]
+    if links and not (hub_links and links == [file] and _is_blob(file)):
+        raise UnusableInputError(
+            f"{what}, a symbolic link: copy the model with its weights into one folder"
+        )
+    return file
+
+
+def _down(folder: Path, name: str) -> Iterator[Path]:
+    """Yield every folder on the way to a file, and the file."""
+    for part in Path(name).parts:
+        folder = folder / part
+        yield folder
+
+
+def _is_blob(link: Path) -> bool:
+    """Tell whether a link in a snapshot of the hub's cache leads to a blob of its repository."""
+    return any(
+        folder.name == "snapshots"
+        and folder.parent.name.startswith("models--")
+        and link.resolve().parent == folder.parent / "blobs"
+        for folder in link.parent.resolve().parents
+    )
 
 
 def external_locations(path: Path) -> list[str]:
@@ -86,6 +154,8 @@ def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, i
     place = start
     while place < end:
         tag, place = _varint(data, place, end)
+        if tag >> MAX_TAG_BITS:  # ONNX Runtime drops what is above, and reads another field
+            raise WireError(f"byte {place} begins no field of an ONNX file")
         field, wire = tag >> 3, tag & 7
         begin = place
         if wire == VARINT:

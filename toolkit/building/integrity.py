@@ -10,17 +10,16 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterator
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 from ..errors import UnusableInputError
-from .external_data import WireError, external_locations
+from .external_data import external_files, leaves_folder
 
 # Formats that are pickles, or hold some: reading one can run code.
 PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill", ".npy")
 PICKLED_NAME = re.compile(r"(pytorch_model|adapter_model|training_args).*\.bin")
 SAFETENSORS = ".safetensors"
 HEADER_LIMIT = 100_000_000  # bytes, as the safetensors library has it
-IN_MEMORY = "_ORT_MEM_ADDR_"  # ONNX Runtime reads its own memory at such a "place"
 # What other programs leave in a folder, and what a manifest is for a moment while it is written.
 IGNORED = re.compile(r"\..*|variant\.json(\.\d+\.part)?")
 
@@ -33,12 +32,12 @@ def require_sound(folder: Path, file: str, listed: Collection[str] | None = None
         file: the model file's name relative to ``folder`` (``onnx/model.onnx``).
         listed: names (relative, POSIX) of the files that belong to it; None: any in the folder.
 
-    An ONNX file's external data must be regular files in the folder, without ``..``, absolute
-    paths or symbolic links on the way; a safetensors file must be one; a pickle is refused.
+    An ONNX file's external data must be regular files in the folder (see :mod:`.external_data`);
+    a safetensors file must be one; a pickle is refused.
 
     """
     path = folder / file
-    if _outside(file):
+    if leaves_folder(file):
         raise UnusableInputError(f"{path} lies outside its folder: copy it into the folder")
     if not path.is_file():
         raise UnusableInputError(f"{path} is missing or is not a file")
@@ -86,15 +85,6 @@ def _walk(folder: Path) -> Iterator[str]:
             yield (Path(place) / name).relative_to(folder).as_posix()
 
 
-def _outside(name: str) -> bool:
-    """Tell whether a relative name leaves its folder, on any system."""
-    return (
-        PurePosixPath(name).is_absolute()
-        or bool(PureWindowsPath(name).anchor)
-        or ".." in PureWindowsPath(name).parts  # both kinds of slash
-    )
-
-
 def _refuse_pickle(path: Path) -> None:
     if path.suffix.lower() in PICKLED or PICKLED_NAME.fullmatch(path.name):
         raise UnusableInputError(
@@ -121,31 +111,9 @@ def _require_safetensors(path: Path) -> None:
 
 def _require_own_data(folder: Path, file: str, listed: Collection[str] | None) -> None:
     path = folder / file
-    try:
-        locations = external_locations(path)
-    except WireError as error:
-        raise UnusableInputError(f"{path} is no ONNX file ({error}): export it again") from None
-    except OSError as error:
-        raise UnusableInputError(f"{path} cannot be read: {error.strerror}") from None
-    for location in locations:
-        what = f"{path} keeps weights in {location!r}"
-        if not location or _outside(location) or "\0" in location or IN_MEMORY in location:
-            raise UnusableInputError(
-                f"{what}, outside its folder: save it with its weights beside it"
-            )
-        data = path.parent / location
-        if any(part.is_symlink() for part in _down(path.parent, location)):
-            raise UnusableInputError(
-                f"{what}, a symbolic link: copy the model with its weights into one folder"
-            )
-        if not data.is_file():
-            raise UnusableInputError(f"{what}, which is missing or is not a file")
+    for place, data in external_files(path).items():
         if listed is not None and data.relative_to(folder).as_posix() not in listed:
-            raise UnusableInputError(f"{what}, which its manifest does not list: build it again")
-
-
-def _down(folder: Path, name: str) -> Iterator[Path]:
-    """Yield every folder on the way to a file, and the file."""
-    for part in Path(name).parts:
-        folder = folder / part
-        yield folder
+            raise UnusableInputError(
+                f"{path} keeps weights in {place!r}, which its manifest does not list:"
+                " build it again"
+            )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UnusableInputError
+from .external_data import external_files
 
 if TYPE_CHECKING:
     import onnx
@@ -47,7 +48,7 @@ def read_onnx_file(path: Path) -> OnnxFile:
     graphs = [model.graph, *model.functions]
     return OnnxFile(
         path.name,
-        {path.name: path} | {place: _beside(path, place) for place in _places(model)},
+        {path.name: path} | external_files(path, hub_links=True),
         sum(math.prod(tensor.dims) for tensor in weights),
         [int(length) for length in tables],
         any(node.op_type in DYNAMIC for graph in graphs for node in graph.node),
@@ -71,55 +72,3 @@ def _parsed(path: Path) -> onnx.ModelProto:
     if not model.graph.node or not model.opset_import:
         raise UnusableInputError(f"{path} is no ONNX file: name one that ONNX Runtime can load")
     return model
-
-
-def _places(model: onnx.ModelProto) -> list[str]:
-    """Return where tensors lie that the file does not hold, each place once."""
-    places: dict[str, None] = {}
-    for tensor in _tensors([model.graph, *model.functions]):
-        for entry in tensor.external_data:
-            if entry.key == "location":
-                places[entry.value] = None
-    return list(places)
-
-
-def _tensors(graphs: list[onnx.GraphProto]) -> Iterator[onnx.TensorProto]:
-    """Yield every tensor: weights, constants, those of inner graphs."""
-    while graphs:
-        graph = graphs.pop()
-        yield from getattr(graph, "initializer", ())  # a function has none
-        for sparse in getattr(graph, "sparse_initializer", ()):
-            yield from (sparse.values, sparse.indices)
-        for node in graph.node:
-            for attribute in node.attribute:
-                yield from (attribute.t, *attribute.tensors)
-                graphs += [g for g in (attribute.g, *attribute.graphs) if g.node]
-
-
-def _beside(path: Path, place: str) -> Path:
-    """Return the file of a place; raise UnusableInputError unless it lies in the file's folder.
-
-    A symbolic link may lead out only in the hub's cache, whose files are links to its blobs.
-    """
-    target = path.parent / place
-    name = PurePosixPath(place)
-    if name.is_absolute() or ".." in name.parts or "\\" in place or not place:
-        raise UnusableInputError(f"{path} keeps weights outside its folder ({place}): refused")
-    if not target.is_file():
-        raise UnusableInputError(
-            f"{path} keeps weights in {place}, which is not there: copy it too"
-        )
-    allowed = [path.parent.resolve(), *_blobs(path)]
-    if not any(target.resolve().is_relative_to(folder) for folder in allowed):
-        raise UnusableInputError(
-            f"{path} keeps weights outside its folder ({place} is a link to {target.resolve()}):"
-            " refused"
-        )
-    return target
-
-
-def _blobs(path: Path) -> Iterator[Path]:
-    """Yield the blobs of the hub's cache a file lies in: ``models--*/blobs``."""
-    for folder in path.absolute().parents:
-        if folder.name == "snapshots" and folder.parent.name.startswith("models--"):
-            yield (folder.parent / "blobs").resolve()
