@@ -1,4 +1,4 @@
-"""A tiny vocabulary, an engine whose answers are known, and apps and processes made of them."""
+"""A tiny vocabulary, an engine whose answers are known, and apps and processes that use them."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def make_tokenizer() -> Tokenizer:
 
 
 class FakeEngine(Engine):
-    """Scores a token by how near its id is to the sentence's length (so a mix-up would show).
+    """Scores a token by how near its id is to the sentence's length, so that a mix-up shows.
 
-    A sentence with "slow" takes ``delay`` seconds, or as long as ``gate`` is closed; "boom"
-    raises; "nan" scores NaN.  ``asked`` counts the sentences.
+    A sentence with "slow" takes ``delay`` seconds, and then waits until ``gate`` is open; "boom"
+    raises an error; "nan" scores NaN.  ``asked`` counts the sentences.
     """
 
     def __init__(self, delay: float = 0.0) -> None:
@@ -86,7 +86,7 @@ def make_predictor(engine: FakeEngine) -> Predictor:
 
 @pytest.fixture
 def engine() -> FakeEngine:
-    """Return the engine the other fixtures of this test use."""
+    """Return the engine that the other fixtures of this test use."""
     return FakeEngine()
 
 
@@ -98,7 +98,7 @@ def predictor(engine: FakeEngine) -> Predictor:
 
 @pytest.fixture
 def open_client(predictor: Predictor) -> Iterator[Callable[..., TestClient]]:
-    """Return a function from settings to a client whose app has been through its lifespan."""
+    """Return a function that starts an app with settings and returns a client of it."""
     clients = []
 
     def start(**settings: Any) -> TestClient:
@@ -119,7 +119,7 @@ def client(open_client: Callable[..., TestClient]) -> TestClient:
 
 
 class Process:
-    """A real server process over a fake engine, and the address it printed."""
+    """A real server process with a fake engine, and the address that it printed."""
 
     def __init__(self, *arguments: str) -> None:
         self.process = subprocess.Popen(
@@ -137,7 +137,7 @@ class Process:
         self.logged: list[dict[str, Any]] = []
 
     def end(self) -> tuple[int, str]:
-        """Wait for the exit; return its code and what was left on standard error."""
+        """Wait for the exit; return its code and the rest of standard error."""
         out, rest = self.process.communicate(timeout=20)
         self.logged = [json.loads(line) for line in out.splitlines()]
         return self.process.returncode, rest
@@ -174,14 +174,14 @@ def words() -> tuple[str, ...]:
 
 @pytest.fixture
 def table() -> Any:
-    """Return logits of shape (vocabulary, vocabulary): a row for the token at a place."""
+    """Return logits of shape (vocabulary, vocabulary): a row for each input token."""
     random = np.random.default_rng(0)
     return random.normal(size=(len(WORDS), len(WORDS))).astype(np.float32)
 
 
 @pytest.fixture
 def write_variant(table: Any) -> Callable[..., None]:
-    """Return a function that writes a variant folder: an ONNX file that looks ``table`` up."""
+    """Return a function that writes a variant folder, whose ONNX file looks up ``table``."""
 
     def write(folder: Path, engine: str = "onnxruntime") -> None:
         write_lookup(folder / "model.onnx", table)

@@ -1,7 +1,7 @@
-"""The real process of the reference stack around a fake engine; run by the process tests.
+"""The reference stack's real process with a fake engine; the process tests run it.
 
-``FAKE_DELAY`` is how many seconds a sentence with "slow" takes, ``FAKE_WARM_UP`` the sentence
-the server warms up with.
+``FAKE_DELAY`` is how many seconds a sentence with "slow" takes, ``FAKE_WARM_UP`` the sentence of
+the warm-up, ``FAKE_ANNOUNCE`` a line to print on standard error once the port is bound.
 """
 
 from __future__ import annotations

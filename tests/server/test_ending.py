@@ -14,7 +14,7 @@ from tiankong.server import launch
 from tiankong.server.ending import ended_at_once
 
 HANDLED = (signal.SIGTERM, signal.SIGINT)
-# The real command; a thread that opens the model writes its prepared form for a long time.
+# The real command, with a model whose prepared form takes long to write (in a thread).
 OPENING = """
 import sys, time
 from pathlib import Path
@@ -33,7 +33,7 @@ def open_served(settings):
 launch.open_served = open_served
 sys.exit(main(["--port=0", f"--variant-dir={sys.argv[1]}"]))
 """
-# The real command; the signal comes while it imports its modules.
+# The real command; the signal arrives while it imports its modules.
 IMPORTING = """
 import signal, sys
 from tiankong.server.__main__ import main
@@ -80,29 +80,30 @@ def test_a_signal_while_the_model_is_opened_ends_well_and_leaves_nothing(
         assert server.stdout.readline() == "writing\n"
         assert len(list((tmp_path / "artifacts/prepared").glob(".*.part"))) == 1
         server.send_signal(sig)
-        _, said = server.communicate(timeout=20)
-    assert (server.returncode, said) == (0, "")
+        _, errors = server.communicate(timeout=20)
+    assert (server.returncode, errors) == (0, "")
     assert [path.name for path in (tmp_path / "artifacts/prepared").iterdir()] == [".lock"]
 
 
 def test_a_signal_before_anything_is_imported_ends_well() -> None:
     with run(IMPORTING) as server:
-        _, said = server.communicate(timeout=20)
-    assert (server.returncode, said) == (0, "")
+        _, errors = server.communicate(timeout=20)
+    assert (server.returncode, errors) == (0, "")
 
 
 def test_what_another_process_writes_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path))
-    scratch = tmp_path / "prepared" / f".key.{os.getpid()}.part"  # another container's number
+    # Another container's process may have the same number.
+    scratch = tmp_path / "prepared" / f".key.{os.getpid()}.part"
     scratch.mkdir(parents=True)
     lock = tmp_path / "prepared" / ".lock"
     launch._remove_scratch()
     with run(HOLDING, lock) as other:
         assert other.stdout
         assert other.stdout.readline() == "held\n"
-        with lock.open("w"):  # as if we waited for it
+        with lock.open("w"):  # as while waiting for the lock
             launch._remove_scratch()
         other.communicate()
     assert scratch.is_dir()
@@ -120,13 +121,13 @@ def test_the_handlers_before_are_restored() -> None:
 
 def test_nothing_is_changed_from_another_thread() -> None:
     before = [signal.getsignal(number) for number in HANDLED]
-    found = []
+    handlers = []
 
     def look() -> None:
         with ended_at_once():
-            found.extend(signal.getsignal(number) for number in HANDLED)
+            handlers.extend(signal.getsignal(number) for number in HANDLED)
 
     thread = threading.Thread(target=look)
     thread.start()
     thread.join()
-    assert found == before
+    assert handlers == before

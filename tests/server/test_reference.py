@@ -55,7 +55,7 @@ def test_it_serves_and_ends_well_while_idle(start_process: START) -> None:
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_accepted_requests_finish(start_process: START, sig: signal.Signals) -> None:
     server = start_process("--streams=1")
-    # A connection opened before the signal: what comes on it later is refused, not lost.
+    # A connection from before the signal: later requests on it are refused, not lost.
     kept = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
     kept.request("GET", "/health/ready")
     kept.getresponse().read()
@@ -81,7 +81,7 @@ def test_not_ready_at_once_after_sigterm(start_process: START) -> None:
         while time.monotonic() < end:
             try:
                 statuses.append(status_of(server.port, "/health/ready"))
-            except OSError:  # the listener is closed: as clear an answer
+            except OSError:  # the listener is closed: not ready either
                 break
         assert set(statuses) <= {503}
         assert accepted.result()[0] == 200

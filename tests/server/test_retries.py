@@ -24,7 +24,7 @@ async def read(receive: Receive) -> bytes:
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """A replica's app: says what it was asked."""
+    """A replica's app: returns the body that it received."""
     body = await read(receive)
     name = dict(scope["headers"])[b"x-request-id"]
     await send({"type": "http.response.start", "status": 200, "headers": [(b"x-request-id", name)]})
@@ -33,7 +33,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def dies(scope: Scope, receive: Receive, send: Send) -> None:
-    """A router whose replica died before it answered: it says nothing at all."""
+    """A router whose replica died before it answered: it sends nothing at all."""
     await read(receive)
 
 
@@ -49,7 +49,7 @@ async def hangs(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def says(status: int) -> Router:
-    """Return a router that answers by itself."""
+    """Return a router that answers by itself, with this status."""
 
     async def router(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": status, "headers": []})
@@ -62,7 +62,7 @@ replica = ServedBy(echo, "r1")
 
 
 class Client:
-    """Asks once, the router behaving as said, one entry an attempt."""
+    """Sends one request; ``routers`` says how the router behaves, one entry per attempt."""
 
     def __init__(
         self, routers: Sequence[Any], body: Sequence[bytes] = (b"ab", b"cd"), name: str = "me",
@@ -95,7 +95,7 @@ class Client:
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.attempts += 1
-        # Ray's router adds to the headers of both, and reads for itself.
+        # Ray's router adds headers to request and answer.
         scope["headers"].append((b"added", b"by the router"))
         assert len([key for key, _ in scope["headers"] if key == b"added"]) == 1
 
@@ -121,9 +121,9 @@ class Client:
 
 def problem(client: Client) -> dict[str, Any]:
     assert (b"content-type", b"application/problem+json") in client.headers
-    found: dict[str, Any] = json.loads(client.body)
-    assert found["request_id"] == "me"
-    return found
+    document: dict[str, Any] = json.loads(client.body)
+    assert document["request_id"] == "me"
+    return document
 
 
 def test_an_answer_passes_with_one_request_id_and_its_replicas_name() -> None:
@@ -212,8 +212,8 @@ def test_other_protocols_pass() -> None:
 def test_its_terms_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DEADLINE, "2.5")
     monkeypatch.setenv(BODY_LIMIT, "123")
-    (given,) = middlewares()
-    assert given.kwargs == {"deadline": 2.5, "body_limit": 123}
+    (changed,) = middlewares()
+    assert changed.kwargs == {"deadline": 2.5, "body_limit": 123}
     monkeypatch.delenv(DEADLINE)
     monkeypatch.delenv(BODY_LIMIT)
     (usual,) = middlewares()

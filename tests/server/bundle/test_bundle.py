@@ -1,6 +1,6 @@
-"""What is refused, and that a failure leaves nothing.
+"""Bundles that are refused, and failures that leave no files.
 
-What a bundle holds, and that it serves: tests/e2e/test_bundle.py.
+tests/e2e/test_bundle.py tests what a bundle contains, and that it serves.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def test_figures_are_rounded_up_with_room() -> None:
 def test_a_folder_in_use_is_refused(built: Built, tmp_path: Path) -> None:
     target = tmp_path / "mine"
     target.mkdir()
-    require_possible(target, built.manifest)  # an empty one will do
+    require_possible(target, built.manifest)  # an empty folder is allowed
     (target / "file").touch()
     with pytest.raises(UnusableInputError, match="not empty"):
         require_possible(target, built.manifest)

@@ -14,7 +14,7 @@ from tiankong.toolkit.errors import UnusableInputError
 
 wheelfile = pytest.importorskip("wheel.wheelfile")
 ROOT = Path(__file__).parents[3]
-EXTRA = "tiankong/pyproject.toml"  # setuptools' pattern for data takes it into the root package
+EXTRA = "tiankong/pyproject.toml"  # setuptools' data pattern includes it in the root package
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +24,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def named() -> set[str]:
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    found = {"tiankong/__init__.py", "tiankong/__main__.py", "tiankong/py.typed"}
+    files = {"tiankong/__init__.py", "tiankong/__main__.py", "tiankong/py.typed"}
     for package in setuptools["packages"][1:]:
         data = setuptools["package-data"]
         folder = Path(*package.split(".")[1:])
         for pattern in ["*.py", *data["*"], *data.get(package, [])]:
-            found |= {f"tiankong/{p.relative_to(ROOT)}" for p in (ROOT / folder).glob(pattern)}
-    return found
+            files |= {f"tiankong/{p.relative_to(ROOT)}" for p in (ROOT / folder).glob(pattern)}
+    return files
 
 
 def test_it_holds_the_package_and_nothing_else(wheel: Path) -> None:
@@ -38,7 +38,7 @@ def test_it_holds_the_package_and_nothing_else(wheel: Path) -> None:
     with wheelfile.WheelFile(str(wheel)) as archive:
         names = set(archive.namelist())
         for name in names:
-            archive.read(name)  # held to the digest in RECORD
+            archive.read(name)  # checks the digest in RECORD
     package = {name for name in names if ".dist-info/" not in name}
     assert package - {EXTRA} == named()
     described = {name.partition(".dist-info/")[2] for name in names - package}
@@ -60,8 +60,8 @@ def test_of_a_checkout_the_metadata_must_be_todays(tmp_path: Path) -> None:
     (tmp_path / "server").mkdir()
     for name in ("__init__.py", "noxfile.py", "setup.py", "server/app.py"):
         (tmp_path / name).touch()
-    found = distribution.package_files(tmp_path)
-    assert sorted(found) == ["tiankong/__init__.py", "tiankong/server/app.py"]
+    files = distribution.package_files(tmp_path)
+    assert sorted(files) == ["tiankong/__init__.py", "tiankong/server/app.py"]
     newer = text.replace('"psutil==', '"psutil==9')
     (tmp_path / "pyproject.toml").write_text(newer, encoding="utf-8")
     with pytest.raises(UnusableInputError, match=r"pip install -e \. again"):

@@ -1,6 +1,6 @@
-"""What is served with, and pip's report turned into pins.
+"""The requirements of serving, and the pins made from pip's report.
 
-That pip's real report makes a file that installs is shown in tests/e2e/test_bundle.py.
+tests/e2e/test_bundle.py installs from a file that was made from pip's real report.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ def names(requirements: list[str]) -> set[str]:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_one_engine_and_no_other(engine: str) -> None:
-    found = serving(metadata.requires("tiankong") or [], engine)
+    requirements = serving(metadata.requires("tiankong") or [], engine)
     others = {name for other in ENGINES if other != engine for name in ENGINES[other]}
-    assert names(found) >= {"starlette", "uvicorn", *ENGINES[engine]}
-    assert not names(found) & {*others, "nncf", "locust", "pytest", "jinja2"}
-    assert all("==" in requirement and ";" not in requirement for requirement in found)
+    assert names(requirements) >= {"starlette", "uvicorn", *ENGINES[engine]}
+    assert not names(requirements) & {*others, "nncf", "locust", "pytest", "jinja2"}
+    assert all("==" in requirement and ";" not in requirement for requirement in requirements)
 
 
 def test_markers_of_other_systems_are_kept_out() -> None:
@@ -51,9 +51,9 @@ def report(**changes: Any) -> dict[str, Any]:
 
 
 def test_no_address_gets_into_the_file() -> None:
-    found = pins(report())
-    assert found == [Pin("Thing", "1.0+cpu", "ab" * 32)]
-    text = requirements_text(found, "wheels")
+    pinned = pins(report())
+    assert pinned == [Pin("Thing", "1.0+cpu", "ab" * 32)]
+    text = requirements_text(pinned, "wheels")
     assert f"Thing==1.0+cpu \\\n    --hash=sha256:{'ab' * 32}\n" in text
     assert "example" not in text
     assert "://" not in text

@@ -56,7 +56,7 @@ def test_a_line_for_every_request_that_is_no_probe(start_process: START) -> None
     assert (batch["sentences"], batch["path"]) == (2, "/predict/batch")
     assert (refused["status"], refused["reason"]) == (400, "bad_request")
     assert (nowhere["path"], nowhere["reason"]) == ("/nowhere", "not_found")
-    # What people asked is theirs.
+    # The log must not contain what people asked.
     assert TEXT not in json.dumps(server.logged, ensure_ascii=False)
 
 
@@ -84,7 +84,7 @@ def test_a_reader_that_stands_still_holds_up_nobody(start_process: START) -> Non
 def test_what_finds_no_room_is_dropped() -> None:
     reading, writing = os.pipe()
     log = AccessLog(writing, room=1)
-    long = {"path": "x" * 200_000}  # more than a pipe holds: the thread waits in the middle of it
+    long = {"path": "x" * 200_000}  # more than a pipe holds: the thread blocks within the line
     assert log.write(long)
     seen = os.read(reading, 1)
     assert log.write({"n": 1})

@@ -81,11 +81,11 @@ def test_without_a_file_anybody_may_ask(client: TestClient) -> None:
 
 
 def test_of_a_file_only_digests_are_kept_and_it_is_read_once(key_file: Path) -> None:
-    kept = read_keys(key_file)
-    assert len(kept) == len(KEYS)
-    assert not any(key.encode() in digest for key in KEYS for digest in kept)
-    key_file.unlink()  # as what came through a pipe is gone
-    assert read_keys(key_file) == kept
+    digests = read_keys(key_file)
+    assert len(digests) == len(KEYS)
+    assert not any(key.encode() in digest for key in KEYS for digest in digests)
+    key_file.unlink()  # as with a pipe, which can be read only once
+    assert read_keys(key_file) == digests
 
 
 @pytest.mark.parametrize(

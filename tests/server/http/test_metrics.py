@@ -13,7 +13,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def read(client: TestClient) -> Samples:
-    """Return every sample, as Prometheus' own parser reads them."""
+    """Return all samples, as read by Prometheus' own parser."""
     response = client.get("/metrics")
     assert response.status_code == 200
     return {

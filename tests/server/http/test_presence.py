@@ -1,4 +1,4 @@
-"""A client that leaves before its answer: a real server, a connection that is closed."""
+"""Clients that leave before their answer: a real server, and connections that are closed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def begin(port: int, text: str) -> http.client.HTTPConnection:
 
 
 def metric(port: int, start: str) -> float:
-    """Return the value of the sample whose line begins so; 0 if there is none."""
+    """Return the value of the sample whose line begins with ``start``; 0 if there is none."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     connection.request("GET", "/metrics")
     lines = connection.getresponse().read().decode().splitlines()
@@ -52,7 +52,7 @@ def test_who_has_left_is_not_answered_and_counted_as_gone(
         connection.close()
     until(lambda: metric(server.port, "tiankong_queue_length") == 0)
     assert metric(server.port, 'tiankong_failures_total{reason="client_gone"}') == 3
-    assert first.getresponse().status == 200  # who is being answered is not disturbed
+    assert first.getresponse().status == 200  # the request being answered is not disturbed
     first.close()
     assert metric(server.port, asked) == before + 1
     server.process.send_signal(signal.SIGTERM)

@@ -10,19 +10,19 @@ from starlette.types import Message, Receive, Scope, Send
 from tiankong.server.http.request_ids import RequestIds
 
 
-@pytest.mark.parametrize("given", ["abc", "a b", "x" * 128, "0f-9_~!"])
-def test_a_sane_id_is_kept(client: TestClient, given: str) -> None:
-    response = client.get("/nowhere", headers={"X-Request-ID": given})
-    assert response.headers["x-request-id"] == given == response.json()["request_id"]
+@pytest.mark.parametrize("header", ["abc", "a b", "x" * 128, "0f-9_~!"])
+def test_a_sane_id_is_kept(client: TestClient, header: str) -> None:
+    response = client.get("/nowhere", headers={"X-Request-ID": header})
+    assert response.headers["x-request-id"] == header == response.json()["request_id"]
 
 
-@pytest.mark.parametrize("given", ["", " ", "x" * 129, b"\xe9", b"tab\there", b"\x7f"])
-def test_any_other_is_replaced(client: TestClient, given: str | bytes) -> None:
-    raw = given if isinstance(given, bytes) else given.encode()
+@pytest.mark.parametrize("header", ["", " ", "x" * 129, b"\xe9", b"tab\there", b"\x7f"])
+def test_any_other_is_replaced(client: TestClient, header: str | bytes) -> None:
+    raw = header if isinstance(header, bytes) else header.encode()
     response = client.get("/nowhere", headers=[(b"X-Request-ID", raw)])
-    made = response.headers["x-request-id"]
-    assert len(made) == 32
-    assert made == response.json()["request_id"]
+    request_id = response.headers["x-request-id"]
+    assert len(request_id) == 32
+    assert request_id == response.json()["request_id"]
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/openapi.json", "/nowhere"])
