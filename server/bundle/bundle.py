@@ -67,7 +67,8 @@ class BundleTerms:
     def __post_init__(self) -> None:
         if not 1 <= self.replicas <= self.most_replicas:
             raise UnusableInputError(
-                f"{self.replicas} replicas, at most {self.most_replicas}: these make no range"
+                f"{self.replicas} replicas, at most {self.most_replicas}: the number must be"
+                " at least 1 and not above the maximum"
             )
 
 

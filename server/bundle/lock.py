@@ -88,7 +88,7 @@ def resolve(wheel: Path, requirements: Sequence[str]) -> list[Pin]:
 
 def _reason(text: str) -> str:
     errors = [line[7:] for line in text.splitlines() if line.startswith("ERROR: ")]
-    return (errors or text.strip().splitlines() or ["no word of why"])[-1].strip().rstrip(".")
+    return (errors or text.strip().splitlines() or ["it gave no reason"])[-1].strip().rstrip(".")
 
 
 def pins(report: Any) -> list[Pin]:

@@ -57,7 +57,7 @@ def read_keys(path: Path) -> tuple[bytes, ...]:
             )
         keys.append(_digest(key))
     if not keys:
-        raise UnusableInputError(f"{path} names no API key: write one a line")
+        raise UnusableInputError(f"{path} names no API key: write one per line")
     return tuple(keys)
 
 

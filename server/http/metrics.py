@@ -30,9 +30,13 @@ class Metrics:
             "request_seconds", "From a request's arrival to its last byte.", SECONDS, "route"
         )
         self.queue_seconds = self._histogram("queue_seconds", "How long sentences wait.", SECONDS)
-        self.inference_seconds = self._histogram("inference_seconds", "Of a batch.", SECONDS)
-        self.batch_sentences = self._histogram("batch_sentences", "Together.", SENTENCES)
-        self.tokens = self._counter("tokens", "Tokens inferred, padding apart.", "kind")
+        self.inference_seconds = self._histogram(
+            "inference_seconds", "How long a batch is inferred.", SECONDS
+        )
+        self.batch_sentences = self._histogram(
+            "batch_sentences", "Sentences in a batch.", SENTENCES
+        )
+        self.tokens = self._counter("tokens", "Tokens inferred: of the text, and padding.", "kind")
         self.cache = self._counter("cache", "Sentences looked up in the answer cache.", "result")
         self.dropped = self._counter(
             "access_log_dropped", "Lines lost to a slow reader of the log."

@@ -164,9 +164,9 @@ def _model(request: Request) -> Service:
     service = service_of(request)
     name = request.path_params["name"]
     if name != service.variant:
-        raise ProblemError(404, f"there is no model {name} here, but {service.variant}")
+        raise ProblemError(404, f"there is no model {name} here, only {service.variant}")
     if (number := request.path_params.get("number", VERSION)) != VERSION:
-        raise ProblemError(404, f"{name} has no version {number}, but {VERSION}")
+        raise ProblemError(404, f"{name} has no version {number}, only {VERSION}")
     return service
 
 
@@ -213,8 +213,7 @@ def _outputs(data: dict[str, Any]) -> list[tuple[str, bool]]:
 def _output_parameters(tensor: dict[str, Any]) -> dict[str, Any]:
     parameters = _object(tensor, "parameters")
     if unknown := parameters.keys() - {"binary_data"}:  # classification, shared memory, ...
-        raise ProblemError(400, f"output {tensor['name']}: {min(unknown)} is not there, as an"
-                                " answer without it would be another one")  # fmt: skip
+        raise ProblemError(400, f"output {tensor['name']}: {min(unknown)} is not supported")
     return parameters
 
 

@@ -42,7 +42,7 @@ OPTIONS: dict[str, Schema] = {
     "top_k": {"type": "integer", "minimum": 1, "maximum": MAX_TOP_K, "default": DEFAULT_TOP_K},
     "candidates": {
         **_list({"type": "string"}, minItems=1),
-        "description": "rank these tokens only; scores stay shares of the whole vocabulary",
+        "description": "rank only these tokens; scores are over the whole vocabulary",
     },
 }
 RANKINGS: dict[str, Schema] = {
@@ -98,7 +98,10 @@ SCHEMAS: dict[str, Schema] = {
     "Inference": _object(
         ["inputs"],
         id={"type": "string"},
-        inputs={**_list(ref("Tensor")), "description": "one: text, BYTES, a sentence each"},
+        inputs={
+            **_list(ref("Tensor")),
+            "description": "one tensor: text, BYTES, a sentence per element",
+        },
         outputs=_list({"type": "object"}),
         parameters={
             "type": "object",

@@ -59,7 +59,7 @@ def read_strings(tensor: dict[str, Any], binary: bytes) -> list[str]:
     size = _binary_size(tensor)
     if size is None:
         if binary:
-            raise ProblemError(400, "bytes stand behind the JSON that no tensor lays claim to")
+            raise ProblemError(400, "after the JSON there are bytes that belong to no tensor")
         values = list(_flat(tensor.get("data"), name))
     else:
         if size != len(binary):

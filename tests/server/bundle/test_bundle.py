@@ -64,7 +64,7 @@ def test_what_runs_elsewhere_is_no_bundle(built: Built, tmp_path: Path) -> None:
 
 def test_replicas_are_a_range() -> None:
     for replicas in (0, 9):
-        with pytest.raises(UnusableInputError, match="no range"):
+        with pytest.raises(UnusableInputError, match="at least 1 and not above"):
             BundleTerms(replicas=replicas, most_replicas=8)
 
 

@@ -73,7 +73,7 @@ def test_a_bad_batch_is_a_400(texts: bytes) -> None:
 def test_the_fault_is_named() -> None:
     with pytest.raises(ProblemError, match=r"texts\[1\] is not a string"):
         parse_batch(b'{"texts": ["a", 2]}', 9)
-    with pytest.raises(ProblemError, match="'text' stands there twice"):
+    with pytest.raises(ProblemError, match="'text' appears twice"):
         parse_question(BAD["duplicate key"])
 
 

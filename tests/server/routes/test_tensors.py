@@ -89,7 +89,7 @@ def test_bytes_that_are_no_strings(size: int, binary: bytes, complaint: str) -> 
 
 
 def test_bytes_nobody_asked_for() -> None:
-    with pytest.raises(ProblemError, match="no tensor lays claim"):
+    with pytest.raises(ProblemError, match="belong to no tensor"):
         read_strings(text(), b"more")
 
 
