@@ -50,7 +50,8 @@ def serve(
     tokenizer: TokenizerFolder = None,
 ) -> None:
     """Serve one variant over HTTP until stopped."""
-    from ..toolkit.building.brought import named_or_brought
+    from ..toolkit.building.offer import read_offer
+    from ..toolkit.building.store import Store
     from .launch import require_takes, run
     from .settings import Settings, known_stack
 
@@ -61,5 +62,6 @@ def serve(
         api_key_file=api_key_file, replicas=replicas, max_replicas=max_replicas,
     )  # fmt: skip
     require_takes(chosen, settings)
-    built = named_or_brought(model, variant, onnx, tokenizer)
+    offer = read_offer(onnx, tokenizer)
+    built = Store("" if offer else model, offer=offer).to_open(variant)
     run(chosen, replace(settings, folder=built.folder))

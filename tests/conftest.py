@@ -60,22 +60,22 @@ def shared_artifacts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 @pytest.fixture(scope="session")
 def small_variants(shared_artifacts: Path) -> dict[str, Built]:
     """All variants of builtin-small that can be here, built once.  Copy one before spoiling it."""
-    from tiankong.toolkit.building.availability import choose
-    from tiankong.toolkit.building.build import build
+    from tiankong.toolkit.building.store import Store
 
     with one_at_a_time(shared_artifacts):
-        return {b.manifest.variant: b for b in build("builtin-small", choose().recipes)}
+        return {built.manifest.variant: built for built in Store("builtin-small").build()}
 
 
 @pytest.fixture(scope="session")
 def gated_variants(small_variants: dict[str, Built], shared_artifacts: Path) -> dict[str, Built]:
     """The same variants after the gate on the built-in gold set (their answers are kept)."""
-    from tiankong.toolkit.gate.examination import gated
+    from tiankong.toolkit.building.store import Store
+    from tiankong.toolkit.gate.examination import ensure
     from tiankong.toolkit.gate.gold import find_gold
 
     with one_at_a_time(shared_artifacts):
-        found = gated("builtin-small", list(small_variants.values()), find_gold("builtin"))
-    return {built.manifest.variant: built for built in found}
+        gated = ensure(Store("builtin-small"), list(small_variants), find_gold("builtin"))
+    return {built.manifest.variant: built for built in gated}
 
 
 @pytest.fixture(scope="module")

@@ -49,11 +49,11 @@ def build(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Make variants: recipes to artifacts/variants/<model>/<variant>/."""
-    from .building.availability import choose
-    from .building.build import build as build_variants
+    from .building.store import Store
 
-    choice = choose(names(variants), model, revision or None)
-    built = build_variants(model, choice.recipes, revision or None)
+    store = Store(model, revision or None)
+    choice = store.choose(names(variants))
+    built = store.build(choice.names)
     if as_json:
         entries = [b.manifest.as_json() | _place(b) for b in built]
         print_json({"model": model, "variants": entries, "skipped": choice.skipped_json()})
@@ -78,21 +78,18 @@ def check(
     With --onnx a file of your own is asked; with --model too, it is compared with that model's
     reference, without, with the gold answers only.
     """
-    from .building.availability import NOTHING, choose
-    from .building.brought import at_hand_offered, read_offer
-    from .building.store import at_hand_named
+    from .building.availability import NOTHING
+    from .building.offer import read_promised_offer
+    from .building.store import Store
     from .gate.examination import gate
     from .gate.gold import find_gold
 
     gold_set = find_gold(gold)
-    if offer := read_offer(onnx, tokenizer, model, promise, hit_at_5):
-        choice = NOTHING
-        model, built = at_hand_offered(offer, names(variants))
-    else:
-        model = model or "builtin"
-        choice = choose(names(variants), model)
-        built = at_hand_named(model, choice.names)
-    gated = gate(model, built, gold_set)
+    offer = read_promised_offer(onnx, tokenizer, model, promise, hit_at_5)
+    store = Store(model if offer else model or "builtin", offer=offer)
+    choice = NOTHING if offer else store.choose(names(variants))
+    wanted = names(variants) if offer else choice.names
+    gated = gate(store, store.get(wanted, reference=True), gold_set)
     if as_json:
         print_json(gated.as_json() | {"skipped": choice.skipped_json()})
     else:
@@ -110,12 +107,14 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Answer one sentence: the most probable tokens for every [MASK]."""
-    from .building.brought import named_or_brought
+    from .building.offer import read_offer
     from .building.opening import open_variant
+    from .building.store import Store
     from .engines.predictor import as_body
     from .engines.text import TextError
 
-    built = named_or_brought(model, variant, onnx, tokenizer)
+    offer = read_offer(onnx, tokenizer)
+    built = Store("" if offer else model, offer=offer).to_open(variant)
     try:
         (answer,) = open_variant(built.folder).predict([text], top_k)
     except TextError as error:
@@ -140,13 +139,11 @@ def export(
 ) -> None:
     """Write a model repository for Triton Inference Server (all ONNX variants, or those named)."""
     from .building.recipes import read_recipes
-    from .building.store import at_hand
+    from .building.store import Store
     from .building.triton import BACKENDS, Running, write_repository
 
-    recipes = read_recipes(names(variants))
-    if not variants:
-        recipes = [recipe for recipe in recipes if recipe.engine in BACKENDS]
-    built = at_hand(model, recipes)
+    wanted = names(variants) or [r.name for r in read_recipes() if r.engine in BACKENDS]
+    built = Store(model).get(wanted)
     for folder in write_repository(triton, built, Running(instances, threads, max_batch)):
         print(folder)
 

@@ -40,8 +40,7 @@ def bundle(
     """
     from ...server.bundle.bundle import BundleTerms, require_possible, write_bundle
     from ...server.settings import Settings
-    from ...toolkit.building.availability import choose
-    from ...toolkit.building.store import at_hand
+    from ...toolkit.building.store import Store
     from ...toolkit.errors import UnusableInputError
     from ...toolkit.gate.gold import find_gold
     from ...toolkit.machine import usable_cores
@@ -52,7 +51,7 @@ def bundle(
         raise UnusableInputError(f"{cores} cores cannot be measured: {usable_cores()} are usable")
     cores = cores or usable_cores()
     gold_set = find_gold(gold)
-    (built,) = at_hand(model, choose([variant]).recipes)
+    (built,) = Store(model).get([variant])
     require_possible(folder, built.manifest)
     if built.manifest.gate is None:
         say(f"bundle: the gate has not seen {variant} yet: run 'tiankong check' first")

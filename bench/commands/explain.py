@@ -30,7 +30,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Tell how far a variant is from this machine's ceiling, and what stands between."""
-    from ...toolkit.building.store import at_hand_named
+    from ...toolkit.building.store import Store
     from ...toolkit.gate.gold import find_gold
     from ..explain.explanation import check_terms
     from ..explain.explanation import explain as explain_variant
@@ -41,7 +41,7 @@ def explain(
         numbers("--lengths", lengths), numbers("--batches", batches), threads, rounds
     )
     gold_set = find_gold(gold)
-    (built,) = at_hand_named(model, [variant])
+    (built,) = Store(model).get([variant])
     check_terms(terms, built.folder)
     texts = {length: of_length(built.folder, gold_set, length, 0) for length in terms.lengths}
     found = explain_variant(

@@ -24,6 +24,7 @@ from ...toolkit.options import (
 
 if TYPE_CHECKING:
     from ...toolkit.building.recipes import Recipe
+    from ...toolkit.building.store import Store
     from ..search.tune import Tuned
 
 
@@ -43,8 +44,8 @@ def capacity(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Search the highest load that keeps an objective, and confirm it by longer runs."""
-    from ...toolkit.building.store import at_hand_named
-    from ...toolkit.gate.examination import gated
+    from ...toolkit.building.store import Store
+    from ...toolkit.gate.examination import ensure
     from ...toolkit.gate.gold import find_gold
     from ...toolkit.runs.cell import CLOSED, OPEN
     from ...toolkit.runs.load import ARTICLE_STACK, REFERENCE_STACK, TARGET_STACK
@@ -60,7 +61,7 @@ def capacity(
     terms = CapacityTerms(parse_slo(slo), OPEN if is_open else CLOSED, probe, seconds, stack=where)
     by = generators_from(processes, workers, bind)
     gold_set = find_gold(gold)
-    built = gated(model, at_hand_named(model, [variant]), gold_set)
+    built = ensure(Store(model), [variant], gold_set)
     result = find_capacity(variant, terms, Ground.of(built, gold_set, by, target))
     if as_json:
         print_json(result.as_json())
@@ -86,8 +87,8 @@ def tune(
     """Search the serving settings with which a variant answers most within an objective."""
     from ...reports.plots.tuning import space_picture
     from ...toolkit.building.recipes import read_recipes
-    from ...toolkit.building.store import at_hand_named
-    from ...toolkit.gate.examination import gated
+    from ...toolkit.building.store import Store
+    from ...toolkit.gate.examination import ensure
     from ...toolkit.gate.gold import find_gold
     from ..load.generator import ALONE
     from ..search.slo import parse_slo
@@ -96,11 +97,12 @@ def tune(
     from ..sweep.session import Ground
 
     objective, seconds = parse_slo(slo), duration(budget) if budget else None
+    store = Store(model)
     [recipe] = read_recipes([variant])
     if seconds is not None:  # refuse before anything is built
-        require_enough(seconds, recipe.engine, batches=_may_share_batches(model, recipe))
+        require_enough(seconds, recipe.engine, batches=_may_share_batches(store, recipe))
     gold_set = find_gold(gold)
-    built = gated(model, at_hand_named(model, [variant]), gold_set)
+    built = ensure(store, [variant], gold_set)
     found = find_settings(variant, objective, seconds, Ground.of(built, gold_set, ALONE))
     data = found.as_json()
     picture = found.run.with_suffix(".svg")
@@ -112,13 +114,12 @@ def tune(
     say(f"picture of the space: {picture}")
 
 
-def _may_share_batches(model: str, recipe: Recipe) -> bool:
+def _may_share_batches(store: Store, recipe: Recipe) -> bool:
     """Tell whether sentences may share a batch: by the gate, or what the recipe says before it."""
-    from ...toolkit.building.folders import standing
     from ...toolkit.building.recipes import INDEPENDENT
 
     try:
-        return standing(model, recipe.name).manifest.mates != "none"
+        return store.standing(recipe.name).manifest.mates != "none"
     except UnusableInputError:  # if it is more than not built yet, that is said later
         return recipe.batch == INDEPENDENT
 

@@ -54,31 +54,32 @@ def sweep(
 
     With --onnx a file of your own is measured; with --model and --variants, those beside it.
     """
-    from ...toolkit.building.availability import NOTHING, choose
-    from ...toolkit.building.brought import at_hand_offered, read_offer
-    from ...toolkit.building.store import at_hand_named
-    from ...toolkit.gate.examination import gated
+    from ...toolkit.building.availability import NOTHING
+    from ...toolkit.building.offer import read_promised_offer
+    from ...toolkit.building.store import Store
+    from ...toolkit.gate.examination import ensure
     from ...toolkit.gate.gold import find_gold
     from ...toolkit.runs.run_file import read_run
     from ..load.generator import generators_from
     from ..sweep.sweep import sweep as run_sweep
 
     gold_set = find_gold(gold)
-    choice = NOTHING
-    if offer := read_offer(onnx, tokenizer, model, promise, hit_at_5):
-        model, built = at_hand_offered(offer, names(variants))
-        own = tuple(each.manifest.variant for each in built)
-        # The article's server is another variant's: its place is in a sweep of recipes.
-        chosen = replace(_plan(plan, ""), variants=own, yardstick="")
+    offer = read_promised_offer(onnx, tokenizer, model, promise, hit_at_5)
+    chosen = _plan(plan, "" if offer else variants)
+    store = Store(model if offer else model or chosen.model, offer=offer)
+    if offer:
+        choice, wanted = NOTHING, names(variants)
     else:
-        chosen = _plan(plan, variants)
-        model = model or chosen.model
-        beside = [] if target else [chosen.yardstick]
-        wanted = [*chosen.variants, *beside] if chosen.variants else []
-        choice = choose([name for name in wanted if name], model, None, not variants)
-        built = at_hand_named(model, choice.names)
+        planned = [*chosen.variants, "" if target else chosen.yardstick] if chosen.variants else []
+        choice = store.choose([name for name in planned if name], optional=not variants)
+        wanted = choice.names
     by = generators_from(processes, workers, bind)
-    path = run_sweep(chosen, gated(model, built, gold_set), gold_set, seed, by, target)
+    built = ensure(store, wanted, gold_set)
+    if offer:
+        # The article's server is another variant's: its place is in a sweep of recipes.
+        own = tuple(each.manifest.variant for each in built)
+        chosen = replace(chosen, variants=own, yardstick="")
+    path = run_sweep(chosen, built, gold_set, seed, by, target)
     _show_run(path, as_json, choice)
     _require_valid(read_run(path))
 
@@ -149,10 +150,8 @@ def bench(
         compare_revision(against, model or "builtin", names(variants) or [SHIPPED], gold, fail)
         return
     from ...reports.writing import write_pages
-    from ...toolkit.building.availability import choose
-    from ...toolkit.building.build import build as build_variants
-    from ...toolkit.building.folders import standing
     from ...toolkit.building.recipes import REFERENCE
+    from ...toolkit.building.store import Store
     from ...toolkit.gate.examination import gate
     from ...toolkit.gate.gold import find_gold
     from ...toolkit.runs.run_file import read_run
@@ -163,11 +162,11 @@ def bench(
     model = model or chosen.model
     gold_set = find_gold(gold)
     wanted = [*chosen.variants, chosen.yardstick, REFERENCE] if chosen.variants else []
-    choice = choose([name for name in wanted if name], model, revision or None, not variants)
-    built = build_variants(model, choice.recipes, revision or None)
-    gated = gate(model, built, gold_set)
+    store = Store(model, revision or None)
+    choice = store.choose([name for name in wanted if name], optional=not variants)
+    gated = gate(store, store.build(choice.names), gold_set)
     print_gate(gated)
-    path = run_sweep(chosen, [standing(model, b.manifest.variant) for b in built], gold_set)
+    path = run_sweep(chosen, [store.standing(name) for name in choice.names], gold_set)
     run = read_run(path)
     write_pages([run], out, prices)
     write_text(out / "run.jsonl", path.read_text(encoding="utf-8"))

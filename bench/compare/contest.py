@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 from ...toolkit.building.availability import choose
 from ...toolkit.building.folders import Built
-from ...toolkit.building.store import at_hand_named
+from ...toolkit.building.store import Store
 from ...toolkit.errors import UnusableInputError
 from ...toolkit.gate.answers import load
-from ...toolkit.gate.examination import gated
+from ...toolkit.gate.examination import ensure
 from ...toolkit.gate.gold import GoldSet, find_gold
 from ...toolkit.runs.load import ARTICLE_STACK
 from ..load.sentences import Questions, ask, gold_questions, shuffled
@@ -69,7 +69,7 @@ class Contest:
         return compare(labels, (openers[0], openers[1]), questions, terms, restarts)
 
     def _built(self, side: Contender) -> Built:
-        (built,) = gated(self.model, at_hand_named(self.model, [side.variant]), self.gold)
+        (built,) = ensure(Store(self.model), [side.variant], self.gold)
         if side.stack == ARTICLE_STACK and built.manifest.recipe.engine != "onnxruntime":
             raise UnusableInputError(
                 f"the article's server runs ONNX variants, {side.variant} is none"

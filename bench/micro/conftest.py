@@ -19,7 +19,7 @@ from tiankong.bench.load.sentences import of_length
 from tiankong.bench.micro.ratios import BASELINE, Paired, markdown
 from tiankong.toolkit.building.opening import open_variant
 from tiankong.toolkit.building.recipes import read_recipes
-from tiankong.toolkit.building.store import at_hand_named
+from tiankong.toolkit.building.store import Store
 from tiankong.toolkit.engines.predictor import Predictor
 from tiankong.toolkit.errors import TiankongError
 from tiankong.toolkit.files import artifacts, write_json, write_text
@@ -72,7 +72,7 @@ class OpenVariants:
 
     def __init__(self, model: str, variants: Sequence[str], gold: GoldSet) -> None:
         wanted = list(dict.fromkeys([BASELINE, *variants]))
-        built = at_hand_named(model, wanted)
+        built = Store(model).get(wanted)
         self.model, self.gold = model, gold
         self.folders = {each.manifest.variant: each.folder for each in built}
         self._open: dict[str, Predictor] = {}

@@ -22,11 +22,12 @@ from subprocess import Popen
 from typing import Any
 
 from ...server.settings import Settings
-from ...toolkit.building.folders import Built, standing
+from ...toolkit.building.folders import Built
+from ...toolkit.building.store import Store
 from ...toolkit.console import say
 from ...toolkit.files import artifacts
 from ...toolkit.gate.answers import load
-from ...toolkit.gate.examination import gated
+from ...toolkit.gate.examination import ensure
 from ...toolkit.gate.gold import read_gold
 from ...toolkit.machine import allowed_cpus, fingerprint
 from ...toolkit.processes import end_with_parent, free_port
@@ -84,7 +85,7 @@ def main() -> None:
 def prove(model: str, variant: str, times: int, out: Path) -> None:
     """Run every comparison that ``out`` does not have yet, and append it there."""
     gold = read_gold()
-    (built,) = gated(model, [standing(model, variant)], gold)
+    (built,) = ensure(Store(model), [variant], gold)
     answers = load(variant, built.manifest.digest, gold)
     expected = [list(answers.rankings[item.id][:10]) for item in gold.items]
     questions = Questions(gold.texts(), expected)

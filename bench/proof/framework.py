@@ -27,14 +27,15 @@ from starlette.applications import Starlette
 
 from ...server.routes import app as routes
 from ...server.settings import Settings
-from ...toolkit.building.folders import Built, standing
+from ...toolkit.building.folders import Built
+from ...toolkit.building.store import Store
 from ...toolkit.console import say
 from ...toolkit.engines.predictor import Best, Engine, Logits, Predictor
 from ...toolkit.engines.text import Batch, TextEncoder
 from ...toolkit.errors import InvalidMeasurementError, TiankongError
 from ...toolkit.gate.answers import load
-from ...toolkit.gate.examination import gated
-from ...toolkit.gate.gold import read_gold
+from ...toolkit.gate.examination import ensure
+from ...toolkit.gate.gold import GoldSet, read_gold
 from ...toolkit.machine import usable_cores
 from ...toolkit.runs.load import REFERENCE_STACK
 from ...toolkit.runs.validity import invalidating
@@ -149,13 +150,11 @@ def _import(module: str) -> float:
     return float(run.stdout)
 
 
-def throughput(model: str, built: Built) -> float:
+def throughput(built: Built, gold: GoldSet) -> float:
     """Return requests a second of the served variant at 16 users.
 
     Raises InvalidMeasurementError if the measurement is no good.
     """
-    gold = read_gold()
-    (built,) = gated(model, [built], gold)
     variant = built.manifest.variant
     questions = gold_questions(gold, load(variant, built.manifest.digest, gold), seed=0)
     with serve("reference", Settings(folder=built.folder)) as server:
@@ -173,9 +172,10 @@ def main() -> None:
     parser.add_argument("--variant", default="onnx-int8")
     given = parser.parse_args()
     try:
-        built = standing(given.model, given.variant)
+        gold = read_gold()
+        (built,) = ensure(Store(given.model), [given.variant], gold)
         whole, more = difference(built.folder)
-        rate = throughput(given.model, built)
+        rate = throughput(built, gold)
     except TiankongError as error:
         say(f"framework: {error}")
         sys.exit(error.exit_code)

@@ -32,13 +32,14 @@ from ...server.batching.service import Service
 from ...server.http.bodies import Question
 from ...server.launch import open_served
 from ...server.settings import Settings
-from ...toolkit.building.folders import Built, standing
+from ...toolkit.building.folders import Built
+from ...toolkit.building.store import Store
 from ...toolkit.console import say
 from ...toolkit.engines.predictor import Predictor
 from ...toolkit.errors import InvalidMeasurementError, TiankongError
 from ...toolkit.files import artifacts
 from ...toolkit.gate.answers import load
-from ...toolkit.gate.examination import gated
+from ...toolkit.gate.examination import ensure
 from ...toolkit.gate.gold import GoldSet, read_gold
 from ...toolkit.options import names
 from ...toolkit.runs.load import REFERENCE_STACK
@@ -178,10 +179,9 @@ def main() -> None:
     try:
         gold, out = read_gold(), artifacts() / "proof" / "overhead.jsonl"
         out.parent.mkdir(parents=True, exist_ok=True)
-        variants = [standing(given.model, name) for name in names(given.variants)]
-        found = {
+        rates = {
             built.manifest.variant: rounds(built, gold, given.users, given.rounds, out)
-            for built in gated(given.model, variants, gold)
+            for built in ensure(Store(given.model), names(given.variants), gold)
         }
     except TiankongError as error:
         say(f"overhead: {error}")
@@ -189,7 +189,7 @@ def main() -> None:
     print("| variant | users | predictor | scheduler | server | scheduler/predictor |"
           " server/predictor | generator |")  # fmt: skip
     print(f"|{' --- |' * 8}")
-    for variant, each in found.items():
+    for variant, each in rates.items():
         print(summary(variant, given.users, each))
 
 

@@ -27,11 +27,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ...toolkit.building.folders import standing
+from ...toolkit.building.store import Store
 from ...toolkit.console import progress, say
 from ...toolkit.errors import InvalidMeasurementError, TiankongError, UnusableInputError
 from ...toolkit.files import artifacts
-from ...toolkit.gate.examination import gated
+from ...toolkit.gate.examination import ensure
 from ...toolkit.gate.gold import read_gold
 from ...toolkit.machine import digest as machine_digest
 from ...toolkit.machine import fingerprint
@@ -284,7 +284,7 @@ def prepared(given: argparse.Namespace) -> TuningProof:
     if min(given.passes, given.rounds, given.seconds) < 1:
         raise UnusableInputError("--passes, --rounds and --seconds are at least 1")
     slo, gold = parse_slo(given.slo), read_gold()
-    [built] = gated(given.model, [standing(given.model, given.variant)], gold)
+    [built] = ensure(Store(given.model), [given.variant], gold)
     terms = {
         "model": given.model,
         "variant": given.variant,

@@ -22,12 +22,12 @@ from statistics import geometric_mean
 from typing import Any
 
 from ...server.settings import Settings
-from ...toolkit.building.folders import standing
+from ...toolkit.building.store import Store
 from ...toolkit.console import say
 from ...toolkit.errors import InvalidMeasurementError, UnusableInputError
 from ...toolkit.files import artifacts
 from ...toolkit.gate.answers import load
-from ...toolkit.gate.examination import gated
+from ...toolkit.gate.examination import ensure
 from ...toolkit.gate.gold import read_gold
 from ...toolkit.machine import fingerprint
 from ...toolkit.runs.load import REFERENCE_STACK
@@ -104,7 +104,7 @@ def ours(server: Served, questions: Questions, users: int, variant: str) -> dict
 def prove(model: str, variant: str, out: Path) -> None:
     """Measure every number of users that ``out`` does not have yet, and append it there."""
     gold = read_gold()
-    (built,) = gated(model, [standing(model, variant)], gold)
+    (built,) = ensure(Store(model), [variant], gold)
     questions = gold_questions(gold, load(variant, built.manifest.digest, gold), seed=0)
     out.parent.mkdir(parents=True, exist_ok=True)
     lines = out.read_text(encoding="utf-8").splitlines() if out.exists() else []

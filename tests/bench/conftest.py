@@ -31,7 +31,8 @@ def measuring_home(
     small_variants: dict[str, Built],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Home:
-    from tiankong.toolkit.gate.examination import gate, standing
+    from tiankong.toolkit.building.store import Store
+    from tiankong.toolkit.gate.examination import gate
 
     folder = tmp_path_factory.mktemp("measuring")
     first = next(iter(small_variants.values()))
@@ -43,13 +44,14 @@ def measuring_home(
     cores = os.sched_getaffinity(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TIANKONG_ARTIFACTS", str(folder))
-        built = [standing("builtin-small", name) for name in small_variants]
+        store = Store("builtin-small")
+        built = [store.standing(name) for name in small_variants]
         os.sched_setaffinity(0, {min(cores)})  # PyTorch's threads wait for each other on busy cores
         try:
-            gate("builtin-small", built, gold)
+            gate(store, built, gold)
         finally:
             os.sched_setaffinity(0, cores)
-        return Home(folder, gold, {n: standing("builtin-small", n) for n in small_variants})
+        return Home(folder, gold, {n: store.standing(n) for n in small_variants})
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tiankong.toolkit.building import recipes
 from tiankong.toolkit.building.availability import why_not
 from tiankong.toolkit.building.manifest import read_manifest, record_files, write_manifest
 from tiankong.toolkit.building.recipes import FOLDER, read_recipes
@@ -88,7 +89,8 @@ def test_wrong_usage_ends_with_2(tool: Any, arguments: tuple[str, ...]) -> None:
     assert "Usage" in ran.stderr
 
 
-def test_a_broken_recipe(tmp_path: Path) -> None:
+def test_a_broken_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipes, "FOLDER", tmp_path / "variants")
     shutil.copytree(FOLDER, tmp_path / "variants")
     path = tmp_path / "variants" / "onnx-int8.toml"
     good = path.read_text(encoding="utf-8")
@@ -100,7 +102,7 @@ def test_a_broken_recipe(tmp_path: Path) -> None:
     ]:
         path.write_text(text, encoding="utf-8")
         with pytest.raises(UnusableInputError, match=r"recipe onnx-int8\.toml") as caught:
-            read_recipes(folder=tmp_path / "variants")
+            read_recipes()
         assert part in str(caught.value)
 
 

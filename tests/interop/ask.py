@@ -15,7 +15,7 @@ from typing import Any
 from tiankong.toolkit.building.folders import Built
 from tiankong.toolkit.building.opening import open_variant
 from tiankong.toolkit.building.recipes import read_recipes
-from tiankong.toolkit.building.store import at_hand
+from tiankong.toolkit.building.store import Store
 from tiankong.toolkit.gate.gold import BUILTIN, read_gold
 
 
@@ -37,9 +37,9 @@ def asked(built: Built, texts: list[str]) -> dict[str, Any]:
 
 def main(model: str, out: str) -> None:
     """Ask every ONNX variant of a model."""
-    recipes = [recipe for recipe in read_recipes() if recipe.engine == "onnxruntime"]
+    names = [recipe.name for recipe in read_recipes() if recipe.engine == "onnxruntime"]
     texts = [item.text for item in read_gold(BUILTIN).items]
-    variants = [asked(built, texts) for built in at_hand(model, recipes)]
+    variants = [asked(built, texts) for built in Store(model).get(names)]
     Path(out).write_text(json.dumps(variants, ensure_ascii=False), encoding="utf-8")
 
 

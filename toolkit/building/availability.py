@@ -6,15 +6,13 @@ import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from ..errors import UnusableInputError
 from ..machine import fingerprint
 from ..models.families import NOT_IN_ONNX, family
 from .recipes import Recipe, read_recipes
-
-if TYPE_CHECKING:
-    from .recipes import Recipe
 
 OPENVINO = "needs openvino: pip install 'tiankong[openvino]'"
 BF16 = "needs a CPU with AVX512-BF16 or AMX-BF16"
@@ -74,7 +72,11 @@ def require(recipe: Recipe) -> None:
 
 
 def choose(
-    names: Sequence[str] = (), model: str = "", revision: str | None = None, optional: bool = False
+    names: Sequence[str] = (),
+    model: str = "",
+    revision: str | None = None,
+    optional: bool = False,
+    own_recipes: Path | None = None,
 ) -> Choice:
     """Return the named recipes; if none is named, all that can be built and run here.
 
@@ -83,12 +85,13 @@ def choose(
         model: the model they are for; empty: whether they can be made of one is not asked.
         revision: of a hub model.
         optional: the names are a plan's, not a user's: leave out what cannot be.
+        own_recipes: a folder of the user's own recipes.
 
     What is left out is said, one line each.  Raises UnusableInputError for a named one that is
     unknown or cannot be built or run here, and for a model that cannot be had.
 
     """
-    recipes = read_recipes(names)
+    recipes = read_recipes(names, own_recipes)
     reasons = {recipe.name: why_not(recipe) for recipe in recipes}
     if model:
         reasons = _of_model(recipes, reasons, model, revision)
@@ -112,11 +115,11 @@ def _of_model(
     from ..models.loading import config_of, has_wordpiece  # here: servers have no hub
 
     config = config_of(model, revision)
-    found = {r.name: reasons[r.name] or why_not_of_model(r, config) for r in recipes}
-    pruned = [r.name for r in recipes if "prune-vocabulary" in r.steps and not found[r.name]]
+    refused = {r.name: reasons[r.name] or why_not_of_model(r, config) for r in recipes}
+    pruned = [r.name for r in recipes if "prune-vocabulary" in r.steps and not refused[r.name]]
     if pruned and not has_wordpiece(model, revision):
-        found |= dict.fromkeys(pruned, NO_WORDPIECE)
-    return found
+        refused |= dict.fromkeys(pruned, NO_WORDPIECE)
+    return refused
 
 
 def _why_no_cuda() -> str | None:

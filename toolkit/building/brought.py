@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,11 +30,11 @@ from ..files import (
 from ..machine import fingerprint, versions
 from ..models.tokenizer_files import read_tokenizer
 from .folders import Built, variant_folder
-from .manifest import OWN, Manifest, read_manifest, record_files, write_manifest
+from .manifest import Manifest, read_manifest, record_files, write_manifest
+from .offer import Offer
 from .onnx_file import OnnxFile, read_onnx_file
-from .recipes import DEPENDENT, INDEPENDENT, REFERENCE, SHIPPED, Promise, Recipe, read_recipes
-from .store import at_hand, at_hand_named
-from .trial import Guest, Offer
+from .recipes import DEPENDENT, INDEPENDENT, OWN, Promise, Recipe
+from .trial import Guest
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -42,68 +42,54 @@ if TYPE_CHECKING:
     from ..engines.onnx_engine import OnnxEngine
 
 FOLDER = "onnx"
-USUAL_PROMISE = "onnx-int8"  # the recipe whose promise holds where a model is named and no other is
 NO_LIMIT = 1_000_000  # a tokenizer that knows no longest sentence says a larger number
 MEMORY_COPIES = 3  # the file read, the session's weights, the copies it packs
 
 
-def read_offer(
-    onnx: Path | None, tokenizer: Path | None, model: str, promise: str, hit_at_5: float | None
-) -> Offer | None:
-    """Return what the command line's options bring, None if they bring nothing.
-
-    ``promise`` names the recipe whose promise is asked for.  Raises UnusableInputError for options
-    that do not go together.
-    """
-    if onnx is None or tokenizer is None:
-        if onnx or tokenizer:
-            raise UnusableInputError("--onnx FILE and --tokenizer DIR go together: name both")
-        if promise or hit_at_5 is not None:
-            raise UnusableInputError("--promise and --hit-at-5 go with --onnx: recipes promise")
-        return None
-    if promise and not model:
-        raise UnusableInputError("--promise compares with a model's reference: name it by --model")
-    asked = Promise()
-    if model:
-        (recipe,) = read_recipes([promise or USUAL_PROMISE])
-        asked = recipe.promise
-    return Offer(onnx, tokenizer, model, replace(asked, hit_at_5=hit_at_5 or asked.hit_at_5))
+ModelFacts = Mapping[str, Any]
+"""What a manifest says of a model."""
 
 
-def bring(offer: Offer) -> Built:
+def bring(
+    offer: Offer,
+    model: str = "",
+    reference: Callable[[], ModelFacts | None] = lambda: None,
+) -> Built:
     """Make a variant of what is brought; one made before of the same files is kept.
 
-    Raises UnusableInputError, in one line, for a file or tokenizer that cannot be used, or that do
-    not belong together.
+    ``model`` is the one it will be compared with (empty: none).  ``reference`` returns what the
+    manifest of the model's reference variant says of it; it is called when the file was found
+    usable, because that variant may have to be built first.  Raises UnusableInputError, in one
+    line, for a file or tokenizer that cannot be used, or that do not belong together.
     """
     tokenizer = _tokenizer(offer.tokenizer)
-    found = read_onnx_file(offer.onnx)
+    file = read_onnx_file(offer.onnx)
     config = _config(offer)
-    reference = _reference_model(offer.model)
-    sources = _digest(offer, found, tokenizer, config, reference)
+    facts = reference()
+    sources = _digest(offer, file, tokenizer, config, facts)
     name = variant_name(offer.onnx)
-    model = offer.model or offer.tokenizer.resolve().name
+    model = model or offer.tokenizer.resolve().name
     folder = variant_folder(model, name)
     if standing := _standing(folder, sources):
         return Built(folder, _held_to(folder, standing, offer.promise), skipped=True)
-    size = sum(path.stat().st_size for path in found.files.values())
+    size = sum(path.stat().st_size for path in file.files.values())
     require_disk(artifacts(), size, f"copying {offer.onnx}")
     require_memory(MEMORY_COPIES * size, f"trying {offer.onnx}")
     with folder_written_whole(folder) as place:
-        file = _copy(found, place)
-        engine = _engine(place / file, offer.onnx)
-        guest = Guest(offer, found, engine, _positions(offer, config, found, engine.tokens))
+        copied = _copy(file, place)
+        engine = _engine(place / copied, offer.onnx)
+        guest = Guest(offer, file, engine, _positions(offer, config, file, engine.tokens))
         width = guest.try_out(tokenizer)
         _write_words(place, tokenizer, config, guest.positions, width, engine.inputs)
         manifest = Manifest(
             variant=name,
-            model=reference or guest.model(model, config, width, tokenizer),
-            recipe=_recipe(name, file, found, offer),
+            model=facts or guest.model(model, config, width),
+            recipe=_recipe(name, copied, file, offer),
             files=record_files(place),
             versions=versions(),
             machine=fingerprint(),
             built=datetime.now(UTC).isoformat(timespec="seconds"),
-            notes=_notes(offer, found, sources),
+            notes=_notes(offer, file, sources),
         )
         write_manifest(place, manifest)
     return Built(folder, manifest, skipped=False)
@@ -151,24 +137,16 @@ def _config(offer: Offer) -> dict[str, Any]:
     return {}
 
 
-def _reference_model(model: str) -> Mapping[str, Any] | None:
-    """Return what the reference's manifest says of the model (it is built if it is not there)."""
-    if not model:
-        return None
-    (reference,) = at_hand(model, read_recipes([REFERENCE]))
-    return reference.manifest.model
-
-
 def _digest(
     offer: Offer,
-    found: OnnxFile,
+    file: OnnxFile,
     tokenizer: Tokenizer,
     config: Mapping[str, Any],
-    reference: Mapping[str, Any] | None,
+    reference: ModelFacts | None,
 ) -> str:
     """Return one SHA-256 over all that the variant is made of."""
     parts = {
-        "files": {name: sha256(path) for name, path in found.files.items()},
+        "files": {name: sha256(path) for name, path in file.files.items()},
         "tokenizer": tokenizer.to_str(),
         "limit": _tokenizer_limit(offer.tokenizer),
         "config": dict(config),
@@ -196,12 +174,12 @@ def _held_to(folder: Path, standing: Manifest, promise: Promise | None) -> Manif
     return changed
 
 
-def _copy(found: OnnxFile, place: Path) -> str:
-    for name, path in found.files.items():
+def _copy(file: OnnxFile, place: Path) -> str:
+    for name, path in file.files.items():
         target = place / FOLDER / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    return f"{FOLDER}/{found.name}"
+    return f"{FOLDER}/{file.name}"
 
 
 def _engine(path: Path, named: Path) -> OnnxEngine:
@@ -220,10 +198,10 @@ def _tokenizer_limit(folder: Path) -> int | None:
     return int(limit) if isinstance(limit, (int, float)) and 0 < limit < NO_LIMIT else None
 
 
-def _positions(offer: Offer, config: Mapping[str, Any], found: OnnxFile, fixed: int | None) -> int:
+def _positions(offer: Offer, config: Mapping[str, Any], file: OnnxFile, fixed: int | None) -> int:
     """Return how many tokens a sentence may have: the least of what is said anywhere."""
     told = [config.get("max_position_embeddings"), _tokenizer_limit(offer.tokenizer), fixed]
-    known = [limit for limit in told if isinstance(limit, int) and limit > 0] or found.positions
+    known = [limit for limit in told if isinstance(limit, int) and limit > 0] or file.positions
     if not known:
         raise UnusableInputError(
             f"nothing says how long a sentence may be for {offer.onnx}: put its config.json, or a"
@@ -232,21 +210,21 @@ def _positions(offer: Offer, config: Mapping[str, Any], found: OnnxFile, fixed: 
     return min(known)
 
 
-def _recipe(name: str, file: str, found: OnnxFile, offer: Offer) -> Recipe:
-    digest = sha256(found.files[found.name])
-    summary = f"brought: {found.name}, SHA-256 {digest[:12]}"
-    batch = DEPENDENT if found.dynamic else INDEPENDENT
-    return Recipe(name, summary, "onnxruntime", file, (), offer.promise or Promise(), batch=batch)
+def _recipe(name: str, copied: str, file: OnnxFile, offer: Offer) -> Recipe:
+    digest = sha256(file.files[file.name])
+    summary = f"brought: {file.name}, SHA-256 {digest[:12]}"
+    batch = DEPENDENT if file.dynamic else INDEPENDENT
+    return Recipe(name, summary, "onnxruntime", copied, (), offer.promise or Promise(), batch=batch)
 
 
-def _notes(offer: Offer, found: OnnxFile, sources: str) -> dict[str, str]:
+def _notes(offer: Offer, file: OnnxFile, sources: str) -> dict[str, str]:
     notes = {
-        "file": found.name,
-        "sha256": sha256(found.files[found.name]),
+        "file": file.name,
+        "sha256": sha256(file.files[file.name]),
         "tokenizer": offer.tokenizer.resolve().name,
         "sources": sources,
     }
-    if found.dynamic:
+    if file.dynamic:
         notes["batch"] = "an answer can depend on its neighbours in a batch (dynamic scales)"
     return notes
 
@@ -271,30 +249,3 @@ def _write_words(
     whole = {"vocab_size": width, **config, "max_position_embeddings": positions}
     for name, data in (("tokenizer_config.json", words), ("config.json", whole)):
         write_text(place / name, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
-
-
-def at_hand_offered(offer: Offer, names: Sequence[str]) -> tuple[str, list[Built]]:
-    """Return a model's name and its variants: what is brought, and those named beside it.
-
-    What is brought without a model has that of its tokenizer's folder as name.
-    """
-    if names and not offer.model:
-        raise UnusableInputError("--variants beside --onnx are a model's: name it by --model")
-    brought = bring(offer)
-    beside = at_hand_named(offer.model, names) if names else []
-    return offer.model or brought.folder.parent.name, [brought, *beside]
-
-
-def named_or_brought(model: str, variant: str, onnx: Path | None, tokenizer: Path | None) -> Built:
-    """Return the variant named (default: the shipped one), or what a file brought becomes."""
-    from .availability import choose
-    from .store import to_open
-
-    if onnx or tokenizer:
-        offer = read_offer(onnx, tokenizer, "", "", None)
-        if offer and variant:
-            raise UnusableInputError(f"--onnx brings a variant of its own: leave out {variant}")
-        if offer:
-            return bring(replace(offer, promise=None))
-    (built,) = to_open(model, choose([variant or SHIPPED]).recipes)
-    return built

@@ -5,22 +5,18 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..console import progress
 from ..errors import UnusableInputError
 from ..files import artifacts, require_disk, require_memory
 from ..machine import versions
 from ..models.info import ModelInfo
-from ..models.loading import builtin_info, config_of, load_model
-from .availability import why_not_of_model
+from ..models.loading import builtin_info, load_model
 from .folders import Built, variant_folder
 from .manifest import read_manifest
 from .recipes import Recipe
 from .workshop import Workshop
 
-if TYPE_CHECKING:
-    pass
 BYTES_PER_PARAMETER = 4
 # Float32 copies on the disk at once: two intermediate graphs beside the one being written.
 SCRATCH_COPIES = 4
@@ -38,13 +34,9 @@ BUILDERS = {
 def build(model: str, recipes: Sequence[Recipe], revision: str | None = None) -> list[Built]:
     """Build the variants that are not there yet; those whose manifest still matches are kept.
 
-    Raises UnusableInputError if the model cannot be had, a recipe cannot be made of it (commands
-    leave those out beforehand: :func:`.availability.choose`), or disk or memory will not do.
+    The recipes are some that can be made of the model (:func:`.availability.choose`).  Raises
+    UnusableInputError if the model cannot be had, or disk or memory will not do.
     """
-    config = config_of(model, revision)
-    for recipe in recipes:
-        if why := why_not_of_model(recipe, config):
-            raise UnusableInputError(f"{recipe.name} {why}")
     info = _info(model, revision)
     kept = {recipe.name: _unchanged(model, recipe, info) for recipe in recipes}
     missing = [recipe for recipe in recipes if kept[recipe.name] is None]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..files import artifacts
-from .manifest import Manifest, read_manifest
+from .manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,3 @@ def model_folder(model: str) -> Path:
 def variant_folder(model: str, variant: str) -> Path:
     """Return the folder of one variant."""
     return model_folder(model) / variant
-
-
-def standing(model: str, variant: str) -> Built:
-    """Return a variant that was built before; raise UnusableInputError if there is none."""
-    folder = variant_folder(model, variant)
-    return Built(folder, read_manifest(folder), skipped=True)

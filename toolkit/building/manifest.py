@@ -16,7 +16,7 @@ from ..engines.kinds import ROUNDING, Expected
 from ..errors import UnusableInputError
 from ..files import read_json, sha256, write_json
 from .integrity import require_listed, require_sound_all
-from .recipes import DEPENDENT, Recipe
+from .recipes import DEPENDENT, OWN, Recipe
 
 if TYPE_CHECKING:
     from ..engines.kinds import Mates
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 NAME = "variant.json"
 FORMAT = 1
 ALONE = "file"  # the source of a model that is one ONNX file: there is no reference for it
-OWN = "own-"  # how the variants begin that somebody brought
 
 
 @dataclass(frozen=True)

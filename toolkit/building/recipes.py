@@ -12,11 +12,12 @@ from typing import Any
 from ..errors import UnusableInputError
 from ..files import package_path
 
-SHIPPED = "onnx-int8"  # what is compared where a revision is named and no variant
+SHIPPED = "onnx-int8"  # the usual variant, where none is named
 
 FOLDER = package_path("variants")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 REFERENCE = "pytorch-fp32"
+OWN = "own-"  # how the names of variants begin that a user brought as a file
 STEPS = (
     "export", "fuse", "head-at-mask", "last-layer-at-mask", "plain-norms", "top-k", "fp16",
     "fp16-naive", "int8-dynamic", "int8-static", "share-embedding", "small-tables",
@@ -190,16 +191,39 @@ def read_recipe(path: Path) -> Recipe:
     return recipe
 
 
-def read_recipes(names: Sequence[str] = (), folder: Path = FOLDER) -> list[Recipe]:
-    """Return the named recipes (all of the folder, the reference first, if none is named).
+def read_recipes(names: Sequence[str] = (), own_recipes: Path | None = None) -> list[Recipe]:
+    """Return the named recipes (all there are, the reference first, if none is named).
 
-    Raises UnusableInputError for an unknown name or a broken file.
+    ``own_recipes`` is a folder of the user's own, which stand beside the shipped ones.  Raises
+    UnusableInputError for an unknown name, a broken file and a name that is taken.
     """
-    paths = {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    paths = _files(FOLDER) | ({} if own_recipes is None else _own_files(own_recipes))
     for name in names:
         if name not in paths:
+            places = FOLDER if own_recipes is None else f"{FOLDER}, {own_recipes}"
             raise UnusableInputError(
-                f"unknown variant {name!r}; known: {', '.join(paths)} ({FOLDER})"
+                f"unknown variant {name!r}; known: {', '.join(paths)} ({places})"
             )
     chosen = list(dict.fromkeys(names)) or sorted(paths, key=lambda name: (name != REFERENCE, name))
     return [read_recipe(paths[name]) for name in chosen]
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def _own_files(folder: Path) -> dict[str, Path]:
+    paths = _files(folder)
+    if not paths:
+        raise UnusableInputError(f"--recipes {folder}: no recipe (*.toml) is there")
+    for name in paths:
+        if name in _files(FOLDER):
+            raise UnusableInputError(
+                f"--recipes {folder}: the name {name} is a shipped recipe's: choose another"
+            )
+        if name.startswith(OWN):
+            raise UnusableInputError(
+                f"--recipes {folder}: {name}: names with {OWN!r} are those of files brought by"
+                " --onnx: choose another"
+            )
+    return paths

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +14,8 @@ from ..errors import UnusableInputError
 from ..files import sha256
 from ..models.tokenizer_files import TOKENIZER_SHARE
 from .manifest import ALONE
+from .offer import Offer
 from .onnx_file import OnnxFile
-from .recipes import Promise
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -29,25 +28,11 @@ CAVEAT_ZH = "一个自带的 ONNX 文件，没有与任何参考模型比较。"
 
 
 @dataclass(frozen=True)
-class Offer:
-    """What a user brings: the file, the folder of its tokenizer, the model it shall be held to.
-
-    ``model`` empty: it is compared with no reference, only with the gold answers.  ``promise``
-    None: what it was held to before, if it was brought before.
-    """
-
-    onnx: Path
-    tokenizer: Path
-    model: str = ""
-    promise: Promise | None = field(default_factory=Promise)
-
-
-@dataclass(frozen=True)
 class Guest:
     """A file that is tried out before it becomes a variant."""
 
     offer: Offer
-    found: OnnxFile
+    file: OnnxFile
     engine: OnnxEngine
     positions: int
 
@@ -105,9 +90,7 @@ class Guest:
                 " lacks its attention; name a masked language model"
             )
 
-    def model(
-        self, name: str, config: Mapping[str, Any], width: int, tokenizer: Tokenizer
-    ) -> dict[str, Any]:
+    def model(self, name: str, config: Mapping[str, Any], width: int) -> dict[str, Any]:
         """Return what is said of a model that is nothing but this file."""
         sizes = {
             "layers": "num_hidden_layers",
@@ -118,10 +101,10 @@ class Guest:
         known = {ours: config[theirs] for ours, theirs in sizes.items() if theirs in config}
         return {
             "name": name,
-            "title": f"{self.found.name} ({name})",
+            "title": f"{self.file.name} ({name})",
             "source": ALONE,
-            "revision": sha256(self.found.files[self.found.name]),
-            "parameters": self.found.parameters,
+            "revision": sha256(self.file.files[self.file.name]),
+            "parameters": self.file.parameters,
             **known,
             "vocabulary": width,
             "positions": self.positions,

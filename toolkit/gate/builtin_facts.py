@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 
 from ..building.opening import open_variant
-from ..building.recipes import REFERENCE, read_recipes
-from ..building.store import at_hand
+from ..building.recipes import REFERENCE
+from ..building.store import Store
 from ..files import write_text
 from .gold import FOLDER, read_gold
 
@@ -23,7 +23,7 @@ DIGITS = 5
 
 def main() -> None:
     """Ask builtin-small and write the file."""
-    (built,) = at_hand("builtin-small", read_recipes([REFERENCE]))
+    (built,) = Store("builtin-small").get([REFERENCE])
     predictor = open_variant(built.folder)
     vocabulary = predictor.encoder.vocabulary
     lines = []

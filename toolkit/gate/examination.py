@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..building.folders import Built, standing
+from ..building.folders import Built
 from ..building.manifest import ALONE, read_manifest, write_manifest
 from ..building.opening import open_variant
 from ..building.recipes import REFERENCE
+from ..building.store import Store
 from ..console import progress
 from ..engines.predictor import Predictor
 from ..errors import BrokenVariantError, UnusableInputError
@@ -58,7 +59,7 @@ class Asked:
     batch: Batching
 
 
-def gate(model: str, variants: Sequence[Built], gold: GoldSet) -> Gated:
+def gate(store: Store, variants: Sequence[Built], gold: GoldSet) -> Gated:
     """Ask every variant and the reference, compare, and write the results down.
 
     Each is asked the gold set and the probe sentences, one by one and in mixed batches.  The gold
@@ -67,15 +68,15 @@ def gate(model: str, variants: Sequence[Built], gold: GoldSet) -> Gated:
     in the model's vocabulary or a variant's files are damaged.
     """
     if all(built.manifest.model.get("source") == ALONE for built in variants):
-        return _gate_alone(model, variants, gold)
-    examination = Examination(_reference(model, variants), gold)
+        return _gate_alone(store.name, variants, gold)
+    examination = Examination(_reference(store, variants), gold)
     names = {REFERENCE, *(built.manifest.variant for built in variants)}
     with progress("check", len(names) * examination.steps) as step:
         examination.begin(step)
         results = [examination.examine(built, step) for built in variants]
     for built, result in zip(variants, results, strict=True):
         _record(built, gold, result)
-    return Gated(model, gold, results, examination.publication)
+    return Gated(store.name, gold, results, examination.publication)
 
 
 class Examination:
@@ -171,12 +172,16 @@ def _gate_alone(model: str, variants: Sequence[Built], gold: GoldSet) -> Gated:
     return Gated(model, gold, results)
 
 
-def gated(model: str, variants: Sequence[Built], gold: GoldSet) -> list[Built]:
-    """Return the variants with a gate result on this gold set; those without one are asked now."""
+def ensure(store: Store, names: Sequence[str], gold: GoldSet) -> list[Built]:
+    """Return variants with a gate result on this gold set; those without one are asked now.
+
+    They come from :meth:`.Store.get`, with the reference beside them.
+    """
+    variants = store.get(names, reference=True)
     missing = [built for built in variants if not _is_gated(built, gold)]
     if missing:
-        gate(model, missing, gold)
-    return [standing(model, built.manifest.variant) for built in variants]
+        gate(store, missing, gold)
+    return [store.standing(built.manifest.variant) for built in variants]
 
 
 def _is_gated(built: Built, gold: GoldSet) -> bool:
@@ -184,11 +189,11 @@ def _is_gated(built: Built, gold: GoldSet) -> bool:
     return result.get("gold_sha256") == gold.digest and kept.exists(built.manifest.digest, gold)
 
 
-def _reference(model: str, variants: Sequence[Built]) -> Built:
+def _reference(store: Store, variants: Sequence[Built]) -> Built:
     for built in variants:
         if built.manifest.variant == REFERENCE:
             return built
-    return standing(model, REFERENCE)
+    return store.standing(REFERENCE)
 
 
 def _record(built: Built, gold: GoldSet, result: Check) -> None:

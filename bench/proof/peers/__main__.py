@@ -24,12 +24,12 @@ from pathlib import Path
 from typing import Any
 
 from ....toolkit.building.folders import Built
-from ....toolkit.building.store import at_hand_named
+from ....toolkit.building.store import Store
 from ....toolkit.console import say
 from ....toolkit.errors import InvalidMeasurementError, TiankongError, UnusableInputError
 from ....toolkit.files import artifacts
 from ....toolkit.gate.answers import load
-from ....toolkit.gate.examination import gated
+from ....toolkit.gate.examination import ensure
 from ....toolkit.gate.gold import GoldSet, read_gold
 from ....toolkit.machine import digest as machine_digest
 from ....toolkit.machine import fingerprint
@@ -219,8 +219,8 @@ def prepared(given: argparse.Namespace, gold: GoldSet) -> tuple[Match, Tables]:
     rows = [*map(ours, mine), *stacks, *peers]
     there = [each for each in rows if each.server not in absent]
     wanted = list(dict.fromkeys(each.variant for each in there))
-    found = gated(given.model, at_hand_named(given.model, wanted), gold)
-    variants = {built.manifest.variant: built for built in found}
+    gated = ensure(Store(given.model), wanted, gold)
+    variants = {built.manifest.variant: built for built in gated}
     asked = {
         name: gold_questions(gold, load(name, built.manifest.digest, gold), given.seed)
         for name, built in variants.items()

@@ -436,7 +436,8 @@ def test_no_pass_is_no_proof(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_real_search(
     small_variants: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from tiankong.toolkit.gate.examination import gated
+    from tiankong.toolkit.building.store import Store
+    from tiankong.toolkit.gate.examination import ensure
 
     monkeypatch.undo()
     choices = [Setup(1, 1, 1), Setup(1, 1, 4)]
@@ -446,7 +447,7 @@ def test_a_real_search(
     monkeypatch.setattr(tuning, "LOOK_SECONDS", 1.0)
     monkeypatch.setattr(tuning, "folder", lambda: tmp_path / "searches")
     gold = read_gold()
-    built = gated("builtin-small", [small_variants["onnx-int8"]], gold)
+    built = ensure(Store("builtin-small"), ["onnx-int8"], gold)
     ground = Ground.of(built, gold, ALONE)
     found = tune("onnx-int8", parse_slo("p95=100ms"), 75.0, ground)
     cells = read_run(found.run).cells

@@ -67,12 +67,12 @@ def test_cuda_is_what_pytorch_says() -> None:
 @pytest.fixture
 def with_cuda_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = shutil.copytree(recipes.FOLDER, tmp_path / "variants")
+    monkeypatch.setattr(recipes, "FOLDER", folder)
     (folder / "on-card.toml").write_text(
         'name = "on-card"\nsummary = "x"\nengine = "pytorch"\nfile = "f"\n'
         'device = "cuda"\nprecision = "fp16"\n',
         encoding="utf-8",
     )
-    monkeypatch.setattr(recipes.read_recipes, "__defaults__", ((), folder))
 
 
 @pytest.mark.usefixtures("bare", "with_cuda_recipe")

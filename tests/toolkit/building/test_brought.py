@@ -14,14 +14,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tiankong.toolkit.building.brought import at_hand_offered, bring, read_offer, variant_name
+from tiankong.toolkit.building.brought import bring, variant_name
 from tiankong.toolkit.building.manifest import read_manifest, write_manifest
+from tiankong.toolkit.building.offer import Offer, read_offer, read_promised_offer
 from tiankong.toolkit.building.opening import open_variant
 from tiankong.toolkit.building.recipes import Promise
-from tiankong.toolkit.building.trial import Offer
+from tiankong.toolkit.building.store import Store
 from tiankong.toolkit.engines.predictor import Predictor
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.gate.examination import gate, gated
+from tiankong.toolkit.gate.examination import ensure, gate
 from tiankong.toolkit.gate.gold import HELDOUT, find_gold
 from tiankong.toolkit.models.builtin import vocabulary
 
@@ -393,16 +394,18 @@ def test_without_a_model_only_gold_hits_are_judged(source: Path, words: Path) ->
     path = words / "gold.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     gold = find_gold(str(path))
-    model, built = at_hand_offered(Offer(source, words), [])
-    result = gate(model, built, gold).checks[0]
+    store = Store("", offer=Offer(source, words))
+    built = store.get()
+    result = gate(store, built, gold).checks[0]
     assert (result.passed, result.judged, result.hit_at_5) == (True, False, 0.5)
     assert (result.top1_agreement, result.max_delta, list(result.flipped)) == (None, None, [])
-    json.dumps(gate(model, built, gold).as_json(), allow_nan=False)
-    (again,) = gated(model, built, gold)
+    judged = gate(store, built, gold).as_json()
+    json.dumps(judged, allow_nan=False)
+    assert judged["model"] == "words"
+    (again,) = ensure(store, [], gold)
     assert again.manifest.gate is not None
-    strict = Offer(source, words, promise=Promise(hit_at_5=0.6))
-    model, built = at_hand_offered(strict, [])
-    result = gate(model, built, gold).checks[0]
+    strict = Store("", offer=Offer(source, words, promise=Promise(hit_at_5=0.6)))
+    result = gate(strict, strict.get(), gold).checks[0]
     assert (result.passed, result.judged) == (False, True)
     assert "promised at least 60.0%" in result.reasons[0]
 
@@ -424,18 +427,22 @@ def test_with_a_model_it_is_held_to_its_reference(
 
     target = changed(source, words.parent / "spoilt.onnx", reject)
     for file, passes in ((source, True), (target, False)):
-        offer = read_offer(file, words, "builtin-small", "onnx-fp32", None)
+        offer = read_promised_offer(file, words, "builtin-small", "onnx-fp32", None)
         assert offer is not None
-        model, built = at_hand_offered(offer, [])
-        result = gate(model, built, gold).checks[0]
-        assert (model, result.passed) == ("builtin-small", passes)
+        store = Store("builtin-small", offer=offer)
+        built = store.get()
+        judged = gate(store, built, gold)
+        result = judged.checks[0]
+        assert (judged.model, result.passed) == ("builtin-small", passes)
         assert result.top1_agreement is not None
         assert bool(result.flipped) != passes
         shutil.rmtree(built[0].folder)
 
 
 def test_options_that_do_not_go_together(tmp_path: Path) -> None:
-    assert read_offer(None, None, "builtin", "", None) is None
+    assert read_offer(None, None) is None
+    assert read_promised_offer(None, None, "builtin", "", None) is None
+    assert read_offer(tmp_path, tmp_path) == Offer(tmp_path, tmp_path, None)
     for given, message in (
         ((tmp_path, None, "", "", None), "go together"),
         ((None, tmp_path, "", "", None), "go together"),
@@ -444,9 +451,9 @@ def test_options_that_do_not_go_together(tmp_path: Path) -> None:
         ((tmp_path, tmp_path, "builtin", "onnx-none", None), "unknown variant"),
     ):
         with pytest.raises(UnusableInputError, match=message):
-            read_offer(*given)
+            read_promised_offer(*given)
     with pytest.raises(UnusableInputError, match="--variants beside"):
-        at_hand_offered(Offer(tmp_path, tmp_path), ["onnx-int8"])
+        Store("", offer=Offer(tmp_path, tmp_path)).get(["onnx-int8"])
 
 
 def test_names() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,11 +11,9 @@ import psutil
 import pytest
 
 from tiankong.toolkit.building.availability import choose
-from tiankong.toolkit.building.build import build
 from tiankong.toolkit.building.folders import Built, model_folder, variant_folder
 from tiankong.toolkit.building.manifest import record_files
-from tiankong.toolkit.building.recipes import Recipe, read_recipes
-from tiankong.toolkit.building.store import at_hand
+from tiankong.toolkit.building.store import Store
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.graphs import steps as graphs
 
@@ -24,13 +21,8 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 MODEL = "builtin-small"
-
-
+STORE = Store(MODEL)
 ONNX = ("onnx-fp16", "onnx-fp16-naive", "onnx-fp32", "onnx-int8", "onnx-int8-small")
-
-
-def recipe(name: str) -> Recipe:
-    return read_recipes([name])[0]
 
 
 @pytest.fixture
@@ -62,7 +54,7 @@ def test_all_variants_are_whole(small_variants: dict[str, Built]) -> None:
 
 def test_a_second_build_keeps_what_stands(own: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in own.rglob("*")}
-    built = build(MODEL, [recipe("onnx-int8"), recipe("pytorch-fp32")])
+    built = STORE.build(["onnx-int8", "pytorch-fp32"])
     assert [b.manifest.variant for b in built] == ["onnx-int8", "pytorch-fp32"]
     assert all(b.skipped for b in built)
     assert {p: p.stat().st_mtime_ns for p in own.rglob("*")} == before
@@ -75,7 +67,7 @@ def test_a_changed_byte_is_built_again(own: Path) -> None:
         last = stream.read(1)
         stream.seek(-1, 2)
         stream.write(bytes([last[0] ^ 1]))
-    int8, reference = build(MODEL, [recipe("onnx-int8"), recipe("pytorch-fp32")])
+    int8, reference = STORE.build(["onnx-int8", "pytorch-fp32"])
     assert (int8.skipped, reference.skipped) == (True, False)
     reference.manifest.verify(reference.folder)
     assert not left_over(own)
@@ -91,7 +83,7 @@ def test_an_interrupted_build_leaves_nothing_half_made(
     monkeypatch.setattr(graphs, "export", interrupted)
     before = sorted(own.rglob("*"))
     with pytest.raises(KeyboardInterrupt):
-        build(MODEL, [recipe("onnx-fp32")])
+        STORE.build(["onnx-fp32"])
     assert sorted(own.rglob("*")) == before
 
 
@@ -105,7 +97,7 @@ def test_too_little_room_is_said_before_anything_is_written(
     else:
         monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
     with pytest.raises(UnusableInputError, match=f"building 1 variants .* of {short}"):
-        build(MODEL, [recipe("pytorch-fp32")])
+        STORE.build(["pytorch-fp32"])
     assert not list(tmp_path.iterdir())
 
 
@@ -116,23 +108,3 @@ def test_names_make_safe_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert model_folder("../../etc").parent == place
     (tmp_path / "mine").mkdir()
     assert model_folder(str(tmp_path / "mine")) == place / "mine"
-
-
-@pytest.mark.parametrize(("part", "key"), [("recipe", "summary"), ("model", "revision")])
-def test_a_variant_of_another_version_is_refused(
-    small_variants: dict[str, Built],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    part: str,
-    key: str,
-) -> None:
-    monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path))
-    folder = variant_folder(MODEL, "onnx-int8")
-    shutil.copytree(small_variants["onnx-int8"].folder, folder)
-    (found,) = at_hand(MODEL, [recipe("onnx-int8")])
-    assert found.folder == folder
-    manifest = json.loads((folder / "variant.json").read_text(encoding="utf-8"))
-    manifest[part][key] = "of yesterday"
-    (folder / "variant.json").write_text(json.dumps(manifest), encoding="utf-8")
-    with pytest.raises(UnusableInputError, match="made by another version"):
-        at_hand(MODEL, [recipe("onnx-int8")])

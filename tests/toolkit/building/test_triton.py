@@ -20,10 +20,10 @@ from tokenizers import Tokenizer
 
 from tiankong.toolkit.building.brought import bring
 from tiankong.toolkit.building.folders import Built
+from tiankong.toolkit.building.offer import Offer
 from tiankong.toolkit.building.opening import open_variant
 from tiankong.toolkit.building.pbtxt import Word, text_of
 from tiankong.toolkit.building.recipes import read_recipes
-from tiankong.toolkit.building.trial import Offer
 from tiankong.toolkit.building.triton import Running, write_repository
 from tiankong.toolkit.errors import UnusableInputError
 

@@ -12,9 +12,9 @@ import torch
 from safetensors import safe_open
 
 from tiankong.toolkit.building.availability import BF16, why_not
-from tiankong.toolkit.building.build import build
 from tiankong.toolkit.building.opening import open_variant
 from tiankong.toolkit.building.recipes import Recipe, read_recipes
+from tiankong.toolkit.building.store import Store
 from tiankong.toolkit.engines.torch_engine import TorchEngine
 from tiankong.toolkit.errors import UnusableInputError
 
@@ -76,7 +76,7 @@ def test_float16_on_the_device(
 ) -> None:
     whole = open_variant(small_variants["pytorch-fp32"].folder)
     monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path))
-    (built,) = build("builtin-small", [ON_CARD])
+    (built,) = Store("builtin-small").build([ON_CARD.name])
     assert kinds(built.folder) == {torch.float16}
     predictor = open_variant(built.folder)
     assert isinstance(predictor.engine, TorchEngine)

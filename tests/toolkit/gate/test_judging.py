@@ -12,6 +12,7 @@ import pytest
 from tiankong.toolkit.building.folders import Built
 from tiankong.toolkit.building.manifest import Manifest, read_manifest, record_files, write_manifest
 from tiankong.toolkit.building.recipes import Promise, Recipe
+from tiankong.toolkit.building.store import Store
 from tiankong.toolkit.engines.predictor import Engine, Logits, Predictor
 from tiankong.toolkit.engines.text import Batch, TextEncoder
 from tiankong.toolkit.errors import BrokenVariantError, UnusableInputError
@@ -158,7 +159,7 @@ def standing(name: str, tmp_path: Path, promise: Promise = STRICT) -> Built:
 def test_the_gate_writes_results_and_keeps_answers(engines: Engines, tmp_path: Path) -> None:
     engines |= {"pytorch-fp32": Scores(), "same": Scores(), "other": Scores(best="乙")}
     variants = [standing(name, tmp_path) for name in engines]
-    gated = checking.gate("m", variants, GOLD)
+    gated = checking.gate(Store("m"), variants, GOLD)
     assert [result.passed for result in gated.checks] == [True, True, False]
     assert not gated.passed
     for built, passed in zip(variants, (True, True, False), strict=True):
@@ -176,7 +177,7 @@ def test_a_variant_without_usable_scores_fails_alone(
     engines: Engines, tmp_path: Path, value: float
 ) -> None:
     engines |= {"pytorch-fp32": Scores(), "broken": Scores(value)}
-    gated = checking.gate("m", [standing(name, tmp_path) for name in engines], GOLD)
+    gated = checking.gate(Store("m"), [standing(name, tmp_path) for name in engines], GOLD)
     good, bad = gated.checks
     assert good.passed
     assert not bad.passed
@@ -189,30 +190,30 @@ def test_a_variant_without_usable_scores_fails_alone(
 def test_a_broken_reference_stops_the_gate(engines: Engines, tmp_path: Path) -> None:
     engines["pytorch-fp32"] = Scores(np.nan)
     with pytest.raises(BrokenVariantError, match="pytorch-fp32"):
-        checking.gate("m", [standing("pytorch-fp32", tmp_path)], GOLD)
+        checking.gate(Store("m"), [standing("pytorch-fp32", tmp_path)], GOLD)
 
 
 def test_the_reference_is_asked_even_if_not_named(engines: Engines, tmp_path: Path) -> None:
     engines |= {"pytorch-fp32": Scores(), "same": Scores()}
     same = standing("same", tmp_path)
     with pytest.raises(UnusableInputError, match="build it first"):
-        checking.gate("m", [same], GOLD)
+        checking.gate(Store("m"), [same], GOLD)
     standing("pytorch-fp32", tmp_path)
-    assert [result.variant for result in checking.gate("m", [same], GOLD).checks] == ["same"]
+    assert [result.variant for result in checking.gate(Store("m"), [same], GOLD).checks] == ["same"]
 
 
 def test_an_answer_outside_the_models_vocabulary(engines: Engines, tmp_path: Path) -> None:
     engines["pytorch-fp32"] = Scores()
     gold = GoldSet("g", "1", (GoldItem("g9", "c", "[MASK]", "龘"),))
     with pytest.raises(UnusableInputError, match="answer '龘' of item g9"):
-        checking.gate("m", [standing("pytorch-fp32", tmp_path)], gold)
+        checking.gate(Store("m"), [standing("pytorch-fp32", tmp_path)], gold)
 
 
 def test_a_sentence_that_cannot_be_asked_is_named(engines: Engines, tmp_path: Path) -> None:
     engines["pytorch-fp32"] = Scores()
     gold = GoldSet("g", "1", (GoldItem("g9", "c", "天" * 600 + "[MASK]", "甲"),))
     with pytest.raises(UnusableInputError, match=r"g9 cannot be asked: .* 603 tokens"):
-        checking.gate("m", [standing("pytorch-fp32", tmp_path)], gold)
+        checking.gate(Store("m"), [standing("pytorch-fp32", tmp_path)], gold)
 
 
 def test_named_gold_sets() -> None:

@@ -22,6 +22,7 @@ from safetensors.numpy import load_file, save_file
 from tiankong.toolkit.building.folders import Built
 from tiankong.toolkit.building.manifest import read_manifest, record_files, write_manifest
 from tiankong.toolkit.building.recipes import read_recipes
+from tiankong.toolkit.building.store import Store
 from tiankong.toolkit.engines.text import TextEncoder
 from tiankong.toolkit.gate import examination as checking
 from tiankong.toolkit.gate.examination import Examination
@@ -506,7 +507,7 @@ def test_a_damaged_reference_is_not_what_all_else_is_held_to(
     write_manifest(folder, manifest)
     gold = read_gold()
     few = GoldSet(gold.name, "few", gold.items[:2])
-    gated = checking.gate("builtin-small", [Built(folder, manifest, skipped=False)], few)
+    gated = checking.gate(Store("builtin-small"), [Built(folder, manifest, skipped=False)], few)
     assert not gated.passed
     assert gated.publication is not None
     assert not gated.publication.same

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tiankong.toolkit.building.opening import open_variant
+from tiankong.toolkit.building.store import Store
 from tiankong.toolkit.commands import print_gate
 from tiankong.toolkit.engines.predictor import Predictor
 from tiankong.toolkit.gate import examination as checking
@@ -158,7 +159,7 @@ def test_check_says_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     reference = small_variants["pytorch-fp32"]
-    gated = checking.gate("builtin-small", [reference], few)
+    gated = checking.gate(Store("builtin-small"), [reference], few)
     print_gate(gated)
     assert "this is the checkpoint builtin: 61 predictions agree" in capsys.readouterr().out
     assert gated.as_json()["published"]["same"] is True
@@ -167,7 +168,7 @@ def test_check_says_it(
             change(facts)
         known = read_facts(written(tmp_path, facts))
         monkeypatch.setattr(checking, "read_facts", lambda known=known: known)
-        gated = checking.gate("builtin-small", [reference], few)
+        gated = checking.gate(Store("builtin-small"), [reference], few)
         print_gate(gated)
         assert f"{said} checkpoint somebody/some-bert" in capsys.readouterr().out
         assert gated.passed  # it does not say it were that checkpoint

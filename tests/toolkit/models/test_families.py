@@ -18,11 +18,10 @@ from family_models import KINDS, random_network, save_family_model
 from tiankong.bench.serving.served import serve
 from tiankong.server.settings import Settings
 from tiankong.toolkit.building.availability import choose, why_not_of_model
-from tiankong.toolkit.building.build import build
 from tiankong.toolkit.building.folders import Built
 from tiankong.toolkit.building.opening import open_variant
 from tiankong.toolkit.building.recipes import read_recipes
-from tiankong.toolkit.building.store import at_hand
+from tiankong.toolkit.building.store import Store
 from tiankong.toolkit.engines.onnx_engine import UNPADDED, OnnxEngine
 from tiankong.toolkit.engines.predictor import as_body
 from tiankong.toolkit.errors import UnusableInputError
@@ -53,7 +52,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def variants(shared_artifacts: Path, folders: dict[str, Path]) -> dict[str, dict[str, Built]]:
     """Every recipe that can be here, made of every family it applies to."""
     return {
-        kind: {b.manifest.variant: b for b in build(str(folder), choose(model=str(folder)).recipes)}
+        kind: {b.manifest.variant: b for b in Store(str(folder)).build()}
         for kind, folder in folders.items()
     }
 
@@ -87,7 +86,7 @@ def test_every_recipe_passes_the_gate(variants: dict[str, dict[str, Built]], kin
     here = choose().recipes
     assert sorted(built) == sorted(r.name for r in here if why_not_of_model(r, config) is None)
     model = str(built["pytorch-fp32"].manifest.model["name"])
-    gated = gate(model, list(built.values()), decided(built["pytorch-fp32"].folder))
+    gated = gate(Store(model), list(built.values()), decided(built["pytorch-fp32"].folder))
     for result in gated.checks:
         assert result.passed, (result.variant, result.reasons)
         assert result.top1_agreement == 1.0
@@ -218,10 +217,7 @@ def test_a_decoder_of_its_own_builds_in_8_bits(
 ) -> None:
     folder = Path(shutil.copytree(folders["distilbert"], tmp_path / "untied"))
     edit_weights(folder, lambda t: {**t, "vocab_projector.weight": 0.5 * t[WORDS]})
-    built = {
-        b.manifest.variant: b
-        for b in build(str(folder), read_recipes(["pytorch-fp32", "onnx-int8"]))
-    }
+    built = {b.manifest.variant: b for b in Store(str(folder)).build(["pytorch-fp32", "onnx-int8"])}
     reference, eight = (
         open_variant(built[name].folder, 1) for name in ("pytorch-fp32", "onnx-int8")
     )
@@ -248,9 +244,10 @@ def test_a_recipe_that_does_not_apply(
     monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path / "artifacts"))
     folder = save_family_model(tmp_path / "odd", "bert", hidden_act="xielu", layers=1)
     wanted = "onnx-int8 is not made of this model: its activation xielu has no ONNX operators"
-    for use in (build, at_hand):
+    store = Store(str(folder))
+    for use in (store.build, store.get):
         with pytest.raises(UnusableInputError) as caught:
-            use(str(folder), read_recipes(["onnx-int8"]))
+            use(["onnx-int8"])
         assert str(caught.value) == wanted
     assert not (tmp_path / "artifacts").exists()
     capsys.readouterr()
