@@ -115,7 +115,7 @@ def _generation(
     blocks = alternate(job, lambda generator: edges.append(snapshot(pids, generator)))
     require_sound(blocks, names)
     used = [usage(before, after) for before, after in pairwise(edges)]
-    others = [(each.other + each.steal) / 100 for each in used]
+    others = [each.others / 100 for each in used]
     return Generation.of(blocks, others, len(servers))
 
 

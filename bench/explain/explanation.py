@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from ...toolkit.console import progress
 from ...toolkit.engines.text import Batch, TextEncoder
 from ...toolkit.errors import UnusableInputError
 from ...toolkit.machine import allowed_cpus, cache_bytes, fingerprint, usable_cores
-from ..serving.accounting import busy_so_far, others_percent
+from ..serving.accounting import snapshot, usage
 from .ceilings import Ceilings, Shape, calls_per_second
 from .findings import CallSamples, Explanation, Measured, Request, Share
 from .flags import Facts, flags
@@ -28,12 +29,12 @@ from .subject import Profile, Subject, timed
 from .workload import Floor, Workload, floor
 
 if TYPE_CHECKING:
+    from ...toolkit.engines.predictor import Predictor
     from .findings import ExplainTerms
 
 LATENCY_SECONDS, SATURATION_SECONDS, REQUEST_CALLS = 0.25, 0.4, 8
 PADDING_BATCH = 8
 SPIN_SECONDS, SPIN_TIMES = 0.01, 5
-BUSY_OTHERS = 10.0  # per cent of the machine: figures are then no basis for a decision
 
 
 def explain(
@@ -53,168 +54,183 @@ def explain(
         progress("explain", terms.rounds + 4) as step,
     ):
         step(f"open {folder.name}")
-        subject = open_subject(folder, Path(scratch))
-        return _Measuring(subject, texts, gold, terms, step).run(model)
+        plan = _CallPlan.of(open_subject(folder, Path(scratch)), texts, terms)
+        before = snapshot()
+        facts = _facts(plan, gold)
+        step("try the kernels")
+        ceilings = _ceilings(plan)
+        samples = [CallSamples(work) for work in plan.works]
+        for number in range(terms.rounds):
+            step(f"round {number + 1} of {terms.rounds}")
+            ceilings.measure()
+            _call_all(plan, samples)
+        step("where the time goes")
+        profiles = _profiles(plan, ceilings)
+        step("from text to tokens")
+        request = _request(plan, texts[terms.lengths[0]][0])
+        return Explanation(
+            variant=plan.predictor.name,
+            model=model,
+            engine=plan.subject.engine,
+            threads=plan.threads,
+            streams=plan.cores,
+            rounds=terms.rounds,
+            ceilings=list(ceilings.found.values()),
+            missing=ceilings.missing,
+            bandwidths=ceilings.bandwidths,
+            points=[_measured(plan, ceilings, each) for each in samples],
+            profiles=profiles,
+            casts=plan.subject.casts,
+            request=request,
+            flags=flags(facts),
+            others_percent=usage(before, snapshot()).others,
+        )
 
 
-class _Measuring:
-    """One explanation in the making."""
+@dataclass(frozen=True)
+class _CallPlan:
+    """What is called: a subject with each of its batches, what one call computes, the cores.
 
-    def __init__(
-        self,
-        subject: Subject,
-        texts: Mapping[int, Sequence[str]],
-        gold: Sequence[str],
-        terms: ExplainTerms,
-        step: Callable[[str], None],
-    ) -> None:
-        self.subject, self.terms, self.step = subject, terms, step
-        self.cores = usable_cores()
-        self.threads = terms.threads or self.cores
-        # Over the usable cores no thread brings more.
-        self.used = min(self.threads, self.cores)
-        self.encoder = subject.predictor(self.threads).encoder
-        self.gold = gold
-        self.sentence = texts[terms.lengths[0]][0]
-        self.batches = [
-            _batch(self.encoder, texts[length], batch)
+    ``threads`` are those of one call, ``used`` the cores they can use at most.
+    """
+
+    subject: Subject
+    terms: ExplainTerms
+    batches: Sequence[Batch]
+    works: Sequence[Workload]
+    threads: int
+    cores: int
+
+    @classmethod
+    def of(
+        cls, subject: Subject, texts: Mapping[int, Sequence[str]], terms: ExplainTerms
+    ) -> _CallPlan:
+        """Return the plan of a subject, its batches counted."""
+        cores = usable_cores()
+        threads = terms.threads or cores
+        encoder = subject.predictor(threads).encoder
+        batches = [
+            _batch(encoder, texts[length], batch)
             for length in terms.lengths
             for batch in terms.batches
         ]
         if isinstance(subject, OnnxSubject):
-            subject.count(self.batches)
-        self.points = [CallSamples(subject.workload(batch)) for batch in self.batches]
+            subject.count(batches)
+        works = [subject.workload(batch) for batch in batches]
+        return cls(subject, terms, batches, works, threads, cores)
 
-    def run(self, model: str) -> Explanation:
-        before = busy_so_far()
-        facts = self._facts()
-        self.step("try the kernels")
-        cores = {1, self.used, self.cores}
-        isa = fingerprint()["isa"]
-        self.ceilings = Ceilings(self._shapes(), cores, self.subject.kernels, isa)
-        for number in range(self.terms.rounds):
-            self.step(f"round {number + 1} of {self.terms.rounds}")
-            self._round()
-        self.step("where the time goes")
-        profiles = self._profiles()
-        self.step("from text to tokens")
-        request = self._request()
-        manifest_name = self.subject.predictor(self.threads).name
-        return Explanation(
-            variant=manifest_name,
-            model=model,
-            engine=self.subject.engine,
-            threads=self.threads,
-            streams=self.cores,
-            rounds=self.terms.rounds,
-            ceilings=list(self.ceilings.found.values()),
-            missing=self.ceilings.missing,
-            bandwidths=self.ceilings.bandwidths,
-            points=[self._measured(point) for point in self.points],
-            profiles=profiles,
-            casts=self.subject.casts,
-            request=request,
-            flags=flags(facts),
-            others_percent=others_percent(before, busy_so_far()),
-        )
+    @property
+    def used(self) -> int:
+        """Cores one call can use: over the usable cores no thread brings more."""
+        return min(self.threads, self.cores)
 
-    def _shapes(self) -> list[Shape]:
-        """Return the weights' shapes, those with most operations first."""
-        spent: dict[Shape, int] = {}
-        for product in self.points[0].work.products:
-            if not product.inside:
-                shape = (product.inner, product.columns)
-                spent[shape] = spent.get(shape, 0) + product.operations
-        return sorted(spent, key=lambda shape: -spent[shape])
+    @property
+    def predictor(self) -> Predictor:
+        """The variant opened for calls of so many threads."""
+        return self.subject.predictor(self.threads)
 
-    def _round(self) -> None:
-        self.ceilings.measure()
-        for point, batch in zip(self.points, self.batches, strict=True):
-            self.subject.prepare(self.threads)
-            alone = self.subject.call(batch, self.threads)
-            alone()
-            point.latencies_ms.append(_median_ms(alone, LATENCY_SECONDS))
-            call = self.subject.call(batch, 1)
-            calls = calls_per_second(
-                [call] * self.cores, SATURATION_SECONDS, lambda: self.subject.prepare(1)
-            )
-            point.rates.append(calls * point.work.batch)
 
-    def _measured(self, point: CallSamples) -> Measured:
-        alone = [self._floor(point.work, self.used, 1, n) for n in range(self.terms.rounds)]
-        together = [
-            self._floor(point.work, self.cores, self.cores, n) for n in range(self.terms.rounds)
-        ]
-        batch = point.work.batch
-        latency = [
-            least.ms / ms for least, ms in zip(alone, point.latencies_ms, strict=True)
-        ]  # fmt: skip
-        saturation = [
-            rate * least.ms / 1000 / batch
-            for least, rate in zip(together, point.rates, strict=True)
-        ]
-        return Measured(
-            point.work,
-            self._floor(point.work, self.used, 1),
-            statistics.median(point.latencies_ms),
-            Share.of(latency),
-            self._floor(point.work, self.cores, self.cores),
-            statistics.median(point.rates),
-            Share.of(saturation),
-        )
+def _facts(plan: _CallPlan, gold: Sequence[str]) -> Facts:
+    machine, batch = fingerprint(), plan.batches[0]
+    allowed, limit = len(allowed_cpus()), machine["cgroup_quota_cores"]
+    plan.subject.prepare(plan.threads)
+    return Facts(
+        architecture=machine["architecture"],
+        isa=tuple(machine["isa"]),
+        precisions=tuple(plan.works[0].operations()),
+        logical_cpus=machine["logical_cpus"],
+        allowed_cpus=allowed,
+        quota=limit,
+        threads=plan.threads,
+        spinning=_spinning(plan.subject.call(batch, plan.threads)),
+        shared=machine["hypervisor"] or limit is not None or allowed < machine["logical_cpus"],
+        padding=padding([len(plan.predictor.encoder.encode(text)) for text in gold]),
+        padding_batch=PADDING_BATCH,
+        **plan.subject.facts(batch),
+    )
 
-    def _floor(self, work: Workload, cores: int, calls: int, which: int | None = None) -> Floor:
-        giga = self.ceilings.giga(cores, which)
-        gigabytes = self.ceilings.gigabytes(cores, which)
-        return floor(work, giga, gigabytes, cache_bytes(), calls)
 
-    def _profiles(self) -> list[Profile]:
-        """Profile the first length: the smallest batch alone, the largest on every core."""
-        first = self.batches[: len(self.terms.batches)]
-        smallest, largest = min(first, key=_rows), max(first, key=_rows)
-        giga = self.ceilings.giga(self.used)
-        part = {name: rate / self.cores for name, rate in self.ceilings.giga(self.cores).items()}
-        return [
-            self.subject.profile(smallest, self.threads, 1, giga),
-            self.subject.profile(largest, 1, self.cores, part),
-        ]
+def _ceilings(plan: _CallPlan) -> Ceilings:
+    """Return the ceilings on the shapes of the weights, those with most operations first."""
+    spent: dict[Shape, int] = {}
+    for product in plan.works[0].products:
+        if not product.inside:
+            shape = (product.inner, product.columns)
+            spent[shape] = spent.get(shape, 0) + product.operations
+    shapes = sorted(spent, key=lambda shape: -spent[shape])
+    cores = {1, plan.used, plan.cores}
+    return Ceilings(shapes, cores, plan.subject.kernels, fingerprint()["isa"])
 
-    def _request(self) -> Request:
-        """Time one sentence whole and in parts, in turns."""
-        self.subject.prepare(self.threads)
-        predictor, encoder = self.subject.predictor(self.threads), self.encoder
-        batch = _batch(encoder, [self.sentence], 1)
-        parts: dict[str, Callable[[], object]] = {
-            "total_ms": lambda: predictor.predict([self.sentence]),
-            "tokenization_ms": lambda: encoder.batch([encoder.encode(self.sentence)]),
-            "engine_ms": self.subject.call(batch, self.threads),
-        }
-        turns = [
-            {name: timed(part) for name, part in parts.items()}
-            for _ in range(REQUEST_CALLS * self.terms.rounds)
-        ]
-        medians = {name: statistics.median(turn[name] for turn in turns) for name in parts}
-        rest = [t["total_ms"] - t["tokenization_ms"] - t["engine_ms"] for t in turns]
-        return Request(self.terms.lengths[0], **medians, python_ms=statistics.median(rest))
 
-    def _facts(self) -> Facts:
-        machine, batch = fingerprint(), self.batches[0]
-        allowed, limit = len(allowed_cpus()), machine["cgroup_quota_cores"]
-        self.subject.prepare(self.threads)
-        return Facts(
-            architecture=machine["architecture"],
-            isa=tuple(machine["isa"]),
-            precisions=tuple(self.points[0].work.operations()),
-            logical_cpus=machine["logical_cpus"],
-            allowed_cpus=allowed,
-            quota=limit,
-            threads=self.threads,
-            spinning=_spinning(self.subject.call(batch, self.threads)),
-            shared=machine["hypervisor"] or limit is not None or allowed < machine["logical_cpus"],
-            padding=padding([len(self.encoder.encode(text)) for text in self.gold]),
-            padding_batch=PADDING_BATCH,
-            **self.subject.facts(batch),
-        )
+def _call_all(plan: _CallPlan, samples: Sequence[CallSamples]) -> None:
+    """Call every batch for a moment, alone and on every core, and note how fast that was."""
+    subject, cores = plan.subject, plan.cores
+    for each, batch in zip(samples, plan.batches, strict=True):
+        subject.prepare(plan.threads)
+        alone = subject.call(batch, plan.threads)
+        alone()
+        each.latencies_ms.append(_median_ms(alone, LATENCY_SECONDS))
+        call = subject.call(batch, 1)
+        calls = calls_per_second([call] * cores, SATURATION_SECONDS, lambda: subject.prepare(1))
+        each.rates.append(calls * each.work.batch)
+
+
+def _measured(plan: _CallPlan, ceilings: Ceilings, samples: CallSamples) -> Measured:
+    work, rounds = samples.work, range(plan.terms.rounds)
+    alone = [_floor(ceilings, work, plan.used, 1, n) for n in rounds]
+    together = [_floor(ceilings, work, plan.cores, plan.cores, n) for n in rounds]
+    latency = [least.ms / ms for least, ms in zip(alone, samples.latencies_ms, strict=True)]
+    saturation = [
+        rate * least.ms / 1000 / work.batch
+        for least, rate in zip(together, samples.rates, strict=True)
+    ]
+    return Measured(
+        work,
+        _floor(ceilings, work, plan.used, 1),
+        statistics.median(samples.latencies_ms),
+        Share.of(latency),
+        _floor(ceilings, work, plan.cores, plan.cores),
+        statistics.median(samples.rates),
+        Share.of(saturation),
+    )
+
+
+def _floor(
+    ceilings: Ceilings, work: Workload, cores: int, calls: int, which: int | None = None
+) -> Floor:
+    giga, gigabytes = ceilings.giga(cores, which), ceilings.gigabytes(cores, which)
+    return floor(work, giga, gigabytes, cache_bytes(), calls)
+
+
+def _profiles(plan: _CallPlan, ceilings: Ceilings) -> list[Profile]:
+    """Profile the first length: the smallest batch alone, the largest on every core."""
+    first = plan.batches[: len(plan.terms.batches)]
+    smallest, largest = min(first, key=_rows), max(first, key=_rows)
+    giga = ceilings.giga(plan.used)
+    part = {name: rate / plan.cores for name, rate in ceilings.giga(plan.cores).items()}
+    return [
+        plan.subject.profile(smallest, plan.threads, 1, giga),
+        plan.subject.profile(largest, 1, plan.cores, part),
+    ]
+
+
+def _request(plan: _CallPlan, sentence: str) -> Request:
+    """Time one sentence whole and in parts, in turns."""
+    plan.subject.prepare(plan.threads)
+    predictor, encoder = plan.predictor, plan.predictor.encoder
+    batch = _batch(encoder, [sentence], 1)
+    parts: dict[str, Callable[[], object]] = {
+        "total_ms": lambda: predictor.predict([sentence]),
+        "tokenization_ms": lambda: encoder.batch([encoder.encode(sentence)]),
+        "engine_ms": plan.subject.call(batch, plan.threads),
+    }
+    turns = [
+        {name: timed(part) for name, part in parts.items()}
+        for _ in range(REQUEST_CALLS * plan.terms.rounds)
+    ]
+    medians = {name: statistics.median(turn[name] for turn in turns) for name in parts}
+    rest = [t["total_ms"] - t["tokenization_ms"] - t["engine_ms"] for t in turns]
+    return Request(plan.terms.lengths[0], **medians, python_ms=statistics.median(rest))
 
 
 def _batch(encoder: TextEncoder, texts: Sequence[str], size: int) -> Batch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ...toolkit.machine import cache_bytes, fingerprint, versions
@@ -39,7 +39,7 @@ class Share:
 
     def as_json(self) -> dict[str, float]:
         """Return the share as a JSON object."""
-        return {"fraction": self.fraction, "low": self.low, "high": self.high}
+        return asdict(self)
 
 
 @dataclass
@@ -102,18 +102,15 @@ class Request:
 
     def as_json(self) -> dict[str, Any]:
         """Return the request as a JSON object."""
-        return {
-            "length": self.length,
-            "total_ms": self.total_ms,
-            "tokenization_ms": self.tokenization_ms,
-            "engine_ms": self.engine_ms,
-            "python_ms": self.python_ms,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """All of it."""
+    """All of it.
+
+    ``others_percent`` is what other processes and the host took of the CPUs we may use.
+    """
 
     variant: str
     model: str

@@ -8,7 +8,7 @@ machine.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 FP32, BF16, FP16, INT8 = "fp32", "bf16", "fp16", "int8"
@@ -64,10 +64,6 @@ class Workload:
             found[product.precision] = found.get(product.precision, 0) + product.operations
         return found
 
-    def memory_bytes(self, cache_bytes: int) -> int:
-        """Return the bytes one call must fetch from memory, however well the cache is used."""
-        return max(0, self.weight_bytes - cache_bytes) + self.large_bytes
-
 
 @dataclass(frozen=True)
 class Floor:
@@ -88,12 +84,7 @@ class Floor:
 
     def as_json(self) -> dict[str, Any]:
         """Return the floor as a JSON object."""
-        return {
-            "ms": self.ms,
-            "compute_ms": self.compute_ms,
-            "memory_ms": self.memory_ms,
-            "bound": self.bound,
-        }
+        return {"ms": self.ms, **asdict(self), "bound": self.bound}
 
 
 def compute_ms(products: Sequence[Product], giga: Mapping[str, float]) -> float:

@@ -18,7 +18,7 @@ from . import energy
 class Counters:
     """The kernel's counters at one moment.
 
-    CPU seconds of the servers' trees, the generator's and ourselves; of the CPUs we may use, the
+    CPU seconds of the servers' trees, of the generator's and our own; of the CPUs we may use, the
     seconds they were busy and stolen; bytes swapped; throttling by process id; energy.
     """
 
@@ -51,6 +51,11 @@ class Usage:
     swapped: int
     joules: float | None
 
+    @property
+    def others(self) -> float:
+        """What other processes and the host took."""
+        return self.other + self.steal
+
 
 def processes(root: int) -> list[psutil.Process]:
     """Return a process and all its descendants (none if it is gone)."""
@@ -73,24 +78,25 @@ def _seconds(tree: Iterable[psutil.Process]) -> float:
     return total
 
 
-def snapshot(servers: Sequence[int], generator: int) -> Counters:
+def snapshot(servers: Sequence[int] = (), generator: int | None = None) -> Counters:
     """Read the counters now; arguments are the process ids of the trees' roots.
 
-    ``servers`` is empty where the server is not on this machine.
+    ``servers`` is empty where the server is not on this machine, ``generator`` None where none
+    runs: a variant is explained in our own process.
     """
     cpus = psutil.cpu_times(percpu=True)
     ours = [cpus[number] for number in allowed_cpus() if number < len(cpus)]
     swap = psutil.swap_memory()
-    roots = [*servers, generator]
+    generators = [] if generator is None else [generator]
     return Counters(
         clock=time.monotonic(),
         server=sum(_seconds(processes(server)) for server in servers),
-        generator=_seconds(processes(generator)),
+        generator=sum(_seconds(processes(root)) for root in generators),
         own=_seconds([psutil.Process(os.getpid())]),
         busy=sum(_busy(cpu) for cpu in ours),
         stolen=sum(getattr(cpu, "steal", 0.0) for cpu in ours),
         swapped=swap.sin + swap.sout,
-        throttling={root: throttling(root) for root in roots},
+        throttling={root: throttling(root) for root in (*servers, *generators)},
         energy=energy.counters(),
         quota=min((cores for root in servers if (cores := quota(root))), default=None),
     )
@@ -146,18 +152,3 @@ def memory(root: int) -> tuple[int, int | None]:
         known = known and hasattr(full, "pss")
         proportional += getattr(full, "pss", 0)
     return resident, proportional if known else None
-
-
-def busy_so_far() -> tuple[float, float, float]:
-    """Return seconds passed, CPU seconds of the whole machine, and those of this process."""
-    times = psutil.cpu_times()
-    whole = sum(times) - times.idle - getattr(times, "iowait", 0.0)
-    # Guest time is counted in user time already.
-    whole -= getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
-    return time.monotonic(), whole, time.process_time()
-
-
-def others_percent(before: tuple[float, float, float], after: tuple[float, float, float]) -> float:
-    """Return what other processes and the host took of the machine, in per cent."""
-    passed, whole, own = (late - early for early, late in zip(before, after, strict=True))
-    return max(0.0, 100 * (whole - own) / (passed * (psutil.cpu_count() or 1)))

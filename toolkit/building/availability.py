@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class Skipped:
 
     def as_json(self) -> dict[str, str]:
         """Return both as a JSON object."""
-        return {"variant": self.variant, "why": self.why}
+        return asdict(self)
 
 
 @dataclass(frozen=True)

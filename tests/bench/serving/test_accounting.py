@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -93,6 +94,28 @@ def test_a_third_process_is_counted_as_other(child: Callable[..., Child]) -> Non
     assert used.server < 2
     assert used.generator < 2
     assert used.other * seconds * len(allowed_cpus()) / 100 >= 0.4
+
+
+def test_our_own_work_is_not_that_of_others(child: Callable[..., Child]) -> None:
+    """As a variant is explained: no server and no generator, all work is in our own process."""
+
+    def taken(work: Callable[[float], None]) -> tuple[float, float]:
+        """Return the seconds of others and our own while some work ran."""
+        before = snapshot()
+        work(0.5)
+        after = snapshot()
+        whole = (after.clock - before.clock) * len(allowed_cpus()) / 100
+        return usage(before, after).others * whole, after.own - before.own
+
+    def ours(seconds: float) -> None:
+        until = time.process_time() + seconds
+        while time.process_time() < until:
+            pass
+
+    others, own = taken(child().burn)
+    assert others >= 0.4
+    assert own < 0.2
+    assert taken(ours)[1] == pytest.approx(0.5, abs=0.1)
 
 
 def test_the_children_of_the_server_count_too(child: Callable[..., Child]) -> None:
