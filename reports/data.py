@@ -84,7 +84,7 @@ def _cells(report: Report) -> dict[str, int]:
 def _point(point: MeasuredPoint) -> dict[str, Any]:
     """Return the fields of a point and its load in one object; ``low``, ``high``: the interval."""
     data = asdict(replace(point, doubts=()))
-    doubts = [{"repeat": doubt.cell.repeat, **asdict(doubt.warn)} for doubt in point.doubts]
+    doubts = [{"repeat": doubt.cell.point.repeat, **asdict(doubt.warn)} for doubt in point.doubts]
     del data["doubts"], data["load"]
     return {
         **_place(point),

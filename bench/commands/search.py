@@ -47,8 +47,7 @@ def capacity(
     from ...toolkit.building.store import Store
     from ...toolkit.gate.examination import ensure
     from ...toolkit.gate.gold import find_gold
-    from ...toolkit.runs.cell import CLOSED, OPEN
-    from ...toolkit.runs.load import ARTICLE_STACK, REFERENCE_STACK, TARGET_STACK
+    from ...toolkit.runs.load import ARTICLE_STACK, CLOSED, OPEN, REFERENCE_STACK, TARGET_STACK
     from ..load.generator import generators_from
     from ..search.capacity import CapacityTerms
     from ..search.capacity import capacity as find_capacity

@@ -111,11 +111,11 @@ def _require_valid(run: Run) -> None:
 
     That is: a point has no valid repeat, or a cell is invalid by the server's or variant's fault.
     """
-    trusted = {cell.key[:-1] for cell in run.cells if is_valid(cell)}
+    trusted = {cell.point.gathered for cell in run.cells if is_valid(cell)}
     bad = [
         cell
         for cell in run.cells
-        if not is_valid(cell) and not (is_disturbed(cell) and cell.key[:-1] in trusted)
+        if not is_valid(cell) and not (is_disturbed(cell) and cell.point.gathered in trusted)
     ]
     if bad:
         codes = sorted({w.code for cell in bad for w in doubts(cell) if w.invalidates})

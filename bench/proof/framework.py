@@ -37,12 +37,12 @@ from ...toolkit.gate.answers import load
 from ...toolkit.gate.examination import ensure
 from ...toolkit.gate.gold import GoldSet, read_gold
 from ...toolkit.machine import usable_cores
-from ...toolkit.runs.load import REFERENCE_STACK
+from ...toolkit.runs.load import REFERENCE_STACK, Load
+from ...toolkit.runs.point import Point
 from ...toolkit.runs.validity import invalidating
 from ..load.sentences import gold_questions
 from ..serving.served import serve
 from ..sweep.measure import Window, undisturbed
-from ..sweep.plan import Point
 
 TURNS, REQUESTS, IMPORTS = 30, 500, 9
 USERS, SECONDS, WARMUP_SECONDS = 16, 8.0, 1.5
@@ -158,7 +158,7 @@ def throughput(built: Built, gold: GoldSet) -> float:
     variant = built.manifest.variant
     questions = gold_questions(gold, load(variant, built.manifest.digest, gold), seed=0)
     with serve("reference", Settings(folder=built.folder)) as server:
-        point = Point(variant, REFERENCE_STACK, USERS)
+        point = Point(variant, REFERENCE_STACK, Load(USERS))
         cell = undisturbed(point, server, questions, Window(SECONDS, WARMUP_SECONDS))
     if invalid := [warn.code for warn in invalidating(cell)]:
         raise InvalidMeasurementError(f"{variant} was measured invalidly: {', '.join(invalid)}")

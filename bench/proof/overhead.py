@@ -42,12 +42,12 @@ from ...toolkit.gate.answers import load
 from ...toolkit.gate.examination import ensure
 from ...toolkit.gate.gold import GoldSet, read_gold
 from ...toolkit.options import names
-from ...toolkit.runs.load import REFERENCE_STACK
+from ...toolkit.runs.load import REFERENCE_STACK, Load
+from ...toolkit.runs.point import Point
 from ...toolkit.runs.validity import doubts, is_valid
 from ..load.sentences import Questions, gold_questions
 from ..serving.served import Served, in_force, serve
 from ..sweep.measure import Window, undisturbed
-from ..sweep.plan import Point
 from .ratio import told
 
 SECONDS, WARMUP_SECONDS = 6.0, 1.5
@@ -147,7 +147,7 @@ def rounds(built: Built, gold: GoldSet, users: int, count: int, out: Path) -> li
 
 def _served(server: Served, questions: Questions, users: int, variant: str) -> Rates:
     window = Window(SECONDS, WARMUP_SECONDS)
-    cell = undisturbed(Point(variant, REFERENCE_STACK, users), server, questions, window)
+    cell = undisturbed(Point(variant, REFERENCE_STACK, Load(users)), server, questions, window)
     for warn in doubts(cell):
         if warn.invalidates:
             say(f"overhead: {variant}: {warn.code}")

@@ -22,7 +22,7 @@ import json
 import random
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -38,13 +38,14 @@ from ...toolkit.machine import fingerprint
 from ...toolkit.options import duration
 from ...toolkit.processes import interrupt_on_terminate
 from ...toolkit.runs.cell import Cell
-from ...toolkit.runs.load import REFERENCE_STACK
+from ...toolkit.runs.load import REFERENCE_STACK, Load
+from ...toolkit.runs.point import Point
 from ...toolkit.runs.validity import invalidating, is_disturbed
 from ..load.generator import ALONE
 from ..search.slo import Slo, parse_slo
 from ..search.space import Setup
 from ..search.tune import choices_of, next_users, score, tune
-from ..sweep.plan import Grid, Plan, Point
+from ..sweep.measure import Window
 from ..sweep.session import Ground
 from .ledger import mend
 from .peers.servers import Contestant, digest
@@ -193,12 +194,12 @@ class TuningProof:
 
     def _cell(self, choice: Setup, users: int, seconds: float) -> Cell:
         """Measure a choice, once more if something from outside spoils it."""
-        point = Point(self.variant, REFERENCE_STACK, users)
-        plan = Plan("tuning", (Grid(),), seconds, WARMUP_SECONDS)
-        cell = self.ground.measure(point, plan, 0, settings=choice.as_json())
-        if is_disturbed(cell):
-            return self.ground.measure(point, plan, 0, 2, settings=choice.as_json())
-        return cell
+        settings = tuple(choice.as_json().items())
+        point = Point(self.variant, REFERENCE_STACK, Load(users), settings=settings)
+        window = Window(seconds, WARMUP_SECONDS)
+        cell = self.ground.measure(point, window)
+        again = replace(window, attempt=2)
+        return self.ground.measure(point, again) if is_disturbed(cell) else cell
 
 
 def settled(looks: Sequence[Glance]) -> tuple[float, int]:

@@ -30,13 +30,13 @@ from ...toolkit.gate.answers import load
 from ...toolkit.gate.examination import ensure
 from ...toolkit.gate.gold import read_gold
 from ...toolkit.machine import fingerprint
-from ...toolkit.runs.load import REFERENCE_STACK
+from ...toolkit.runs.load import REFERENCE_STACK, Load
+from ...toolkit.runs.point import Point
 from ...toolkit.runs.validity import doubts
 from ..load.sentences import Questions, gold_questions
 from ..serving.accounting import snapshot, usage
 from ..serving.served import Served, serve
 from ..sweep.measure import Window, measure
-from ..sweep.plan import Point
 from .ratio import told
 
 USERS = (1, 4, 8, 16)
@@ -89,9 +89,8 @@ def wrk(url: str, texts: Sequence[str], users: int, seconds: float) -> dict[str,
 
 def ours(server: Served, questions: Questions, users: int, variant: str) -> dict[str, Any]:
     """Load the same server with our generator."""
-    cell = measure(
-        Point(variant, REFERENCE_STACK, users), server, questions, Window(SECONDS, WARMUP_SECONDS)
-    )
+    point, window = Point(variant, REFERENCE_STACK, Load(users)), Window(SECONDS, WARMUP_SECONDS)
+    cell = measure(point, server, questions, window)
     return {
         "qps": cell.qps,
         "p50_ms": cell.percentile_ms(50),

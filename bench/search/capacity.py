@@ -8,17 +8,19 @@ from typing import Any
 
 from ...toolkit.console import say
 from ...toolkit.errors import GateFailedError, InvalidMeasurementError
-from ...toolkit.runs.cell import CLOSED, OPEN, Cell
-from ...toolkit.runs.load import REFERENCE_STACK
+from ...toolkit.runs.cell import Cell
+from ...toolkit.runs.load import CLOSED, OPEN, REFERENCE_STACK, Load
+from ...toolkit.runs.point import Point
 from ...toolkit.runs.run_file import Header, append_cell, locked, read_run
 from ...toolkit.runs.validity import doubts
 from ...toolkit.stats import interval, variation
-from ..sweep.plan import Grid, Plan, Point
+from ..sweep.measure import Window
 from ..sweep.session import Ground, begin_run, comparable, earlier_runs, new_header
 from .bisection import Bracket, highest
 from .slo import Slo
 
-PROBE, CONFIRMATIONS = 1, (2, 3, 4)  # repeats: the probe, and the longer runs that confirm
+PROBE, CONFIRMATION = "probe", "confirmation"  # stages
+CONFIRMATIONS = 3
 BACKWARDS = 0.9  # of a load that was not confirmed
 RETREATS = 6
 MOST_USERS, MOST_RATE = 1024, 4096.0
@@ -40,16 +42,14 @@ class CapacityTerms:
     warmup_seconds: float = 2.0
     stack: str = REFERENCE_STACK
 
-    def point(self, variant: str, load: float, repeat: int) -> Point:
-        """Return the point of a load: users in a closed loop, requests a second in an open one."""
-        if self.mode == OPEN:
-            return Point(variant, self.stack, 0, repeat, rate=load)
-        return Point(variant, self.stack, int(load), repeat)
+    def load(self, level: float) -> Load:
+        """Return a level's load: users in a closed loop, requests a second in an open one."""
+        return Load(0, level) if self.mode == OPEN else Load(int(level))
 
-    def plan(self, repeat: int, variant: str) -> Plan:
-        """Return the plan one point is measured by."""
-        seconds = self.probe_seconds if repeat == PROBE else self.confirm_seconds
-        return Plan("capacity", (Grid(),), seconds, self.warmup_seconds, variants=(variant,))
+    def window(self, stage: str, seed: int, attempt: int) -> Window:
+        """Return the window of one measurement."""
+        seconds = self.probe_seconds if stage == PROBE else self.confirm_seconds
+        return Window(seconds, self.warmup_seconds, seed=seed, attempt=attempt)
 
     def as_json(self) -> dict[str, Any]:
         """Return the terms as a JSON object."""
@@ -93,7 +93,7 @@ def capacity(variant: str, terms: CapacityTerms, ground: Ground) -> Capacity:
     Raises NotHeldError if no load holds, InvalidMeasurementError if the confirming runs cannot be
     trusted.
     """
-    header = new_header("capacity", terms.as_json() | ground.as_json(), ground)
+    header = new_header("capacity", terms.as_json() | ground.as_json(), ground, is_search=True)
     path = _unfinished(header, variant, terms) or begin_run(header)
     seed = read_run(path).header.seed
     with locked(path):
@@ -134,7 +134,8 @@ class _Hunt:
         for _ in range(RETREATS):
             if found.held is None:
                 break
-            cells = tuple(self._cell(found.held, repeat) for repeat in CONFIRMATIONS)
+            repeats = range(1, CONFIRMATIONS + 1)
+            cells = tuple(self._cell(found.held, CONFIRMATION, repeat) for repeat in repeats)
             if self._confirms(cells):
                 return self._capacity(found, cells)
             say(f"capacity: {self._shown(found.held)} was not confirmed by longer runs")
@@ -187,23 +188,23 @@ class _Hunt:
             round(qps, 3), round(low, 3), round(high, 3), cells, self.path,
         )  # fmt: skip
 
-    def _cell(self, load: float, repeat: int) -> Cell:
-        point = self.terms.point(self.variant, load, repeat)
-        known = {cell.key: cell for cell in read_run(self.path).cells}
-        cell = known.get(point.key)
+    def _cell(self, level: float, stage: str, repeat: int = 1) -> Cell:
+        point = Point(self.variant, self.terms.stack, self.terms.load(level), repeat, stage)
+        known = {cell.point: cell for cell in read_run(self.path).cells}
+        cell = known.get(point)
         if cell is not None and not self._again(cell):
             return cell
         if self.ground is None:
             raise MissingError
         attempt = 1 if cell is None else cell.attempt + 1
-        plan = self.terms.plan(repeat, self.variant)
-        append_cell(self.path, self.ground.measure(point, plan, self.seed, attempt))
-        return self._cell(load, repeat)
+        window = self.terms.window(stage, self.seed, attempt)
+        append_cell(self.path, self.ground.measure(point, window))
+        return self._cell(level, stage, repeat)
 
     def _again(self, cell: Cell) -> bool:
         """Tell whether a cell was disturbed and may be measured once more."""
         outside = [w for w in doubts(cell) if w.invalidates and w.outside]
-        real = [w for w in outside if w.code != "unstable" or cell.repeat != PROBE]
+        real = [w for w in outside if w.code != "unstable" or cell.point.stage != PROBE]
         return bool(real) and cell.attempt < 2
 
     def _shown(self, load: float) -> str:

@@ -20,18 +20,20 @@ from ...toolkit.console import progress, say
 from ...toolkit.errors import GateFailedError, UnusableInputError
 from ...toolkit.files import artifacts
 from ...toolkit.machine import usable_cores
-from ...toolkit.runs.cell import Cell, CellKey
-from ...toolkit.runs.load import REFERENCE_STACK
+from ...toolkit.runs.cell import Cell
+from ...toolkit.runs.load import REFERENCE_STACK, Load
+from ...toolkit.runs.point import Point
 from ...toolkit.runs.run_file import Header, append_cell, create_run, locked, read_run
 from ...toolkit.stats import Variation, interval, variation
-from ..sweep.plan import Grid, Plan, Point
+from ..sweep.measure import Window
 from ..sweep.session import Ground, comparable, new_header
 from .bisection import highest
 from .slo import Slo, rough_percentile
 from .space import Setup, space
 
 REDUCTION = 3
-FIRST_LOOK, CONFIRMATIONS = 90, (91, 92, 93)  # kinds of cells; the rungs are numbered from 1
+FIRST_LOOK, CONFIRMATION = "first look", "confirmation"  # stages; each rung is another
+CONFIRMATIONS = 3
 LOOK_SECONDS, CONFIRM_SECONDS, WARMUP_SECONDS = 2.0, 10.0, 1.0
 START_SECONDS = 2.5  # a cell's server and generator to start, where none has been measured
 LOOKS = 7  # about as many as the first look at the usual settings takes
@@ -144,7 +146,7 @@ def needed(choices: int, seconds: float, start: float = START_SECONDS) -> float:
     """Return the seconds of a search that has so many for each choice's first cell."""
     around = start + WARMUP_SECONDS
     begin = LOOKS * (around + LOOK_SECONDS)
-    end = 2 * len(CONFIRMATIONS) * (around + CONFIRM_SECONDS)
+    end = 2 * CONFIRMATIONS * (around + CONFIRM_SECONDS)
     rungs = enumerate(_counts(choices))
     return begin + end + sum(count * (around + seconds * (1 << rung)) for rung, count in rungs)
 
@@ -174,11 +176,11 @@ def tune(variant: str, slo: Slo, budget: float | None, ground: Ground) -> Tuned:
     say(f"tune: {len(choices)} settings to look at, about {seconds / 60:.3g} minutes")
     terms = {"name": "tune", "slo": slo.text, "rungs": schedule.rungs}
     terms |= {"choices": [choice.options for choice in choices]}
-    header = new_header("tune", terms | ground.as_json(), ground)
+    header = new_header("tune", terms | ground.as_json(), ground, is_search=True)
     path = _unfinished(header) or _begin(header)
     with locked(path):
         run = read_run(path)
-        known = {cell.key: cell for cell in run.cells}
+        known = {cell.point: cell for cell in run.cells}
         seed = run.header.seed
         search = _Search(variant, slo, choices, schedule, ground, path, seed, known)
         try:
@@ -239,7 +241,7 @@ class _Search:
     ground: Ground
     path: Path
     seed: int
-    cells: dict[CellKey, Cell]
+    cells: dict[Point, Cell]
 
     def result(self) -> Tuned:
         usual, users = self._first_look()
@@ -266,10 +268,10 @@ class _Search:
         """
 
         def holds(users: float) -> bool:
-            return self.slo.held(self._cell(None, int(users), FIRST_LOOK, LOOK_SECONDS))
+            return self.slo.held(self._look(int(users)))
 
         found = highest(holds, 1, MOST_USERS, whole=True, fine=0.2)
-        usual = self._cell(None, 1, FIRST_LOOK, LOOK_SECONDS)
+        usual = self._look(1)
         engine = self.ground.variants[self.variant].manifest.recipe.engine
         return Setup.usual(usual.settings, engine), int(found.held or 1)
 
@@ -291,7 +293,8 @@ class _Search:
         return trials
 
     def _trial(self, choice: Setup, users: int, rung: int, seconds: float) -> Trial:
-        cell = self._cell(choice, users, rung, seconds)
+        point = self._point(users, f"rung {rung}", choice)
+        cell = self._cell(point, seconds)
         return Trial(choice, users, rung, cell, score(cell, self.slo), self.slo.held(cell))
 
     def _users_after(self, trial: Trial) -> int:
@@ -300,12 +303,13 @@ class _Search:
     def _confirm(self, pair: Mapping[Setup, int]) -> dict[Setup, Confirmed]:
         """Measure the choices in turns, and say what each gives."""
         cells: dict[Setup, list[Cell]] = {choice: [] for choice in pair}
-        with progress("tune, confirming", len(pair) * len(CONFIRMATIONS)) as step:
-            for kind in CONFIRMATIONS:
-                order = list(pair) if kind % 2 else list(pair)[::-1]
+        with progress("tune, confirming", len(pair) * CONFIRMATIONS) as step:
+            for repeat in range(1, CONFIRMATIONS + 1):
+                order = list(pair) if repeat % 2 else list(pair)[::-1]
                 for choice in order:
                     step(f"{choice}, {pair[choice]} users")
-                    cells[choice].append(self._cell(choice, pair[choice], kind, CONFIRM_SECONDS))
+                    point = self._point(pair[choice], CONFIRMATION, choice, repeat)
+                    cells[choice].append(self._cell(point, CONFIRM_SECONDS))
         groups = [[cell.qps for cell in each] for each in cells.values()]
         between = variation([rates for rates in groups if min(rates)])
         found = {}
@@ -314,18 +318,21 @@ class _Search:
             found[choice] = Confirmed(choice, pair[choice], *_mean(rates, between), held)
         return found
 
-    def _cell(self, choice: Setup | None, users: int, kind: int, seconds: float) -> Cell:
-        """Return the cell of a choice (None: as it comes), users and kind; measure what is new."""
-        # A cell is known by its point, so choice and kind go into the number of the repeat.
-        place = 0 if choice is None else 1 + self.choices.index(choice)
-        point = Point(self.variant, REFERENCE_STACK, users, repeat=place * 100 + kind)
-        if point.key in self.cells:
-            return self.cells[point.key]
-        plan = Plan("tune", (Grid(),), seconds, WARMUP_SECONDS, variants=(self.variant,))
-        settings = {} if choice is None else choice.as_json()
-        cell = self.ground.measure(point, plan, self.seed, settings=settings)
+    def _look(self, users: int) -> Cell:
+        return self._cell(self._point(users, FIRST_LOOK), LOOK_SECONDS)
+
+    def _point(self, users: int, stage: str, choice: Setup | None = None, repeat: int = 1) -> Point:
+        """Return the point of a choice (None: the server as it comes)."""
+        settings = () if choice is None else tuple(choice.as_json().items())
+        return Point(self.variant, REFERENCE_STACK, Load(users), repeat, stage, settings)
+
+    def _cell(self, point: Point, seconds: float) -> Cell:
+        """Return a point's cell; measure what is new."""
+        if point in self.cells:
+            return self.cells[point]
+        cell = self.ground.measure(point, Window(seconds, WARMUP_SECONDS, seed=self.seed))
         append_cell(self.path, cell)
-        self.cells[cell.key] = cell
+        self.cells[point] = cell
         return cell
 
 

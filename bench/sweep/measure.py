@@ -12,13 +12,13 @@ from ...server.settings import Settings, Stack
 from ...toolkit.machine import digest, fingerprint
 from ...toolkit.runs.cell import Cell
 from ...toolkit.runs.load import ARTICLE_STACK
+from ...toolkit.runs.point import Point
 from ...toolkit.runs.validity import is_disturbed
 from ..load.generator import ALONE, Generators, Samples, connections, generate
 from ..load.job import Job
 from ..load.sentences import Questions
 from ..serving.accounting import Counters, memory, snapshot, usage
 from ..serving.served import Served, in_force, running, serve
-from .plan import Point
 
 ARTICLE_SETTINGS = {"workers": 2, "threads": 4}
 # Of the reference server.
@@ -41,7 +41,7 @@ def server_of(point: Point, settings: Settings, target: str = "") -> AbstractCon
     if target:
         return running(target)
     stack: Stack = "article" if point.stack == ARTICLE_STACK else "reference"
-    return serve(stack, settings, point.cores)
+    return serve(stack, settings, point.load.cores)
 
 
 def measure(point: Point, server: Served, questions: Questions, window: Window) -> Cell:
@@ -65,7 +65,7 @@ def measure(point: Point, server: Served, questions: Questions, window: Window) 
 
     samples = generate(_job(point, server, questions, window), opened, closed, window.generators)
     return Cell(
-        **_load(point),
+        point,
         **_times(samples),
         **_used(edges, samples),
         started=started,
@@ -96,22 +96,18 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 
 
 def _job(point: Point, server: Served, questions: Questions, window: Window) -> Job:
+    load = point.load
     return Job(
         targets=[server.url],
         sentences=questions.texts,
         expected=questions.expected,
-        users=point.users or connections(point.rate or 0.0),
-        rate=point.rate,
-        batch=point.batch,
+        users=load.users or connections(load.rate or 0.0),
+        rate=load.rate,
+        batch=load.batch,
         warmup_seconds=window.warmup_seconds,
         seconds=window.seconds,
         seed=window.seed + point.repeat,
     )
-
-
-def _load(point: Point) -> dict[str, Any]:
-    names = ("variant", "stack", "users", "mode", "rate", "tokens", "batch", "cores", "repeat")
-    return {name: getattr(point, name) for name in names}
 
 
 def _times(samples: Samples) -> dict[str, Any]:

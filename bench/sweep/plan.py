@@ -24,45 +24,12 @@ from typing import Any
 
 from ...toolkit.errors import UnusableInputError
 from ...toolkit.files import package_path
-from ...toolkit.runs.cell import CLOSED, OPEN, CellKey
-from ...toolkit.runs.load import ARTICLE_STACK, REFERENCE_STACK
+from ...toolkit.runs.load import ARTICLE_STACK, REFERENCE_STACK, Load
+from ...toolkit.runs.point import Point
 
 FOLDER = package_path("bench/plans")
 GRID = ("levels", "rates", "tokens", "batches", "cores")
 MOST_TOKENS, LEAST_TOKENS = 512, 8
-
-
-@dataclass(frozen=True)
-class Point:
-    """One cell to measure (its fields are those of :class:`~tiankong.toolkit.cells.Cell`)."""
-
-    variant: str
-    stack: str
-    users: int = 0
-    repeat: int = 1
-    rate: float | None = None
-    tokens: int | None = None
-    batch: int = 1
-    cores: int | None = None
-
-    @property
-    def mode(self) -> str:
-        """Closed loop or open loop."""
-        return CLOSED if self.rate is None else OPEN
-
-    @property
-    def key(self) -> CellKey:
-        """The key its cell will have."""
-        load = (self.users, self.rate, self.tokens, self.batch, self.cores)
-        return (self.variant, self.stack, *load, self.repeat)
-
-    def __str__(self) -> str:
-        """Return the load in a few words."""
-        words = [f"{self.users} users" if self.rate is None else f"{self.rate:g} requests/s"]
-        words += [] if self.tokens is None else [f"{self.tokens} tokens"]
-        words += [] if self.batch == 1 else [f"batches of {self.batch}"]
-        words += [] if self.cores is None else [f"{self.cores} cores"]
-        return ", ".join(words)
 
 
 @dataclass(frozen=True)
@@ -79,10 +46,10 @@ class Grid:
         """Yield every point of one variant behind one stack."""
         axes = (self.tokens or (None,), self.batches or (1,), self.cores or (None,))
         for tokens, batch, cores in product(*axes):
-            for users in self.levels:
-                yield Point(variant, stack, users, repeat, None, tokens, batch, cores)
-            for rate in self.rates:
-                yield Point(variant, stack, 0, repeat, rate, tokens, batch, cores)
+            loads = [Load(users, None, tokens, batch, cores) for users in self.levels]
+            loads += [Load(0, rate, tokens, batch, cores) for rate in self.rates]
+            for load in loads:
+                yield Point(variant, stack, load, repeat)
 
 
 @dataclass(frozen=True)
@@ -135,7 +102,7 @@ class Plan:
                 yield from grid.points(variant, stack, repeat)
             if self.yardstick and stack == REFERENCE_STACK:
                 for point in grid.points(self.yardstick, ARTICLE_STACK, repeat):
-                    if point.batch == 1:  # the article's server takes one sentence a request
+                    if point.load.batch == 1:  # the article's server takes one sentence a request
                         yield point
 
 

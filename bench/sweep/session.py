@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from ...server.settings import Settings
@@ -20,12 +19,19 @@ from ...toolkit.gate.answers import Answers, load
 from ...toolkit.gate.gold import GoldSet
 from ...toolkit.machine import fingerprint, versions
 from ...toolkit.runs.cell import Cell
-from ...toolkit.runs.run_file import Header, Run, create_run, read_run
+from ...toolkit.runs.point import Point
+from ...toolkit.runs.run_file import (
+    SEARCH_FORMAT,
+    SWEEP_FORMAT,
+    Header,
+    Run,
+    create_run,
+    read_run,
+)
 from ..load.generator import ALONE, Generators
 from ..load.sentences import Questions, ask, gold_questions, of_length
 from ..serving.served import Served
 from .measure import Window, measure, server_of
-from .plan import Plan, Point
 
 
 @dataclass(frozen=True)
@@ -37,49 +43,57 @@ class Ground:
     gold: GoldSet
     generators: Generators = ALONE
     target: str = ""
+    cache: int = 0
 
     @classmethod
     def of(
-        cls, variants: Sequence[Built], gold: GoldSet, generators: Generators, target: str = ""
+        cls,
+        variants: Sequence[Built],
+        gold: GoldSet,
+        generators: Generators,
+        target: str = "",
+        cache: int = 0,
     ) -> Ground:
-        """Return the ground of gated variants; raise UnusableInputError if one was not asked."""
+        """Return the ground of gated variants; raise UnusableInputError if one was not asked.
+
+        ``cache`` is how many answers the reference server may remember.
+        """
         by_name = {built.manifest.variant: built for built in variants}
         answers = {name: load(name, b.manifest.digest, gold) for name, b in by_name.items()}
-        return cls(by_name, answers, gold, generators, target)
+        return cls(by_name, answers, gold, generators, target, cache)
 
     def as_json(self) -> dict[str, Any]:
         """Return what of it belongs to the plan of a run."""
         return {"generators": vars(self.generators), "target": self.target}
 
-    def measure(
-        self,
-        point: Point,
-        plan: Plan,
-        seed: int,
-        attempt: int = 1,
-        settings: Mapping[str, Any] = MappingProxyType({}),
-    ) -> Cell:
-        """Measure one point with a fresh server, under its usual settings but for those given.
+    def measure(self, point: Point, window: Window) -> Cell:
+        """Measure one point with a fresh server; the ground's generators make the load.
 
         Raises InvalidMeasurementError if the server or the generator ended by itself.
         """
-        folder = self.variants[point.variant].folder
-        usual = Settings(folder=folder, cache=plan.cache)
-        window = Window(plan.seconds, plan.warmup_seconds, self.generators, seed, attempt)
-        with server_of(point, replace(usual, **settings), self.target) as server:
-            return measure(point, server, self._questions(point, server, seed), window)
+        usual = Settings(folder=self.variants[point.variant].folder, cache=self.cache)
+        window = replace(window, generators=self.generators)
+        with server_of(point, replace(usual, **dict(point.settings)), self.target) as server:
+            questions = self._questions(point, server, window.seed)
+            return measure(point, server, questions, window)
 
     def _questions(self, point: Point, server: Served, seed: int) -> Questions:
-        if point.tokens is None:
+        tokens = point.load.tokens
+        if tokens is None:
             return gold_questions(self.gold, self.answers[point.variant], seed)
         folder = self.variants[point.variant].folder
-        return ask(server.url, of_length(folder, self.gold, point.tokens, seed))
+        return ask(server.url, of_length(folder, self.gold, tokens, seed))
 
 
 def new_header(
-    name: str, plan: Mapping[str, Any], ground: Ground, seed: int | None = None
+    name: str,
+    plan: Mapping[str, Any],
+    ground: Ground,
+    seed: int | None = None,
+    *,
+    is_search: bool = False,
 ) -> Header:
-    """Return the header of a run that begins now."""
+    """Return the header of a run that begins now; a search's cells have stages."""
     now = datetime.now(UTC)
     gold = ground.gold
     model = next(iter(ground.variants.values())).manifest.model
@@ -95,6 +109,7 @@ def new_header(
         machine=fingerprint(),
         versions=found,
         variants={name: _entry(built) for name, built in ground.variants.items()},
+        format=SEARCH_FORMAT if is_search else SWEEP_FORMAT,
     )
 
 

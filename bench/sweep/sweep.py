@@ -11,10 +11,12 @@ from ...toolkit.errors import InvalidMeasurementError, UnusableInputError
 from ...toolkit.gate.gold import GoldSet
 from ...toolkit.runs.cell import Cell
 from ...toolkit.runs.load import REFERENCE_STACK, TARGET_STACK
+from ...toolkit.runs.point import Point
 from ...toolkit.runs.run_file import Header, Run, append_cell, locked, read_run
 from ...toolkit.runs.validity import invalidating, is_disturbed
 from ..load.generator import ALONE, Generators
-from .plan import Plan, Point
+from .measure import Window
+from .plan import Plan
 from .session import Ground, begin_run, comparable, earlier_runs, new_header
 
 TRIES = 2  # of a point whose server or generator ended; the second end stops the sweep
@@ -35,7 +37,7 @@ def sweep(
     that runs already; the plan's points are then measured there, whatever it serves must be the
     only variant.  Raises InvalidMeasurementError if a server or a generator keeps ending.
     """
-    ground = Ground.of(variants, gold, generators, target)
+    ground = Ground.of(variants, gold, generators, target, plan.cache)
     header = _header(plan, ground, seed)
     path = _unfinished(header, plan, target) or begin_run(header)
     with locked(path):
@@ -52,24 +54,19 @@ def _measure_missing(path: Path, plan: Plan, ground: Ground) -> None:
         with progress("sweep", len(todo)) as step:
             for point, attempt, why in todo:
                 mark = f", attempt {attempt}: the last one was {why}" if why else ""
-                step(f"{points.index(point) + 1}/{len(points)} {described(point)}{mark}")
+                step(f"{points.index(point) + 1}/{len(points)} {point}{mark}")
                 append_cell(path, _persistent(ground, point, plan, run.header.seed, attempt))
 
 
-def described(point: Point) -> str:
-    """Return a point in a few words."""
-    stack = "" if point.stack == "reference" else f" on the {point.stack}'s server"
-    return f"{point.variant}{stack}, {point}"
-
-
 def _persistent(ground: Ground, point: Point, plan: Plan, seed: int, attempt: int) -> Cell:
+    window = Window(plan.seconds, plan.warmup_seconds, seed=seed, attempt=attempt)
     for left in range(TRIES - 1, -1, -1):
         try:
-            return ground.measure(point, plan, seed, attempt)
+            return ground.measure(point, window)
         except InvalidMeasurementError as error:
             if not left:
                 raise
-            say(f"sweep: {error}; measuring {described(point)} once more")
+            say(f"sweep: {error}; measuring {point} once more")
     raise AssertionError("unreachable")
 
 
@@ -78,9 +75,9 @@ def _todo(points: Sequence[Point], run: Run, plan: Plan) -> Iterator[tuple[Point
 
     With each the number of the attempt and why one more is made.
     """
-    cells = {cell.key: cell for cell in run.cells}
+    cells = {cell.point: cell for cell in run.cells}
     for point in points:
-        cell = cells.get(point.key)
+        cell = cells.get(point)
         if cell is None:
             yield point, 1, ""
         elif is_disturbed(cell) and cell.attempt < plan.attempts:
@@ -92,7 +89,7 @@ def _points(plan: Plan, header: Header, target: str) -> list[Point]:
     names = [n for n in header.variants if not plan.variants or n in plan.variants]
     points = plan.points(names, header.seed, TARGET_STACK if target else REFERENCE_STACK)
     there = header.machine["usable_cores"]
-    return [point for point in points if point.cores is None or point.cores <= there]
+    return [point for point in points if point.load.cores is None or point.load.cores <= there]
 
 
 def _header(plan: Plan, ground: Ground, seed: int | None) -> Header:

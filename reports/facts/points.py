@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from ...toolkit.runs.load import Load, LoadKey
+from ...toolkit.runs.load import Load, LoadOrder
+from ...toolkit.runs.point import Point
 from ...toolkit.runs.run_file import Cell, Run, Warn
 from ...toolkit.runs.validity import doubts, is_valid
 from ...toolkit.stats import percentile
@@ -17,7 +18,6 @@ from .estimates import UNKNOWN, Estimate, Noise, central, percentile_estimate
 ARTICLE_STACK = "article"
 
 Series = tuple[str, str]  # variant, stack
-PointKey = tuple[str, str, Load]
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ class MeasuredPoint:
         return (self.variant, self.stack)
 
     @property
-    def key(self) -> PointKey:
+    def key(self) -> Point:
         """What makes the point unique in a report."""
-        return (self.variant, self.stack, self.load)
+        return Point(self.variant, self.stack, self.load)
 
     @property
     def users(self) -> int:
@@ -97,7 +97,7 @@ def points(runs: Sequence[Run], article_variant: str, limit_ms: float) -> tuple[
     ratios = [_ratios(run, article_variant) for run in runs]
     found = [
         replace(
-            _point(key, cells, key[2].cores or cores, _noise_of(key, cells, noise), limit_ms),
+            _point(key, cells, key.load.cores or cores, _noise_of(key, cells, noise), limit_ms),
             ratio=_ratio(ratios, key),
         )
         for key, cells in groups.items()
@@ -106,43 +106,43 @@ def points(runs: Sequence[Run], article_variant: str, limit_ms: float) -> tuple[
     return tuple(sorted(found, key=lambda point: _place(point, order)))
 
 
-def _noise(groups: Mapping[PointKey, Sequence[Cell]], is_open: bool) -> Noise:
+def _noise(groups: Mapping[Point, Sequence[Cell]], is_open: bool) -> Noise:
     # Apart: arrivals fix an open loop's QPS, so its repeats vary far less than a closed loop's.
     return Noise.of(
         [cell for cell in cells if is_valid(cell)]
-        for (_, _, load), cells in groups.items()
-        if load.is_open is is_open
+        for key, cells in groups.items()
+        if key.load.is_open is is_open
     )
 
 
-def _noise_of(key: PointKey, cells: Sequence[Cell], noise: Mapping[bool, Noise]) -> Noise:
+def _noise_of(key: Point, cells: Sequence[Cell], noise: Mapping[bool, Noise]) -> Noise:
     # Also of a point with a single valid repeat: the invalid one says nothing of its steadiness.
-    return noise[key[2].is_open] if len(cells) > 1 else UNKNOWN
+    return noise[key.load.is_open] if len(cells) > 1 else UNKNOWN
 
 
-def _place(point: MeasuredPoint, order: Sequence[str]) -> tuple[bool, int, str, str, LoadKey]:
+def _place(point: MeasuredPoint, order: Sequence[str]) -> tuple[bool, int, str, str, LoadOrder]:
     place = order.index(point.variant) if point.variant in order else len(order)
     return (point.stack != ARTICLE_STACK, place, point.variant, point.stack, point.load.order)
 
 
-def _grouped(cells: Iterable[Cell]) -> dict[PointKey, list[Cell]]:
-    groups: dict[PointKey, list[Cell]] = defaultdict(list)
+def _grouped(cells: Iterable[Cell]) -> dict[Point, list[Cell]]:
+    groups: dict[Point, list[Cell]] = defaultdict(list)
     for cell in cells:
-        groups[cell.variant, cell.stack, Load.of(cell)].append(cell)
+        groups[cell.point.gathered].append(cell)
     return groups
 
 
 def _point(
-    key: PointKey, cells: Sequence[Cell], cores: int, noise: Noise, limit_ms: float
+    key: Point, cells: Sequence[Cell], cores: int, noise: Noise, limit_ms: float
 ) -> MeasuredPoint:
     valid = [cell for cell in cells if is_valid(cell)]
     counted = valid or cells
     qps = Estimate.of([cell.qps for cell in counted], noise.qps)
     late = list(chain.from_iterable(cell.late_ms for cell in counted))
     return MeasuredPoint(
-        variant=key[0],
-        stack=key[1],
-        load=key[2],
+        variant=key.variant,
+        stack=key.stack,
+        load=key.load,
         repeats=len(cells),
         valid_repeats=len(valid),
         qps=qps,
@@ -172,13 +172,13 @@ def _median(values: Iterable[float | None]) -> float | None:
 
 def _yardstick(run: Run, article_variant: str) -> str | None:
     """Return the variant the article's server ran: the article's own, else the only one."""
-    behind = {cell.variant for cell in run.cells if cell.stack == ARTICLE_STACK}
+    behind = {cell.point.variant for cell in run.cells if cell.point.stack == ARTICLE_STACK}
     if article_variant in behind:
         return article_variant
     return behind.pop() if len(behind) == 1 else None
 
 
-def _ratios(run: Run, article_variant: str) -> dict[PointKey, float]:
+def _ratios(run: Run, article_variant: str) -> dict[Point, float]:
     rates = {
         key: central([cell.qps for cell in cells if is_valid(cell)])
         for key, cells in _grouped(run.cells).items()
@@ -190,11 +190,11 @@ def _ratios(run: Run, article_variant: str) -> dict[PointKey, float]:
     return {
         key: rate / base
         for key, rate in rates.items()
-        if (base := rates.get((yardstick, ARTICLE_STACK, key[2])))
+        if (base := rates.get(Point(yardstick, ARTICLE_STACK, key.load)))
     }
 
 
-def _ratio(ratios: Sequence[Mapping[PointKey, float]], key: PointKey) -> float | None:
+def _ratio(ratios: Sequence[Mapping[Point, float]], key: Point) -> float | None:
     """Return the mean over runs of a ratio that was formed inside each run."""
     found = [run[key] for run in ratios if key in run]
     return central(found) if found else None

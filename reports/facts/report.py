@@ -8,11 +8,11 @@ from itertools import combinations
 from typing import Any
 
 from ...toolkit.errors import UnusableInputError
-from ...toolkit.runs.load import Load
+from ...toolkit.runs.point import Point
 from ...toolkit.runs.run_file import Header, Run
 from .article import Article
 from .costs import MeasuredMachine, yardsticks
-from .points import MeasuredPoint, PointKey, Series, article_points, points
+from .points import MeasuredPoint, Series, article_points, points
 from .prices import Price
 from .scaling import Scaling, scaling
 from .variants import VariantRow, variant_rows
@@ -113,7 +113,7 @@ def _refuse_incomplete(run: Run) -> None:
                 raise UnusableInputError(f"run {header.run!r}: its header has no {part}.{key}")
     for cell in run.cells:
         if cell.seconds <= 0:
-            raise UnusableInputError(f"run {header.run!r}: cell {cell.key} lasted no time")
+            raise UnusableInputError(f"run {header.run!r}: cell {cell.point} lasted no time")
 
 
 def _refuse_mixture(runs: Sequence[Run]) -> None:
@@ -145,8 +145,8 @@ def _refuse_windows(one: Run, other: Run) -> None:
             )
 
 
-def _points(run: Run) -> set[PointKey]:
-    return {(cell.variant, cell.stack, Load.of(cell)) for cell in run.cells}
+def _points(run: Run) -> set[Point]:
+    return {cell.point.gathered for cell in run.cells}
 
 
 def _differences(one: Header, other: Header) -> Iterator[tuple[str, Any, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ...toolkit.runs.load import Load
 from ...toolkit.runs.run_file import Cell, Warn
 from ...toolkit.runs.validity import hidden_wait_ms, littles_users
 from ..facts.points import Doubt
@@ -25,7 +24,7 @@ def warnings(report: Report, language: Language) -> Section:
 
 
 def _measured_again(report: Report, language: Language) -> tuple[str, ...]:
-    earlier = [(run.header.run, cell.key) for run in report.runs for cell in run.superseded]
+    earlier = [(run.header.run, cell.point) for run in report.runs for cell in run.superseded]
     if not earlier:
         return ()
     points = len(set(earlier))
@@ -38,10 +37,10 @@ def _warning(doubt: Doubt, language: Language) -> str:
     values = _values(cell, warn, language)
     return language.say(
         "warnings.line",
-        variant=cell.variant,
-        stack=stack(cell.stack, language),
-        load=load(Load.of(cell), language),
-        repeat=cell.repeat,
+        variant=cell.point.variant,
+        stack=stack(cell.point.stack, language),
+        load=load(cell.load, language),
+        repeat=cell.point.repeat,
         seen=language.say_or(f"seen.{warn.code}", warn.seen, **values),
         advice=language.say_or(f"advice.{warn.code}", warn.advice),
         invalid=language.say("warnings.invalid") if warn.invalidates else "",
@@ -64,7 +63,7 @@ def _values(cell: Cell, warn: Warn, language: Language) -> dict[str, object]:
         "steal": f"{cell.steal_percent:.0f}",
         "swapped": figures.mebibytes(cell.swapped_bytes),
         "inside": f"{littles_users(cell):.2f}",
-        "users": language.count(cell.users),
+        "users": language.count(cell.load.users),
         "waits": _rounded(hidden_wait_ms(cell)),
         "hidden": _rounded(cell.percentile_ms(99)),
         **warn.figures,

@@ -16,10 +16,11 @@ from tiankong.bench.load import generator
 from tiankong.bench.load.sentences import Questions
 from tiankong.bench.serving.served import Served, started
 from tiankong.bench.sweep.measure import Window, measure
-from tiankong.bench.sweep.plan import Point
 from tiankong.toolkit import cgroup
 from tiankong.toolkit.processes import end_with_parent, free_port
 from tiankong.toolkit.runs.cell import Cell
+from tiankong.toolkit.runs.load import Load
+from tiankong.toolkit.runs.point import Point
 from tiankong.toolkit.runs.validity import doubts
 
 TEXTS = ["疑是地[MASK]霜。", "天气真[MASK]。"]
@@ -55,7 +56,7 @@ def busy(cpu: int, count: int = 1) -> Iterator[None]:
 
 
 def cell(server: Served, users: int = 2, seconds: float = 3.0, rate: float | None = None) -> Cell:
-    point = Point("fake", "reference", users, rate=rate)
+    point = Point("fake", "reference", Load(users, rate))
     return measure(point, server, QUESTIONS, Window(seconds, 0.5))
 
 

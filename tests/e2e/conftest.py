@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from tiankong.toolkit.runs.load import Load
+from tiankong.toolkit.runs.point import Point
 from tiankong.toolkit.runs.run_file import Cell, Header, append_cell, create_run
 
 if TYPE_CHECKING:
@@ -166,5 +168,6 @@ def run_file(tmp_path: Path) -> Path:
     create_run(path, header)
     for users in (1, 2):
         latencies = [5.0 * users] * 200
-        append_cell(path, Cell("onnx-int8", "reference", users, 1.0, latencies, "now"))
+        point = Point("onnx-int8", "reference", Load(users))
+        append_cell(path, Cell(point, 1.0, latencies, "now"))
     return path

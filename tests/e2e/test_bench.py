@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tiankong.bench.sweep.plan import Point
 from tiankong.toolkit.gate.gold import BUILTIN
+from tiankong.toolkit.runs.load import Load
+from tiankong.toolkit.runs.point import Point
 from tiankong.toolkit.runs.run_file import read_run
 from tiankong.toolkit.runs.validity import is_disturbed, is_valid
 
@@ -39,9 +40,9 @@ def test_bench_writes_pages_from_complete_cells(tool: Any, pages: Path) -> None:
     names = {path.name for path in pages.iterdir()}
     assert {"index.html", "index.zh.html", "report.md", "report.zh.md", "summary.json"} <= names
     run = read_run(max((tool.artifacts / "runs").glob("*-tiny-*.jsonl")))
-    assert {cell.key for cell in run.cells} == {
-        Point("onnx-int8", "reference", 1).key,
-        Point("onnx-fp32", "article", 1).key,
+    assert {cell.point for cell in run.cells} == {
+        Point("onnx-int8", "reference", Load(1)),
+        Point("onnx-fp32", "article", Load(1)),
     }
     assert all(is_valid(cell) or is_disturbed(cell) for cell in run.cells)
 

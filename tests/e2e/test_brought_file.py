@@ -49,7 +49,7 @@ def test_check_sweep_and_report(mine: tuple[Any, tuple[str, ...]]) -> None:
     assert (entry["notes"]["file"], len(entry["digest"])) == ("fast.onnx", 64)
     assert entry["notes"]["sha256"][:12] in entry["summary"]
     (cell,) = run.cells
-    assert (cell.variant, cell.stack, cell.wrong) == ("own-fast", "reference", 0)
+    assert (cell.point.variant, cell.point.stack, cell.wrong) == ("own-fast", "reference", 0)
     assert len(cell.latencies_ms) > 10
     assert home.run("report", "--out", "pages").returncode == 0
     page = (home.home / "pages" / "report.md").read_text(encoding="utf-8")

@@ -112,7 +112,7 @@ def test_sweep(own_tool: Any) -> None:
     assert list((tool.artifacts / "runs").iterdir()) == [path]
     after = read_run(path)
     assert after.cells[:2] == kept
-    assert len({cell.key for cell in after.cells}) == len(after.cells) == 4
+    assert len({cell.point for cell in after.cells}) == len(after.cells) == 4
     assert [(cell.wrong, cell.failed) for cell in after.cells] == [(0, 0)] * 4
 
 

@@ -111,8 +111,8 @@ def test_capacity_with_the_promised_shape(tool: Any) -> None:
         assert {"variant", "slo", "qps", "low", "high"} <= found.keys()
         assert found["low"] <= found["qps"] <= found["high"]
         run = read_run(Path(tool.home / found["run"]))
-        confirming = [cell for cell in run.cells if cell.repeat > 1]
-        assert {cell.users for cell in confirming} >= {found["load"]}
+        confirming = [cell for cell in run.cells if cell.point.stage == "confirmation"]
+        assert {cell.load.users for cell in confirming} >= {found["load"]}
 
 
 def test_a_server_that_runs_already_is_swept(tool: Any) -> None:

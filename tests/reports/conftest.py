@@ -7,7 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cells import changed
 
+from tiankong.toolkit.runs.load import Load
+from tiankong.toolkit.runs.point import Point
 from tiankong.toolkit.runs.run_file import Cell, Header, Run
 
 # Latencies (ms) of a closed loop: with `users` users, QPS = users / latency.
@@ -110,21 +113,15 @@ def cell(variant: str, stack: str, users: int, latency: float, **changes: Any) -
         "generator_cpu_percent": 6.0,
         "resident_bytes": 320 * 1024**2,
     }
-    return Cell(
-        variant=variant,
-        stack=stack,
-        users=users,
-        seconds=seconds,
-        started="2026-01-01T00:00:00+00:00",
-        **(facts | changes),
-    )
+    point = Point(variant, stack, Load(users))
+    made = Cell(point, seconds, [], "2026-01-01T00:00:00+00:00")
+    return changed(made, **(facts | changes))
 
 
 def open_cell(variant: str, rate: float, latency: float, **changes: Any) -> Cell:
     """A cell of an open loop that kept up: as many answers as arrivals, each ``latency`` ms."""
     answers = round(rate * 20)
     facts: dict[str, Any] = {
-        "mode": "open",
         "rate": rate,
         "latencies_ms": [float(latency)] * answers,
         "late_ms": [0.5] * answers,

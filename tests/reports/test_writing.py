@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cells import changed
 
 from tiankong.reports import writing as pages
 from tiankong.reports.small_table import markdown_table
@@ -217,7 +218,7 @@ def test_every_warning_is_said_in_both_languages(
 
 def numbered(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     """The cells, numbered as repeats."""
-    return tuple(replace(cell, repeat=number) for number, cell in enumerate(cells, start=1))
+    return tuple(changed(cell, repeat=number) for number, cell in enumerate(cells, start=1))
 
 
 def section(path: Path, heading: str) -> str:

@@ -281,7 +281,7 @@ def test_a_sweep_measures_it_with_all_its_processes(service: Service, tmp_path: 
     )  # fmt: skip
     assert done.returncode in (0, 3), done.stderr  # 3: something else was at work meanwhile
     [cell] = read_run(Path(json.loads(done.stdout)["run"])).cells
-    assert (cell.variant, cell.stack, cell.users) == (VARIANT, "target", 4)
+    assert (cell.point.variant, cell.point.stack, cell.load.users) == (VARIANT, "target", 4)
     assert (cell.wrong, cell.failures, cell.examples) == (0, {}, [])
     assert is_disturbed(cell) or not invalidating(cell)
     assert len(cell.latencies_ms) > 10

@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..stats import percentile
-
-CLOSED, OPEN = "closed", "open"
-
-CellKey = tuple[str, str, int, float | None, int | None, int, int | None, int]
+from .load import Load
+from .point import Point
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One measured point: a variant behind a server stack under one load.
+    """One measured point, with what was seen while it was measured.
 
     Latencies are those of right answers, in milliseconds, raw, in order of completion: in a closed
     loop from sending, in an open loop from the *intended* start.  ``ends_ms`` tells when each was
@@ -25,11 +23,6 @@ class Cell:
     cores of the affinity mask = 100) unless their name says otherwise.
 
     Args:
-        users: concurrent callers without think time; 0 in an open loop.
-        rate: intended arrivals a second; None in a closed loop.
-        tokens: length of every sentence with its specials; None: the gold set as it stands.
-        batch: sentences in a request.
-        cores: cores the server was pinned to; None: all that are usable.
         attempt: how often the point was measured, this time included.
         machine: digest of the fingerprint before the window.
         changes: parts of the fingerprint that differed after it, or from the run's header.
@@ -40,21 +33,14 @@ class Cell:
         throttled_percent: share of the CPU quota's periods in which a cgroup was held back.
         swapped_bytes: bytes the machine swapped in and out.
         joules: energy of the CPU packages (None: the machine does not tell).
+        settings: the server's settings in force, those it chose by itself among them.
 
     """
 
-    variant: str
-    stack: str
-    users: int
+    point: Point
     seconds: float
     latencies_ms: Sequence[float]
     started: str
-    mode: str = CLOSED
-    rate: float | None = None
-    tokens: int | None = None
-    batch: int = 1
-    cores: int | None = None
-    repeat: int = 1
     attempt: int = 1
     warmup_seconds: float = 0.0
     ends_ms: Sequence[float] = ()
@@ -82,15 +68,9 @@ class Cell:
     changes: Sequence[str] = ()
 
     @property
-    def key(self) -> CellKey:
-        """What makes the cell's point unique in its run."""
-        load = (self.users, self.rate, self.tokens, self.batch, self.cores)
-        return (self.variant, self.stack, *load, self.repeat)
-
-    @property
-    def plain(self) -> bool:
-        """Whether this is a closed loop over the gold set, one sentence a request, all cores."""
-        return (self.mode, self.tokens, self.batch, self.cores) == (CLOSED, None, 1, None)
+    def load(self) -> Load:
+        """The load of its point."""
+        return self.point.load
 
     @property
     def failed(self) -> int:
@@ -110,7 +90,7 @@ class Cell:
     @property
     def sentences_per_second(self) -> float:
         """Sentences rightly answered a second."""
-        return self.qps * self.batch
+        return self.qps * self.load.batch
 
     @property
     def mean_ms(self) -> float:

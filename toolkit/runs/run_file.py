@@ -4,6 +4,9 @@ Format history:
 1 (first): closed loop, raw latencies in milliseconds, CPU by process tree.
 2: open loop; raw times packed (:mod:`.packing`); the causes that make a cell doubtful stand in the
    cell (``warnings``, for other programs: this reader derives them again from the figures).
+3: of a search: a cell says of which ``stage`` it is and what the server was ``asked`` beyond its
+   usual settings; before, the number of the repeat stood for both.  A sweep's file has neither: it
+   is still written as format 2.
 """
 
 from __future__ import annotations
@@ -12,24 +15,32 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import UnusableInputError
 from ..machine import digest
-from .cell import Cell, CellKey
+from .cell import Cell
+from .load import Load
 from .packing import pack, unpack
+from .point import Point
 from .validity import Warn, doubts
 
 __all__ = [
-    "FORMAT", "Cell", "CellKey", "Header", "Run", "Warn",
+    "SEARCH_FORMAT", "SWEEP_FORMAT", "Cell", "Header", "Run", "Warn",
     "append_cell", "create_run", "locked", "read_run",
 ]  # fmt: skip
 
-FORMAT = 2
-READABLE = (1, 2)
+SWEEP_FORMAT, SEARCH_FORMAT = 2, 3
+READABLE = (1, 2, 3)
 PACKED = ("latencies_ms", "ends_ms", "late_ms")
+LOAD = tuple(field.name for field in fields(Load))
+# The order of a cell's first fields, as it always was.
+FIRST = (
+    "variant", "stack", "users", "seconds", "latencies_ms", "started", "mode", "rate", "tokens",
+    "batch", "cores", "repeat",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,7 @@ class Header:
     machine: Mapping[str, Any]
     versions: Mapping[str, str]
     variants: Mapping[str, Mapping[str, Any]]
+    format: int = SWEEP_FORMAT
 
     def identity(self) -> dict[str, Any]:
         """Return what must be equal for a run to be continued: all but name, time and seed."""
@@ -77,7 +89,7 @@ def create_run(path: Path, header: Header) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with beside.open("x", encoding="utf-8") as stream:
-            stream.write(_line({"kind": "run", "format": FORMAT, **asdict(header)}))
+            stream.write(_line({"kind": "run", "format": header.format, **asdict(header)}))
             stream.flush()
             os.fsync(stream.fileno())
         os.link(beside, path)  # whole or not at all, and never over another
@@ -117,10 +129,22 @@ def append_cell(path: Path, cell: Cell) -> None:
 
 
 def _as_json(cell: Cell) -> dict[str, Any]:
-    data = asdict(cell)
+    seen = asdict(cell)
+    del seen["point"]
     for name in PACKED:
-        data[name] = pack(data[name])
-    return {"kind": "cell", **data, "warnings": [asdict(warn) for warn in doubts(cell)]}
+        seen[name] = pack(seen[name])
+    warnings = [asdict(warn) for warn in doubts(cell)]
+    first = dict.fromkeys(FIRST) | _flat(cell.point)
+    return {"kind": "cell", **first, **seen, "warnings": warnings}
+
+
+def _flat(point: Point) -> dict[str, Any]:
+    """Return a point's fields as they stand in a line."""
+    load = {"mode": point.load.mode, **asdict(point.load)}
+    data = {"variant": point.variant, "stack": point.stack, **load, "repeat": point.repeat}
+    if point.stage or point.settings:
+        data |= {"stage": point.stage, "asked": dict(point.settings)}
+    return data
 
 
 def _line(data: Mapping[str, Any]) -> str:
@@ -153,13 +177,13 @@ def read_run(path: Path) -> Run:
             raise UnusableInputError(f"run file {path}, line {number}: {error}") from None
     if header is None:
         raise UnusableInputError(f"run file {path} has no header: it was never begun")
-    last = {cell.key: cell for cell in cells}
-    counted = tuple(cell for cell in cells if last[cell.key] is cell)
-    return Run(header, counted, tuple(cell for cell in cells if last[cell.key] is not cell))
+    last = {cell.point: cell for cell in cells}
+    counted = tuple(cell for cell in cells if last[cell.point] is cell)
+    return Run(header, counted, tuple(cell for cell in cells if last[cell.point] is not cell))
 
 
 def _header(data: dict[str, Any]) -> Header:
-    if (version := data.pop("format")) not in READABLE:
+    if (version := data["format"]) not in READABLE:
         raise ValueError(f"format {version}, this version reads {READABLE[0]} to {READABLE[-1]}")
     return Header(**data)
 
@@ -169,7 +193,18 @@ def _cell(data: dict[str, Any], header: Header) -> Cell:
     for name in PACKED:
         if isinstance(data.get(name), dict):
             data[name] = unpack(data[name])
-    cell = Cell(**data)
+    cell = Cell(_point(data), **data)
     if cell.machine and cell.machine != digest(header.machine):
         return replace(cell, changes=tuple(dict.fromkeys([*cell.changes, "fingerprint"])))
     return cell
+
+
+def _point(data: dict[str, Any]) -> Point:
+    """Take a point's fields out of a line; raise TypeError for what cannot be one."""
+    data.pop("mode", None)  # the load says it
+    load = Load(**{name: data.pop(name) for name in LOAD if name in data})
+    settings = tuple(data.pop("asked", {}).items())
+    names = [name for name in ("variant", "stack", "repeat", "stage") if name in data]
+    point = Point(load=load, settings=settings, **{name: data.pop(name) for name in names})
+    hash(point)
+    return point

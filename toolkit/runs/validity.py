@@ -72,10 +72,14 @@ def is_disturbed(cell: Cell) -> bool:
 def summary(cell: Cell) -> dict[str, Any]:
     """Return a cell without raw times as a JSON object; None: too few answers, or infinite."""
     shares = {f"p{rank}_ms": cell.percentile_ms(rank) for rank in (50, 90, 95, 99)}
-    names = ("variant", "stack", "mode", "users", "rate", "tokens", "batch", "cores")
-    warns = doubts(cell)
+    point, warns = cell.point, doubts(cell)
     return {
-        **{name: getattr(cell, name) for name in (*names, "repeat", "attempt")},
+        "variant": point.variant,
+        "stack": point.stack,
+        "mode": point.load.mode,
+        **asdict(point.load),
+        "repeat": point.repeat,
+        "attempt": cell.attempt,
         "qps": cell.qps,
         **{k: v if v is None or math.isfinite(v) else None for k, v in shares.items()},
         "failed": cell.failed,
@@ -195,12 +199,12 @@ def littles_users(cell: Cell) -> float:
 
 
 def _little(cell: Cell) -> Warn | None:
-    if cell.mode != "closed" or cell.failed or cell.wrong or not cell.latencies_ms:
+    if cell.load.is_open or cell.failed or cell.wrong or not cell.latencies_ms:
         return None
     inside = littles_users(cell)
-    if abs(inside - cell.users) <= LITTLE_TOLERANCE * cell.users:
+    if abs(inside - cell.load.users) <= LITTLE_TOLERANCE * cell.load.users:
         return None
-    seen = f"QPS x mean latency is {inside:.2f}, not {cell.users} users (Little's law)"
+    seen = f"QPS x mean latency is {inside:.2f}, not {cell.load.users} users (Little's law)"
     return Warn("little", seen, "the generator is too slow, or the window too short", True)
 
 
@@ -233,7 +237,7 @@ def _windows(cell: Cell) -> list[list[float]] | None:
         return None
     latencies = np.asarray(cell.latencies_ms, dtype=np.float64)
     place = np.asarray(cell.ends_ms) * WINDOWS / (cell.seconds * 1000)
-    if cell.mode == "open":  # by intended start: late answers belong to when they were asked
+    if cell.load.is_open:  # by intended start: late answers belong to when they were asked
         place -= latencies * WINDOWS / (cell.seconds * 1000)
     third = np.clip(place.astype(int), 0, WINDOWS - 1)
     return [[float(x) for x in latencies[third == number]] for number in range(WINDOWS)]
@@ -249,7 +253,7 @@ def _noise(cell: Cell, windows: Sequence[Sequence[float]]) -> float:
     """
     typical = max(1.0, float(np.mean([len(window) for window in windows])))
     chance = RANGE_OF_THREE / np.sqrt(typical)
-    if cell.mode == "open":
+    if cell.load.is_open:
         return float(chance)
     spread = float(np.std(cell.latencies_ms) / np.mean(cell.latencies_ms))
     return float(chance * min(spread, 1.0))
@@ -270,7 +274,7 @@ def hidden_wait_ms(cell: Cell) -> float | None:
     stalled server send nothing, so that its raw percentiles hide the stall ("coordinated
     omission", G. Tene).  None where completion times are unknown.
     """
-    if cell.mode != "closed" or len(cell.ends_ms) < 2:
+    if cell.load.is_open or len(cell.ends_ms) < 2:
         return None
     whole = cell.seconds * 1000
     gaps = np.diff(np.concatenate(([0.0], np.sort(np.asarray(cell.ends_ms)), [whole])))

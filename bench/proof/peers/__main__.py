@@ -35,11 +35,11 @@ from ....toolkit.machine import digest as machine_digest
 from ....toolkit.machine import fingerprint
 from ....toolkit.options import names
 from ....toolkit.processes import interrupt_on_terminate
-from ....toolkit.runs.load import ARTICLE_STACK
+from ....toolkit.runs.load import ARTICLE_STACK, Load
+from ....toolkit.runs.point import Point
 from ...load.sentences import Questions, gold_questions
 from ...serving.served import Served
 from ...sweep.measure import Window, undisturbed
-from ...sweep.plan import Point
 from ..ledger import mend
 from .servers import PEERS, USUAL, Contestant, digest, opened, parse_peers, script
 from .table import Tables, Turn, append, ours, read
@@ -127,7 +127,7 @@ class Match:
 
     def _window(self, contestant: Contestant, server: Served, users: int, number: int) -> Turn:
         """Measure one level."""
-        point = Point(contestant.variant, contestant.server, users, number)
+        point = Point(contestant.variant, contestant.server, Load(users), number)
         questions = self.questions[contestant.variant]
         window = Window(self.terms.seconds, self.terms.warmup_seconds, seed=self.terms.seed)
         return Turn.of(contestant, number, undisturbed(point, server, questions, window))

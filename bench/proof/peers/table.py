@@ -57,11 +57,12 @@ class Turn:
     @classmethod
     def of(cls, contestant: Contestant, number: int, cell: Cell) -> Turn:
         """Return what a measured cell says."""
-        names = ("users", "seconds", "failed", "wrong", "start_seconds", "server_cpu_percent",
+        names = ("seconds", "failed", "wrong", "start_seconds", "server_cpu_percent",
                  "generator_cpu_percent", "other_cpu_percent", "steal_percent")  # fmt: skip
         return cls(
             **asdict(contestant),
             number=number,
+            users=cell.load.users,
             latencies_ms=list(cell.latencies_ms),
             example=next(iter(cell.examples), ""),
             memory=cell.proportional_bytes or cell.resident_bytes,

@@ -13,7 +13,7 @@ import pytest
 from tiankong.bench.load.generator import Generators
 from tiankong.bench.search import capacity as hunting
 from tiankong.bench.search.capacity import (
-    CONFIRMATIONS,
+    CONFIRMATION,
     PROBE,
     Capacity,
     CapacityTerms,
@@ -21,10 +21,12 @@ from tiankong.bench.search.capacity import (
     capacity,
 )
 from tiankong.bench.search.slo import parse_slo
-from tiankong.bench.sweep.plan import Plan, Point
+from tiankong.bench.sweep.measure import Window
 from tiankong.bench.sweep.session import new_header, runs_folder
 from tiankong.toolkit.errors import InvalidMeasurementError, UnusableInputError
-from tiankong.toolkit.runs.cell import CLOSED, OPEN, Cell
+from tiankong.toolkit.runs.cell import Cell
+from tiankong.toolkit.runs.load import OPEN, Load
+from tiankong.toolkit.runs.point import Point
 from tiankong.toolkit.runs.run_file import locked, read_run
 from tiankong.toolkit.runs.validity import doubts
 
@@ -46,6 +48,19 @@ class Interrupted(BaseException):
     """As when the user presses Ctrl-C."""
 
 
+def level(point: Point) -> float:
+    """Return what is searched for: the users, or the rate."""
+    return point.load.users if point.load.rate is None else point.load.rate
+
+
+def probe(users: int) -> Point:
+    return Point("a", "reference", Load(users), stage=PROBE)
+
+
+def confirmation(users: int, repeat: int) -> Point:
+    return Point("a", "reference", Load(users), repeat, CONFIRMATION)
+
+
 class FakeGround:
     """A server that is only made up: two streams of 20 ms, or in an open loop M/M/1."""
 
@@ -53,33 +68,37 @@ class FakeGround:
         self.variants = {"a": SimpleNamespace(manifest=MANIFEST)}
         self.gold = SimpleNamespace(name="gold", digest="cd", items=[1])
         self.generators, self.target = Generators(), ""
-        self.measured: list[tuple[float, int, int]] = []
-        self.plans: list[Plan] = []
+        self.measured: list[tuple[Point, int]] = []
+        self.windows: list[Window] = []
         self.patience = 1000
         self.spoil: Spoil = lambda cell: cell
 
     @property
-    def loads(self) -> list[float]:
-        """The loads of the probes."""
-        return [load for load, repeat, _ in self.measured if repeat == PROBE]
+    def probed(self) -> list[float]:
+        """The levels of the probes."""
+        return [level(p) for p, _ in self.measured if p.stage == PROBE]
+
+    @property
+    def confirmed(self) -> list[float]:
+        """The levels that were confirmed, or not."""
+        return [level(p) for p, _ in self.measured if (p.stage, p.repeat) == (CONFIRMATION, 1)]
 
     def as_json(self) -> dict[str, Any]:
         return {"generators": vars(self.generators), "target": self.target}
 
-    def measure(self, point: Point, plan: Plan, seed: int, attempt: int = 1) -> Cell:
+    def measure(self, point: Point, window: Window) -> Cell:
         if len(self.measured) == self.patience:
             raise Interrupted
-        load = float(point.users if point.rate is None else point.rate)
-        self.measured.append((load, point.repeat, attempt))
-        self.plans.append(plan)
-        source = np.random.default_rng([int(load * 1000), point.repeat, attempt])
-        times = self._open if point.mode == OPEN else self._closed
-        latencies, ends = times(load, plan.seconds, source)
+        self.measured.append((point, window.attempt))
+        self.windows.append(window)
+        number = point.repeat + (point.stage == CONFIRMATION)
+        source = np.random.default_rng([int(level(point) * 1000), number, window.attempt])
+        times = self._open if point.load.is_open else self._closed
+        latencies, ends = times(level(point), window.seconds, source)
         order = np.argsort(ends)
         cell = Cell(
-            point.variant, point.stack, point.users, plan.seconds,
-            tuple(latencies[order].tolist()), "now", mode=point.mode, rate=point.rate,
-            repeat=point.repeat, attempt=attempt, ends_ms=tuple(ends[order].tolist()),
+            point, window.seconds, tuple(latencies[order].tolist()), "now",
+            attempt=window.attempt, ends_ms=tuple(ends[order].tolist()),
         )  # fmt: skip
         return self.spoil(cell)
 
@@ -105,8 +124,9 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeGround:
     monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path))
     real, numbers = new_header, iter(range(100))
 
-    def header(*words: Any) -> Any:
-        return replace(real(*words), run=f"{next(numbers):02}-capacity-m")  # more than one a second
+    def header(*words: Any, **named: Any) -> Any:
+        name = f"{next(numbers):02}-capacity-m"  # more than one a second
+        return replace(real(*words, **named), run=name)
 
     monkeypatch.setattr(hunting, "new_header", header)
     return FakeGround()
@@ -121,12 +141,12 @@ def test_the_users_that_hold_are_found_and_confirmed(ground: FakeGround) -> None
     assert (found.load, found.failed_load) == (8, 9)  # P95 is 1.17 times 10 ms a user
     assert found.qps == pytest.approx(FASTEST, rel=0.01)
     assert found.low <= found.qps <= found.high
-    assert [cell.repeat for cell in found.cells] == list(CONFIRMATIONS)
-    assert {cell.users for cell in found.cells} == {8}
-    assert ground.loads == [1, 2, 4, 8, 16, 12, 10, 9]
-    assert [repeat for _, repeat, _ in ground.measured[8:]] == list(CONFIRMATIONS)
-    assert {plan.seconds for plan in ground.plans[:8]} == {CLOSED_TERMS.probe_seconds}
-    assert {plan.seconds for plan in ground.plans[8:]} == {CLOSED_TERMS.confirm_seconds}
+    confirming = [confirmation(8, repeat) for repeat in (1, 2, 3)]
+    assert [cell.point for cell in found.cells] == confirming
+    assert ground.probed == [1, 2, 4, 8, 16, 12, 10, 9]
+    assert [point for point, _ in ground.measured[8:]] == confirming
+    assert {window.seconds for window in ground.windows[:8]} == {CLOSED_TERMS.probe_seconds}
+    assert {window.seconds for window in ground.windows[8:]} == {CLOSED_TERMS.confirm_seconds}
 
 
 def test_the_rate_that_holds_is_found_and_confirmed(ground: FakeGround) -> None:
@@ -138,14 +158,14 @@ def test_the_rate_that_holds_is_found_and_confirmed(ground: FakeGround) -> None:
     assert found.qps == pytest.approx(found.load, rel=0.01)
     assert found.low <= found.load
     assert found.high >= found.failed_load
-    assert ground.loads[:4] == [8, 16, 32, 64]
-    assert {(cell.mode, cell.users) for cell in found.cells} == {(OPEN, 0)}
+    assert ground.probed[:4] == [8, 16, 32, 64]
+    assert {(cell.load.mode, cell.load.users) for cell in found.cells} == {(OPEN, 0)}
 
 
 def test_everything_that_was_measured_stands_in_the_run_file(ground: FakeGround) -> None:
     found = searched(ground)
     run = read_run(found.run)
-    assert [(cell.users, cell.repeat, cell.attempt) for cell in run.cells] == ground.measured
+    assert [(cell.point, cell.attempt) for cell in run.cells] == ground.measured
     assert run.header.plan["slo"] == "p95=100ms"
     assert run.cells[-3:] == found.cells
 
@@ -220,14 +240,14 @@ def test_no_number_of_users_holds(ground: FakeGround) -> None:
     with pytest.raises(NotHeldError, match="a does not hold p95=1ms even at 1 users") as caught:
         searched(ground, CapacityTerms(parse_slo("p95=1ms")))
     assert caught.value.exit_code == 1
-    assert ground.measured == [(1, PROBE, 1)]
+    assert ground.measured == [(probe(1), 1)]
 
 
 def test_no_rate_holds(ground: FakeGround) -> None:
     with pytest.raises(NotHeldError, match="does not hold p95=1ms"):
         searched(ground, CapacityTerms(parse_slo("p95=1ms"), OPEN))
     assert len(ground.measured) == 7
-    assert min(ground.loads) == 8 / 64
+    assert min(ground.probed) == 8 / 64
 
 
 def test_a_search_that_found_nothing_is_begun_anew(ground: FakeGround) -> None:
@@ -259,8 +279,7 @@ def slow_confirmations(least: float) -> Spoil:
     """Return what makes the longer runs slow from a load on."""
 
     def spoil(cell: Cell) -> Cell:
-        load = cell.users if cell.rate is None else cell.rate
-        if cell.repeat == PROBE or load < least:
+        if cell.point.stage == PROBE or level(cell.point) < least:
             return cell
         return replace(cell, latencies_ms=tuple(ms + 100.0 for ms in cell.latencies_ms))
 
@@ -271,14 +290,13 @@ def test_few_users_that_are_not_confirmed_are_taken_back_one_by_one(ground: Fake
     ground.spoil = slow_confirmations(7)
     found = searched(ground)
     assert (found.load, found.failed_load) == (6, 7)
-    confirmed = [load for load, repeat, _ in ground.measured if repeat == CONFIRMATIONS[0]]
-    assert confirmed == [8, 7, 6]
+    assert ground.confirmed == [8, 7, 6]
 
 
 def test_a_rate_that_is_not_confirmed_is_taken_back_by_a_tenth(ground: FakeGround) -> None:
     ground.spoil = slow_confirmations(60)
     found = searched(ground, OPEN_TERMS)
-    confirmed = [load for load, repeat, _ in ground.measured if repeat == CONFIRMATIONS[0]]
+    confirmed = ground.confirmed
     assert confirmed[1:] == pytest.approx([0.9 * load for load in confirmed[:-1]])
     assert (found.load, found.failed_load) == (confirmed[-1], confirmed[-2])
     assert found.load < 60 <= confirmed[-2]
@@ -298,8 +316,7 @@ def test_a_load_that_is_never_confirmed_is_given_up(ground: FakeGround) -> None:
     ground.spoil = slow_confirmations(0)
     with pytest.raises(NotHeldError, match=r"no load could be confirmed to hold p95=100ms"):
         searched(ground)
-    confirmed = [load for load, repeat, _ in ground.measured if repeat == CONFIRMATIONS[0]]
-    assert confirmed == [8, 7, 6, 5, 4, 3]
+    assert ground.confirmed == [8, 7, 6, 5, 4, 3]
 
 
 def test_a_single_user_that_is_not_confirmed_is_the_end(ground: FakeGround) -> None:
@@ -308,11 +325,11 @@ def test_a_single_user_that_is_not_confirmed_is_the_end(ground: FakeGround) -> N
         searched(ground, CapacityTerms(parse_slo("p95=25ms")))
 
 
-def disturbed(load: int, repeat: int, attempts: int, **change: Any) -> Spoil:
+def disturbed(point: Point, attempts: int, **change: Any) -> Spoil:
     """Return what disturbs the first attempts at one point."""
 
     def spoil(cell: Cell) -> Cell:
-        if (cell.users, cell.repeat) != (load, repeat) or cell.attempt > attempts:
+        if cell.point != point or cell.attempt > attempts:
             return cell
         return replace(cell, **change)
 
@@ -321,18 +338,18 @@ def disturbed(load: int, repeat: int, attempts: int, **change: Any) -> Spoil:
 
 def test_a_disturbed_cell_is_measured_once_more(ground: FakeGround) -> None:
     slow = (500.0,) * 800  # it would not have held
-    ground.spoil = disturbed(4, PROBE, 1, steal_percent=9.0, latencies_ms=slow)
+    ground.spoil = disturbed(probe(4), 1, steal_percent=9.0, latencies_ms=slow)
     found = searched(ground)
     assert found.load == 8
-    assert ground.measured[2:4] == [(4, PROBE, 1), (4, PROBE, 2)]
+    assert ground.measured[2:4] == [(probe(4), 1), (probe(4), 2)]
     run = read_run(found.run)
-    assert [(cell.users, cell.attempt) for cell in run.superseded] == [(4, 1)]
+    assert [(cell.point, cell.attempt) for cell in run.superseded] == [(probe(4), 1)]
 
 
 def test_a_probe_that_stays_disturbed_counts_as_it_is(ground: FakeGround) -> None:
-    ground.spoil = disturbed(4, PROBE, 9, steal_percent=9.0)
+    ground.spoil = disturbed(probe(4), 9, steal_percent=9.0)
     assert searched(ground).load == 8
-    assert [attempt for load, _, attempt in ground.measured if load == 4] == [1, 2]
+    assert [attempt for point, attempt in ground.measured if point == probe(4)] == [1, 2]
 
 
 def drifting(cell: Cell) -> Cell:
@@ -341,26 +358,26 @@ def drifting(cell: Cell) -> Cell:
 
 
 def test_an_unstable_probe_is_good_enough(ground: FakeGround) -> None:
-    ground.spoil = lambda cell: drifting(cell) if cell.repeat == PROBE else cell
+    ground.spoil = lambda cell: drifting(cell) if cell.point.stage == PROBE else cell
     found = searched(ground)
     assert "unstable" in {warn.code for warn in doubts(read_run(found.run).cells[3])}
-    assert {attempt for _, _, attempt in ground.measured} == {1}
+    assert {attempt for _, attempt in ground.measured} == {1}
 
 
 def test_an_unstable_confirmation_is_measured_once_more(ground: FakeGround) -> None:
     ground.spoil = lambda cell: drifting(cell) if cell.attempt == 1 else cell
     searched(ground)
-    again = [repeat for _, repeat, attempt in ground.measured if attempt == 2]
-    assert again == list(CONFIRMATIONS)
+    again = [point for point, attempt in ground.measured if attempt == 2]
+    assert again == [confirmation(8, repeat) for repeat in (1, 2, 3)]
 
 
 def test_a_confirmation_that_stays_disturbed_cannot_be_trusted(ground: FakeGround) -> None:
-    ground.spoil = disturbed(8, CONFIRMATIONS[1], 9, steal_percent=9.0)
+    ground.spoil = disturbed(confirmation(8, 2), 9, steal_percent=9.0)
     for times in (1, 2):  # and the next search begins anew
         with pytest.raises(InvalidMeasurementError, match="the host took 9 % of the machine away"):
             searched(ground)
-        assert ground.measured.count((8, CONFIRMATIONS[1], 2)) == times
-        assert ground.measured.count((1, PROBE, 1)) == times
+        assert ground.measured.count((confirmation(8, 2), 2)) == times
+        assert ground.measured.count((probe(1), 1)) == times
 
 
 def test_too_few_answers_to_confirm(ground: FakeGround) -> None:
@@ -369,11 +386,14 @@ def test_too_few_answers_to_confirm(ground: FakeGround) -> None:
         searched(ground, few)
 
 
-def test_a_point_is_the_terms_and_the_load() -> None:
-    assert CLOSED_TERMS.point("a", 8.0, 2) == Point("a", "reference", 8, 2)
-    target = replace(OPEN_TERMS, stack="target")
-    assert target.point("a", 8.5, 1) == Point("a", "target", 0, 1, rate=8.5)
-    assert CLOSED_TERMS.mode == CLOSED
+def test_a_level_is_users_or_a_rate() -> None:
+    assert CLOSED_TERMS.load(8.0) == Load(8)
+    assert OPEN_TERMS.load(8.5) == Load(0, 8.5)
+
+
+def test_the_stack_is_the_terms(ground: FakeGround) -> None:
+    found = searched(ground, replace(CLOSED_TERMS, stack="target"))
+    assert {cell.point.stack for cell in found.cells} == {"target"}
 
 
 def test_a_capacity_as_json(ground: FakeGround) -> None:

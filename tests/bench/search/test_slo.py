@@ -7,10 +7,12 @@ import pytest
 from tiankong.bench.search.slo import LEAST, parse_slo, rough_percentile
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.runs.cell import Cell
+from tiankong.toolkit.runs.load import Load
+from tiankong.toolkit.runs.point import Point
 
 
 def cell(*latencies: float, **changes: Any) -> Cell:
-    return Cell("a", "reference", 1, 10.0, latencies, "", **changes)
+    return Cell(Point("a", "reference", Load(1)), 10.0, latencies, "", **changes)
 
 
 def mixed(fast: int, slow: int, **changes: Any) -> Cell:

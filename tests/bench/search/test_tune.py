@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import count, pairwise
 from pathlib import Path
-from types import MappingProxyType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -27,12 +27,14 @@ from tiankong.bench.search.tune import (
     tune,
     usual_budget,
 )
-from tiankong.bench.sweep.plan import Plan, Point
+from tiankong.bench.sweep.measure import Window
 from tiankong.bench.sweep.session import Ground
 from tiankong.reports.plots.tuning import space_picture
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.gate.gold import read_gold
 from tiankong.toolkit.runs.cell import Cell
+from tiankong.toolkit.runs.load import Load
+from tiankong.toolkit.runs.point import Point
 from tiankong.toolkit.runs.run_file import read_run
 
 SLO = parse_slo("p95=100ms")
@@ -74,24 +76,22 @@ class FakeGround:
     def measure(
         self,
         point: Point,
-        plan: Plan,
-        seed: int,
-        attempt: int = 1,
-        settings: Mapping[str, Any] = MappingProxyType({}),
+        window: Window,
     ) -> Cell:
         if len(self.measured) == self.patience:
             raise Interrupted
-        choice = Setup(**(settings or USUAL.as_json()))
-        self.measured.append((choice, point.users, plan.seconds))
-        source = np.random.default_rng([point.users, point.repeat])
-        rate = self.rate(choice, point.users) * float(np.exp(source.normal(0, 0.02)))
-        requests = max(1, int(rate * plan.seconds))
+        users, seconds = point.load.users, window.seconds
+        choice = Setup(**(dict(point.settings) or USUAL.as_json()))
+        self.measured.append((choice, users, seconds))
+        source = np.random.default_rng(list(repr(point).encode()))
+        rate = self.rate(choice, users) * float(np.exp(source.normal(0, 0.02)))
+        requests = max(1, int(rate * seconds))
         noise = np.exp(source.normal(0, 0.15, requests))
-        latencies = 1000 * point.users / rate * noise / noise.mean()
-        ends = np.linspace(1, 1000 * plan.seconds - 1, requests)
+        latencies = 1000 * users / rate * noise / noise.mean()
+        ends = np.linspace(1, 1000 * seconds - 1, requests)
         return Cell(
-            point.variant, point.stack, point.users, plan.seconds, tuple(latencies.tolist()),
-            "now", repeat=point.repeat, ends_ms=tuple(ends.tolist()), settings=choice.as_json(),
+            point, seconds, tuple(latencies.tolist()), "now",
+            ends_ms=tuple(ends.tolist()), settings=choice.as_json(),
         )  # fmt: skip
 
 
@@ -101,8 +101,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(tuning, "usable_cores", lambda: 2)
     real, numbers = tuning.new_header, count()
 
-    def header(*words: Any) -> Any:
-        return replace(real(*words), run=f"{next(numbers):02}-tune-m")  # more than one a second
+    def header(*words: Any, **named: Any) -> Any:
+        name = f"{next(numbers):02}-tune-m"  # more than one a second
+        return replace(real(*words, **named), run=name)
 
     monkeypatch.setattr(tuning, "new_header", header)
     return tmp_path
@@ -284,7 +285,8 @@ def test_settings_none_of_which_hold() -> None:
 def test_the_score_is_qps_less_what_came_too_late() -> None:
     def cell(latencies: list[float], wrong: int = 0) -> Cell:
         ends = tuple(float(n) for n in range(1, len(latencies) + 1))
-        return Cell("a", "reference", 1, 1.0, tuple(latencies), "now", ends_ms=ends, wrong=wrong)
+        point = Point("a", "reference", Load(1))
+        return Cell(point, 1.0, tuple(latencies), "now", ends_ms=ends, wrong=wrong)
 
     good = cell([50.0] * 100)
     assert score(good, SLO) == pytest.approx(good.qps)
@@ -297,8 +299,8 @@ def test_the_score_is_qps_less_what_came_too_late() -> None:
 def test_the_usual_settings_may_answer_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     measure = FakeGround.measure
 
-    def broken(self: FakeGround, point: Point, *words: Any, **named: Any) -> Cell:
-        cell = measure(self, point, *words, **named)
+    def broken(self: FakeGround, point: Point, window: Window) -> Cell:
+        cell = measure(self, point, window)
         if Setup(**cell.settings) != USUAL:
             return cell
         return replace(cell, latencies_ms=(), ends_ms=(), failures={"503": 9})
@@ -373,12 +375,10 @@ def test_what_was_disturbed_is_measured_once_more(
 ) -> None:
     measure, attempts = FakeGround.measure, list[int]()
 
-    def stolen(
-        self: FakeGround, point: Point, plan: Plan, seed: int, attempt: int = 1, **named: Any
-    ) -> Cell:
-        attempts.append(attempt)
-        cell = measure(self, point, plan, seed, attempt, **named)
-        return replace(cell, steal_percent=0.0 if attempt == 2 and point.users < 9 else 50.0)
+    def stolen(self: FakeGround, point: Point, window: Window) -> Cell:
+        attempts.append(window.attempt)
+        calm = window.attempt == 2 and point.load.users < 9
+        return replace(measure(self, point, window), steal_percent=0.0 if calm else 50.0)
 
     monkeypatch.setattr(FakeGround, "measure", stolen)
     proof = proof_of(FakeGround(), home / "p.jsonl")
@@ -443,7 +443,7 @@ def test_a_real_search(
     choices = [Setup(1, 1, 1), Setup(1, 1, 4)]
     monkeypatch.setattr(tuning, "space", lambda engine, cores, batches: choices)
     monkeypatch.setattr(tuning, "CONFIRM_SECONDS", 2.0)
-    monkeypatch.setattr(tuning, "CONFIRMATIONS", (91, 92))
+    monkeypatch.setattr(tuning, "CONFIRMATIONS", 2)
     monkeypatch.setattr(tuning, "LOOK_SECONDS", 1.0)
     monkeypatch.setattr(tuning, "folder", lambda: tmp_path / "searches")
     gold = read_gold()

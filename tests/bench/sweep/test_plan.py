@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tiankong.bench.sweep.plan import FOLDER, Grid, Plan, Point, read_plan
+from tiankong.bench.sweep.plan import FOLDER, Grid, Plan, read_plan
 from tiankong.toolkit.errors import UnusableInputError
-from tiankong.toolkit.runs.cell import Cell
+from tiankong.toolkit.runs.load import Load
+from tiankong.toolkit.runs.point import Point
 
 NAMES = ["full", "open", "scaling", "smoke", "table"]
 TIMES = "seconds = 1\nwarmup_seconds = 0\n"
@@ -52,8 +52,8 @@ def test_smoke_is_the_small_model_for_under_a_minute() -> None:
 def test_open_has_rates_and_no_users() -> None:
     plan = read_plan("open")
     assert plan.yardstick == ""
-    assert {point.mode for point in plan.points(plan.variants, 1)} == {"open"}
-    assert {point.rate for point in plan.points(plan.variants, 1)} == {5, 10, 20, 40}
+    assert {point.load.mode for point in plan.points(plan.variants, 1)} == {"open"}
+    assert {point.load.rate for point in plan.points(plan.variants, 1)} == {5, 10, 20, 40}
     assert plan.as_json()["levels"] == []
 
 
@@ -65,7 +65,7 @@ def test_scaling_varies_one_thing_at_a_time() -> None:
     assert cores == Grid(levels=(4,), tokens=(16,), cores=(1, 2))
     assert users == Grid(levels=(1, 2, 4, 8, 16, 32, 64), tokens=(16,))
     points = plan.points(plan.variants, 1)
-    assert len(points) == len({point.key for point in points})  # parts overlap
+    assert len(points) == len(set(points))  # parts overlap
     assert len(points) == 2 * (7 + 4 + 2 + 6)
 
 
@@ -165,10 +165,8 @@ def test_every_point_is_there_once_in_an_order_the_seed_decides() -> None:
     plan = Plan("p", (Grid(levels=(1, 2, 4)),), 1, 0, repeats=2, yardstick="a")
     points = plan.points(["a", "b"], seed=7)
     rows = [("a", "reference"), ("b", "reference"), ("a", "article")]
-    wanted = {
-        (*row, users, None, None, 1, None, n) for row in rows for users in (1, 2, 4) for n in (1, 2)
-    }
-    assert {point.key for point in points} == wanted
+    wanted = {Point(*row, Load(users), n) for row in rows for users in (1, 2, 4) for n in (1, 2)}
+    assert set(points) == wanted
     assert len(points) == len(wanted)
     assert points == plan.points(["a", "b"], seed=7)
     assert points != plan.points(["a", "b"], seed=8)
@@ -184,9 +182,9 @@ def test_every_combination_of_the_axes_is_a_point() -> None:
     grid = Grid(levels=(1, 4), rates=(5, 10), tokens=(8, 16), batches=(1, 2), cores=(1, 2))
     points = Plan("p", (grid,), 1, 0).points(["a"], 1)
     assert len(points) == (2 + 2) * 2 * 2 * 2
-    assert Point("a", "reference", 4, tokens=16, batch=2, cores=1) in points
-    assert Point("a", "reference", 0, rate=10, tokens=8, batch=1, cores=2) in points
-    assert {point.users for point in points if point.mode == "open"} == {0}
+    assert Point("a", "reference", Load(4, None, 16, 2, 1)) in points
+    assert Point("a", "reference", Load(0, 10, 8, 1, 2)) in points
+    assert {point.load.users for point in points if point.load.is_open} == {0}
 
 
 def test_points_that_parts_share_are_measured_once() -> None:
@@ -203,7 +201,7 @@ def test_without_a_yardstick_the_articles_server_is_left_out() -> None:
 def test_the_articles_server_takes_no_batches() -> None:
     grid = Grid(levels=(1,), batches=(1, 4))
     points = Plan("p", (grid,), 1, 0, yardstick="a").points(["a"], 1)
-    assert {(point.stack, point.batch) for point in points} == {
+    assert {(point.stack, point.load.batch) for point in points} == {
         ("reference", 1),
         ("reference", 4),
         ("article", 1),
@@ -213,26 +211,3 @@ def test_the_articles_server_takes_no_batches() -> None:
 def test_a_server_that_runs_already_is_the_only_stack() -> None:
     points = Plan("p", (Grid(levels=(1, 2)),), 1, 0, yardstick="a").points(["a"], 1, "target")
     assert [point.stack for point in points] == ["target"] * 2
-
-
-@pytest.mark.parametrize(
-    ("load", "text"),
-    [
-        ({"users": 4}, "4 users"),
-        ({"rate": 40.5}, "40.5 requests/s"),
-        ({"rate": 40.0}, "40 requests/s"),
-        ({"users": 1, "tokens": 16}, "1 users, 16 tokens"),
-        ({"users": 1, "batch": 8, "cores": 2}, "1 users, batches of 8, 2 cores"),
-    ],
-)
-def test_a_point_in_words(load: dict[str, Any], text: str) -> None:
-    assert str(Point("a", "reference", **load)) == text
-
-
-def test_a_point_and_its_cell_have_one_key() -> None:
-    point = Point("a", "article", 0, 2, 40.5, 16, 8, 2)
-    cell = Cell(
-        "a", "article", 0, 1.0, (), "", mode=point.mode, rate=40.5, tokens=16, batch=8, cores=2,
-        repeat=2,
-    )  # fmt: skip
-    assert point.key == cell.key

@@ -10,14 +10,16 @@ import pytest
 
 import tiankong.bench.sweep.sweep as sweeping
 from tiankong.bench.sweep import session
-from tiankong.bench.sweep.plan import Grid, Plan, Point
+from tiankong.bench.sweep.plan import Grid, Plan
 from tiankong.toolkit.errors import UnusableInputError
+from tiankong.toolkit.runs.load import Load
+from tiankong.toolkit.runs.point import Point
 from tiankong.toolkit.runs.run_file import Cell, read_run
 
 PLAN = Plan("tiny", (Grid((1, 2)),), 1.0, 0.3, yardstick="onnx-fp32")
 NAMES = ("onnx-fp32", "onnx-int8")
 ROWS = [("onnx-fp32", "reference"), ("onnx-int8", "reference"), ("onnx-fp32", "article")]
-KEYS = {Point(*row, users).key for row in ROWS for users in (1, 2)}
+POINTS = {Point(*row, Load(users)) for row in ROWS for users in (1, 2)}
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +34,12 @@ def measured(measuring_home: Any) -> Path:
 @pytest.fixture
 def unmeasured(measured: Path, monkeypatch: pytest.MonkeyPatch) -> list[Point]:
     """From here on cells are copies of measured ones; the points asked for are listed."""
-    cells = {cell.key: cell for cell in read_run(measured).cells}
+    cells = {cell.point: cell for cell in read_run(measured).cells}
     asked: list[Point] = []
 
     def fake(_: object, point: Point, *__: object) -> Cell:
         asked.append(point)
-        return replace(cells[point.key], started="again")
+        return replace(cells[point], started="again")
 
     monkeypatch.setattr(sweeping.Ground, "measure", fake)
     return asked
@@ -66,8 +68,8 @@ def cut(path: Path, cells: int) -> None:
 
 def test_every_cell_is_complete(measured: Path) -> None:
     run = read_run(measured)
-    assert {cell.key for cell in run.cells} == KEYS
-    assert len(run.cells) == len(KEYS)
+    assert {cell.point for cell in run.cells} == POINTS
+    assert len(run.cells) == len(POINTS)
     for cell in run.cells:
         assert (cell.wrong, cell.failures, cell.examples) == (0, {}, [])
         assert len(cell.latencies_ms) > 5
@@ -79,15 +81,14 @@ def test_every_cell_is_complete(measured: Path) -> None:
         assert 0 < cell.proportional_bytes <= cell.resident_bytes
         assert cell.start_seconds > 0
         assert cell.settings["threads"] >= 1
-    article = next(cell for cell in run.cells if cell.stack == "article")
+    article = next(cell for cell in run.cells if cell.point.stack == "article")
     assert article.settings == {"workers": 2, "threads": 4}
 
 
 def test_the_order_is_the_seeds(measured: Path) -> None:
     run = read_run(measured)
     assert run.header.seed == 3
-    wanted = [point.key for point in PLAN.points(list(run.header.variants), 3)]
-    assert [cell.key for cell in run.cells] == wanted
+    assert [cell.point for cell in run.cells] == PLAN.points(list(run.header.variants), 3)
 
 
 def test_an_interrupted_run_is_continued(again: Any, unmeasured: list[Point]) -> None:
@@ -97,16 +98,16 @@ def test_an_interrupted_run_is_continued(again: Any, unmeasured: list[Point]) ->
     after = read_run(again.file)
     assert after.header == before.header
     assert after.cells[:2] == before.cells[:2]
-    keys = [cell.key for cell in after.cells]
-    assert len(keys) == len(set(keys)) == len(KEYS)
-    assert [point.key for point in unmeasured] == keys[2:]
-    assert keys == [cell.key for cell in before.cells]
+    points = [cell.point for cell in after.cells]
+    assert len(points) == len(set(points)) == len(POINTS)
+    assert unmeasured == points[2:]
+    assert points == [cell.point for cell in before.cells]
 
 
 def test_a_finished_run_is_not_continued(again: Any, unmeasured: list[Point]) -> None:
     before = again.file.read_bytes()
     assert again() != again.file
-    assert len(unmeasured) == len(KEYS)
+    assert len(unmeasured) == len(POINTS)
     assert again.file.read_bytes() == before
 
 
@@ -139,7 +140,7 @@ def test_a_run_of_something_else_is_left_alone(
     new = again()
     assert new != again.file
     assert again.file.read_text(encoding="utf-8") == text
-    assert {cell.key for cell in read_run(new).cells} == KEYS
+    assert {cell.point for cell in read_run(new).cells} == POINTS
 
 
 def test_an_unreadable_run_is_passed_over(

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cells import changed
 
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.machine import digest
+from tiankong.toolkit.runs.load import Load
+from tiankong.toolkit.runs.point import Point
 from tiankong.toolkit.runs.run_file import (
-    FORMAT,
+    SEARCH_FORMAT,
+    SWEEP_FORMAT,
     Cell,
     Header,
     append_cell,
@@ -35,7 +39,8 @@ HEADER = Header(
     variants={"onnx-int8": {"digest": "ab", "size": 1}},
 )
 # 1 user, 10 ms each, 1000 answers in 10 seconds: Little's law holds, nothing to doubt.
-CELL = Cell("onnx-int8", "reference", 1, 10.0, (10.0,) * 1000, "2026-01-01T00:00:05+00:00")
+POINT = Point("onnx-int8", "reference", Load(1))
+CELL = Cell(POINT, 10.0, (10.0,) * 1000, "2026-01-01T00:00:05+00:00")
 # Lines as format 1 had them: latencies to the last bit, no completion times, no load but users.
 FORMAT_1 = (
     '{"kind":"run","format":1,"run":"r0","started":"2025-12-01T00:00:00+00:00","tool":"0.1.0",'
@@ -61,23 +66,23 @@ def path(tmp_path: Path) -> Path:
 
 def listed(cell: Cell) -> Cell:
     """The cell as JSON gives it back: lists for tuples."""
-    return replace(cell, examples=list(cell.examples), changes=list(cell.changes))
+    return changed(cell, examples=list(cell.examples), changes=list(cell.changes))
 
 
 def test_roundtrip(path: Path) -> None:
-    other = replace(CELL, users=4, failures={"503": 2}, wrong=1, examples=("上→下",))
+    other = changed(CELL, users=4, failures={"503": 2}, wrong=1, examples=("上→下",))
     append_cell(path, CELL)
     append_cell(path, other)
     run = read_run(path)
     assert run.header == HEADER
     assert run.cells == (listed(CELL), listed(other))
-    assert run.cells[1].key == ("onnx-int8", "reference", 4, None, None, 1, None, 1)
+    assert run.cells[1].point == Point("onnx-int8", "reference", Load(4))
     assert path.read_bytes().count(b"\n") == 3
 
 
 def test_every_field_of_an_open_loop_cell_comes_back(path: Path) -> None:
-    cell = replace(
-        CELL, users=0, mode="open", rate=40.5, tokens=16, batch=4, cores=2, attempt=2,
+    cell = changed(
+        CELL, users=0, rate=40.5, tokens=16, batch=4, cores=2, attempt=2,
         latencies_ms=(12.345, 9.876), ends_ms=(20.001, 15.5), late_ms=(0.0, 0.25),
         server_quota_percent=88.5, throttled_percent=1.5, swapped_bytes=4096, joules=12.75,
         settings={"streams": 2}, machine=digest(HEADER.machine), changes=("kernel",),
@@ -87,7 +92,7 @@ def test_every_field_of_an_open_loop_cell_comes_back(path: Path) -> None:
 
 
 def test_times_are_packed_and_come_back_to_the_microsecond(path: Path) -> None:
-    append_cell(path, replace(CELL, latencies_ms=[0.1 + 0.2, 1e-9, 12345.678901234567]))
+    append_cell(path, changed(CELL, latencies_ms=[0.1 + 0.2, 1e-9, 12345.678901234567]))
     line = json.loads(path.read_text(encoding="utf-8").splitlines()[1])
     for name in ("latencies_ms", "ends_ms", "late_ms"):
         assert set(line[name]) == {"count", "unit", "packed"}
@@ -104,7 +109,7 @@ def test_damaged_times_name_the_line(path: Path) -> None:
 
 def test_the_line_says_what_makes_the_cell_doubtful(path: Path) -> None:
     append_cell(path, CELL)
-    append_cell(path, replace(CELL, users=2, wrong=1, steal_percent=3.0))
+    append_cell(path, changed(CELL, users=2, wrong=1, steal_percent=3.0))
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines[1]["warnings"] == []
     codes = {warn["code"]: (warn["invalidates"], warn["outside"]) for warn in lines[2]["warnings"]}
@@ -120,14 +125,14 @@ def test_the_line_says_what_makes_the_cell_doubtful(path: Path) -> None:
 
 
 def test_warnings_are_derived_from_the_figures_not_taken_from_the_line(path: Path) -> None:
-    append_cell(path, replace(CELL, wrong=1))
+    append_cell(path, changed(CELL, wrong=1))
     path.write_text(path.read_text().replace('"wrong":1', '"wrong":0'))
     assert doubts(read_run(path).cells[0]) == []
 
 
 def test_the_last_attempt_counts_and_earlier_ones_are_kept_apart(path: Path) -> None:
-    first, second = replace(CELL, steal_percent=9.0), replace(CELL, attempt=2)
-    other = replace(CELL, repeat=2)
+    first, second = changed(CELL, steal_percent=9.0), changed(CELL, attempt=2)
+    other = changed(CELL, repeat=2)
     for cell in (first, other, second):
         append_cell(path, cell)
     run = read_run(path)
@@ -140,7 +145,7 @@ def test_the_last_attempt_counts_and_earlier_ones_are_kept_apart(path: Path) -> 
 )
 def test_another_load_is_another_point(path: Path, load: dict[str, Any]) -> None:
     append_cell(path, CELL)
-    append_cell(path, replace(CELL, **load))
+    append_cell(path, changed(CELL, **load))
     assert len(read_run(path).cells) == 2
 
 
@@ -164,7 +169,7 @@ def test_a_lock_ends_with_an_error(path: Path) -> None:
 
 
 def test_cells_measured_on_the_headers_machine_are_sound(path: Path) -> None:
-    append_cell(path, replace(CELL, machine=digest(HEADER.machine)))
+    append_cell(path, changed(CELL, machine=digest(HEADER.machine)))
     assert is_valid(read_run(path).cells[0])
 
 
@@ -173,7 +178,7 @@ def test_a_header_with_another_machine_marks_every_cell(path: Path) -> None:
         latencies = (10.0 * users,) * 1000
         append_cell(
             path,
-            replace(CELL, users=users, latencies_ms=latencies, machine=digest(HEADER.machine)),
+            changed(CELL, users=users, latencies_ms=latencies, machine=digest(HEADER.machine)),
         )
     path.write_text(path.read_text().replace('"machine":{"cpu":"x"}', '"machine":{"cpu":"y"}'))
     for cell in read_run(path).cells:
@@ -185,15 +190,15 @@ def test_a_header_with_another_machine_marks_every_cell(path: Path) -> None:
 
 def test_a_single_cell_of_another_machine_is_marked(path: Path) -> None:
     own = digest(HEADER.machine)
-    append_cell(path, replace(CELL, machine=own))
-    append_cell(path, replace(CELL, users=0, mode="open", rate=100.0, machine=own))
+    append_cell(path, changed(CELL, machine=own))
+    append_cell(path, changed(CELL, users=0, rate=100.0, machine=own))
     text = path.read_text()
     place = text.rindex(own)
     path.write_text(text[:place] + "0" * len(own) + text[place + len(own) :])
-    good, changed = read_run(path).cells
+    good, marked = read_run(path).cells
     assert is_valid(good)
-    assert list(changed.changes) == ["fingerprint"]
-    assert [warn.code for warn in doubts(changed)] == ["machine-changed"]
+    assert list(marked.changes) == ["fingerprint"]
+    assert [warn.code for warn in doubts(marked)] == ["machine-changed"]
 
 
 def test_format_1_is_still_read(tmp_path: Path) -> None:
@@ -202,13 +207,35 @@ def test_format_1_is_still_read(tmp_path: Path) -> None:
     run = read_run(path)
     (cell,) = run.cells
     assert run.header.plan == {"levels": [4]}
-    assert cell.key == ("a", "article", 4, None, None, 1, None, 2)
+    assert cell.point == Point("a", "article", Load(4), repeat=2)
     assert list(cell.latencies_ms) == [30.123456789, 0.1 + 0.2]
     assert (cell.failed, cell.wrong, cell.examples) == (1, 1, ["上→下"])
     assert (cell.ends_ms, cell.machine, cell.attempt, cell.generators) == ((), "", 1, 1)
     assert (cell.proportional_bytes, cell.settings["streams"]) == (90105856, 2)
     codes = [warn.code for warn in doubts(cell)]
     assert codes == ["wrong-answers", "failures", "too-few"]
+
+
+def test_a_search_says_the_stage_and_what_was_asked(tmp_path: Path) -> None:
+    path = tmp_path / "search.jsonl"
+    create_run(path, replace(HEADER, format=SEARCH_FORMAT))
+    looked = replace(CELL, point=replace(POINT, stage="first look"))
+    asked = (("streams", 2), ("spin", False))
+    tried = replace(CELL, point=replace(POINT, stage="rung 1", settings=asked))
+    for cell in (CELL, looked, tried):
+        append_cell(path, cell)
+    run = read_run(path)
+    assert run.header.format == SEARCH_FORMAT
+    assert [cell.point for cell in run.cells] == [POINT, looked.point, tried.point]
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line.get("stage") for line in lines] == [None, None, "first look", "rung 1"]
+    assert lines[3]["asked"] == {"streams": 2, "spin": False}
+    assert "asked" not in lines[1]
+
+
+def test_a_search_of_another_format_is_another_one() -> None:
+    assert HEADER.format == SWEEP_FORMAT
+    assert replace(HEADER, format=SEARCH_FORMAT).identity() != HEADER.identity()
 
 
 def test_a_run_is_never_overwritten(path: Path) -> None:
@@ -223,9 +250,9 @@ def test_a_torn_last_line_is_left_out_then_cut(path: Path, torn: str) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole + torn.encode()[: len(torn.encode()) - 1])
     assert read_run(path).cells == (listed(CELL),)
-    append_cell(path, replace(CELL, users=2))
+    append_cell(path, changed(CELL, users=2))
     assert path.read_bytes().startswith(whole + b'{"kind":"cell"')
-    assert [cell.users for cell in read_run(path).cells] == [1, 2]
+    assert [cell.load.users for cell in read_run(path).cells] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -236,7 +263,8 @@ def test_a_torn_last_line_is_left_out_then_cut(path: Path, torn: str) -> None:
         ("[]", ""),
         ("{}", "kind"),
         ('{"kind":"cell"}', "missing"),
-        ('{"kind":"cell","new":1}', "new"),
+        (json.dumps({"kind": "cell", "users": 1, "variant": "a", "stack": "b", "new": 1}), "new"),
+        (json.dumps({"kind": "cell", "users": [1], "variant": "a", "stack": "b"}), "unhashable"),
         ('{"kind":"run","format":2}', "no place here"),
     ],
 )
@@ -264,9 +292,8 @@ def test_files_without_a_header(tmp_path: Path, path: Path) -> None:
 
 
 def test_another_format_is_refused(path: Path) -> None:
-    assert FORMAT == 2
     path.write_text(path.read_text().replace('"format":2', '"format":9'))
-    with pytest.raises(UnusableInputError, match="line 1: format 9, this version reads 1 to 2"):
+    with pytest.raises(UnusableInputError, match="line 1: format 9, this version reads 1 to 3"):
         read_run(path)
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from cells import changed
 
 from tiankong.toolkit.runs import validity
 from tiankong.toolkit.runs.cell import Cell
+from tiankong.toolkit.runs.load import Load
+from tiankong.toolkit.runs.point import Point
 from tiankong.toolkit.runs.validity import (
     SWAPPED_BYTES,
     Warn,
@@ -24,7 +26,8 @@ from tiankong.toolkit.runs.validity import (
 )
 
 # 1 user, 10 ms each, 1000 answers in 10 seconds: Little's law holds, nothing to doubt.
-CELL = Cell("onnx-int8", "reference", 1, 10.0, (10.0,) * 1000, "2026-01-01T00:00:05+00:00")
+POINT = Point("onnx-int8", "reference", Load(1))
+CELL = Cell(POINT, 10.0, (10.0,) * 1000, "2026-01-01T00:00:05+00:00")
 
 Change = dict[str, Any]
 
@@ -164,8 +167,8 @@ def found(cell: Cell, code: str) -> list[Warn]:
 def test_every_code_at_its_limit(
     code: str, within: Change, beyond: Change, invalidates: bool, outside: bool
 ) -> None:
-    assert found(replace(CELL, **within), code) == []
-    cell = replace(CELL, **beyond)
+    assert found(changed(CELL, **within), code) == []
+    cell = changed(CELL, **beyond)
     (warning,) = found(cell, code)
     assert (warning.invalidates, warning.outside) == (invalidates, outside)
     assert warning.seen
@@ -189,23 +192,23 @@ def test_no_code_is_left_out_here() -> None:
         {"steal_percent": 2.0},
         {"throttled_percent": 5.0},
         {"swapped_bytes": SWAPPED_BYTES},
-        {"users": 0, "mode": "open", "rate": 100.0},
+        {"users": 0, "rate": 100.0},
         {"server_cpu_percent": 100.0, "server_quota_percent": 100.0},
         one_gap(119.0),
     ],
 )
 def test_nothing_else_is_said_at_the_limits(change: Change) -> None:
-    assert doubts(replace(CELL, **change)) == []
+    assert doubts(changed(CELL, **change)) == []
 
 
 def test_the_gravest_kind_comes_first() -> None:
-    cell = replace(CELL, wrong=1, steal_percent=9.0, users=5, changes=("cpu",))
+    cell = changed(CELL, wrong=1, steal_percent=9.0, users=5, changes=("cpu",))
     codes = [warn.code for warn in doubts(cell)]
     assert codes == ["wrong-answers", "machine-changed", "stolen"]
 
 
 def test_what_was_seen_is_told_in_numbers() -> None:
-    cell = replace(
+    cell = changed(
         CELL, wrong=3, failures={"timeout": 2, "HTTP 503": 5}, changes=("cpu", "kernel"),
         generator_core_percent=60.0, generator_wait_percent=50.0, swapped_bytes=5 * SWAPPED_BYTES,
     )  # fmt: skip
@@ -219,29 +222,29 @@ def test_what_was_seen_is_told_in_numbers() -> None:
 
 
 def test_a_generator_that_always_waited_is_no_division_by_zero() -> None:
-    cell = replace(CELL, generator_core_percent=0.5, generator_wait_percent=100.0)
+    cell = changed(CELL, generator_core_percent=0.5, generator_wait_percent=100.0)
     assert [warn.code for warn in doubts(cell)] == ["generator-starved"]
-    cell = replace(CELL, generator_core_percent=1.0, generator_wait_percent=100.0)
+    cell = changed(CELL, generator_core_percent=1.0, generator_wait_percent=100.0)
     assert found(cell, "generator-saturated")
 
 
 def test_a_heartbeat_may_be_late_by_a_quarter_of_the_median() -> None:
-    assert generator_late_limit_ms(replace(CELL, **answers(0))) == 10.0
-    assert generator_late_limit_ms(replace(CELL, **answers(9, 39.0))) == 10.0
-    assert generator_late_limit_ms(replace(CELL, **answers(9, 200.0))) == 50.0
+    assert generator_late_limit_ms(changed(CELL, **answers(0))) == 10.0
+    assert generator_late_limit_ms(changed(CELL, **answers(9, 39.0))) == 10.0
+    assert generator_late_limit_ms(changed(CELL, **answers(9, 200.0))) == 50.0
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"mode": "open", "users": 0}, {"failures": {"503": 1}}, {"wrong": 1}, {"latencies_ms": ()}],
+    [{"users": 0, "rate": 40.0}, {"failures": {"503": 1}}, {"wrong": 1}, {"latencies_ms": ()}],
 )
 def test_littles_law_is_asked_only_where_it_must_hold(change: Change) -> None:
-    cell = replace(replace(CELL, users=5), **change)
+    cell = changed(changed(CELL, users=5), **change)
     assert found(cell, "little") == []
 
 
 def test_littles_law_is_throughput_times_latency() -> None:
-    assert littles_users(replace(CELL, seconds=5.0, **answers(1000, 20.0))) == pytest.approx(4.0)
+    assert littles_users(changed(CELL, seconds=5.0, **answers(1000, 20.0))) == pytest.approx(4.0)
 
 
 def closed_loop(
@@ -265,7 +268,7 @@ def closed_loop(
                 done.append((end, end - time))
             time = end
     done.sort()
-    return replace(
+    return changed(
         CELL,
         users=users,
         seconds=seconds,
@@ -289,15 +292,15 @@ def test_a_second_of_standstill_in_ten_is_hidden_by_a_closed_loop(users: int) ->
 
 
 def test_a_wait_that_the_percentile_shows_is_not_called_hidden() -> None:
-    cell = replace(CELL, **one_gap(500.0))  # a wait of 400 ms
+    cell = changed(CELL, **one_gap(500.0))  # a wait of 400 ms
     for shown, codes in ((150.0, 1), (250.0, 0)):
-        slow = replace(cell, latencies_ms=(shown,) * len(cell.ends_ms))
+        slow = changed(cell, latencies_ms=(shown,) * len(cell.ends_ms))
         assert len(found(slow, "hides-stalls")) == codes
 
 
-@pytest.mark.parametrize("change", [{"mode": "open"}, {"ends_ms": ()}, {"ends_ms": (1.0,)}])
+@pytest.mark.parametrize("change", [{"rate": 5.0}, {"ends_ms": ()}, {"ends_ms": (1.0,)}])
 def test_waiting_is_known_only_from_a_closed_loops_completions(change: Change) -> None:
-    assert hidden_wait_ms(replace(CELL, **(one_gap(500.0) | change))) is None
+    assert hidden_wait_ms(changed(CELL, **(one_gap(500.0) | change))) is None
 
 
 def noisy_closed(seed: int, drift: float = 0.0) -> Cell:
@@ -322,8 +325,8 @@ def noisy_open(seed: int, surge: float = 1.0) -> Cell:
     )
     latencies = 40 * np.exp(source.normal(0, 0.3, len(due)))
     order = np.argsort(due + latencies)
-    return replace(
-        CELL, users=0, mode="open", rate=40.0, seconds=30.0,
+    return changed(
+        CELL, users=0, rate=40.0, seconds=30.0,
         latencies_ms=tuple(latencies[order].tolist()),
         ends_ms=tuple((due + latencies)[order].tolist()),
     )  # fmt: skip
@@ -350,8 +353,8 @@ def test_half_as_many_arrivals_again_are_unstable() -> None:
 
 
 def test_what_was_unstable_is_told_by_thirds() -> None:
-    rates = replace(CELL, **thirds((300, 300, 450), (10.0, 10.0, 10.0)))
-    tails = replace(CELL, **thirds((300, 300, 300), (10.0, 10.0, 20.0)))
+    rates = changed(CELL, **thirds((300, 300, 450), (10.0, 10.0, 10.0)))
+    tails = changed(CELL, **thirds((300, 300, 300), (10.0, 10.0, 20.0)))
     assert found(rates, "unstable")[0].seen == "QPS in thirds of the window: 100, 100, 150"
     assert found(tails, "unstable")[0].seen == "P95 in thirds of the window: 10, 10, 20 ms"
 
@@ -359,33 +362,33 @@ def test_what_was_unstable_is_told_by_thirds() -> None:
 def test_late_answers_of_an_open_loop_belong_to_when_they_were_asked() -> None:
     due = np.linspace(0, 8999, 900)
     latencies = np.where((due > 2000) & (due < 3000), 1100.0, 10.0)  # answered in the next third
-    cell = replace(
-        CELL, users=0, mode="open", rate=100.0, seconds=9.0,
+    cell = changed(
+        CELL, users=0, rate=100.0, seconds=9.0,
         latencies_ms=tuple(latencies.tolist()), ends_ms=tuple((due + latencies).tolist()),
     )  # fmt: skip
     assert "QPS" not in "".join(warn.seen for warn in found(cell, "unstable"))
 
 
 def test_a_handful_of_answers_says_nothing_about_steadiness() -> None:
-    few = replace(CELL, **thirds((1, 19, 39), (10.0, 10.0, 10.0)))
-    enough = replace(CELL, **thirds((1, 19, 40), (10.0, 10.0, 10.0)))
+    few = changed(CELL, **thirds((1, 19, 39), (10.0, 10.0, 10.0)))
+    enough = changed(CELL, **thirds((1, 19, 40), (10.0, 10.0, 10.0)))
     assert (found(few, "unstable"), len(found(enough, "unstable"))) == ([], 1)
 
 
 def test_a_third_without_an_answer_is_unstable() -> None:
-    assert found(replace(CELL, **thirds((300, 300, 0), (10.0, 10.0, 10.0))), "unstable")
+    assert found(changed(CELL, **thirds((300, 300, 0), (10.0, 10.0, 10.0))), "unstable")
 
 
 def test_old_cells_without_completion_times_are_not_asked() -> None:
-    cell = replace(CELL, **thirds((300, 300, 900), (10.0, 10.0, 10.0)))
+    cell = changed(CELL, **thirds((300, 300, 900), (10.0, 10.0, 10.0)))
     assert found(cell, "unstable")
-    assert found(replace(cell, ends_ms=()), "unstable") == []
+    assert found(changed(cell, ends_ms=()), "unstable") == []
 
 
 def test_a_generator_that_waits_for_others_is_starved_before_it_adds_five_percent() -> None:
-    waiting = replace(CELL, generator_core_percent=1.0, generator_wait_percent=8.1)
+    waiting = changed(CELL, generator_core_percent=1.0, generator_wait_percent=8.1)
     assert not found(waiting, "generator-starved")
-    busy = replace(waiting, other_cpu_percent=10.1)
+    busy = changed(waiting, other_cpu_percent=10.1)
     assert found(busy, "generator-starved")
-    assert not found(replace(busy, other_cpu_percent=10.0), "generator-starved")
-    assert not found(replace(busy, generator_wait_percent=8.0), "generator-starved")
+    assert not found(changed(busy, other_cpu_percent=10.0), "generator-starved")
+    assert not found(changed(busy, generator_wait_percent=8.0), "generator-starved")

@@ -1,0 +1,25 @@
+"""Cells for tests, each a copy of another."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+from tiankong.toolkit.runs.cell import Cell
+from tiankong.toolkit.runs.load import Load
+from tiankong.toolkit.runs.point import Point
+
+# A cell has settings, too: its point's are called what the run file calls them.
+PARTS = {kind: {field.name for field in fields(kind)} - {"settings"} for kind in (Load, Point)}
+
+
+def changed(cell: Cell, **changes: Any) -> Cell:
+    """Return a cell with changes to it, to its point (``repeat``) or to its load (``users``)."""
+    if "asked" in changes:
+        cell = replace(cell, point=replace(cell.point, settings=changes.pop("asked")))
+    own: dict[type, dict[str, Any]] = {
+        kind: {name: changes.pop(name) for name in names & changes.keys()}
+        for kind, names in PARTS.items()
+    }
+    point = replace(cell.point, load=replace(cell.load, **own[Load]), **own[Point])
+    return replace(cell, point=point, **changes)
