@@ -1,12 +1,12 @@
 """Load for a fill-mask server: the gold set's sentences over ``POST /predict``, no think time.
 
 Usable alone: ``locust -f bench/locustfile.py --host http://127.0.0.1:8080``.  The toolkit sets
-``TIANKONG_LOAD`` to a job file (see job.py); then answers are checked, arrivals may be Poisson,
-raw latencies of one window after a warm-up (or of blocks that take turns) are written down, and
+``TIANKONG_LOAD`` to a job file (see job.py).  Then answers are checked, arrivals may be Poisson,
+the raw latencies of one window after a warm-up (or of blocks in turns) are written to a file, and
 the window's edges are announced on standard output.  With Locust's workers (``--processes``, or
-``--master`` and ``--worker``) the master sends the job to every worker and merges what they saw.
+``--master`` and ``--worker``) the master sends the job to every worker and merges their samples.
 
-The only file that knows Locust.
+The only file that imports Locust.
 """
 
 import json
@@ -28,7 +28,7 @@ from locust.runners import LocalRunner, MasterRunner, Runner, WorkerRunner
 
 from tiankong.bench.load.generator import CLOSED, OPENED, TURNED
 from tiankong.bench.load.job import Job, arrivals
-from tiankong.bench.load.keep_alive import KeepAlive, StatusError, ready
+from tiankong.bench.load.keep_alive import KeepAlive, StatusError, encode_request
 from tiankong.bench.load.recorder import Recorder, Result, merged, wrong_answer
 from tiankong.toolkit.gate.gold import read_gold
 from tiankong.toolkit.machine import versions
@@ -36,14 +36,14 @@ from tiankong.toolkit.machine import versions
 READY, JOB, OPEN, CLOSE, SAMPLES = (
     f"tiankong-{name}" for name in ("ready", "job", "open", "close", "samples")
 )
-HEARTBEAT_SECONDS = 0.05  # each beat costs a quarter of what a request costs
+HEARTBEAT_SECONDS = 0.05  # one beat costs a quarter of the CPU time of a request
 ASK_SECONDS = 0.5  # between a worker's requests for a job
-PATIENCE_SECONDS = 60.0  # for the workers, to take the job and, the window closed, to send samples
-UNFINISHED = "unfinished"  # requests of an open loop without an answer when the wait ended
+PATIENCE_SECONDS = 60.0  # for workers to take the job, and to send samples after the window
+UNFINISHED = "unfinished"  # open-loop requests without an answer when the wait for it ended
 
 
 class Party:
-    """One generator's part of a job: its turns, its clock, its results."""
+    """One generator process's part of a job: its requests, its clock, its results."""
 
     def __init__(self) -> None:
         self.job: Job | None = None
@@ -58,11 +58,11 @@ class Party:
 
     @property
     def is_open_loop(self) -> bool:
-        """Whether requests are due at times of their own."""
+        """Whether requests have intended start times that do not depend on answers."""
         return self.job is not None and self.job.rate is not None
 
     def take(self, job: Job, number: int, parties: int) -> None:
-        """Begin a job as number ``number`` of ``parties`` generators."""
+        """Begin a job as generator ``number`` (from 0) of ``parties``."""
         self.job = job
         self.turns = job.requests(number * max(1, len(job.sentences) // parties))
         if job.rate is not None:
@@ -88,7 +88,7 @@ class Party:
             self.beats.append(time.perf_counter() - before - HEARTBEAT_SECONDS)
 
     def due(self) -> float:
-        """Wait until there is something to send; return when it should have been sent."""
+        """Wait until a request is due; return its intended start."""
         self.ready.wait()
         if self.is_open_loop:
             return float(self.queue.get())
@@ -104,7 +104,7 @@ class Party:
         self.opened = time.perf_counter()
 
     def close(self) -> dict[str, Any]:
-        """Close the window, wait for what was due in it, and return the samples."""
+        """Close the window, wait for the answers due in it, and return the samples."""
         self.closed = time.perf_counter()
         used, waited = time.process_time() - self.cpu, queued_seconds() - self.waited
         beats = [beat * 1000 for beat in self.beats] or [0.0]
@@ -123,10 +123,10 @@ class Party:
     def _drain(self) -> None:
         assert self.job is not None
         recorder, opened, closed = self.recorder, self.opened, self.closed
-        _patiently(lambda: not recorder.missing(opened, closed), self.job.drain_seconds)
+        _wait_until(lambda: not recorder.missing(opened, closed), self.job.drain_seconds)
 
     def block(self, target: int, seconds: float) -> dict[str, Any]:
-        """Load one target alone for so long and until all have their answers; return the counts."""
+        """Load one target for ``seconds``, wait for all answers, and return the block."""
         self.target, self.recorder.results = target, []
         begun = time.perf_counter()
         self.flowing.set()
@@ -141,13 +141,13 @@ class Party:
         return {"target": target, "seconds": end - begun, **kept}
 
     def request(self, target: int, places: Sequence[int]) -> bytes:
-        """Return the request for the sentences at some places, ready to be sent."""
+        """Return the bytes of the request for the sentences at these indices."""
         key = (target, *places)
         if key not in self.requests:
             assert self.job is not None
             texts = [self.job.sentences[place] for place in places]
             data = {"texts": texts} if self.job.batch > 1 else {"text": texts[0]}
-            self.requests[key] = ready(self.job.targets[target] + self.job.path, data)
+            self.requests[key] = encode_request(self.job.targets[target] + self.job.path, data)
         return self.requests[key]
 
     def _wrong(self, result: Result) -> str:
@@ -161,24 +161,24 @@ party = Party()
 
 
 class Reader(User):
-    """Sends what is due; in a closed loop something always is."""
+    """A Locust user: sends requests when they are due (in a closed loop: at once)."""
 
     wait_time = constant(0)
 
     def on_start(self) -> None:
-        """Have no connection yet."""
+        """Start without connections."""
         self.connections: dict[int, KeepAlive] = {}
 
     @task
     def read(self) -> None:
-        """Ask for one answer; in a measurement, whose end ends us, for one after the other."""
-        result = self._asked()
+        """Send one request; in a measurement, one after the other until the process is ended."""
+        result = self._send()
         while party.job is not None and party.job.is_measured:
             party.recorder.finish(result)
-            result = self._asked()
-        self._tell(result)
+            result = self._send()
+        self._report(result)
 
-    def _asked(self) -> Result:
+    def _send(self) -> Result:
         due = party.due()
         assert party.job is not None
         places, target = next(party.turns), party.target
@@ -192,8 +192,8 @@ class Reader(User):
             error = raised
         return Result(due, sent, time.perf_counter(), error, answer, target, places)
 
-    def _tell(self, result: Result) -> None:
-        """Tell Locust's statistics, which nobody reads in a measurement."""
+    def _report(self, result: Result) -> None:
+        """Add the result to Locust's statistics, which nobody reads in a measurement."""
         assert party.job is not None
         party.recorder.waiting.discard(result.due)
         self.environment.events.request.fire(
@@ -203,7 +203,7 @@ class Reader(User):
 
 
 def queued_seconds() -> float:
-    """Return how long this process has been ready to run and not run (0 if it is not told)."""
+    """Return how long this process has waited for a core (0 if the kernel does not say)."""
     try:
         return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
     except (OSError, IndexError, ValueError):
@@ -211,7 +211,7 @@ def queued_seconds() -> float:
 
 
 def _read_job(host: str) -> tuple[Job, bool]:
-    """Return the job of the file, or without one an endless load on ``--host``."""
+    """Return the job and whether it is measured: the job file's, or else endless load on --host."""
     path = os.environ.get("TIANKONG_LOAD")
     if path:
         return Job.from_json(json.loads(Path(path).read_text(encoding="utf-8"))), True
@@ -219,7 +219,7 @@ def _read_job(host: str) -> tuple[Job, bool]:
 
 
 class Conductor:
-    """The master's side, or in one process the only side: the window's edges, and the result."""
+    """The master's part (or that of a single process): the window's edges and the result."""
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
@@ -239,24 +239,24 @@ class Conductor:
         """Begin the measurement once all users are there."""
         if self.is_measured and not self.begun:
             self.begun = True
-            gevent.spawn(self._blocks if self.job.blocks else self._window)
+            gevent.spawn(self._measure_blocks if self.job.blocks else self._measure_window)
 
     def collect(self, msg: Message, **_: Any) -> None:
-        """Take one generator's samples."""
+        """Store one generator's samples."""
         self.parts.append(msg.data)
 
-    def _window(self) -> None:
+    def _measure_window(self) -> None:
         if isinstance(self.runner, MasterRunner):
-            _patiently(lambda: len(self.numbers) == self.wanted, PATIENCE_SECONDS)
+            _wait_until(lambda: len(self.numbers) == self.wanted, PATIENCE_SECONDS)
         gevent.sleep(self.job.warmup_seconds)
         _announce(OPENED)
         self.runner.send_message(OPEN)
         gevent.sleep(self.job.seconds)
-        _announce(CLOSED)  # before the message: alone, that waits for late answers
+        _announce(CLOSED)  # first: in a single process the message waits for late answers
         self.runner.send_message(CLOSE)
         patience = self.job.drain_seconds + PATIENCE_SECONDS
-        _patiently(lambda: len(self.parts) == self.wanted, patience)
-        self._leave(self._merged())
+        _wait_until(lambda: len(self.parts) == self.wanted, patience)
+        self._finish(self._merged())
 
     def _merged(self) -> dict[str, Any]:
         mine = versions()["tiankong"]
@@ -267,28 +267,28 @@ class Conductor:
             return {"error": f"{len(self.parts)} of {self.wanted} load generators sent samples"}
         return merged(self.parts)
 
-    def _blocks(self) -> None:
+    def _measure_blocks(self) -> None:
         _announce(OPENED)
         blocks = []
         for target, seconds in self.job.blocks:
             blocks.append(party.block(target, seconds))
             _announce(TURNED)
         _announce(CLOSED)
-        self._leave({"blocks": blocks})
+        self._finish({"blocks": blocks})
 
-    def _leave(self, result: dict[str, Any]) -> None:
+    def _finish(self, result: dict[str, Any]) -> None:
         text = json.dumps(result, ensure_ascii=False)
         Path(os.environ["TIANKONG_OUT"]).write_text(text, encoding="utf-8")
-        sys.stdin.readline()  # our CPU time is read while we are still there
+        sys.stdin.readline()  # our parent reads our CPU time before it writes a line
         if isinstance(self.runner, MasterRunner):
             self.runner.send_message("quit")
             gevent.sleep(0.2)
-        os._exit(0)  # the users would otherwise be waited for; everything needed is written
+        os._exit(0)  # at once: Locust would wait for its users, and the result is written
 
 
-def _patiently(is_so: Callable[[], bool], seconds: float) -> None:
+def _wait_until(condition: Callable[[], bool], seconds: float) -> None:
     limit = time.perf_counter() + seconds
-    while not is_so() and time.perf_counter() < limit:
+    while not condition() and time.perf_counter() < limit:
         gevent.sleep(HEARTBEAT_SECONDS)
 
 
@@ -298,10 +298,10 @@ def _announce(line: str) -> None:
 
 @events.init.add_listener
 def prepare(environment: Any, **_: Any) -> None:
-    """Take the part that this process has: alone, master, or worker."""
+    """Set up the role of this process: alone, master or worker."""
     runner = environment.runner
     if isinstance(runner, (LocalRunner, WorkerRunner)):
-        runner.register_message(JOB, _take)
+        runner.register_message(JOB, _take_job)
         runner.register_message(OPEN, lambda **_: party.open())
         runner.register_message(CLOSE, _close, concurrent=True)
     if isinstance(runner, (LocalRunner, MasterRunner)):
@@ -312,20 +312,20 @@ def prepare(environment: Any, **_: Any) -> None:
         if isinstance(runner, LocalRunner):
             party.take(conductor.job, 0, 1)
     else:
-        gevent.spawn(_ask, runner)
+        gevent.spawn(_request_job, runner)
 
 
-def _ask(runner: WorkerRunner) -> None:
-    """Ask for the job until it is there.
+def _request_job(runner: WorkerRunner) -> None:
+    """Ask the master for the job until it arrives.
 
-    A job sent when a worker connects would be lost: its listeners are registered later than that.
+    A job sent when a worker connects would be lost: the worker registers its listeners later.
     """
     while party.job is None:
         runner.send_message(READY)
         gevent.sleep(ASK_SECONDS)
 
 
-def _take(msg: Message, **_: Any) -> None:
+def _take_job(msg: Message, **_: Any) -> None:
     if party.job is None:
         party.take(Job.from_json(msg.data["job"]), msg.data["number"], msg.data["parties"])
 

@@ -18,7 +18,7 @@ from .revisions import Revision, take_revision
 from .rounds import CompareTerms, Opener, compare
 from .side import Contender, opener, parse_contender
 
-ASKED = 64  # sentences, where a server must first be asked for its own unloaded answers
+ASKED = 64  # sentences used if a server must first be asked for its unloaded answers
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Contest:
 
     @classmethod
     def of(cls, a: str, b: str, revisions: tuple[str, ...], model: str, gold: str) -> Contest:
-        """Return the contest that the command line names.
+        """Return the contest between the sides named on the command line.
 
-        One revision is A's, two are A's and B's.  Raises UnusableInputError for what cannot be
-        compared.
+        One revision is A's, two are A's and B's.  Raises UnusableInputError if they cannot
+        be compared.
         """
         first, second = parse_contender(a), parse_contender(b)
         if len(revisions) > 2:
@@ -45,7 +45,7 @@ class Contest:
         if revisions:
             first = replace(first, revision=revisions[0])
             second = replace(second, revision=revisions[1] if len(revisions) > 1 else "")
-        # An unknown name is said before the other side is built and checked.
+        # Refuse an unknown name before the other side is built and checked.
         for side in (first, second):
             if not _is_foreign(side):
                 choose([side.variant])
@@ -88,23 +88,23 @@ class Contest:
         openers: tuple[Opener, ...],
         seed: int,
     ) -> tuple[Questions, Questions]:
-        """Return both sides' sentences, which are the same, with each side's own answers."""
+        """Return the same sentences for both sides, with each side's own right answers."""
         foreign = any(_is_foreign(side) for side in sides)
-        found: list[Questions] = []
+        questions: list[Questions] = []
         for side, open_ in zip(sides, openers, strict=True):
             if not _is_foreign(side):
                 digest = built[side.label].manifest.digest
                 answers = load(side.variant, digest, self.gold)
-                whole = gold_questions(self.gold, answers, seed)
-                few = Questions(whole.texts[:ASKED], whole.expected[:ASKED])
-                found.append(few if foreign else whole)
+                all_questions = gold_questions(self.gold, answers, seed)
+                few = Questions(all_questions.texts[:ASKED], all_questions.expected[:ASKED])
+                questions.append(few if foreign else all_questions)
             else:
                 with open_() as served:
                     texts = [item.text for item in shuffled(self.gold, seed)[:ASKED]]
-                    found.append(ask(served.url, texts))
-        return found[0], found[1]
+                    questions.append(ask(served.url, texts))
+        return questions[0], questions[1]
 
 
 def _is_foreign(side: Contender) -> bool:
-    """Whether a side's right answers are not kept here: it is asked for them first."""
+    """Whether a side's right answers are not stored here: its server is asked for them first."""
     return bool(side.url or side.revision)

@@ -13,19 +13,19 @@ from ..load.generator import Block
 
 A, B, CONTROL = 0, 1, 2
 FASTER, SLOWER, CLOSE = "faster", "slower", "too close to call"
-LEAST_DIFFERENCE = 0.01  # what is smaller is nothing to act upon, whatever the interval says
-STEEPEST = -3.0  # no disturbance slows a server down by more than so many times its own share
-TRIMMED = 0.15  # of a generation's rounds at each end: a neighbour's burst hits one block only
+LEAST_DIFFERENCE = 0.01  # smaller differences are not worth acting on, whatever the interval
+STEEPEST = -3.0  # a disturbance slows servers by at most 3 times its share of the machine
+TRIMMED = 0.15  # share of a generation's rounds cut at each end: a burst hits single blocks
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Generation:
-    """What one life of the servers gave: one row a round, one column a target (A, B, control).
+    """Results of one generation of servers: a row a round, a column a target (A, B, control).
 
     ``rates`` are QPS; ``others`` is the share of the machine (0..1) that other processes and the
-    host took meanwhile; ``medians_ms`` the median latency of each target over all rounds.
+    host used meanwhile; ``medians_ms`` has the median latency of each target over all rounds.
     """
 
     rates: Floats
@@ -34,7 +34,7 @@ class Generation:
 
     @classmethod
     def of(cls, blocks: Sequence[Block], others: Sequence[float], targets: int) -> Generation:
-        """Return the generation of blocks in the order they were measured, warm-up first."""
+        """Return the generation of some blocks in measured order; the warm-up blocks come first."""
         rates: list[list[float]] = []
         taken: list[list[float]] = []
         for begin in range(targets, len(blocks) - targets + 1, targets):
@@ -61,7 +61,7 @@ class Ratio:
 class Comparison:
     """B against A: ``ratio`` is B's QPS over A's, ``control`` that of A's second server over A's.
 
-    ``qps`` and ``median_ms`` are those of A and B in this run, for orientation only.
+    ``qps`` and ``median_ms`` of A and B hold for this run only.
     """
 
     a: str
@@ -93,7 +93,7 @@ class Comparison:
         }
 
     def slower_than(self, share: float) -> bool | None:
-        """Tell whether B is slower than A by more than a share (0.05): yes, no, None: unsure."""
+        """Return whether B is slower than A by more than a share (0.05); None if that is unsure."""
         bar = 1 - share
         if self.ratio.high < bar:
             return True
@@ -103,13 +103,14 @@ class Comparison:
 def judge(
     names: tuple[str, str], generations: Sequence[Generation], users: int, restarts: bool = True
 ) -> Comparison:
-    """Return what the generations say.
+    """Return the comparison that the generations give.
 
-    Inside each round log(B) - (log(A) + log(control)) / 2 and log(control) - log(A) are taken,
-    freed of what the disturbance explains (one slope for all), and averaged over the generation
-    (trimmed).  With independent equal variances the first varies 1.5 times, the second, whose true
-    mean is 0, 2 times as much as one server's logarithm; both together estimate it, with 2 G - 1
-    degrees of freedom for G generations, so that A's control widens B's interval (Student's t).
+    Each round gives an effect, log(B) - (log(A) + log(control)) / 2, and a control contrast,
+    log(control) - log(A).  From both we subtract what the disturbance explains (one slope for
+    all) and take the trimmed mean over the generation.  If the logarithms of the servers' rates
+    are independent with equal variance v, the effect has variance 1.5 v and the control contrast
+    2 v, around a true mean of 0.  Both together estimate v with 2 G - 1 degrees of freedom for G
+    generations.  So a control that differs from A widens B's interval too (Student's t).
     """
     if not restarts:
         generations = _split(generations)
@@ -119,9 +120,9 @@ def judge(
     squares = np.square(effects - effects.mean()).sum() / 1.5 + np.square(controls).sum() / 2
     deviation = float(np.sqrt(squares / freedom))
     ratio = _ratio(float(effects.mean()), deviation * np.sqrt(1.5 / count), freedom)
-    # The control's own interval supposes nothing about its mean: one degree of freedom less.
-    own = squares - count * np.square(controls.mean()) / 2
-    spread = float(np.sqrt(own / (freedom - 1)))
+    # The control's own interval does not assume a mean of 0: one degree of freedom less.
+    control_squares = squares - count * np.square(controls.mean()) / 2
+    spread = float(np.sqrt(control_squares / (freedom - 1)))
     control = _ratio(float(controls.mean()), spread * np.sqrt(2 / count), freedom - 1)
     rates = np.concatenate([generation.rates for generation in generations])
     return Comparison(
@@ -145,7 +146,7 @@ RUNNING = (
     "running servers cannot be started again: what two processes of one kind differ by"
     " is not in the interval"
 )
-PARTS = 8  # running servers: consecutive rounds taken together in the place of generations
+PARTS = 8  # running servers: groups of consecutive rounds stand in for generations
 
 
 def _split(generations: Sequence[Generation]) -> list[Generation]:
@@ -158,20 +159,20 @@ def _split(generations: Sequence[Generation]) -> list[Generation]:
 
 
 def _contrasts(generations: Sequence[Generation]) -> tuple[Floats, Floats]:
-    """Return each generation's effect (B against both A) and control (A's second against A)."""
+    """Return each generation's effect (B against both A) and control (second A against A)."""
     effect = np.array([-0.5, 1.0, -0.5])
     control = np.array([-1.0, 0.0, 1.0])
     logs = [np.log(generation.rates) for generation in generations]
     slope = _slope(logs, [generation.others for generation in generations], (effect, control))
-    freed = [log - slope * g.others for log, g in zip(logs, generations, strict=True)]
+    adjusted = [log - slope * g.others for log, g in zip(logs, generations, strict=True)]
     return (
-        np.array([_trimmed(log @ effect) for log in freed]),
-        np.array([_trimmed(log @ control) for log in freed]),
+        np.array([_trimmed(log @ effect) for log in adjusted]),
+        np.array([_trimmed(log @ control) for log in adjusted]),
     )
 
 
 def _slope(logs: Sequence[Floats], others: Sequence[Floats], contrasts: Sequence[Floats]) -> float:
-    """Return by how much log QPS falls for all of the machine that others take (least squares)."""
+    """Return the change of log QPS if others took the whole machine (least squares)."""
     above = below = 0.0
     for contrast in contrasts:
         for log, taken in zip(logs, others, strict=True):
@@ -197,15 +198,15 @@ def _ratio(mean: float, error: float, freedom: int) -> Ratio:
 
 
 def verdict(ratio: Ratio, control: Ratio) -> str:
-    """Return faster or slower where the interval and the control leave no doubt.
+    """Return faster or slower if the interval and the control leave no doubt.
 
     The interval must lie beyond the least difference, and B must differ from A by more than A's
     own second server does.
     """
-    off = abs(np.log(ratio.ratio)) > abs(np.log(control.ratio))
-    if ratio.low > 1 + LEAST_DIFFERENCE and off:
+    beyond_control = abs(np.log(ratio.ratio)) > abs(np.log(control.ratio))
+    if ratio.low > 1 + LEAST_DIFFERENCE and beyond_control:
         return FASTER
-    if ratio.high < 1 - LEAST_DIFFERENCE and off:
+    if ratio.high < 1 - LEAST_DIFFERENCE and beyond_control:
         return SLOWER
     return CLOSE
 

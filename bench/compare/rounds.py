@@ -1,10 +1,10 @@
 """Comparisons: two servers side by side, loaded in turns, and how sure the ratio of their QPS is.
 
 A is started twice (A and its control), so that every comparison carries an A/A control.  Blocks of
-closed-loop load go to A, B and the control in an order shuffled anew in every round, so that
-whatever the machine does meanwhile falls on all alike, and only differences inside a round count.
-All three are stopped and started again several times ("generations"): two processes of one kind
-differ for their whole life by a few percent, which no number of rounds would show.
+closed-loop load go to A, B and the control, in an order that is shuffled for every round.  So any
+disturbance of the machine affects all three alike, and only ratios within a round count.  All three
+are stopped and started again several times ("generations"): two processes of the same server differ
+by a few percent for their whole life, and more rounds with the same processes would not show it.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from .judgement import A, Comparison, Generation, judge
 Opener = Callable[[], AbstractContextManager[Served]]
 
 LEAST_GENERATIONS, MOST_GENERATIONS = 2, 8
-GENERATION_SECONDS = 11.0  # aimed at, starts included: more generations or more rounds in each
+GENERATION_SECONDS = 11.0  # target length, starts included; it decides how many fit
 GENERATOR_START_SECONDS = 1.5
-SETTLING_SECONDS = 4.0  # of the time given: what comes before and after the generations
+SETTLING_SECONDS = 4.0  # part of the total time, spent before and after the generations
 LEAST_ROUNDS = 3
 
 
 @dataclass(frozen=True)
 class CompareTerms:
-    """How to compare: ``users`` callers, for about ``seconds`` in all, in blocks of a length."""
+    """How to compare: concurrent users, about ``seconds`` in all, in blocks of a fixed length."""
 
     users: int = 4
     seconds: float = 50.0
@@ -47,7 +47,7 @@ class CompareTerms:
 
 @dataclass
 class Clock:
-    """The time left, and what starting costs here: decides generations and rounds."""
+    """Divides the time into generations and rounds, by how long the servers take to start."""
 
     terms: CompareTerms
     restarts: bool
@@ -55,15 +55,15 @@ class Clock:
     generations: int = 0
 
     def rounds(self, start_seconds: float, targets: int, number: int) -> int:
-        """Return the rounds for a generation whose servers took so long to start."""
+        """Return the rounds for generation ``number``, whose servers took so long to start."""
         left = self.terms.seconds - SETTLING_SECONDS - (time.monotonic() - self.begun)
         if not self.generations:
-            whole = max(GENERATION_SECONDS, 2 * (start_seconds + GENERATOR_START_SECONDS))
-            fitting = int((left + start_seconds) / whole)
+            one_generation = max(GENERATION_SECONDS, 2 * (start_seconds + GENERATOR_START_SECONDS))
+            fitting = int((left + start_seconds) / one_generation)
             self.generations = max(LEAST_GENERATIONS, min(MOST_GENERATIONS, fitting))
         later = self.generations - number - 1
-        each = (left - later * (start_seconds if self.restarts else 0.0)) / (later + 1)
-        loaded = each - GENERATOR_START_SECONDS - targets * self.terms.warmup_seconds
+        seconds = (left - later * (start_seconds if self.restarts else 0.0)) / (later + 1)
+        loaded = seconds - GENERATOR_START_SECONDS - targets * self.terms.warmup_seconds
         return max(LEAST_ROUNDS, int(loaded / (targets * self.terms.block_seconds * 1.2)))
 
 
@@ -82,15 +82,15 @@ def compare(
     """
     clock = Clock(terms, restarts)
     source = random.Random(terms.seed)
-    found: list[Generation] = []
-    while not clock.generations or len(found) < clock.generations:
+    generations: list[Generation] = []
+    while not clock.generations or len(generations) < clock.generations:
         begun = time.monotonic()
         with ExitStack() as stack:
             servers = [stack.enter_context(open_()) for open_ in openers]
             servers.append(stack.enter_context(openers[A]()) if restarts else servers[A])
-            rounds = clock.rounds(time.monotonic() - begun, len(servers), len(found))
-            found.append(_generation(servers, questions, terms, rounds, source, names))
-    return judge(names, found, terms.users, restarts)
+            rounds = clock.rounds(time.monotonic() - begun, len(servers), len(generations))
+            generations.append(_generation(servers, questions, terms, rounds, source, names))
+    return judge(names, generations, terms.users, restarts)
 
 
 def _generation(
@@ -114,8 +114,8 @@ def _generation(
     edges: list[Counters] = []
     blocks = alternate(job, lambda generator: edges.append(snapshot(pids, generator)))
     require_sound(blocks, names)
-    used = [usage(before, after) for before, after in pairwise(edges)]
-    others = [each.others / 100 for each in used]
+    usages = [usage(before, after) for before, after in pairwise(edges)]
+    others = [used.others / 100 for used in usages]
     return Generation.of(blocks, others, len(servers))
 
 

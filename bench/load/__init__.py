@@ -1,1 +1,1 @@
-"""Load: how requests are made, sent and recorded; the Locust file is beside this folder."""
+"""Load: how requests are made, sent and recorded; the Locust file lies beside this folder."""

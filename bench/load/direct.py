@@ -1,8 +1,8 @@
-"""Requests that no proxy stands between."""
+"""HTTP requests that bypass any proxy."""
 
 from __future__ import annotations
 
 import urllib.request
 
-# Nothing that stands between two machines (http_proxy) belongs into a measurement.
+# A proxy (http_proxy) must not become part of a measurement.
 direct = urllib.request.build_opener(urllib.request.ProxyHandler({})).open

@@ -22,7 +22,7 @@ from .job import Job
 LOCUSTFILE = package_path("bench/locustfile.py")
 OPENED, CLOSED = "tiankong: window opened", "tiankong: window closed"
 TURNED = "tiankong: block ended"
-OPEN_LOOP_SECONDS = 5  # an open loop has connections for so many seconds of unanswered requests
+OPEN_LOOP_SECONDS = 5  # an open loop has enough connections for this long without answers
 OPEN_LOOP_CONNECTIONS = (32, 1024)
 LOCAL = "127.0.0.1"
 WORKERS_WAIT_SECONDS = 60
@@ -57,7 +57,7 @@ ALONE = Generators()
 
 
 def address(text: str) -> tuple[str, int]:
-    """Return host and port of ``HOST:PORT``; raise UnusableInputError if it is none."""
+    """Return host and port of ``HOST:PORT``; raise UnusableInputError if it is not of that form."""
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise UnusableInputError(f"{text!r} is not HOST:PORT")
@@ -66,13 +66,13 @@ def address(text: str) -> tuple[str, int]:
 
 @dataclass(frozen=True)
 class Samples:
-    """Raw results of the measured window: latencies of right answers in milliseconds.
+    """Raw results of the measured window: ``latencies_ms`` has one latency for each right answer.
 
-    ``ends_ms`` tells when each was completed after the window was opened, ``late_ms`` (open loop)
-    how long after its intended start it was sent.  ``core_percent`` is the CPU of the busiest
-    generator process, percent of one core; ``wait_percent`` the share of its time on the run queue
-    that it spent waiting for a core; ``heartbeat_ms`` the 99th percentile of how late its
-    heartbeat was; ``generators`` how many processes made the load.
+    ``ends_ms`` has the completion times, counted from the start of the window; ``late_ms`` (open
+    loop) how long after its intended start each request was sent.  Of the busiest generator
+    process: ``core_percent`` is its CPU time in percent of one core, ``wait_percent`` how much of
+    its runnable time it waited for a core, ``heartbeat_ms`` the 99th percentile of its heartbeat's
+    delay.  ``generators`` is the number of processes that made the load.
     """
 
     seconds: float
@@ -90,7 +90,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Block:
-    """One target's turn: right answers with their latencies in milliseconds, and what went wrong.
+    """One target's turn: latencies of the right answers in milliseconds, and what went wrong.
 
     ``seconds`` runs from the first request to the last answer.
     """
@@ -104,10 +104,11 @@ class Block:
 
 
 Edge = Callable[[int], None]
+"""Called at an edge of a window or block, with the process id of the generator."""
 
 
 def generate(job: Job, opened: Edge, closed: Edge, by: Generators = ALONE) -> Samples:
-    """Run a job with a window; ``opened`` and ``closed`` get our process id at its edges.
+    """Run a job with a window; ``opened`` and ``closed`` are called at its edges.
 
     Raises InvalidMeasurementError if a generator ends without results.
     """
@@ -115,7 +116,7 @@ def generate(job: Job, opened: Edge, closed: Edge, by: Generators = ALONE) -> Sa
 
 
 def alternate(job: Job, edge: Edge) -> list[Block]:
-    """Run a job of blocks; ``edge`` gets our process id before the first block and after each.
+    """Run a job of blocks; ``edge`` is called before the first block and after each.
 
     Raises InvalidMeasurementError if the generator ends without results.
     """
@@ -124,22 +125,22 @@ def alternate(job: Job, edge: Edge) -> list[Block]:
 
 
 def connections(rate: float) -> int:
-    """Return how many requests of an open loop may be under way at once."""
+    """Return how many requests of an open loop may be in flight at once."""
     least, most = OPEN_LOOP_CONNECTIONS
     return int(min(most, max(least, rate * OPEN_LOOP_SECONDS)))
 
 
 def work_for(master: str, processes: int) -> None:
-    """Make load for the master at HOST:PORT, job after job, until interrupted.
+    """Generate load for the master at HOST:PORT, job after job, until interrupted.
 
-    Raises UnusableInputError for an address that is none, InvalidMeasurementError if Locust fails.
+    Raises UnusableInputError for an unusable address, InvalidMeasurementError if Locust fails.
     """
     host, port = address(master)
     say(f"worker: waiting for jobs from {host}:{port}; Ctrl-C ends it")
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--loglevel", "ERROR"]
     command += ["--worker", "--master-host", host, "--master-port", str(port)]
     command += ["--processes", str(processes)] if processes > 1 else []
-    while True:  # each job has a master of its own, whose end ends Locust here
+    while True:  # each job has its own master; when it ends, Locust ends here too
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, text=True, start_new_session=True,
             preexec_fn=end_with_parent,
@@ -203,7 +204,7 @@ def _started(job: Job, by: Generators, folder: Path) -> Iterator[subprocess.Pope
 
 
 def generators_from(processes: int, workers: int, bind: str) -> Generators:
-    """Return who makes the load: processes here, or workers elsewhere."""
+    """Return the generators: processes here, or workers elsewhere."""
     if workers and processes > 1:
         raise UnusableInputError("--processes and --workers exclude each other")
     address(bind)

@@ -1,4 +1,4 @@
-"""A job: what a load generator is told, as one JSON object (a file, or a message to workers)."""
+"""A job: the orders for a load generator, as one JSON object (a file or a message to workers)."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ...toolkit.gate.answers import Ranking
 
 @dataclass(frozen=True)
 class Job:
-    """Sentences over HTTP to one target or, in blocks, to several in turn.
+    """Sentences to send over HTTP to one target or, in blocks, to several in turn.
 
     Args:
-        targets: base URLs; all but the first are used by blocks only.
+        targets: base URLs; only blocks use any but the first.
         sentences: texts, sent in this order over and over.
         expected: the right ranking of each sentence (empty: answers are not checked).
-        others: right rankings of targets, by their number, whose answers are others.
-        users: callers; in an open loop how many requests may be under way at once.
+        others: right rankings of the targets (by number) whose right answers differ.
+        users: concurrent users; in an open loop the most requests in flight at once.
         rate: intended arrivals a second (Poisson); None: a closed loop without think time.
         batch: sentences in a request (more than 1: ``POST /predict/batch``).
         warmup_seconds: load before the window.
         seconds: the window.
-        drain_seconds: open loop: how long answers are waited for after the window.
-        seed: decides the arrivals.
-        blocks: (target, seconds) one after the other, instead of a window.
+        drain_seconds: how long an open loop waits for answers after the window.
+        seed: of the random arrivals.
+        blocks: (target, seconds), run one after the other instead of a window.
 
     """
 
@@ -46,12 +46,12 @@ class Job:
 
     @property
     def path(self) -> str:
-        """Where requests go."""
+        """The path of the requests."""
         return "/predict/batch" if self.batch > 1 else "/predict"
 
     @property
     def is_measured(self) -> bool:
-        """Whether it has an end, and results that are asked for then."""
+        """Whether the job ends and gives results (otherwise it is load without end)."""
         return self.seconds > 0 or bool(self.blocks)
 
     def as_json(self) -> dict[str, Any]:
@@ -64,13 +64,13 @@ class Job:
         others = {int(target): rankings for target, rankings in data["others"].items()}
         return cls(**{**data, "others": others})
 
-    def right(self, target: int, places: Sequence[int]) -> list[Ranking]:
-        """Return the right rankings of sentences for a target; none if they are not checked."""
+    def right(self, target: int, indices: Sequence[int]) -> list[Ranking]:
+        """Return a target's right rankings of sentences; none if answers are not checked."""
         rankings = self.others.get(target, self.expected)
-        return [rankings[place] for place in places] if rankings else []
+        return [rankings[place] for place in indices] if rankings else []
 
     def requests(self, first: int = 0) -> Iterator[list[int]]:
-        """Yield, without end, the places of the sentences that each request carries."""
+        """Yield for each request, without end, the indices of its sentences."""
         for turn in count(first):
             yield [(turn * self.batch + i) % len(self.sentences) for i in range(self.batch)]
 

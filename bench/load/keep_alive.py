@@ -1,8 +1,8 @@
-"""A connection: one caller's keep-alive HTTP connection, which sends requests made ready before.
+"""A connection: one user's keep-alive HTTP connection, which sends requests encoded before.
 
-The generator shares its cores with the server it loads: what a request costs here is missing
-there.  This costs less than half of what Locust's ``FastHttpUser`` does, which merges and checks
-headers, keeps cookies and follows redirects for every request.
+The generator shares its cores with the server, so CPU time spent here is missing there.  A request
+costs less than half of the CPU time of Locust's ``FastHttpUser``, which merges and checks headers,
+stores cookies and follows redirects for every request.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from geventhttpclient.connectionpool import ConnectionPool, SSLConnectionPool
 from geventhttpclient.response import HTTPResponse
 
 CONNECT_SECONDS, ANSWER_SECONDS = 30.0, 60.0
-IDLE_SECONDS = 0.5  # a server may close what was unused for longer
+IDLE_SECONDS = 0.5  # a server may close a connection that was idle for longer
 BLOCK_BYTES = 65536
 
 
 class StatusError(Exception):
-    """The server answered with a status that is no success."""
+    """The server answered with a status other than 2xx."""
 
     def __init__(self, status_code: int) -> None:
         super().__init__(f"HTTP {status_code}")
         self.status_code = status_code
 
 
-def ready(url: str, data: Any) -> bytes:
-    """Return a POST request of JSON ``data`` to a URL, as it goes over the connection."""
+def encode_request(url: str, data: Any) -> bytes:
+    """Return a POST request of JSON ``data`` to a URL, as the bytes to send."""
     body = json.dumps(data, ensure_ascii=False).encode()
     parts = urlsplit(url)
     headers = [
@@ -45,7 +45,7 @@ def ready(url: str, data: Any) -> bytes:
 
 
 def _pool(url: str) -> ConnectionPool:
-    """Return a pool of one: it resolves names, keeps time limits and sees what was closed."""
+    """Return a pool of one connection, which resolves names, applies timeouts, notices closing."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme != "https":
@@ -59,7 +59,7 @@ def _pool(url: str) -> ConnectionPool:
 
 
 class Answer(HTTPResponse):
-    """A response of which only the status and the body are kept; the parser calls the methods."""
+    """A response that stores only status and body; the parser calls its methods."""
 
     def __init__(self) -> None:
         super().__init__("POST")
@@ -70,7 +70,7 @@ class Answer(HTTPResponse):
         self.body += part
 
     def _on_message_complete(self) -> None:
-        self.is_whole = self.get_code() >= 200  # an interim answer is none
+        self.is_whole = self.get_code() >= 200  # an interim response (1xx) is not the answer
 
     def _on_status(self, msg: str) -> None:
         pass
@@ -89,7 +89,7 @@ class Answer(HTTPResponse):
 
 
 class KeepAlive:
-    """A connection to the server of a URL; opened when first used, and again when it was closed."""
+    """A connection to the server of a URL; opened on first use, reopened after it was closed."""
 
     def __init__(self, url: str) -> None:
         self._pool = _pool(url)
@@ -100,7 +100,7 @@ class KeepAlive:
         """Send a request and return the answer's body.
 
         Raises OSError or http.client.HTTPException if no whole answer came, StatusError if its
-        status is no success.
+        status is not 2xx.
         """
         connected = self._connected()
         try:
@@ -123,7 +123,7 @@ class KeepAlive:
 
     def _connected(self) -> Any:
         if self._socket is not None and perf_counter() - self._used > IDLE_SECONDS:
-            self._pool.return_socket(self._socket)  # the pool tells whether it is still open
+            self._pool.return_socket(self._socket)  # the pool checks whether it is still open
             self._socket = None
         if self._socket is None:
             self._socket = self._pool.get_socket()

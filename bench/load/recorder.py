@@ -1,4 +1,4 @@
-"""The recorder: raw results of a window's or a block's requests, kept until they are asked for."""
+"""The recorder: raw results of the requests of a window or block, in memory until its end."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ TOP_K = 5
 class Result:
     """One finished request; times are seconds on the generator's clock.
 
-    ``due`` is the intended start (in a closed loop: when it was sent); ``answer`` the body that
-    came for the sentences at ``places`` from a target, unless there was an error.
+    ``due`` is the intended start (in a closed loop: when it was sent); ``answer`` is the body of
+    the response, empty after an error; ``places`` are the indices of the sentences sent.
     """
 
     due: float
@@ -35,17 +35,17 @@ class Result:
 
 @dataclass
 class Recorder:
-    """Results as they come; ``waiting`` has the intended starts of requests without one."""
+    """Results in order of completion; ``waiting``: intended starts of unanswered requests."""
 
     results: list[Result] = field(default_factory=list)
     waiting: set[float] = field(default_factory=set)
 
     def begin(self, due: float) -> None:
-        """Note a request that is due."""
+        """Add a request that is due."""
         self.waiting.add(due)
 
     def finish(self, result: Result) -> None:
-        """Take the result of a request that had begun."""
+        """Add the result of a request that was begun."""
         self.waiting.discard(result.due)
         self.results.append(result)
 
@@ -60,11 +60,11 @@ class Recorder:
         is_open_loop: bool,
         wrong: Callable[[Result], str] = lambda _: "",
     ) -> dict[str, Any]:
-        """Return what belongs to a window, as samples (see :class:`~.generator.Samples`).
+        """Return the samples of a window (see :class:`~.generator.Samples`).
 
-        Open loop: what was due in it, whenever it was answered.  Closed loop: what ended in it.
-        ``wrong`` says what is wrong with an answer, or "".  Answers are checked here and not as
-        they come: that would take time from the server while it is measured.
+        Open loop: requests due in it, whenever they were answered.  Closed loop: requests that
+        ended in it.  ``wrong`` returns what is wrong with an answer, or "".  Answers are checked
+        here and not on arrival: that would take CPU time from the server while it is measured.
         """
         inside = [
             result
@@ -97,16 +97,19 @@ def reason(error: BaseException) -> str:
 
 
 def wrong_answer(text: str, body: bytes | str, expected: Sequence[Ranking]) -> str:
-    """Return what is wrong with a response to one sentence or, in a batch, to several; or ""."""
+    """Return what is wrong with a response to one sentence or to a batch, or ""."""
     try:
         data = json.loads(body)
         answers = data.get("predictions", [data])
-        given = [[(str(entry["token"]), entry["score"]) for entry in a["results"]] for a in answers]
+        rankings = [
+            [(str(entry["token"]), entry["score"]) for entry in answer["results"]]
+            for answer in answers
+        ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{text}: not an answer ({error!r})"
-    if len(given) != len(expected):
-        return f"{text}: {len(given)} answers to {len(expected)} sentences"
-    for wanted, ranking in zip(expected, given, strict=True):
+    if len(rankings) != len(expected):
+        return f"{text}: {len(rankings)} answers to {len(expected)} sentences"
+    for wanted, ranking in zip(expected, rankings, strict=True):
         right = [(token, score) for token, score in wanted]
         if len(ranking) != TOP_K or not same_answer(right, ranking):
             tokens = "".join(token for token, _ in ranking)

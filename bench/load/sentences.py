@@ -1,4 +1,4 @@
-"""Sentences: what is asked, in which order, and the right answers to hold a loaded server to."""
+"""Sentences: what is sent, in which order, and the right answers to check a loaded server by."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...toolkit.gate.answers import Answers, Ranking
 from ...toolkit.gate.gold import GoldItem, GoldSet
 from .direct import direct
 
-DEPTH = 10  # of a right ranking: enough to tell a tie at the fifth place
+DEPTH = 10  # ranks of a right answer: enough to recognise a tie at rank five
 OF_ONE_LENGTH = 8
 ASK_SECONDS = 60.0
 
@@ -30,21 +30,21 @@ class Questions:
 
 
 def shuffled(gold: GoldSet, seed: int) -> list[GoldItem]:
-    """Return the gold set's items in the order a seed gives."""
+    """Return the gold set's items in a random order, the same for the same seed."""
     items = list(gold.items)
     random.Random(seed).shuffle(items)
     return items
 
 
 def gold_questions(gold: GoldSet, answers: Answers, seed: int) -> Questions:
-    """Return the gold set in shuffled order with a variant's own kept answers."""
+    """Return the shuffled gold set with a variant's own stored answers."""
     items = shuffled(gold, seed)
     expected = [list(answers.rankings[item.id][:DEPTH]) for item in items]
     return Questions([item.text for item in items], expected)
 
 
 def of_length(folder: Path, gold: GoldSet, tokens: int, seed: int) -> list[str]:
-    """Return sentences of exactly so many tokens (specials counted), made of the gold set's.
+    """Return sentences of exactly ``tokens`` tokens, special tokens included.
 
     Each is one gold sentence followed by others whose [MASK] is filled, cut to length around the
     [MASK].  Raises UnusableInputError if the variant in ``folder`` cannot take such a length.
@@ -52,21 +52,21 @@ def of_length(folder: Path, gold: GoldSet, tokens: int, seed: int) -> list[str]:
     encoder = TextEncoder.from_folder(folder)
     items = shuffled(gold, seed)
     filled = [item.text.replace(MASK, item.answer) for item in items]
-    found: list[str] = []
+    pieces: list[str] = []
     for number, item in enumerate(items):
         rest = (filled[number + 1 :] + filled[:number]) * (1 + tokens // len(items))
         piece = encoder.cut(item.text + "".join(rest[:tokens]), tokens)
         if piece is not None:
-            found.append(piece)
-        if len(found) == OF_ONE_LENGTH:
-            return found
+            pieces.append(piece)
+        if len(pieces) == OF_ONE_LENGTH:
+            return pieces
     raise UnusableInputError(
         f"the gold set {gold.name} makes no {OF_ONE_LENGTH} sentences of {tokens} tokens"
     )
 
 
 def ask(url: str, texts: Sequence[str]) -> Questions:
-    """Ask a server that nobody else asks each text alone and return its answers as the right ones.
+    """Send a server one text at a time and return its unloaded answers as the right ones.
 
     Raises InvalidMeasurementError if it does not answer as ``POST /predict`` should.
     """
@@ -75,8 +75,8 @@ def ask(url: str, texts: Sequence[str]) -> Questions:
 
 def _ask(url: str, text: str) -> Ranking:
     body = json.dumps({"text": text, "top_k": DEPTH}).encode()
-    head = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"{url}/predict", body, head)
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/predict", body, headers)
     try:
         with direct(request, timeout=ASK_SECONDS) as response:
             results = json.load(response)["results"]

@@ -21,7 +21,7 @@ def test_engine(
 
     def call(name: str) -> Callable[[], Any]:
         predictor = bench.predictor(name)
-        given = predictor.encoder.batch([predictor.encoder.encode(text) for text in texts])
-        return lambda: predictor.engine.best(given, TOP_K)
+        token_ids = predictor.encoder.batch([predictor.encoder.encode(text) for text in texts])
+        return lambda: predictor.engine.best(token_ids, TOP_K)
 
     paired(call(variant), call(BASELINE), "engine", variant, batch, length)

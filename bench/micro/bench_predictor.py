@@ -1,4 +1,4 @@
-"""The whole predictor of each variant: gold sentences as they come in, ranked tokens out."""
+"""The whole predictor of each variant: gold sentences in, ranked tokens out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ def test_predictor(
 ) -> None:
     """A batch of sentences of mixed lengths: tokenization, padding, engine, ranking."""
     texts = bench.mixed(batch)
-    one, other = bench.predictor(variant), bench.predictor(BASELINE)
-    paired(
-        lambda: one.predict(texts), lambda: other.predict(texts), "predictor", variant, batch, None
-    )
+    predictor, baseline = bench.predictor(variant), bench.predictor(BASELINE)
+    call, baseline_call = (lambda: predictor.predict(texts)), (lambda: baseline.predict(texts))
+    paired(call, baseline_call, "predictor", variant, batch, None)

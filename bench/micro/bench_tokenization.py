@@ -15,5 +15,5 @@ def test_tokenization(bench: OpenVariants, benchmark: Any, batch: int, length: i
     encoder, texts = bench.predictor(BASELINE).encoder, bench.sentences(length, batch)
     benchmark.group = "tokenization"
     benchmark.extra_info.update(what="tokenization", batch=batch, length=length)
-    found = benchmark(lambda: encoder.batch([encoder.encode(text) for text in texts]))
-    assert found.input_ids.shape == (batch, length)
+    encoded = benchmark(lambda: encoder.batch([encoder.encode(text) for text in texts]))
+    assert encoded.input_ids.shape == (batch, length)

@@ -1,8 +1,9 @@
 """What the micro-benchmarks share: options, variants, and rounds in turns with the baseline.
 
-pytest-benchmark runs one benchmark after the other, minutes apart; on a shared machine a ratio of
-two such results is that of two machines.  So every round of a variant's benchmark first runs the
-baseline (as the round's setup, timed by us), and ratios are taken inside rounds.
+pytest-benchmark runs one benchmark after the other, minutes apart.  A shared machine is not equally
+fast all that time, so a ratio of two such results is wrong.  Therefore every round of a variant's
+benchmark first runs the baseline (as the round's setup, timed by us), and each ratio is taken
+within a round.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tiankong.toolkit.machine import fingerprint, versions
 from tiankong.toolkit.options import names, numbers
 
 LEAST_ROUNDS, MOST_ROUNDS = 3, 200
-FOUND = pytest.StashKey[list[Paired]]()
+MEASURED = pytest.StashKey[list[Paired]]()
 
 Call = Callable[[], object]
 
@@ -46,8 +47,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep what is found until the end."""
-    config.stash[FOUND] = []
+    """Prepare the list of results, which are printed at the end."""
+    config.stash[MEASURED] = []
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -63,12 +64,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         raise pytest.UsageError(str(error)) from None
     for name, values in asked.items():
         if name in metafunc.fixturenames:
-            # The baseline against itself shows how far a ratio of 1 spreads.
+            # The baseline against itself shows how much a true ratio of 1 varies.
             metafunc.parametrize(name, values, ids=[f"{name}={value}" for value in values])
 
 
 class OpenVariants:
-    """The variants of one model: the baseline and the one asked for last are open."""
+    """The variants of one model; the baseline and the last one asked for are open."""
 
     def __init__(self, model: str, variants: Sequence[str], gold: GoldSet) -> None:
         wanted = list(dict.fromkeys([BASELINE, *variants]))
@@ -78,19 +79,19 @@ class OpenVariants:
         self._open: dict[str, Predictor] = {}
 
     def predictor(self, variant: str) -> Predictor:
-        """Return an open variant."""
+        """Return an open variant; drop the others except the baseline."""
         if variant not in self._open:
             kept = {name: each for name, each in self._open.items() if name == BASELINE}
             self._open = kept | {variant: open_variant(self.folders[variant])}
         return self._open[variant]
 
     def sentences(self, length: int, count: int) -> list[str]:
-        """Return sentences of exactly so many tokens."""
-        found = of_length(self.folders[BASELINE], self.gold, length, 0)
-        return [found[number % len(found)] for number in range(count)]
+        """Return ``count`` sentences of exactly ``length`` tokens."""
+        texts = of_length(self.folders[BASELINE], self.gold, length, 0)
+        return [texts[number % len(texts)] for number in range(count)]
 
     def mixed(self, count: int) -> list[str]:
-        """Return sentences as they come."""
+        """Return ``count`` gold sentences of mixed lengths."""
         texts = [item.text for item in self.gold.items]
         return [texts[number % len(texts)] for number in range(count)]
 
@@ -108,7 +109,7 @@ def bench(pytestconfig: pytest.Config) -> OpenVariants:
 
 @pytest.fixture
 def paired(benchmark: Any, pytestconfig: pytest.Config) -> Callable[..., None]:
-    """Benchmark a call in turns with the baseline's; what is told of it goes into the results."""
+    """Return a function that benchmarks a call in turns with the baseline's."""
 
     def run(call: Call, baseline: Call, what: str, variant: str, batch: int, length: Any) -> None:
         rounds = _rounds(call, baseline, pytestconfig.getoption("--seconds"))
@@ -128,15 +129,15 @@ def paired(benchmark: Any, pytestconfig: pytest.Config) -> Callable[..., None]:
             baseline_seconds=turns,
         )  # fmt: skip
         if seconds:
-            found = Paired(what, variant, batch, length, seconds, turns)
-            benchmark.extra_info["ratio"] = found.ratio().as_json()
-            pytestconfig.stash[FOUND].append(found)
+            measured = Paired(what, variant, batch, length, seconds, turns)
+            benchmark.extra_info["ratio"] = measured.ratio().as_json()
+            pytestconfig.stash[MEASURED].append(measured)
 
     return run
 
 
 def _rounds(call: Call, baseline: Call, seconds: float) -> int:
-    """Return how many rounds fit into a time, within bounds; both are called twice."""
+    """Return how many rounds fit into ``seconds``, within bounds; calls each function twice."""
     call(), baseline()
     begun = time.perf_counter()
     call(), baseline()
@@ -146,7 +147,7 @@ def _rounds(call: Call, baseline: Call, seconds: float) -> int:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print the ratios and write them, as JSON and as Markdown."""
-    ratios = [each.ratio() for each in config.stash[FOUND]]
+    ratios = [each.ratio() for each in config.stash[MEASURED]]
     if not ratios:
         return
     model = config.getoption("--model")

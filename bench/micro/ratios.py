@@ -1,7 +1,7 @@
 """Ratios of speed inside one run: each variant against the baseline, round by round.
 
-Every round times the baseline and then the variant, so both meet the same machine; a ratio is taken
-inside each round, and the median of the rounds is told with its 95 % interval.
+Every round times the baseline and then the variant, so both meet the machine in the same state.  A
+ratio is taken within each round; the result is the median of the rounds with its 95 % interval.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Paired:
 
 @dataclass(frozen=True)
 class PairedRatio:
-    """A variant's speed over the baseline's with its 95 % interval; ``length`` None: as it comes.
+    """A variant's speed over the baseline's with its 95 % interval; ``length`` None: mixed.
 
-    ``ms`` and ``baseline_ms`` are medians of one call, and say something about this machine only.
+    ``ms`` and ``baseline_ms`` are median times of one call, valid for this machine only.
     """
 
     what: str

@@ -1,1 +1,1 @@
-"""Serving: a served variant, and what it takes of the machine."""
+"""Serving: a served variant, and the machine's resources that it uses."""

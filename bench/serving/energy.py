@@ -1,4 +1,4 @@
-"""Energy of the CPU packages, where the kernel tells it (RAPL through powercap)."""
+"""Energy of the CPU packages, where the kernel reports it (RAPL through powercap)."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 POWERCAP = Path("/sys/class/powercap")
-PACKAGE = "intel-rapl:?"  # whole packages; their parts (cores, uncore) are counted in them
+PACKAGE = "intel-rapl:?"  # whole packages; they include their parts (cores, uncore)
 MICROJOULES = 1e6
 
 
 @dataclass(frozen=True)
 class Counter:
-    """One package's counter in microjoules and the value at which it begins again."""
+    """One package's counter in microjoules and the value at which it wraps around."""
 
     value: int
     wraps_at: int
 
 
 def counters() -> dict[str, Counter]:
-    """Return every package's counter now; none where the machine does not tell or not us."""
-    found = {}
+    """Return every package's counter now; none if there are none or we may not read them."""
+    readings = {}
     for zone in sorted(POWERCAP.glob(PACKAGE)):
         try:
             value = int((zone / "energy_uj").read_text())
-            found[zone.name] = Counter(value, int((zone / "max_energy_range_uj").read_text()))
+            readings[zone.name] = Counter(value, int((zone / "max_energy_range_uj").read_text()))
         except (OSError, ValueError):
             continue
-    return found
+    return readings
 
 
 def joules(before: Mapping[str, Counter], after: Mapping[str, Counter]) -> float | None:
-    """Return the energy between two readings; a counter that began again once is put right.
+    """Return the energy between two readings, corrected if a counter wrapped around once.
 
     None if there was nothing to read.
     """

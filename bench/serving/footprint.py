@@ -1,4 +1,4 @@
-"""The footprint of a server: started once, asked for some seconds, its memory read."""
+"""The footprint of a server: its start time, and its memory after some seconds of load."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ KIBIBYTE = 1024
 
 
 def measure(settings: Settings, gold: GoldSet, cores: int) -> Footprint:
-    """Start a reference server on so many cores and return what it takes.
+    """Start a reference server on ``cores`` cores and return the time and memory it needs.
 
-    It starts as in a new container, where nothing has been kept prepared yet.  Raises
+    It starts as in a new container, without weights prepared by an earlier start.  Raises
     InvalidMeasurementError if it does not start or does not answer.
     """
     manifest = read_manifest(settings.folder)
     longest = int(manifest.model.get("positions", 512))
     with (
-        TemporaryDirectory() as nothing_kept,
-        serve("reference", settings, cores, {ARTIFACTS: nothing_kept}) as server,
+        TemporaryDirectory() as empty_artifacts,
+        serve("reference", settings, cores, {ARTIFACTS: empty_artifacts}) as server,
     ):
         force = in_force(server.url, manifest.variant)
         ordinary = [item.text for item in shuffled(gold, seed=0)]
         _ask(server, list(islice(cycle(ordinary), SENTENCES)), CALLERS)
         resident = _resident(server)
         long = of_length(settings.folder, gold, longest, seed=0)
-        # Sentences this long find no company in a batch: as many at once as there are streams.
+        # Enough sentences at once to fill the batches of all streams.
         together = int(force["streams"]) * max(1, int(force["batch_tokens"]) // longest)
         _ask(server, list(islice(cycle(long), ROUNDS * together)), together)
         return Footprint(
@@ -67,15 +67,15 @@ def _resident(server: Served) -> int:
     if server.pid is None:
         raise InvalidMeasurementError(f"{server.url} is no process of ours: its memory is unknown")
     resident, proportional = memory(server.pid)
-    # Weights that two sessions map are there once, as a container's limit counts them.
+    # Proportional: weights mapped twice count once, as in a container's limit.
     return proportional or resident
 
 
 def _high_water(server: Served) -> int:
-    """Return the most bytes the process ever had resident (0 where the kernel does not tell)."""
+    """Return the process's peak resident bytes (0 if the kernel does not report it)."""
     try:
         lines = Path(f"/proc/{server.pid}/status").read_text(encoding="utf-8").splitlines()
     except OSError:
         return 0
-    found = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
-    return int(found[0]) * KIBIBYTE if found else 0
+    peaks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(peaks[0]) * KIBIBYTE if peaks else 0

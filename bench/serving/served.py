@@ -40,9 +40,9 @@ ANSWER_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Served:
-    """A running server: where, which process (None: unknown) and settings (None: not ours).
+    """A running server: its URL, process id (None: unknown), settings (None: not started here).
 
-    ``start_seconds`` is how long it took to be ready; 0: it ran already.
+    ``start_seconds`` is how long it took to become ready (0: it ran already).
     """
 
     url: str
@@ -58,10 +58,10 @@ def serve(
     cores: int | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> Iterator[Served]:
-    """Start a server on a free port, wait until it is ready, stop it in the end.
+    """Start a server on a free port, wait until it is ready, stop it at the end.
 
-    ``cores`` pins it to the first so many of the CPUs we may use, ``variables`` are its environment
-    on top of ours.  Raises InvalidMeasurementError with the log's last line if it does not become
+    ``cores`` pins it to the first ``cores`` allowed CPUs; ``variables`` are added to its
+    environment.  Raises InvalidMeasurementError with the log's last line if it does not become
     ready, or if it ended while it was used.
     """
     settings = replace(settings, port=free_port())
@@ -77,25 +77,26 @@ def serve(
 
 @contextmanager
 def running(url: str) -> Iterator[Served]:
-    """Take a server that runs already, and leave it running."""
+    """Yield a server that runs already, and leave it running."""
     yield Served(url.rstrip("/"), _owner(url), 0.0, None)
 
 
 def _owner(url: str) -> int | None:
-    """Return the root of the tree that listens at a URL of this machine; None if it is unknown.
+    """Return the root of the process tree that listens at a URL of this machine (None: unknown).
 
-    That is the highest above the listener that is not above us: what the server started beside
-    the listener (Ray's replicas) belongs to it, a shell that started both does not.
+    The root is the listener or its highest ancestor that is not also our ancestor.  So the
+    server's other processes (Ray's replicas) belong to the tree; a shell that started both the
+    server and us does not.
     """
     place = urlsplit(url)
     if place.hostname not in LOOPBACK:
         return None
     above_us = {1, os.getpid(), *(process.pid for process in psutil.Process().parents())}
     with suppress(psutil.Error, PermissionError):
-        for found in psutil.net_connections("tcp"):
-            port = found.laddr.port if found.laddr else None
-            if found.status == psutil.CONN_LISTEN and port == place.port and found.pid:
-                listener = psutil.Process(found.pid)
+        for connection in psutil.net_connections("tcp"):
+            port = connection.laddr.port if connection.laddr else None
+            if connection.status == psutil.CONN_LISTEN and port == place.port and connection.pid:
+                listener = psutil.Process(connection.pid)
                 tree = [entry.pid for entry in (listener, *listener.parents())]
                 own = list(takewhile(lambda pid: pid not in above_us, tree))
                 return own[-1] if own else None
@@ -103,9 +104,9 @@ def _owner(url: str) -> int | None:
 
 
 def in_force(url: str, variant: str) -> dict[str, Any]:
-    """Return the settings that a reference server says it serves a variant with.
+    """Return the settings that a reference server reports for a variant.
 
-    Raises InvalidMeasurementError if it does not say them.
+    Raises InvalidMeasurementError if it does not report them.
     """
     try:
         with direct(f"{url}/v2/models/{variant}", timeout=ANSWER_SECONDS) as response:
@@ -117,7 +118,7 @@ def in_force(url: str, variant: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Process:
-    """A server's process, what to call it, and its log."""
+    """A server's process, its name in messages, and its log."""
 
     name: str
     popen: subprocess.Popen[str]
@@ -140,7 +141,7 @@ class Process:
 
     def _exit_code(self) -> int | None:
         with suppress(psutil.NoSuchProcess):
-            # Killed with threads still going, a process is a zombie before it can be waited for.
+            # A process killed while its threads run is a zombie for a while before poll() sees it.
             if psutil.Process(self.pid).status() == psutil.STATUS_ZOMBIE:
                 return self.popen.wait(GONE_SECONDS)
         return self.popen.poll()
@@ -159,7 +160,7 @@ class Process:
 def started(
     name: str, argv: Sequence[str], environ: Mapping[str, str], cores: int | None = None
 ) -> Iterator[Process]:
-    """Start a process of its own session, ended with us; stop it and what it started in the end."""
+    """Start a process in its own session that ends with us; stop it and its children at the end."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         popen = subprocess.Popen(
             argv,
@@ -169,7 +170,7 @@ def started(
             text=True,
             env=os.environ | environ,
             start_new_session=True,
-            preexec_fn=partial(_settle, cores),
+            preexec_fn=partial(_prepare_child, cores),
         )
         try:
             yield Process(name, popen, log)
@@ -177,7 +178,7 @@ def started(
             stop(popen)
 
 
-def _settle(cores: int | None) -> None:
+def _prepare_child(cores: int | None) -> None:
     end_with_parent()
     if cores is not None:
         os.sched_setaffinity(0, allowed_cpus()[:cores])

@@ -33,17 +33,17 @@ def paired(seconds: list[float], baseline: list[float]) -> Paired:
 
 
 def test_a_ratio_is_taken_inside_rounds() -> None:
-    # The machine becomes ten times slower half way: medians apart would say anything.
+    # The machine becomes ten times slower halfway: separate medians would give a wrong ratio.
     baseline = [2.0, 2.0, 2.0, 20.0, 20.0]
-    found = paired([1.0, 1.0, 1.0, 10.0, 10.0], baseline).ratio()
-    assert (found.ratio, found.low, found.high) == (2.0, 2.0, 2.0)
-    assert (found.rounds, found.ms, found.baseline_ms) == (5, 1000.0, 2000.0)
+    ratio = paired([1.0, 1.0, 1.0, 10.0, 10.0], baseline).ratio()
+    assert (ratio.ratio, ratio.low, ratio.high) == (2.0, 2.0, 2.0)
+    assert (ratio.rounds, ratio.ms, ratio.baseline_ms) == (5, 1000.0, 2000.0)
 
 
 def test_a_ratio_tells_its_spread() -> None:
-    found = paired([1.0] * 9, [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8]).ratio()
-    assert found.ratio == 1.4
-    assert 1.0 <= found.low < 1.4 < found.high <= 1.8
+    ratio = paired([1.0] * 9, [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8]).ratio()
+    assert ratio.ratio == 1.4
+    assert 1.0 <= ratio.low < 1.4 < ratio.high <= 1.8
 
 
 def test_the_table_names_everything() -> None:
@@ -63,24 +63,26 @@ def test_a_few_run_for_real(small_variants: dict[str, Built], tmp_path: Path) ->
         f"--benchmark-json={results}", f"--ratios={ratios}",
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    found = json.loads(ratios.read_text(encoding="utf-8"))
-    assert found["model"] == "builtin-small"
-    assert found["baseline"] == BASELINE
-    measured = [(r["what"], r["variant"], r["batch"], r["length"]) for r in found["ratios"]]
+    written = json.loads(ratios.read_text(encoding="utf-8"))
+    assert written["model"] == "builtin-small"
+    assert written["baseline"] == BASELINE
+    measured = [(r["what"], r["variant"], r["batch"], r["length"]) for r in written["ratios"]]
     assert sorted(measured, key=str) == [
         ("engine", "onnx-int8", 1, 8), ("engine", "onnx-int8", 2, 8),
         ("predictor", "onnx-int8", 1, None), ("predictor", "onnx-int8", 2, None),
     ]  # fmt: skip
-    assert all(0 < r["low"] <= r["ratio"] <= r["high"] for r in found["ratios"])
+    assert all(0 < r["low"] <= r["ratio"] <= r["high"] for r in written["ratios"])
     table = ratios.with_suffix(".md").read_text(encoding="utf-8")
     assert table in ran.stdout
     benchmarks = json.loads(results.read_text(encoding="utf-8"))["benchmarks"]
-    assert {each["extra_info"]["what"] for each in benchmarks} == {
+    assert {benchmark["extra_info"]["what"] for benchmark in benchmarks} == {
         "engine", "predictor", "tokenization",
     }  # fmt: skip
-    for each in benchmarks:
-        if each["extra_info"]["what"] != "tokenization":
-            assert len(each["extra_info"]["baseline_seconds"]) == len(each["stats"]["data"])
+    for benchmark in benchmarks:
+        if benchmark["extra_info"]["what"] != "tokenization":
+            assert len(benchmark["extra_info"]["baseline_seconds"]) == len(
+                benchmark["stats"]["data"]
+            )
 
 
 @pytest.mark.parametrize(

@@ -22,26 +22,26 @@ from tiankong.bench.compare.judgement import (
 from tiankong.bench.load.generator import Block
 
 NAMES = ("a", "b")
-EFFECT = (0.0, 1.0, 0.0)  # B's alone
+EFFECT = (0.0, 1.0, 0.0)  # on B alone
 
 
 def generations(
     seed: int, faster: float = 0.0, count: int = 4, rounds: int = 5,
     instance: float = 0.03, block: float = 0.08, disturbed: float = 0.0,
 ) -> list[Generation]:  # fmt: skip
-    """Simulate servers of 100 QPS; B is ``faster`` by a share (negative: slower).
+    """Simulate servers of 100 QPS; B is faster by the share ``faster`` (negative: slower).
 
-    Two processes of one kind differ by ``instance`` for their whole life, blocks by ``block``;
-    of what others take, up to ``disturbed`` of the machine, QPS falls by as much again.
+    Processes of the same server differ by ``instance`` for their whole life, blocks by ``block``.
+    Others take up to ``disturbed`` of the machine; log QPS falls by twice their share.
     """
     source = np.random.default_rng(seed)
-    found = []
+    lives = []
     for _ in range(count):
         life = source.normal(0, instance, 3) + np.log1p(faster) * np.array(EFFECT)
         others = source.uniform(0, disturbed, (rounds, 3))
         logs = np.log(100) + life + source.normal(0, block, (rounds, 3)) - 2 * others
-        found.append(Generation(np.exp(logs), others, np.array([40.0, 41.0, 40.0])))
-    return found
+        lives.append(Generation(np.exp(logs), others, np.array([40.0, 41.0, 40.0])))
+    return lives
 
 
 TIMES = 400
@@ -49,14 +49,14 @@ TIMES = 400
 
 @cache
 def simulated(faster: float, disturbed: float = 0.0) -> list[Comparison]:
-    """Return comparisons that differ by their seed."""
+    """Return comparisons with different seeds."""
     return [
         judge(NAMES, generations(seed, faster, disturbed=disturbed), 4) for seed in range(TIMES)
     ]
 
 
 def share(faster: float, expected: str, disturbed: float = 0.0) -> float:
-    return np.mean([found.verdict == expected for found in simulated(faster, disturbed)]).item()
+    return np.mean([each.verdict == expected for each in simulated(faster, disturbed)]).item()
 
 
 def test_equal_servers_are_hardly_ever_called_different() -> None:
@@ -77,12 +77,12 @@ def test_a_disturbed_machine_does_not_make_equal_servers_different() -> None:
 
 @pytest.mark.parametrize("faster", [-0.15, 0.0, 0.15])
 def test_the_interval_holds_the_truth_in_95_of_100_comparisons(faster: float) -> None:
-    found, truth = simulated(faster), 1 + faster
-    held = np.mean([each.ratio.low <= truth <= each.ratio.high for each in found])
-    controls = np.mean([each.control.low <= 1 <= each.control.high for each in found])
-    assert held == pytest.approx(0.95, abs=0.03)
-    assert controls >= 0.95  # it knows that its true mean is nothing, and so errs less
-    assert np.mean([each.ratio.ratio for each in found]) == pytest.approx(truth, rel=0.01)
+    results, truth = simulated(faster), 1 + faster
+    covering = np.mean([each.ratio.low <= truth <= each.ratio.high for each in results])
+    controls = np.mean([each.control.low <= 1 <= each.control.high for each in results])
+    assert covering == pytest.approx(0.95, abs=0.03)
+    assert controls >= 0.95
+    assert np.mean([each.ratio.ratio for each in results]) == pytest.approx(truth, rel=0.01)
 
 
 def exact(faster: float, others: np.ndarray | None = None, rounds: int = 6) -> list[Generation]:
@@ -94,24 +94,24 @@ def exact(faster: float, others: np.ndarray | None = None, rounds: int = 6) -> l
 
 
 def test_the_ratio_is_b_over_a() -> None:
-    found = judge(NAMES, exact(0.25), 8)
-    assert found.ratio.ratio == pytest.approx(1.25)
-    assert found.control.ratio == pytest.approx(1.0)
-    assert (found.verdict, found.generations, found.rounds, found.users) == (FASTER, 3, 18, 8)
-    assert found.qps == (100.0, 125.0)
-    assert found.median_ms == (40.0, 30.0)
-    assert found.notes == ()
+    result = judge(NAMES, exact(0.25), 8)
+    assert result.ratio.ratio == pytest.approx(1.25)
+    assert result.control.ratio == pytest.approx(1.0)
+    assert (result.verdict, result.generations, result.rounds, result.users) == (FASTER, 3, 18, 8)
+    assert result.qps == (100.0, 125.0)
+    assert result.median_ms == (40.0, 30.0)
+    assert result.notes == ()
 
 
 def test_what_others_took_from_b_alone_is_put_right() -> None:
     others = np.zeros((6, 3))
     others[:, 1] = [0.0, 0.1, 0.2, 0.3, 0.1, 0.2]  # B was disturbed, A was not
-    found = judge(NAMES, exact(0.0, others), 4)
+    comparison = judge(NAMES, exact(0.0, others), 4)
     blind = [replace(each, others=np.zeros((6, 3))) for each in exact(0.0, others)]
     assert judge(NAMES, blind, 4).ratio.ratio < 0.8
-    assert found.ratio.ratio == pytest.approx(1.0)
-    assert found.verdict == CLOSE
-    assert found.others_percent == 5.0
+    assert comparison.ratio.ratio == pytest.approx(1.0)
+    assert comparison.verdict == CLOSE
+    assert comparison.others_percent == 5.0
 
 
 def test_a_planted_difference_stays_when_a_disturbance_is_put_right() -> None:
@@ -124,16 +124,16 @@ def test_nobody_is_slowed_down_by_more_than_a_disturbance_can_explain() -> None:
     others = np.zeros((6, 3))
     others[:, 1] = [0.0, 0.001, 0.002, 0.003, 0.001, 0.002]
     steep = exact(0.0, others * 100)  # QPS falls by 0.6 for what looks like 0.003
-    found = judge(NAMES, [replace(each, others=others) for each in steep], 4)
-    assert found.ratio.ratio < 0.8
+    comparison = judge(NAMES, [replace(each, others=others) for each in steep], 4)
+    assert comparison.ratio.ratio < 0.8
 
 
 def test_nobody_is_made_faster_by_others() -> None:
     others = np.zeros((6, 3))
     others[:, 1] = [0.0, 0.1, 0.2, 0.3, 0.1, 0.2]
     odd = exact(0.0, -others)
-    found = judge(NAMES, [replace(each, others=others) for each in odd], 4)
-    assert found.ratio.ratio > 1.2
+    comparison = judge(NAMES, [replace(each, others=others) for each in odd], 4)
+    assert comparison.ratio.ratio > 1.2
 
 
 def test_the_same_disturbance_of_all_three_changes_nothing() -> None:
@@ -160,7 +160,7 @@ def test_a_control_that_is_off_by_more_than_b_forbids_a_verdict() -> None:
     ("low", "middle", "high", "expected"),
     [
         (1.011, 1.1, 1.2, FASTER),
-        (1.009, 1.1, 1.2, CLOSE),  # the interval reaches into what is nothing to act upon
+        (1.009, 1.1, 1.2, CLOSE),  # the interval includes differences not worth acting on
         (0.8, 0.9, 0.989, SLOWER),
         (0.8, 0.9, 0.991, CLOSE),
         (0.9, 1.0, 1.1, CLOSE),
@@ -192,13 +192,13 @@ def test_slower_by_more_than_five_percent(low: float, high: float, slower: bool 
 
 
 def one_server(seed: int, rounds: int, faster: float = 0.0, count: int = 1) -> list[Generation]:
-    """Simulate A that runs already and is its own control."""
+    """Simulate an A that is already running and serves as its own control."""
     return generations(seed, faster, count=count, rounds=rounds, instance=0.0)
 
 
 def test_running_servers_are_judged_by_consecutive_rounds() -> None:
-    found = judge(NAMES, one_server(1, 40), 4, restarts=False)
-    assert (found.generations, found.rounds, found.notes) == (PARTS, 40, (RUNNING,))
+    comparison = judge(NAMES, one_server(1, 40), 4, restarts=False)
+    assert (comparison.generations, comparison.rounds, comparison.notes) == (PARTS, 40, (RUNNING,))
     few = judge(NAMES, one_server(1, 5), 4, restarts=False)
     assert (few.generations, few.rounds) == (5, 5)
     several = judge(NAMES, one_server(1, 20, count=2), 4, restarts=False)
@@ -207,16 +207,16 @@ def test_running_servers_are_judged_by_consecutive_rounds() -> None:
 
 def test_verdicts_on_running_servers() -> None:
     for faster, expected in ((0.0, CLOSE), (-0.15, SLOWER), (0.15, FASTER)):
-        found = [
+        verdicts = [
             judge(NAMES, one_server(seed, 40, faster), 4, restarts=False).verdict
             for seed in range(100)
         ]
-        assert found.count(expected) >= 96
+        assert verdicts.count(expected) >= 96
 
 
 def test_a_comparison_as_json() -> None:
-    found = judge(NAMES, generations(1, -0.15), 4)
-    data = json.loads(json.dumps(found.as_json(), allow_nan=False))
+    comparison = judge(NAMES, generations(1, -0.15), 4)
+    data = json.loads(json.dumps(comparison.as_json(), allow_nan=False))
     assert (data["a"], data["b"], data["verdict"]) == ("a", "b", SLOWER)
     assert data["low"] < data["ratio"] < data["high"] < 1
     assert data["control"]["low"] < data["control"]["ratio"] < data["control"]["high"]
@@ -235,10 +235,10 @@ def test_a_generation_is_rows_of_rounds_and_columns_of_targets_without_the_warmu
         block(target, count, 40.0 + target) for target, count in zip(order, answers, strict=True)
     ]
     others = [0.9, 0.9, 0.9, 0.3, 0.1, 0.2, 0.5, 0.6, 0.4]
-    found = Generation.of(blocks, others, 3)
-    assert found.rates.tolist() == [[20.0, 40.0, 60.0], [22.0, 42.0, 62.0]]
-    assert found.others.tolist() == [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]
-    assert found.medians_ms.tolist() == [40.0, 41.0, 42.0]
+    generation = Generation.of(blocks, others, 3)
+    assert generation.rates.tolist() == [[20.0, 40.0, 60.0], [22.0, 42.0, 62.0]]
+    assert generation.others.tolist() == [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]
+    assert generation.medians_ms.tolist() == [40.0, 41.0, 42.0]
 
 
 def test_medians_are_those_of_all_rounds() -> None:

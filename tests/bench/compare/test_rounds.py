@@ -36,7 +36,7 @@ QUESTIONS = (
 
 
 class Time:
-    """A clock that goes on only when told to."""
+    """A clock that advances only when a test sets it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -53,7 +53,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
 
 
 def spent(time: Time, seconds: float, start: float, targets: int = 3) -> tuple[float, list[int]]:
-    """Play a comparison through; return the seconds it takes, and the rounds of generations."""
+    """Simulate a comparison; return its seconds and the rounds of each generation."""
     terms = CompareTerms(seconds=seconds)
     began, clock = time.now, Clock(terms, restarts=True, begun=time.now)
     rounds: list[int] = []
@@ -78,11 +78,11 @@ def test_a_comparison_takes_the_time_it_is_given(time: Time, seconds: float, sta
 
 
 def test_more_time_first_means_more_generations_then_more_rounds(time: Time) -> None:
-    found = [spent(time, seconds, 2.0)[1] for seconds in (20.0, 50.0, 90.0, 200.0, 400.0)]
-    generations = [len(rounds) for rounds in found]
+    rounds_of = [spent(time, seconds, 2.0)[1] for seconds in (20.0, 50.0, 90.0, 200.0, 400.0)]
+    generations = [len(rounds) for rounds in rounds_of]
     assert generations == sorted(generations)
     assert (generations[0], generations[1], generations[-1]) == (2, 4, MOST_GENERATIONS)
-    assert found[-1][0] > 2 * found[-2][0] * 0.9
+    assert rounds_of[-1][0] > 2 * rounds_of[-2][0] * 0.9
 
 
 def test_slow_starts_mean_fewer_generations(time: Time) -> None:
@@ -148,7 +148,7 @@ def test_a_target_that_never_answered_is_not_sound() -> None:
 
 
 class Machine:
-    """Servers and a generator that are only made up; what they were told is kept."""
+    """Simulated servers and a simulated generator; what they receive is recorded."""
 
     def __init__(self, time: Time) -> None:
         self.time = time
@@ -242,13 +242,13 @@ def test_every_round_has_every_target_once_in_an_order_the_seed_decides(machine:
 def test_running_servers_are_asked_and_a_is_its_own_control(machine: Machine) -> None:
     machine.rates["http://b"] = 80.0
     openers = (machine.opener("http://a", False), machine.opener("http://b", False))
-    found = compare(NAMES, openers, QUESTIONS, CompareTerms(), restarts=False)
+    comparison = compare(NAMES, openers, QUESTIONS, CompareTerms(), restarts=False)
     assert machine.starts[:2] == ["http://a", "http://b"]
     assert machine.starts.count("http://a") == machine.starts.count("http://b")
     assert list(machine.jobs[0].targets) == ["http://a", "http://b", "http://a"]
     assert {tuple(roots) for roots in machine.roots} == {()}
-    assert (found.verdict, found.notes) == ("slower", (RUNNING,))
-    assert found.control.low < 1 < found.control.high
+    assert (comparison.verdict, comparison.notes) == ("slower", (RUNNING,))
+    assert comparison.control.low < 1 < comparison.control.high
 
 
 def test_a_wrong_answer_ends_the_comparison_and_the_servers(

@@ -32,7 +32,7 @@ SENTENCES = ["疑是地[MASK]霜。", "天气真[MASK]。"]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers as its ``mood`` says, after 5 ms."""
+    """Answers after 5 ms, right or wrong as its ``mood`` says."""
 
     protocol_version = "HTTP/1.1"
     mood = "right"
@@ -74,8 +74,8 @@ def listening(mood: str) -> Iterator[str]:
 
 
 def job(url: str, **more: Any) -> Job:
-    given = {"users": 2, "seconds": 0.5, "warmup_seconds": 0.2} | more
-    return Job([url], SENTENCES, [RIGHT, RIGHT], **given)
+    options = {"users": 2, "seconds": 0.5, "warmup_seconds": 0.2} | more
+    return Job([url], SENTENCES, [RIGHT, RIGHT], **options)
 
 
 def measured(

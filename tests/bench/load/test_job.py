@@ -10,7 +10,7 @@ import pytest
 
 from tiankong.bench.load.job import Job, arrivals
 
-# Lists for tuples, as JSON gives them back.
+# Lists, not tuples: that is what JSON returns.
 RANKING: Any = [["上", 0.9], ["下", 0.05]]
 OTHER: Any = [["下", 0.8], ["上", 0.1]]
 JOB = Job(
@@ -83,12 +83,12 @@ def gaps(rate: float, seed: int, count: int) -> np.ndarray:
 
 @pytest.mark.parametrize("rate", [0.5, 5.0, 200.0])
 def test_arrivals_have_the_mean_and_spread_of_a_poisson_process(rate: float) -> None:
-    found = gaps(rate, seed=3, count=20_000)
-    assert found.mean() * rate == pytest.approx(1.0, abs=0.03)
-    assert found.std() * rate == pytest.approx(1.0, abs=0.04)
-    assert np.median(found) * rate == pytest.approx(np.log(2), abs=0.03)
-    assert found.min() >= 0
-    assert abs(np.corrcoef(found[:-1], found[1:])[0, 1]) < 0.03  # no memory
+    intervals = gaps(rate, seed=3, count=20_000)
+    assert intervals.mean() * rate == pytest.approx(1.0, abs=0.03)
+    assert intervals.std() * rate == pytest.approx(1.0, abs=0.04)
+    assert np.median(intervals) * rate == pytest.approx(np.log(2), abs=0.03)
+    assert intervals.min() >= 0
+    assert abs(np.corrcoef(intervals[:-1], intervals[1:])[0, 1]) < 0.03  # no memory
 
 
 def test_arrivals_are_the_seeds() -> None:

@@ -11,12 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tiankong.bench.load import keep_alive
-from tiankong.bench.load.keep_alive import KeepAlive, StatusError, ready
+from tiankong.bench.load.keep_alive import KeepAlive, StatusError, encode_request
 from tiankong.toolkit.processes import free_port
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers with what it was asked and who asked; ``/503`` and ``/cut`` do what they say."""
+    """Answers with the request's body and sender; ``/503`` fails, ``/cut`` sends half an answer."""
 
     protocol_version = "HTTP/1.1"
     timeout = 0.3  # an idle connection is closed then
@@ -53,14 +53,16 @@ def url() -> Iterator[str]:
 
 
 def port_of(caller: KeepAlive, url: str, path: str = "/predict") -> int:
-    """Return the caller's port: another one means another connection."""
-    port = json.loads(caller.post(ready(url + path, {"text": "好"})))["port"]
+    """Return the client's port: a different port means a new connection."""
+    port = json.loads(caller.post(encode_request(url + path, {"text": "好"})))["port"]
     assert isinstance(port, int)
     return port
 
 
 def test_a_request_arrives_as_it_was_meant(url: str) -> None:
-    answer = json.loads(KeepAlive(url).post(ready(f"{url}/predict", {"text": "半[MASK]而废"})))
+    answer = json.loads(
+        KeepAlive(url).post(encode_request(f"{url}/predict", {"text": "半[MASK]而废"}))
+    )
     assert answer["asked"] == {"text": "半[MASK]而废"}
     assert answer["host"] == url.removeprefix("http://")
 
@@ -98,7 +100,7 @@ def test_a_status_that_is_no_success_is_an_error_and_keeps_the_connection(url: s
     caller = KeepAlive(url)
     before = port_of(caller, url)
     with pytest.raises(StatusError, match="HTTP 503") as raised:
-        caller.post(ready(f"{url}/503", {}))
+        caller.post(encode_request(f"{url}/503", {}))
     assert raised.value.status_code == 503
     assert port_of(caller, url) == before
 
@@ -106,7 +108,7 @@ def test_a_status_that_is_no_success_is_an_error_and_keeps_the_connection(url: s
 def test_half_an_answer_is_an_error_and_the_next_one_is_whole(url: str) -> None:
     caller = KeepAlive(url)
     with pytest.raises((OSError, HTTPException)):
-        caller.post(ready(f"{url}/cut", {}))
+        caller.post(encode_request(f"{url}/cut", {}))
     assert port_of(caller, url) > 0
 
 
@@ -115,20 +117,22 @@ def test_nobody_there_is_an_error_each_time() -> None:
     caller = KeepAlive(nowhere)
     for _ in range(3):
         with pytest.raises(ConnectionRefusedError):
-            caller.post(ready(nowhere, {}))
+            caller.post(encode_request(nowhere, {}))
 
 
 def test_silence_is_an_error_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keep_alive, "ANSWER_SECONDS", 0.2)
     with pytest.raises(TimeoutError), ThreadingHTTPServer(("127.0.0.1", 0), Handler) as silent:
-        KeepAlive(f"http://127.0.0.1:{silent.server_address[1]}").post(ready("http://x/", {}))
+        KeepAlive(f"http://127.0.0.1:{silent.server_address[1]}").post(
+            encode_request("http://x/", {})
+        )
 
 
 def test_a_name_is_resolved_and_written_into_the_request(url: str) -> None:
     named = url.replace("127.0.0.1", "localhost")
-    answer = json.loads(KeepAlive(named).post(ready(f"{named}/deep/predict", {})))
+    answer = json.loads(KeepAlive(named).post(encode_request(f"{named}/deep/predict", {})))
     assert answer["host"] == named.removeprefix("http://")
 
 
 def test_user_and_password_are_not_the_host() -> None:
-    assert b"Host: example.org:8080\r\n" in ready("http://me:secret@example.org:8080/", {})
+    assert b"Host: example.org:8080\r\n" in encode_request("http://me:secret@example.org:8080/", {})

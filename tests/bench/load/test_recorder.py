@@ -99,11 +99,11 @@ def test_the_kind_of_a_failure() -> None:
 
 def answer(*rankings: list[tuple[str, float]], top: int = 5) -> Any:
     """Return the body of one answer, or of a batch."""
-    given = [
+    bodies = [
         {"results": [{"token": token, "score": score} for token, score in ranking[:top]]}
         for ranking in rankings
     ]
-    return {"predictions": given} if len(rankings) > 1 else given[0]
+    return {"predictions": bodies} if len(rankings) > 1 else bodies[0]
 
 
 def judged(body: Any, *expected: list[tuple[str, float]]) -> str:

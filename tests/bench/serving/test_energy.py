@@ -27,7 +27,7 @@ def test_every_package_is_read_and_its_parts_are_not(powercap: Path) -> None:
     zone(powercap, "intel-rapl:0", 5)
     zone(powercap, "intel-rapl:1", 7, 100)
     zone(powercap, "intel-rapl:0:0", 3)  # the cores of package 0
-    zone(powercap, "intel-rapl-mmio:0", 5)  # the same package by another way
+    zone(powercap, "intel-rapl-mmio:0", 5)  # the same package through another interface
     (powercap / "intel-rapl").mkdir()
     assert counters() == {"intel-rapl:0": Counter(5, RANGE), "intel-rapl:1": Counter(7, 100)}
 
@@ -45,7 +45,7 @@ def test_a_package_that_cannot_be_read_is_left_out(powercap: Path) -> None:
     (powercap / "intel-rapl:2").mkdir()  # no counter in it
     zone(powercap, "intel-rapl:3", 7)
     (powercap / "intel-rapl:3" / "energy_uj").unlink()
-    (powercap / "intel-rapl:3" / "energy_uj").mkdir()  # an OSError, as for whoever is not root
+    (powercap / "intel-rapl:3" / "energy_uj").mkdir()  # an OSError, as for a user who is not root
     assert list(counters()) == ["intel-rapl:1"]
 
 

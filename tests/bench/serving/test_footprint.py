@@ -11,9 +11,9 @@ from tiankong.toolkit.gate.gold import read_gold
 
 def test_a_real_server_is_measured(home: Any) -> None:
     folder = home.variants["onnx-int8"].folder
-    found = measure(Settings(folder, threads=1, max_batch=3), read_gold(), cores=1)
-    assert found.settings["max_batch"] == 3
-    assert found.settings["streams"] == 1  # one core
-    assert found.longest == 512
-    assert 40 << 20 < found.resident <= found.peak < 1000 << 20
-    assert 0.1 < found.start_seconds < 60
+    footprint = measure(Settings(folder, threads=1, max_batch=3), read_gold(), cores=1)
+    assert footprint.settings["max_batch"] == 3
+    assert footprint.settings["streams"] == 1  # one core
+    assert footprint.longest == 512
+    assert 40 << 20 < footprint.resident <= footprint.peak < 1000 << 20
+    assert 0.1 < footprint.start_seconds < 60

@@ -31,7 +31,7 @@ time.sleep(60)
 
 
 def wait_until_gone(pids: list[int]) -> list[int]:
-    """Return those of the processes that still run after a while."""
+    """Return the processes that still run after ten seconds."""
     limit = time.monotonic() + 10
     while (left := [pid for pid in pids if alive(pid)]) and time.monotonic() < limit:
         time.sleep(0.05)
@@ -64,9 +64,9 @@ def test_a_server_and_its_children_are_gone_after_the_block(stack: Stack, home: 
         assert server.pid in pids
         assert len(pids) == (1 if stack == "reference" else 3)
         assert server.start_seconds > 0
-        with running(server.url) as found:
-            # Of two gunicorn workers either may be found: both belong to the same.
-            assert found.pid == server.pid
+        with running(server.url) as same_server:
+            # Either gunicorn worker may be same_server: both belong to the same tree.
+            assert same_server.pid == server.pid
     assert wait_until_gone(pids) == []
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(server.url, timeout=5)
@@ -108,5 +108,5 @@ def test_a_server_is_pinned_to_the_cores_it_is_given(home: Any) -> None:
 
 def test_of_a_server_elsewhere_no_process_is_known() -> None:
     for url in ("http://192.0.2.8:8080", "http://127.0.0.1:9", "http://127.0.0.1"):
-        with running(url) as found:
-            assert found.pid is None
+        with running(url) as server:
+            assert server.pid is None
