@@ -2,65 +2,73 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..toolkit.options import Model, Onnx, TokenizerFolder
+from .settings import TABLE, Setting, Settings, known_stack
 
 
+def takes(rows: Sequence[Setting]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each of these settings, instead of its argument ``settings``.
+
+    The folder is the command's own to set.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def run(**given: Any) -> None:
+            settings = Settings(Path(), **{row.name: given.pop(row.name) for row in rows})
+            command(settings=settings, **given)
+
+        shown = inspect.signature(command, eval_str=True)
+        own = [each for each in shown.parameters.values() if each.name != "settings"]
+        options = [_parameter(row) for row in rows]
+        # Typer reads it to know the options.
+        vars(run)["__signature__"] = shown.replace(parameters=[*own, *options])
+        return run
+
+    return decorate
+
+
+def _parameter(row: Setting) -> inspect.Parameter:
+    whole = row.kind is int
+    option = typer.Option(
+        row.default,
+        f"{row.option}/{row.negated}" if row.kind is bool else row.option,
+        help=row.text,
+        min=row.least if whole else None,
+        max=row.most if whole else None,
+    )
+    kind = row.kind | None if row.default is None else row.kind
+    return inspect.Parameter(
+        row.name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind
+    )
+
+
+@takes([row for row in TABLE if row.name != "folder"])
 def serve(
+    settings: Settings,
     model: Model = "builtin",
     variant: Annotated[str, typer.Option("--variant", help="which variant (onnx-int8)")] = "",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one")] = 8080,
-    host: Annotated[str, typer.Option("--host", help="address to listen on")] = "127.0.0.1",
-    stack: Annotated[
-        str, typer.Option("--stack", "--engine", help="reference, article or ray (Ray Serve)")
-    ] = "reference",
-    streams: Annotated[
-        int, typer.Option("--streams", min=0, help="batches at a time, 0: measured")
-    ] = 0,
-    threads: Annotated[
-        int, typer.Option("--threads", min=0, help="for each batch, 0: usable cores, shared")
-    ] = 0,
-    max_batch: Annotated[
-        int, typer.Option("--max-batch", min=1, help="sentences in one inference, 1: each alone")
-    ] = 8,
-    spin: Annotated[
-        bool, typer.Option("--spin", help="ONNX Runtime's threads wait by running in circles")
-    ] = False,
-    cache: Annotated[
-        int, typer.Option("--cache", min=0, help="answers to remember for who asks the same again")
-    ] = 0,
-    access_log: Annotated[
-        bool, typer.Option(help="a JSON line a request, on standard output")
-    ] = True,
-    api_key_file: Annotated[
-        Path | None, typer.Option("--api-key-file", help="a key a line; clients need one of them")
-    ] = None,
-    replicas: Annotated[
-        int, typer.Option("--replicas", min=0, help="processes, with --stack ray (1)")
-    ] = 0,
-    max_replicas: Annotated[
-        int, typer.Option("--max-replicas", min=0, help="up to so many as the load asks for them")
-    ] = 0,
     onnx: Onnx = None,
     tokenizer: TokenizerFolder = None,
+    stack: Annotated[
+        str, typer.Option("--stack", help="reference, article or ray (Ray Serve)")
+    ] = "reference",
 ) -> None:
     """Serve one variant over HTTP until stopped."""
     from ..toolkit.building.offer import read_offer
     from ..toolkit.building.store import Store
     from .launch import require_takes, run
-    from .settings import Settings, known_stack
 
     chosen = known_stack(stack)
-    settings = Settings(
-        folder=Path(), host=host, port=port, streams=streams, threads=threads,
-        max_batch=max_batch, spin=spin, cache=cache, access_log=access_log,
-        api_key_file=api_key_file, replicas=replicas, max_replicas=max_replicas,
-    )  # fmt: skip
     require_takes(chosen, settings)
     offer = read_offer(onnx, tokenizer)
     built = Store("" if offer else model, offer=offer).to_open(variant)

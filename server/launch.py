@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import os
-import shutil
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ..toolkit.building.manifest import read_manifest
-from ..toolkit.console import say
 from ..toolkit.errors import UnusableInputError
-from ..toolkit.files import artifacts
+from ..toolkit.files import remove_scratch
+from .batching.cores import open_served
 from .ending import ended_at_once
-from .settings import BODY_LIMIT, DEADLINE, Settings
+from .settings import BODY_LIMIT, DEADLINE, Part, Settings, Stack
 
 if TYPE_CHECKING:
     from ..toolkit.engines.predictor import Predictor
-    from .settings import Stack
+
 VARIANT_DIR = "TIANKONG_VARIANT_DIR"
 STANDARD_ERROR = 2
 ARTICLE_TIMEOUT = 120  # seconds; the model loads inside it
-PLACE = {"folder", "host", "port"}
-REPLICAS = {"replicas", "max_replicas"}
-CONNECTIONS = {"connections", "head_deadline"}
+TAKES: Mapping[Stack, Sequence[Part]] = {
+    "reference": ("place", "speed", "requests", "connections"),
+    "article": ("place",),
+    "ray": ("place", "speed", "requests", "replicas"),  # the connections are its proxy's
+}
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_COLOR_PREFIX": "0",
@@ -54,13 +53,9 @@ def command(stack: Stack, settings: Settings) -> list[str]:
     """
     match stack:
         case "reference":
-            return [sys.executable, "-m", "tiankong.server", *_arguments(settings)]
+            return [sys.executable, "-m", "tiankong.server", *settings.arguments()]
         case "ray":
-            own = [
-                f"--replicas={settings.replicas or 1}",
-                f"--max-replicas={settings.max_replicas}",
-            ]
-            return [*command("reference", settings), *own]
+            return command("reference", replace(settings, replicas=settings.replicas or 1))
         case "article":
             return [
                 *(sys.executable, "-m", "gunicorn", "--workers=2", "--threads=4"),
@@ -90,12 +85,8 @@ def require_takes(stack: Stack, settings: Settings) -> None:
 
     Raises ModuleNotFoundError if the stack is ``ray`` and Ray is not installed.
     """
-    own = {
-        "reference": settings.changed() & REPLICAS,
-        "article": settings.changed() - PLACE,
-        "ray": settings.changed() & CONNECTIONS,  # those are Ray's proxy's
-    }
-    if wrong := sorted(f"--{name.replace('_', '-')}" for name in own.get(stack, ())):
+    takes = TAKES[stack]
+    if wrong := sorted(row.option for row in settings.changed() if row.part not in takes):
         options = ", ".join(wrong)
         if stack == "ray":
             raise UnusableInputError(
@@ -152,7 +143,7 @@ def run_reference(
     ``open_predictor`` opens what is served (None: :func:`open_served`).  Raises UnusableInputError
     if the port is taken, the file of API keys of no use, or the variant missing or damaged.
     """
-    with ended_at_once(_remove_scratch):  # until Uvicorn hears the signals
+    with ended_at_once(_tidy):  # until Uvicorn hears the signals
         # A bad file of keys or a taken port should not cost the wait for the model.
         if settings.api_key_file:
             _require_keys(settings.api_key_file)
@@ -174,48 +165,11 @@ def run_reference(
             serve(predictor, settings, listener)
 
 
-def _remove_scratch() -> None:
-    """Remove what a thread may be writing just now: the prepared form of the model (prepared.py).
-
-    Processes in containers that share the folder have the same number: who has the lock writes.
-    """
-    prepared = (artifacts() / "prepared").absolute()
-    if not _has(prepared / ".lock"):
-        return
+def _tidy() -> None:
+    """Remove what a thread may be writing just now: the model's prepared form (prepared.py)."""
     # What fails in the thread from here on is no news.
     os.dup2(os.open(os.devnull, os.O_WRONLY), STANDARD_ERROR)
-    for scratch in prepared.glob(f".*.{os.getpid()}.part"):
-        gone = scratch.with_suffix(".gone")  # so that the thread can add nothing to it
-        with suppress(OSError):
-            scratch.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
-
-
-def _has(lock: Path) -> bool:
-    """Tell whether this process has locked a file, not only opened it to wait for the lock."""
-    for descriptor in Path("/proc/self/fd").glob("*"):
-        with suppress(OSError):
-            if descriptor.readlink() == lock.resolve():
-                fcntl.flock(int(descriptor.name), fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
-    return False
-
-
-def open_served(settings: Settings) -> Predictor:
-    """Return the predictor as the reference server has it.
-
-    Batches share the cores unless the settings give each its threads, or packed weights cannot be
-    kept here; that is said.  Raises UnusableInputError as :func:`.open_variant` does.
-    """
-    from ..toolkit.building.opening import open_variant
-    from ..toolkit.engines.prepared import NotPreparedError
-
-    if not settings.threads and not settings.spin:
-        try:
-            return open_variant(settings.folder, share=True)
-        except NotPreparedError as error:
-            say(f"{error}; every batch gets all cores (a writable TIANKONG_ARTIFACTS mends that)")
-    return open_variant(settings.folder, settings.threads, spin=settings.spin)
+    remove_scratch()
 
 
 def run_article(settings: Settings) -> NoReturn:
@@ -255,12 +209,6 @@ def bind(settings: Settings) -> socket.socket:
     return listener
 
 
-def deviations(settings: Settings) -> list[str]:
-    """Return the options with which a server is told what is not as usual, but where it listens."""
-    usual = _arguments(Settings(folder=settings.folder, host=settings.host, port=settings.port))
-    return [option for option in _arguments(settings) if option not in usual]
-
-
 def _require_keys(path: Path) -> None:
     from .http.api_keys import read_keys  # here: the start does not wait for what most do not need
 
@@ -270,24 +218,3 @@ def _require_keys(path: Path) -> None:
 def _address(settings: Settings) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"{host}:{settings.port}"
-
-
-def _arguments(settings: Settings) -> list[str]:
-    return [
-        f"--variant-dir={settings.folder.absolute()}",
-        f"--host={settings.host}",
-        f"--port={settings.port}",
-        f"--streams={settings.streams}",
-        f"--threads={settings.threads}",
-        f"--max-batch={settings.max_batch}",
-        f"--queue-limit={settings.queue_limit}",
-        f"--deadline={settings.deadline}",
-        f"--body-limit={settings.body_limit}",
-        f"--batch-limit={settings.batch_limit}",
-        f"--head-deadline={settings.head_deadline}",
-        f"--connections={settings.connections}",
-        f"--cache={settings.cache}",
-        "--spin" if settings.spin else "--no-spin",
-        "--access-log" if settings.access_log else "--no-access-log",
-        *([f"--api-key-file={key_file.absolute()}"] if (key_file := settings.api_key_file) else []),
-    ]

@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from types import FrameType
@@ -29,19 +29,17 @@ from ray import serve as ray_serve
 from ray.serve.schema import LoggingConfig
 from starlette.applications import Starlette
 
-from ..toolkit.building.opening import open_variant
 from ..toolkit.console import say
-from ..toolkit.engines.predictor import Predictor
-from ..toolkit.engines.prepared import NotPreparedError
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.files import ARTIFACTS, artifacts, give_memory_back
 from ..toolkit.machine import usable_cores
+from .batching.cores import cores_each, open_served
 from .batching.service import Service
 from .http.metrics import Collected
 from .reference import GRACE, KEEP_ALIVE
 from .retries import ServedBy
 from .routes.app import create_app
-from .settings import Settings, cores_each
+from .settings import TABLE, Settings
 
 NAME = "tiankong"
 GATHER_SECONDS = 2.0
@@ -50,7 +48,6 @@ HEALTH_SECONDS = 1.0  # between two looks at a replica: a dead one is replaced s
 LOOK_SECONDS = 0.2  # between two looks whether the last request of a replica has been answered
 GONE_SECONDS = 5.0
 OBJECT_STORE_BYTES = 80_000_000  # near Ray's least: requests go by message
-PATHS = ("folder", "api_key_file")
 # Of a failed deployment Ray gives the text of a traceback.
 OWN_ERROR = re.compile(r"tiankong\.toolkit\.errors\.\w+: (.+)")
 
@@ -66,7 +63,9 @@ class Replica:
         context = ray_serve.get_replica_context()
         self._name = context.replica_id.unique_id
         self._place = (context.deployment, context.app_name)
-        predictor, self._remark = opened(settings, cores)
+        remarks: list[str] = []
+        predictor = open_served(settings, cores, remarks.append)
+        self._remark = " ".join(remarks)
         if self._remark and not log_to:  # nobody will ask for it
             say(self._remark)
         settings = shared_out(settings, cores, shared=bool(predictor.engine.about.widths))
@@ -145,25 +144,6 @@ def reserved(settings: Settings, cores: int) -> int:
     return max(cores, settings.threads)
 
 
-def opened(settings: Settings, cores: int) -> tuple[Predictor, str]:
-    """Return the predictor as :func:`.open_served` does, on so many cores, and what is to be said.
-
-    Replicas on one machine map the same packed weights.  Raises UnusableInputError as
-    :func:`.open_variant` does.
-    """
-    remark = ""
-    if not settings.threads and not settings.spin:
-        try:
-            return open_variant(settings.folder, share=True, cores=cores), remark
-        except NotPreparedError as error:
-            remark = (
-                f"{error}; every batch gets all cores of its replica, which has weights of its own"
-                " (a writable TIANKONG_ARTIFACTS mends that)"
-            )
-    threads = settings.threads or cores
-    return open_variant(settings.folder, threads, spin=settings.spin), remark
-
-
 def shared_out(settings: Settings, cores: int, *, shared: bool) -> Settings:
     """Return the settings of one replica: its cores are all in use, unless they say otherwise.
 
@@ -182,24 +162,24 @@ def app(arguments: Mapping[str, Any]) -> ray_serve.Application:
     as ``threads``, else one: of the nodes nothing is known here).  ``folder`` has to be one on
     every node.  Raises UnusableInputError for others.
     """
-    known = {"cores", *(field.name for field in fields(Settings))}
-    if unknown := sorted(set(arguments) - known):
+    kinds = {"cores": int} | {row.name: row.kind for row in TABLE}
+    if unknown := sorted(set(arguments) - set(kinds)):
         raise UnusableInputError(
-            f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+            f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(kinds))}"
         )
     if "folder" not in arguments:
         raise UnusableInputError("folder=DIR is missing: a variant's folder")
-    values = {name: _value(name, value) for name, value in arguments.items()}
+    values = {name: _value(name, kinds[name], value) for name, value in arguments.items()}
     cores = values.pop("cores", 0) or values.get("threads", 0) or 1
     if cores < 1:
         raise UnusableInputError(f"cores must be at least 1, not {cores}")
     return application(Settings(**{"replicas": 1} | values), cores)
 
 
-def _value(name: str, value: Any) -> Any:
-    if name in PATHS:
+def _value(name: str, kind: type, value: Any) -> Any:
+    if kind is Path:
         return Path(value)
-    if isinstance(value, str) and name != "host":
+    if isinstance(value, str) and kind is not str:
         try:
             return json.loads(value.lower())
         except ValueError:

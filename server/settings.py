@@ -1,83 +1,144 @@
-"""What a server is told at its start, read once and never changed."""
+"""What a server is told at its start, read once and never changed.
+
+:class:`Settings` is the one table of settings: a field is a row, and everything else is made of it
+(both command lines, the arguments of a subprocess, a bundle's options, what each stack takes).
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from ..toolkit.errors import UnusableInputError
-from ..toolkit.machine import usable_cores
 
 Stack = Literal["reference", "article", "ray"]
+Part = Literal["place", "speed", "requests", "connections", "replicas"]
+"""What a setting is about.
+
+``connections`` are the reference server's own (Ray has its own), ``replicas`` are Ray's; only
+``place`` is the article's too.  ``speed`` may change how many answers there are in a second.
+"""
 DEADLINE, BODY_LIMIT = "TIANKONG_DEADLINE", "TIANKONG_BODY_LIMIT"  # for retries.py
 
 KIBIBYTE = 1024
-AT_LEAST_ONE = ("max_batch", "body_limit", "batch_limit", "connections")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table.
+
+    Args:
+        name: of the field.
+        default: its usual value (MISSING where it is required).
+        part: what it is about.
+        text: its help, without the default.
+        kind: of its values; ``float`` are seconds.
+        least: the least value, of whole numbers.
+        most: the largest, where there is one.
+
+    """
+
+    name: str
+    default: Any
+    part: Part
+    text: str
+    kind: type
+    least: int
+    most: int | None
+
+    @property
+    def required(self) -> bool:
+        """Tell whether it has to be given."""
+        return self.default is MISSING
+
+    @property
+    def option(self) -> str:
+        """Its name on a command line."""
+        return "--variant-dir" if self.name == "folder" else f"--{self.name.replace('_', '-')}"
+
+    @property
+    def negated(self) -> str:
+        """The option that turns it off."""
+        return f"--no-{self.option.removeprefix('--')}"
+
+    def argument(self, value: Any) -> str:
+        """Return the word of a command line that says a value."""
+        if self.kind is bool:
+            return self.option if value else self.negated
+        return f"{self.option}={value.absolute() if isinstance(value, Path) else value}"
+
+    def require(self, value: Any) -> None:
+        """Raise UnusableInputError unless a value makes sense."""
+        if self.kind is float:
+            if not 0 < value < math.inf:
+                raise UnusableInputError(f"{self.name} must be a number of seconds: {value}")
+        elif self.kind is not int:
+            return
+        elif self.most is not None:
+            if not self.least <= value <= self.most:
+                raise UnusableInputError(
+                    f"{self.name} must lie in {self.least}..{self.most}, not {value}"
+                )
+        elif value < self.least:
+            raise UnusableInputError(
+                f"{self.name} must be at least {self.least}, not {value}"
+                if self.least
+                else f"{self.name} must not be negative: {value}"
+            )
+
+
+def row(
+    part: Part, text: str, kind: type, *, least: int = 0, most: int | None = None
+) -> Mapping[str, Any]:
+    """Return what a field of :class:`Settings` says beyond name and default."""
+    return {"part": part, "text": text, "kind": kind, "least": least, "most": most}
+
+
+def setting(part: Part, default: Any, text: str, **limits: int) -> Any:
+    """Return a field of :class:`Settings` with a default; ``limits`` as :func:`row` takes them."""
+    return field(default=default, metadata=row(part, text, type(default), **limits))
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How one variant is served; raises UnusableInputError for a value that makes no sense.
+    """How one variant is served; raises UnusableInputError for a value that makes no sense."""
 
-    Args:
-        folder: the variant's folder.
-        host: the address to listen on.
-        port: the TCP port (0: any free one).
-        streams: batches inferred at the same time; 0: measured at the start (see streams.py).
-        threads: threads for one batch; 0: the usable cores, which batches share.
-        queue_limit: sentences that may wait for a stream.
-        deadline: seconds from a request's arrival to its answer.
-        body_limit: bytes of a request's body.
-        batch_limit: texts in one batch request.
-        max_batch: the most sentences in one inference; 1 asks each alone.
-        spin: whether ONNX Runtime's threads wait by running in circles: a little faster where
-            nothing else needs the cores.
-        cache: answers to remember for who asks the same again; 0: none.
-        access_log: whether requests are logged on standard output.
-        head_deadline: seconds from the first byte of a request's head to its last.
-        connections: the most at the same time; fewer where the process may not have so many files.
-        api_key_file: keys of which a client has to bring one; None: anybody may ask.
-        replicas: processes behind Ray Serve, the fewest if ``max_replicas`` is more; 0: one process
-            without Ray.
-        max_replicas: the most, as the load asks for them; 0: as many as ``replicas``, always.
+    folder: Path = field(metadata=row("place", "a built variant", Path))
+    host: str = setting("place", "127.0.0.1", "address to listen on")
+    port: int = setting("place", 8080, "TCP port, 0 for any free one", most=65535)
 
-    """
+    streams: int = setting("speed", 0, "batches inferred at the same time, 0: measured")
+    threads: int = setting("speed", 0, "threads for one batch, 0: usable cores, shared")
+    max_batch: int = setting("speed", 8, "sentences in one inference, 1: each alone", least=1)
+    spin: bool = setting("speed", False, "ONNX Runtime's threads wait by running in circles")
+    cache: int = setting("speed", 0, "answers to remember for repeated questions")
 
-    folder: Path
-    host: str = "127.0.0.1"
-    port: int = 8080
-    streams: int = 0
-    threads: int = 0
-    queue_limit: int = 256
-    deadline: float = 30.0
-    body_limit: int = 64 * KIBIBYTE
-    batch_limit: int = 256
-    max_batch: int = 8
-    spin: bool = False
-    cache: int = 0
-    access_log: bool = True
-    head_deadline: float = 10.0
-    connections: int = 4096
-    api_key_file: Path | None = None
-    replicas: int = 0
-    max_replicas: int = 0
+    queue_limit: int = setting("requests", 256, "sentences that may wait for a stream")
+    deadline: float = setting("requests", 30.0, "seconds from a request's arrival to its answer")
+    body_limit: int = setting("requests", 64 * KIBIBYTE, "bytes of a request's body", least=1)
+    batch_limit: int = setting("requests", 256, "texts in one batch request", least=1)
+    access_log: bool = setting("requests", True, "a JSON line a request, on standard output")
+    api_key_file: Path | None = field(
+        default=None,
+        metadata=row("requests", "file of keys, one a line; clients need one of them", Path),
+    )
+
+    connections: int = setting(
+        "connections", 4096, "connections at a time, fewer where 'ulimit -n' is lower", least=1
+    )
+    head_deadline: float = setting("connections", 10.0, "seconds for the head of a request")
+
+    replicas: int = setting("replicas", 0, "processes behind Ray Serve")
+    max_replicas: int = setting(
+        "replicas", 0, "the most of them, started as the load grows, 0: as --replicas"
+    )
 
     def __post_init__(self) -> None:
-        for name in AT_LEAST_ONE:
-            if getattr(self, name) < 1:
-                raise UnusableInputError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("streams", "threads", "queue_limit", "cache", "replicas", "max_replicas"):
-            if getattr(self, name) < 0:
-                raise UnusableInputError(f"{name} must not be negative: {getattr(self, name)}")
-        for name in ("deadline", "head_deadline"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UnusableInputError(
-                    f"{name} must be a number of seconds: {getattr(self, name)}"
-                )
-        if not 0 <= self.port <= 65535:
-            raise UnusableInputError(f"port must lie in 0..65535, not {self.port}")
+        for entry in TABLE:
+            entry.require(getattr(self, entry.name))
         if 0 < self.max_replicas < max(1, self.replicas):
             raise UnusableInputError(
                 f"max_replicas ({self.max_replicas}) must not be less than replicas"
@@ -89,19 +150,34 @@ class Settings:
         """Processes there may be at the same time."""
         return max(1, self.replicas, self.max_replicas)
 
-    def changed(self) -> set[str]:
-        """Return the names of what is not as it would be by itself, the folder apart."""
-        usual = Settings(self.folder)
-        return {
-            entry.name
-            for entry in fields(self)
-            if getattr(self, entry.name) != getattr(usual, entry.name)
-        }
+    def values(self, *parts: Part) -> dict[str, Any]:
+        """Return the settings of some parts by name."""
+        return {entry.name: getattr(self, entry.name) for entry in table(*parts)}
+
+    def changed(self) -> list[Setting]:
+        """Return the rows whose value is not the usual one, the folder's apart."""
+        return [
+            entry
+            for entry in TABLE
+            if not entry.required and getattr(self, entry.name) != entry.default
+        ]
+
+    def arguments(self, *, place: bool = True) -> list[str]:
+        """Return the arguments of ``python -m tiankong.server`` that say these settings.
+
+        What is as usual is not said; ``place`` tells whether to say the folder, host and port.
+        """
+        said = [entry for entry in self.changed() if entry.part != "place"]
+        where = table("place") if place else []
+        return [entry.argument(getattr(self, entry.name)) for entry in (*where, *said)]
 
 
-def cores_each(replicas: int) -> int:
-    """Return how many of the usable cores are one replica's share: at least one."""
-    return max(1, usable_cores() // max(1, replicas))
+TABLE = tuple(Setting(entry.name, entry.default, **entry.metadata) for entry in fields(Settings))
+
+
+def table(*parts: Part) -> list[Setting]:
+    """Return the rows of some parts, in the order of the table."""
+    return [entry for entry in TABLE if entry.part in parts]
 
 
 def known_stack(name: str) -> Stack:

@@ -11,7 +11,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from .errors import UnusableInputError
 MEBIBYTE = 1024 * 1024
 ARTIFACTS = "TIANKONG_ARTIFACTS"
 PACKAGE = Path(__file__).parents[1]
+SCRATCH: set[Path] = set()  # folders that this process is writing just now
 
 
 def artifacts() -> Path:
@@ -92,8 +93,9 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
     scratch = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     previous = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
+    SCRATCH.add(scratch)
     try:
+        scratch.mkdir()
         yield scratch
         if folder.exists():
             folder.replace(previous)
@@ -103,6 +105,19 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
         if previous.exists() and not folder.exists():  # stopped between the two renames
             previous.replace(folder)
         shutil.rmtree(scratch, ignore_errors=True)
+        SCRATCH.discard(scratch)
+
+
+def remove_scratch() -> None:
+    """Remove the folders that this process is writing (:func:`folder_written_whole`).
+
+    For the end of a process whose other threads cannot be waited for: they fail from then on.
+    """
+    for scratch in tuple(SCRATCH):
+        gone = scratch.with_suffix(".gone")  # so that its thread can add nothing to it
+        with suppress(OSError):
+            scratch.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def require_disk(folder: Path, need: int, what: str) -> None:

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ...server.commands import takes
+from ...server.settings import Settings, table
 from ...toolkit.console import say
 from ...toolkit.options import Gold, Model
 
+# A path here is none in a container, and a cluster has replicas of its own.
+OWN = [row for row in table("speed", "requests", "connections") if row.kind is not Path]
 
+
+@takes(OWN)
 def bundle(
+    settings: Settings,
     variant: Annotated[str, typer.Argument(metavar="VARIANT", help="which variant")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="a new folder")],
     model: Model = "builtin", gold: Gold = "builtin",
     cores: Annotated[
         int, typer.Option("--cores", min=0, help="CPUs of each replica (0: usable cores)")
     ] = 0,
-    streams: Annotated[
-        int, typer.Option("--streams", min=0, help="as 'serve' takes it (0: measured)")
-    ] = 0,
-    threads: Annotated[
-        int, typer.Option("--threads", min=0, help="as 'serve' takes it (0: its cores)")
-    ] = 0,
-    max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="as 'serve' takes it")] = 8,
-    spin: Annotated[bool, typer.Option("--spin", help="as 'serve' takes it")] = False,
     replicas: Annotated[int, typer.Option("--replicas", min=1, help="at least so many pods")] = 2,
     most_replicas: Annotated[
         int, typer.Option("--max-replicas", min=1, help="at most so many pods")
@@ -39,7 +39,6 @@ def bundle(
     A server is started once to measure what memory to ask for; pip resolves the requirements.
     """
     from ...server.bundle.bundle import BundleTerms, require_possible, write_bundle
-    from ...server.settings import Settings
     from ...toolkit.building.store import Store
     from ...toolkit.errors import UnusableInputError
     from ...toolkit.gate.gold import find_gold
@@ -55,9 +54,7 @@ def bundle(
     require_possible(folder, built.manifest)
     if built.manifest.gate is None:
         say(f"bundle: the gate has not seen {variant} yet: run 'tiankong check' first")
-    settings = Settings(
-        built.folder, streams=streams, threads=threads, max_batch=max_batch, spin=spin
-    )
+    settings = replace(settings, folder=built.folder)
     say("bundle: a server is started and asked")
     measured = measure(settings, gold_set, cores)
     say("bundle: the requirements are resolved")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from ...server.settings import known_stack
+from ...server.settings import TABLE, known_stack
 from ...toolkit.console import say
 from ...toolkit.errors import UnusableInputError
 from ...toolkit.files import artifacts, folder_written_whole
@@ -70,8 +70,8 @@ class Revision:
         port = free_port()
         words = ["serve", "--model", self.model, "--variant", variant, "--port", str(port)]
         words += ["--stack", stack] if stack != REFERENCE_STACK else []
-        for key in ("streams", "threads", "max_batch", "cache", "replicas"):
-            words += [f"--{key.replace('_', '-')}", str(settings[key])] if key in settings else []
+        # Only those that were asked for: an older revision may not know the others.
+        words += [row.argument(settings[row.name]) for row in TABLE if row.name in settings]
         url = f"http://127.0.0.1:{port}"
         name = f"the server of revision {self.commit[:12]}"
         cores = settings.get("cores")

@@ -10,10 +10,11 @@ http://127.0.0.1:8080              a server that already runs
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
-from ...server.settings import Settings, Stack, known_stack
+from ...server.settings import Settings, Stack, known_stack, table
 from ...toolkit.building.folders import Built
 from ...toolkit.errors import UnusableInputError
 from ...toolkit.machine import allowed_cpus
@@ -22,7 +23,7 @@ from ..serving.served import running, serve
 from .revisions import Revision
 from .rounds import Opener
 
-SERVER_NUMBERS = ("streams", "threads", "max_batch", "cache")
+SERVER_NUMBERS = tuple(row.name for row in table("speed") if row.kind is int)
 NUMBERS = (*SERVER_NUMBERS, "replicas", "cores")
 STACKS = (REFERENCE_STACK, ARTICLE_STACK, RAY_STACK)
 
@@ -95,13 +96,6 @@ def opener(contender: Contender, built: Built | None, revision: Revision | None)
 
 def settings_of(contender: Contender, built: Built) -> Settings:
     """Return the server settings of a contender that is a variant built here."""
-    settings, given = Settings(folder=built.folder), contender.settings
-    replicas = given.get("replicas", 1 if contender.stack == RAY_STACK else 0)
-    return replace(
-        settings,
-        replicas=replicas,
-        streams=given.get("streams", settings.streams),
-        threads=given.get("threads", settings.threads),
-        max_batch=given.get("max_batch", settings.max_batch),
-        cache=given.get("cache", settings.cache),
-    )
+    given: dict[str, Any] = {"replicas": 1} if contender.stack == RAY_STACK else {}
+    given |= {name: value for name, value in contender.settings.items() if name != "cores"}
+    return Settings(built.folder, **given)

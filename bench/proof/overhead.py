@@ -28,9 +28,9 @@ from pathlib import Path
 from statistics import geometric_mean
 from threading import Lock, Thread
 
+from ...server.batching.cores import open_served
 from ...server.batching.service import Service
 from ...server.http.bodies import Question
-from ...server.launch import open_served
 from ...server.settings import Settings
 from ...toolkit.building.folders import Built
 from ...toolkit.building.store import Store

@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
-from ...server.launch import open_served, run_reference
+from ...server.batching.cores import open_served
+from ...server.launch import run_reference
 from ...server.settings import Settings
 from ...toolkit.engines.predictor import Best, Engine, Logits, Predictor
 from ...toolkit.engines.text import Batch

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from ...server.settings import Settings, Stack
+from ...server.settings import Settings, Stack, table
 from ...toolkit.machine import digest, fingerprint
 from ...toolkit.runs.cell import Cell
 from ...toolkit.runs.load import ARTICLE_STACK
@@ -21,8 +21,8 @@ from ..serving.accounting import Counters, memory, snapshot, usage
 from ..serving.served import Served, in_force, running, serve
 
 ARTICLE_SETTINGS = {"workers": 2, "threads": 4}
-# Of the reference server.
-SETTINGS = ("streams", "threads", "least_threads", "max_batch", "spin", "cache")
+# Of the reference server, as it tells them.
+SETTINGS = (*(row.name for row in table("speed")), "least_threads")
 
 
 @dataclass(frozen=True)

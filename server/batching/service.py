@@ -170,8 +170,8 @@ class Service:
         """Return the settings in force: those chosen, as far as variant and engine allow them."""
         settings = self.settings
         replicas = {"replicas": settings.replicas, "max_replicas": settings.most_replicas}
-        own = {"connections": settings.connections, "head_deadline": settings.head_deadline}
         return {
+            **settings.values("speed"),
             "streams": self._scheduler.streams,
             "threads": settings.threads or usable_cores(),
             "least_threads": min(self._predictor.engine.about.widths, default=settings.threads)
@@ -181,14 +181,12 @@ class Service:
             "batch_padding": self._limits.padding,
             "pad_to": self._limits.multiple,
             "unpads": unpads(self._predictor, self._scheduler.streams),
-            "spin": settings.spin,
             "queue_limit": settings.queue_limit,
             "deadline": settings.deadline,
             "body_limit": settings.body_limit,
             "max_texts": self.max_texts,
-            "cache": settings.cache,
             "api_key": settings.api_key_file is not None,
-        } | (replicas if settings.replicas else own)
+        } | (replicas if settings.replicas else settings.values("connections"))
 
     @property
     def max_texts(self) -> int:

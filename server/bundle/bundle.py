@@ -27,7 +27,6 @@ from ...toolkit.building.manifest import Manifest
 from ...toolkit.errors import GateFailedError, UnusableInputError
 from ...toolkit.files import folder_written_whole, package_path, require_disk, write_text
 from ...toolkit.machine import fingerprint
-from ..launch import deviations
 from ..settings import Settings
 from .distribution import NAME, distribution, write_wheel
 from .lock import Pin, interpreter, requirements_text, resolve, serving, target
@@ -143,7 +142,6 @@ def _values(
     """Return the values for the templates, except those of the pins."""
     version = version_of(NAME)
     title = f"{manifest.variant} of {manifest.model.get('title', manifest.model['name'])}"
-    options = deviations(settings)
     # With the digest: a machine that has an image of the same name would not fetch a new one.
     label = f"{version.replace('+', '-')}-{manifest.digest[:12]}"
     return {
@@ -179,11 +177,11 @@ def _values(
         "python_image": f"python:{_python()}-slim-{_debian()}",
         "platform": f"linux/{ARCHITECTURES[platform.machine()]}",
         "architecture": ARCHITECTURES[platform.machine()],
-        "command": json.dumps(_command("python", "/app/variant", "0.0.0.0", options)),
+        "command": json.dumps(start_command(settings, "python", "/app/variant", "0.0.0.0")),
         "service_command": " ".join(
-            _command(f"{PLACE}/venv/bin/python", f"{PLACE}/variant", "127.0.0.1", options)
+            start_command(settings, f"{PLACE}/venv/bin/python", f"{PLACE}/variant", "127.0.0.1")
         ),
-        "shell_command": " ".join(_command("python", "variant", "127.0.0.1", options)),
+        "shell_command": " ".join(start_command(settings, "python", "variant", "127.0.0.1")),
     }
 
 
@@ -192,9 +190,10 @@ def _pin_values(pins: Sequence[Pin]) -> dict[str, Any]:
     return {"pins": pins, "own_builds": [p for p in pins if "+" in p.version and p.name != NAME]}
 
 
-def _command(python: str, variant: str, host: str, options: Sequence[str]) -> list[str]:
+def start_command(settings: Settings, python: str, variant: str, host: str) -> list[str]:
+    """Return the command that serves where the bundle is, with these settings but for the place."""
     own = ["--variant-dir", variant, "--host", host, "--port", str(PORT)]
-    return [python, "-m", "tiankong.server", *own, *options]
+    return [python, "-m", "tiankong.server", *own, *settings.arguments(place=False)]
 
 
 def _measured(footprint: Footprint) -> dict[str, str]:

@@ -47,7 +47,7 @@ TEXT = "今天天气真[MASK]啊。"
         (("serve", *MODEL, "--stack", "article", "--api-key-file", "keys"), "--api-key-file"),
         (("serve", *MODEL, "--replicas", "2"), "--replicas: only with --stack ray"),
         (("serve", *MODEL, "--stack", "article", "--replicas", "2"), "not --replicas"),
-        (("serve", *MODEL, "--engine", "ray", "--replicas", "3", "--max-replicas", "2"), "less"),
+        (("serve", *MODEL, "--stack", "ray", "--replicas", "3", "--max-replicas", "2"), "less"),
         (("tune", "onnx-int8", "--slo", "p95=1", *MODEL), "'p95=1' is no objective"),
         (("tune", "onnx-int8", "--slo", "p95=50ms", "--budget", "soon"), "write 10m or 600s"),
         (("tune", "onnx-int8", "--slo", "p95=50ms", "--budget", "9s", *MODEL), "m or more"),

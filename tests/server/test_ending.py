@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tiankong.server import launch
 from tiankong.server.ending import ended_at_once
 
 HANDLED = (signal.SIGTERM, signal.SIGINT)
@@ -45,13 +43,6 @@ class Finder:
 
 sys.meta_path.insert(0, Finder())
 sys.exit(main(["--port=0", "--variant-dir=nowhere"]) or 1)
-"""
-HOLDING = """
-import fcntl, sys
-with open(sys.argv[1], "w") as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    print("held", flush=True)
-    sys.stdin.read()
 """
 
 
@@ -89,24 +80,6 @@ def test_a_signal_before_anything_is_imported_ends_well() -> None:
     with run(IMPORTING) as server:
         _, errors = server.communicate(timeout=20)
     assert (server.returncode, errors) == (0, "")
-
-
-def test_what_another_process_writes_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path))
-    # Another container's process may have the same number.
-    scratch = tmp_path / "prepared" / f".key.{os.getpid()}.part"
-    scratch.mkdir(parents=True)
-    lock = tmp_path / "prepared" / ".lock"
-    launch._remove_scratch()
-    with run(HOLDING, lock) as other:
-        assert other.stdout
-        assert other.stdout.readline() == "held\n"
-        with lock.open("w"):  # as while waiting for the lock
-            launch._remove_scratch()
-        other.communicate()
-    assert scratch.is_dir()
 
 
 def test_the_handlers_before_are_restored() -> None:

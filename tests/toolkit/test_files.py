@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import zlib
 from pathlib import Path
@@ -86,6 +87,22 @@ def test_an_interrupted_folder_leaves_the_old_one(
         raise error
     assert names(tmp_path) == ["v"]
     assert names(folder) == ["a"]
+
+
+def test_at_the_end_what_this_process_writes_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    other = tmp_path / f".folder.{os.getpid()}.part"  # as a container with the same number writes
+    other.mkdir()
+    files.remove_scratch()
+    assert other.is_dir()
+    writing = files.folder_written_whole(tmp_path / "own")
+    (writing.__enter__() / "half").write_text("of it")
+    assert len(names(tmp_path)) == 2
+    files.remove_scratch()
+    assert names(tmp_path) == [other.name]
+    with pytest.raises(FileNotFoundError):  # what its thread meets
+        writing.__exit__(None, None, None)
+    assert names(tmp_path) == [other.name]
+    assert not files.SCRATCH
 
 
 def test_a_rename_that_fails_puts_the_old_folder_back(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import math
 import re
 import resource
 import select
@@ -13,16 +12,11 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from tiankong.server.__main__ import read_arguments
 from tiankong.server.http.connection import HEAD_LIMIT, PIPELINE_LIMIT, SPARE, room_for
-from tiankong.server.launch import command
-from tiankong.server.settings import Settings
-from tiankong.toolkit.errors import UnusableInputError
 
 START = Callable[..., Any]
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -377,14 +371,6 @@ def test_a_client_that_does_not_read_is_given_up(start_process: START) -> None:
                 return
             time.sleep(0.004)
         pytest.fail("the server goes on for a client that does not read")
-
-
-def test_the_limits_of_connections_are_settings() -> None:
-    settings = Settings(Path("v").absolute(), head_deadline=2.5, connections=7)
-    assert read_arguments(command("reference", settings)[3:]) == settings
-    for wrong in ({"head_deadline": 0.0}, {"head_deadline": math.inf}, {"connections": 0}):
-        with pytest.raises(UnusableInputError, match=next(iter(wrong))):
-            Settings(Path("v"), **cast(Any, wrong))
 
 
 def test_a_connection_takes_a_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,15 +7,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import jsonschema
 import pytest
-from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.testclient import TestClient
 
-from tiankong.toolkit.engines.kinds import Expected
-from tiankong.toolkit.engines.predictor import About, Engine, Logits, Predictor
-from tiankong.toolkit.engines.sharing import SharingEngine
-from tiankong.toolkit.engines.text import LONG, Batch, TextEncoder
+from tiankong.toolkit.engines.predictor import About, Predictor
+from tiankong.toolkit.engines.text import LONG, TextEncoder
 
 TEXT = "今天气很[MASK]。"
 
@@ -190,82 +186,6 @@ def test_health(client: TestClient) -> None:
     assert client.get("/health/ready").json() == {"status": "ready"}
 
 
-def test_ready_only_after_a_warm_up(open_client: Callable[..., TestClient], engine: Any) -> None:
-    client = open_client()
-    assert engine.asked == 1
-    client.app.state.service.not_ready = "the server is warming up"  # type: ignore[attr-defined]
-    assert problem(client.get("/health/ready"), 503) == "the server is warming up"
-    assert client.get("/health/live").status_code == 200
-
-
-@pytest.mark.parametrize("word", ["boom", "nan"])
-def test_a_failed_warm_up_is_never_ready(
-    open_client: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch, word: str
-) -> None:
-    monkeypatch.setattr("tiankong.server.batching.service.WARM_UP", f"{word}[MASK]")
-    client = open_client()
-    assert "the warm-up failed" in problem(client.get("/health/ready"), 503)
-
-
-@pytest.mark.parametrize(
-    ("change", "ready"),
-    [
-        (lambda scores: scores, True),
-        (lambda scores: {token: score + 0.04 for token, score in scores.items()}, True),
-        (lambda scores: {token: score - 0.06 for token, score in scores.items()}, False),
-        (lambda scores: dict([*list(scores.items())[1:], ("霜", 0.9)]), False),
-    ],
-)
-def test_ready_only_if_the_answer_is_what_the_gate_saw(
-    open_client: Callable[..., TestClient],
-    predictor: Predictor,
-    change: Callable[[dict[str, float]], dict[str, float]],
-    ready: bool,
-) -> None:
-    [[best]] = predictor.predict([TEXT])
-    predictor.expected = Expected(TEXT, change({entry.token: entry.score for entry in best}))
-    client = open_client()
-    assert client.get("/health/ready").status_code == (200 if ready else 503)
-    failure = client.app.state.service.failure  # type: ignore[attr-defined]
-    assert ready == (failure == "")
-    assert ready or "but the gate saw" in failure
-
-
-class Padded(Engine):
-    """Answers otherwise where there is padding."""
-
-    def __init__(self, right: Engine) -> None:
-        self._right = right
-
-    def logits(self, batch: Batch) -> Logits:
-        found = self._right.logits(batch)
-        return found if batch.attention_mask.all() else found[:, ::-1]
-
-
-def test_ready_only_if_every_engine_answers_as_the_gate_saw_it_in_company_too(
-    open_client: Callable[..., TestClient], predictor: Predictor, engine: Engine
-) -> None:
-    [[best]] = predictor.predict([TEXT])
-    predictor.expected = Expected(TEXT, {entry.token: entry.score for entry in best})
-    predictor.engine = SharingEngine({1: engine, 2: engine})
-    assert open_client().get("/health/ready").status_code == 200
-    predictor.engine = SharingEngine({1: Padded(engine), 2: engine})  # alone it is the wider one
-    client = open_client()
-    assert client.get("/health/ready").status_code == 503
-    assert "but the gate saw" in client.app.state.service.failure  # type: ignore[attr-defined]
-    predictor.mates = "same length"
-    assert open_client().get("/health/ready").status_code == 200
-
-
-def test_one_stream_with_all_cores_computes_padding(
-    open_client: Callable[..., TestClient], engine: Any
-) -> None:
-    engine.about = About(unpads=True, widths=[1, 2])
-    for streams, unpads, padding in (1, False, 8), (2, True, 256):
-        found = open_client(streams=streams).get("/v2/models/fake").json()["parameters"]
-        assert (found["unpads"], found["batch_padding"]) == (unpads, padding)
-
-
 def test_draining(client: TestClient) -> None:
     client.app.state.service.drain()  # type: ignore[attr-defined]
     for response in (
@@ -387,58 +307,6 @@ def test_streams_run_side_by_side(open_client: Callable[..., TestClient], engine
         engine.gate.set()
         assert running.result().status_code == 200
     timer.cancel()
-
-
-def test_the_openapi_document_tells_the_truth(client: TestClient) -> None:
-    document = client.get("/openapi.json").json()
-    OpenAPIV31SpecValidator(document).validate()
-    assert set(document["paths"]) == {
-        "/predict",
-        "/predict/batch",
-        "/health/live",
-        "/health/ready",
-        "/metrics",
-        "/v2",
-        "/v2/health/live",
-        "/v2/health/ready",
-        "/v2/models/{name}",
-        "/v2/models/{name}/ready",
-        "/v2/models/{name}/infer",
-        "/v2/models/{name}/versions/{number}",
-        "/v2/models/{name}/versions/{number}/ready",
-        "/v2/models/{name}/versions/{number}/infer",
-    }
-
-    def check(value: Any, name: str) -> None:
-        reference = {"$ref": f"#/components/schemas/{name}"}
-        jsonschema.validate(value, reference | {"components": document["components"]})
-
-    def named(part: dict[str, Any]) -> str:
-        [media] = part["content"].values()
-        return str(media["schema"]["$ref"].rpartition("/")[2])
-
-    for path, body in {
-        "/predict": {"text": "[MASK]天[MASK]", "top_k": 2, "candidates": ["上"]},
-        "/predict/batch": {"texts": [TEXT, TEXT]},
-    }.items():
-        operation = document["paths"][path]["post"]
-        check(body, named(operation["requestBody"]))
-        check(client.post(path, json=body).json(), named(operation["responses"]["200"]))
-        for status in ("400", "401", "408", "413", "422", "500", "503", "504"):
-            assert named(operation["responses"][status]) == "Problem"
-    tensor = {"name": "text", "datatype": "BYTES", "shape": [1], "data": [TEXT]}
-    inference = {"id": "1", "inputs": [tensor], "parameters": {"top_k": 2}}
-    operation = document["paths"]["/v2/models/{name}/infer"]["post"]
-    assert [parameter["name"] for parameter in operation["parameters"]] == ["name"]
-    check(inference, named(operation["requestBody"]))
-    answer = client.post("/v2/models/fake/infer", json=inference).json()
-    check(answer, named(operation["responses"]["200"]))
-    check(client.post("/predict", json={}).json(), "Problem")
-    for path in set(document["paths"]) - {"/metrics"}:
-        operation = document["paths"][path].get("get")
-        if operation:
-            answer = client.get(path.format(name="fake", number=1)).json()
-            check(answer, named(operation["responses"]["200"]))
 
 
 @pytest.mark.parametrize("path", ["/", "/health/live", "/health/ready"])
