@@ -40,7 +40,6 @@ from .compare import compare_revision
 if TYPE_CHECKING:
     from ...toolkit.building.availability import Choice
     from ...toolkit.runs.run_file import Run
-    from ..sweep.plan import Plan
 
 
 def sweep(
@@ -61,17 +60,17 @@ def sweep(
     from ...toolkit.gate.gold import find_gold
     from ...toolkit.runs.run_file import read_run
     from ..load.generator import generators_from
+    from ..sweep.plan import read_plan
     from ..sweep.sweep import sweep as run_sweep
 
     gold_set = find_gold(gold)
     offer = read_promised_offer(onnx, tokenizer, model, promise, hit_at_5)
-    chosen = _plan(plan, "" if offer else variants)
+    chosen = read_plan(plan).of([] if offer else names(variants))
     store = Store(model if offer else model or chosen.model, offer=offer)
     if offer:
         choice, wanted = NOTHING, names(variants)
     else:
-        planned = [*chosen.variants, "" if target else chosen.yardstick] if chosen.variants else []
-        choice = store.choose([name for name in planned if name], optional=not variants)
+        choice = store.choose(chosen.needs(target=bool(target)), optional=not variants)
         wanted = choice.names
     by = generators_from(processes, workers, bind)
     built = ensure(store, wanted, gold_set)
@@ -82,14 +81,6 @@ def sweep(
     path = run_sweep(chosen, built, gold_set, seed, by, target)
     _show_run(path, as_json, choice)
     _require_valid(read_run(path))
-
-
-def _plan(name: str, variants: str) -> Plan:
-    """Return a plan; variants the user names take the place of the plan's."""
-    from ..sweep.plan import read_plan
-
-    plan = read_plan(name)
-    return replace(plan, variants=tuple(names(variants))) if variants else plan
 
 
 def _show_run(path: Path, as_json: bool, choice: Choice) -> None:
@@ -155,15 +146,16 @@ def bench(
     from ...toolkit.gate.examination import gate
     from ...toolkit.gate.gold import find_gold
     from ...toolkit.runs.run_file import read_run
+    from ..sweep.plan import read_plan
     from ..sweep.sweep import sweep as run_sweep
 
     out = out or artifacts() / "pages"
-    chosen = _plan(plan, variants)
+    chosen = read_plan(plan).of(names(variants))
     model = model or chosen.model
     gold_set = find_gold(gold)
-    wanted = [*chosen.variants, chosen.yardstick, REFERENCE] if chosen.variants else []
     store = Store(model, revision or None)
-    choice = store.choose([name for name in wanted if name], optional=not variants)
+    needs = chosen.needs()
+    choice = store.choose([*needs, REFERENCE] if needs else [], optional=not variants)
     gated = gate(store, store.build(choice.names), gold_set)
     print_gate(gated)
     path = run_sweep(chosen, [store.standing(name) for name in choice.names], gold_set)

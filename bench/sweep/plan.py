@@ -17,7 +17,7 @@ import math
 import random
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,18 @@ class Plan:
         grids = [{key: list(value) for key, value in grid.items()} for grid in data["grids"]]
         levels = sorted({users for grid in self.grids for users in grid.levels})
         return data | {"grids": grids, "variants": list(self.variants), "levels": levels}
+
+    def of(self, variants: Sequence[str]) -> Plan:
+        """Return the plan for variants that the user names; for its own where none is named."""
+        return replace(self, variants=tuple(variants)) if variants else self
+
+    def needs(self, *, target: bool = False) -> list[str]:
+        """Return the variants to build: its own and the yardstick's; empty means all there are.
+
+        A sweep of a running server (``target``) starts no server of the article.
+        """
+        yardstick = [self.yardstick] if self.yardstick and not target else []
+        return [*self.variants, *yardstick] if self.variants else []
 
     def points(
         self, variants: Sequence[str], seed: int, stack: str = REFERENCE_STACK
