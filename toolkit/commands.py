@@ -162,8 +162,8 @@ def print_gate(gated: Gated) -> None:
     for result in gated.checks:
         verdict = "FAILED" if not result.passed else "passed" if result.judged else "not judged"
         print(
-            f"{result.variant:<16} {verdict}  hit@1 {result.hit_at_1:.1%}"
-            f"  hit@5 {result.hit_at_5:.1%}  {_agreement(result)}{_batch(result)}"
+            f"{result.variant:<16} {verdict}  hit@1 {result.hits.hit_at_1:.1%}"
+            f"  hit@5 {result.hits.hit_at_5:.1%}  {_agreement(result)}{_batch(result)}"
         )
         for category, hits in result.categories.items():
             print(
@@ -172,7 +172,7 @@ def print_gate(gated: Gated) -> None:
             )
         for reason in result.reasons:
             print(f"  broken promise: {reason}")
-        for flip in result.flipped:
+        for flip in result.agreement.flipped if result.agreement else ():
             print(f"  flipped {flip.id}: {flip.text} {flip.reference} -> {flip.variant}")
 
 
@@ -197,12 +197,12 @@ def _print_publication(gated: Gated) -> None:
 
 
 def _agreement(result: Check) -> str:
-    if result.top1_agreement is None:
+    alike = result.agreement
+    if alike is None:
         more = "" if result.judged else "; to be judged, give --model or --hit-at-5"
         return f"compared with no reference{more}"
     return (
-        f"same top-1 {result.top1_agreement:.1%}"
-        f"  same top-5 {result.top5_agreement:.1%} (ordered {result.order_agreement:.1%})"
-        f"  max difference {result.max_delta:.1e}  divergence {result.divergence:.1e}"
-        f" (worst {result.worst_divergence:.1e})"
+        f"same top-1 {alike.top1:.1%}  same top-5 {alike.top5:.1%} (ordered {alike.order:.1%})"
+        f"  max difference {alike.max_delta:.1e}"
+        f"  divergence {alike.far.mean:.1e} (worst {alike.far.worst:.1e})"
     )

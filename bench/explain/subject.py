@@ -15,6 +15,7 @@ import numpy as np
 
 from ...toolkit.building.manifest import read_manifest
 from ...toolkit.building.opening import open_variant
+from ...toolkit.engines.kinds import TOP
 from ...toolkit.engines.predictor import Predictor
 from ...toolkit.engines.text import Batch
 from ...toolkit.stats import middle_half
@@ -25,7 +26,6 @@ from .workload import FP32, INT8, Product, Workload, compute_ms
 if TYPE_CHECKING:
     pass
 
-TOP_K = 5
 PROFILE_SECONDS, LEAST_CALLS, MOST_CALLS = 1.5, 5, 60
 PROJECTIONS, INSIDE = "projections in attention (estimated)", "inside attention (estimated)"
 
@@ -96,7 +96,7 @@ class Subject(ABC):
     def call(self, batch: Batch, threads: int) -> Callable[[], object]:
         """Return a function that runs one batch."""
         engine = self.predictor(threads).engine
-        return lambda: engine.best(batch, TOP_K)
+        return lambda: engine.best(batch, TOP)
 
     @abstractmethod
     def workload(self, batch: Batch) -> Workload:

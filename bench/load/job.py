@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import count
 from typing import Any
 
-from ...toolkit.gate.answers import Ranking
+from ...toolkit.engines.predictor import Ranking
 
 
 @dataclass(frozen=True)

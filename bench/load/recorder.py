@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ...toolkit.gate.answers import Ranking, same_answer
+from ...toolkit.engines.kinds import TOP
+from ...toolkit.engines.predictor import Ranked, Ranking
+from ...toolkit.gate.answers import same_answer
 
 SHOWN_EXAMPLES = 3
-TOP_K = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def wrong_answer(text: str, body: bytes | str, expected: Sequence[Ranking]) -> s
         data = json.loads(body)
         answers = data.get("predictions", [data])
         rankings = [
-            [(str(entry["token"]), entry["score"]) for entry in answer["results"]]
+            [Ranked(str(entry["token"]), entry["score"]) for entry in answer["results"]]
             for answer in answers
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -110,10 +111,10 @@ def wrong_answer(text: str, body: bytes | str, expected: Sequence[Ranking]) -> s
     if len(rankings) != len(expected):
         return f"{text}: {len(rankings)} answers to {len(expected)} sentences"
     for wanted, ranking in zip(expected, rankings, strict=True):
-        right = [(token, score) for token, score in wanted]
-        if len(ranking) != TOP_K or not same_answer(right, ranking):
+        right = [Ranked(token, score) for token, score in wanted]  # from JSON they are lists
+        if len(ranking) != TOP or not same_answer(right, ranking):
             tokens = "".join(token for token, _ in ranking)
-            return f"{text}: {tokens}, not {''.join(token for token, _ in right[:TOP_K])}"
+            return f"{text}: {tokens}, not {''.join(token for token, _ in right[:TOP])}"
     return ""
 
 

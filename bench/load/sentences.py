@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...toolkit.engines.predictor import Ranked, Ranking
 from ...toolkit.engines.text import MASK, TextEncoder
 from ...toolkit.errors import InvalidMeasurementError, UnusableInputError
-from ...toolkit.gate.answers import Answers, Ranking
+from ...toolkit.gate.answers import Answers
 from ...toolkit.gate.gold import GoldItem, GoldSet
 from .direct import direct
 
@@ -80,7 +81,7 @@ def _ask(url: str, text: str) -> Ranking:
     try:
         with direct(request, timeout=ASK_SECONDS) as response:
             results = json.load(response)["results"]
-        return [(str(entry["token"]), float(entry["score"])) for entry in results]
+        return [Ranked(str(entry["token"]), float(entry["score"])) for entry in results]
     except (urllib.error.URLError, OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidMeasurementError(
             f"{url}/predict does not answer {text!r} as a fill-mask server should: {error}"

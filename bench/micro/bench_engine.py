@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tiankong.bench.micro.ratios import BASELINE
+from tiankong.toolkit.engines.kinds import TOP
 
 if TYPE_CHECKING:
     from tiankong.bench.micro.conftest import OpenVariants
-
-TOP_K = 5
 
 
 def test_engine(
@@ -22,6 +21,6 @@ def test_engine(
     def call(name: str) -> Callable[[], Any]:
         predictor = bench.predictor(name)
         token_ids = predictor.encoder.batch([predictor.encoder.encode(text) for text in texts])
-        return lambda: predictor.engine.best(token_ids, TOP_K)
+        return lambda: predictor.engine.best(token_ids, TOP)
 
     paired(call(variant), call(BASELINE), "engine", variant, batch, length)

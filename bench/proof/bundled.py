@@ -30,9 +30,9 @@ from time import monotonic
 
 from ...toolkit.building.opening import open_variant
 from ...toolkit.console import say
-from ...toolkit.engines.predictor import Ranked
+from ...toolkit.engines.predictor import Ranking
 from ...toolkit.errors import GateFailedError, TiankongError, UnusableInputError
-from ...toolkit.gate.answers import Ranking, same_answer
+from ...toolkit.gate.answers import same_answer
 from ...toolkit.gate.gold import read_gold
 from ...toolkit.processes import free_port
 from ..load.sentences import DEPTH, ask
@@ -206,15 +206,11 @@ def prove(who: Stranger) -> BundleProof:
     variant = who.bundle / "variant"
     predictor = open_variant(variant)
     # Deeper than what is given: two tokens may be tied for the last place.
-    expected = [_ranking(predictor.predict([text], 2 * DEPTH)[0][0]) for text in texts]
+    expected = [predictor.predict([text], 2 * DEPTH)[0][0] for text in texts]
     pairs = zip(texts, expected, given, strict=True)
     differing = tuple(text for text, mine, its in pairs if not same_answer(mine, its))
     sizes = (installed, on_disk(who.venv), on_disk(variant), on_disk(who.kept))
     return BundleProof(*sizes, seconds, resident, len(texts), differing)
-
-
-def _ranking(best: Sequence[Ranked]) -> Ranking:
-    return [(entry.token, entry.score) for entry in best]
 
 
 def on_disk(path: Path) -> int:

@@ -23,8 +23,9 @@ import onnx
 
 from ...toolkit.building.workshop import calibration
 from ...toolkit.console import say
+from ...toolkit.engines.kinds import DEPTH
 from ...toolkit.engines.onnx_engine import OnnxEngine
-from ...toolkit.engines.predictor import Predictor
+from ...toolkit.engines.predictor import Predictor, Ranking
 from ...toolkit.engines.text import TextEncoder
 from ...toolkit.errors import TiankongError
 from ...toolkit.gate.fidelity import fidelity
@@ -148,7 +149,7 @@ def _tell(predictors: Mapping[str, Predictor], sizes: Mapping[str, int], rounds:
     print("| --- | ---: | ---: | ---: |" + " ---: |" * len(BATCHES))
     for name in predictors:
         same = np.mean([
-            ours[0][0] == theirs[0][0]
+            ours[0].token == theirs[0].token
             for ours, theirs in zip(answers[name].values(), answers[FLOAT].values(), strict=True)
         ])  # fmt: skip
         far = fidelity(answers[name], answers[FLOAT])
@@ -160,12 +161,8 @@ def _tell(predictors: Mapping[str, Predictor], sizes: Mapping[str, int], rounds:
         print(f"| {name} | {' | '.join(cells)} |")
 
 
-def _answers(predictor: Predictor, texts: Sequence[str]) -> dict[str, list[tuple[str, float]]]:
-    found = {}
-    for text in texts:
-        ((ranking,),) = predictor.predict([text], top_k=50)
-        found[text] = [(entry.token, entry.score) for entry in ranking]
-    return found
+def _answers(predictor: Predictor, texts: Sequence[str]) -> dict[str, Ranking]:
+    return {text: predictor.predict([text], top_k=DEPTH)[0][0] for text in texts}
 
 
 def _timed(

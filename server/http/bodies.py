@@ -9,10 +9,10 @@ from typing import Any, NoReturn
 
 from starlette.requests import Request
 
+from ...toolkit.engines.kinds import DEPTH, TOP
 from .problems import CLOSE, ProblemError
 
-DEFAULT_TOP_K = 5
-MAX_TOP_K = 50
+DEFAULT_TOP_K, MAX_TOP_K = TOP, DEPTH
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ SELF_CONTAINED = {"onnxruntime"}  # their prepared form is all they read
 
 LOGITS, MASK_LOGITS = "logits", "mask_logits"
 TOP_SCORES, TOP_IDS = "top_scores", "top_ids"
-TOP_K = 50
+TOP, DEPTH = 5, 50  # tokens of an answer, of a whole ranking: what graphs give at most
 
 POSITIONS = "tiankong/positions"  # (masks, 2): sentence and token of every [MASK]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BrokenVariantError
-from .kinds import Expected, Mates
+from .kinds import TOP, Expected, Mates
 from .text import Batch, TextEncoder
 
 Logits = NDArray[np.float32]
@@ -55,14 +55,15 @@ class Engine(Protocol):
         return best_of(self.logits(batch), top_k)
 
 
-@dataclass(frozen=True)
-class Ranked:
+class Ranked(NamedTuple):
     """A token for a [MASK] with its probability over the whole vocabulary."""
 
     token: str
     score: float
 
 
+Ranking = Sequence[Ranked]
+"""Tokens for one [MASK], best first."""
 Answer = list[list[Ranked]]
 """One ranking for every [MASK] of a sentence, in reading order."""
 
@@ -92,7 +93,7 @@ class Predictor:
         self.expected = expected
 
     def predict(
-        self, texts: Sequence[str], top_k: int = 5, candidates: Sequence[str] | None = None
+        self, texts: Sequence[str], top_k: int = TOP, candidates: Sequence[str] | None = None
     ) -> list[Answer]:
         """Return the ``top_k`` tokens for every [MASK] of every sentence.
 
@@ -105,7 +106,7 @@ class Predictor:
     def answer(
         self,
         encoded: Sequence[Sequence[int]],
-        top_k: int = 5,
+        top_k: int = TOP,
         candidates: Sequence[str] | None = None,
     ) -> list[Answer]:
         """Do the same for sentences that ``encoder.encode`` has made ids of."""

@@ -10,23 +10,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..engines.predictor import Predictor
+from ..engines.kinds import DEPTH, TOP
+from ..engines.predictor import Answer, Predictor, Ranked, Ranking
 from ..engines.text import TextError
 from ..errors import UnusableInputError
 from ..files import artifacts, read_json, write_json
 from .gold import GoldSet
 
-DEPTH = 50  # enough of the ranking to look up the probability of another variant's top-5
 RELATIVE_TIE = 1e-3
-TOP = 5
-
-Ranking = Sequence[tuple[str, float]]
-"""Tokens with probabilities, best first."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Rankings (``DEPTH`` long) by gold item id; of probe sentences one for every [MASK], by id."""
+    """Rankings by gold item id; of probe sentences one for every [MASK], by id.
+
+    They are ``DEPTH`` long: enough to look up the probability of another variant's top-5.
+    """
 
     variant: str
     digest: str
@@ -64,13 +63,13 @@ def ask(
     return Answers(predictor.name, digest, gold.digest, rankings, probed)
 
 
-def _alone(predictor: Predictor, what: str, text: str, tick: Callable[[], None]) -> list[Ranking]:
+def _alone(predictor: Predictor, what: str, text: str, tick: Callable[[], None]) -> Answer:
     try:
         (answer,) = predictor.predict([text], top_k=DEPTH)
     except TextError as error:
         raise UnusableInputError(f"{what} cannot be asked: {error}") from None
     tick()
-    return [[(entry.token, entry.score) for entry in mask] for mask in answer]
+    return answer
 
 
 def _path(variant_digest: str, gold_digest: str) -> Path:
@@ -101,7 +100,7 @@ def load(variant: str, variant_digest: str, gold: GoldSet) -> Answers:
         variant,
         variant_digest,
         gold.digest,
-        {item: [(token, score) for token, score in ranking] for item, ranking in rankings.items()},
+        {item: [Ranked(*entry) for entry in ranking] for item, ranking in rankings.items()},
     )
 
 
@@ -111,10 +110,9 @@ def same_answer(expected: Ranking, given: Ranking) -> bool:
     Two tokens may change places only where their expected probabilities differ by less than a
     thousandth of themselves: no engine promises the last bit.
 
-    >>> same_answer([("a", 0.9), ("b", 0.05)], [("a", 0.9), ("b", 0.05)])
-    True
-    >>> same_answer([("a", 0.9), ("b", 0.05)], [("b", 0.9), ("a", 0.05)])
-    False
+    >>> a, b = Ranked("a", 0.9), Ranked("b", 0.05)
+    >>> same_answer([a, b], [a, b]), same_answer([a, b], [b, a])
+    (True, False)
     """
     probability = dict(expected)
     if not given or len(given) > len(expected) or len(dict(given)) != len(given):
@@ -135,10 +133,9 @@ def clearest(answers: Answers, gold: GoldSet) -> dict[str, Any]:
     """
     item = max(gold.items, key=lambda item: _gap(answers.rankings[item.id]))
     top = answers.rankings[item.id][:TOP]
-    results = [{"token": token, "score": score} for token, score in top]
-    return {"text": item.text, "results": results}
+    return {"text": item.text, "results": [entry._asdict() for entry in top]}
 
 
 def _gap(ranking: Ranking) -> float:
     first, second = ranking[0], ranking[1]
-    return first[1] - second[1]
+    return first.score - second.score

@@ -8,10 +8,10 @@ from itertools import cycle
 from random import Random
 
 from ..building.recipes import Promise
-from ..engines.kinds import ROUNDING
-from ..engines.predictor import Predictor
+from ..engines.kinds import DEPTH, ROUNDING, TOP
+from ..engines.predictor import Predictor, Ranking
 from ..engines.text import ceiling
-from .answers import DEPTH, Ranking
+from .fidelity import delta
 
 SEED = 20261123
 SIZES = (8, 2, 16, 3)  # sentences in a batch, in turns: what a server gathers, and remainders
@@ -80,9 +80,8 @@ def ask_in_batches(
     largest = 0.0
     for names in mixed(texts):
         given = predictor.predict([texts[name] for name in names], top_k=DEPTH)
-        for name, answer in zip(names, given, strict=True):
-            rankings = [[(entry.token, entry.score) for entry in mask] for mask in answer]
-            deltas = [_delta(r, a) for r, a in zip(rankings, alone[name], strict=False)]
+        for name, rankings in zip(names, given, strict=True):
+            deltas = [delta(r, a) for r, a in zip(rankings, alone[name], strict=False)]
             largest = max(largest, *deltas)
             close = len(rankings) == len(alone[name]) and max(deltas) <= promise.batch_delta
             if not close or not all(
@@ -110,20 +109,14 @@ def _same_length(
         for begin in range(0, len(names), SIZES[0]):
             chosen = names[begin : begin + SIZES[0]]
             given = predictor.answer([encoded[name] for name in chosen], top_k=DEPTH)
-            for name, answer in zip(chosen, given, strict=True):
-                rankings = [[(entry.token, entry.score) for entry in mask] for mask in answer]
-                largest = max(largest, *map(_delta, rankings, alone[name]))
+            for name, rankings in zip(chosen, given, strict=True):
+                largest = max(largest, *map(delta, rankings, alone[name]))
     return largest
-
-
-def _delta(batched: Ranking, alone: Ranking) -> float:
-    known = dict(batched)
-    return max(abs(known.get(token, 0.0) - score) for token, score in alone[:5])
 
 
 def _same_five(batched: Ranking, alone: Ranking, tie: float) -> bool:
     """Tell whether the best five are the same as a set; near-equal tokens may take places."""
     probability = dict(alone)
-    fifth = alone[:5][-1][1]
-    strangers = {token for token, _ in batched[:5]} - {token for token, _ in alone[:5]}
+    fifth = alone[:TOP][-1].score
+    strangers = {token for token, _ in batched[:TOP]} - {token for token, _ in alone[:TOP]}
     return all(fifth - probability.get(token, 0.0) <= tie * fifth for token in strangers)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..building.folders import Built
-from ..building.manifest import ALONE, read_manifest, write_manifest
+from ..building.manifest import ALONE, Manifest, read_manifest, write_manifest
 from ..building.opening import open_variant
-from ..building.recipes import REFERENCE
+from ..building.recipes import REFERENCE, Recipe
 from ..building.store import Store
 from ..console import progress
 from ..engines.predictor import Predictor
-from ..errors import BrokenVariantError, UnusableInputError
+from ..engines.text import TextEncoder
+from ..errors import BrokenVariantError
 from ..graphs.pruning import pruned_encoder
 from . import answers as kept
 from .answers import Answers
 from .batching import Batching, ask_in_batches, mixed
 from .gold import GoldSet
-from .judging import Check, broken, check, check_alone
+from .judging import Check, broken, check
 from .probes import probes
 from .published import Publication, hold, read_facts
 from .same_tokens import difference
@@ -52,11 +53,86 @@ class Gated:
 
 
 @dataclass(frozen=True)
+class Exam:
+    """What every variant is asked: the gold set and the probe sentences, alone and in batches.
+
+    ``encoder`` is the reference's tokenizer: every variant has to read the sentences as it does.
+    """
+
+    gold: GoldSet
+    encoder: TextEncoder
+    probes: Mapping[str, str]
+    texts: Mapping[str, str]
+    steps: int
+
+    @classmethod
+    def of(cls, gold: GoldSet, encoder: TextEncoder) -> Exam:
+        """Return what can be asked with a tokenizer.
+
+        Raises UnusableInputError if a gold answer is not in its vocabulary.
+        """
+        gold.require_known(encoder.vocabulary)
+        probed = probes(encoder)
+        texts = {item.id: item.text for item in gold.items} | probed
+        return cls(gold, encoder, probed, texts, len(texts) + sum(1 for _ in mixed(texts)))
+
+    def require_same_tokens(self, predictor: Predictor, recipe: Recipe) -> None:
+        """Raise BrokenVariantError unless a variant cuts the sentences into the right tokens."""
+        pruned = "prune-vocabulary" in recipe.steps
+        right = pruned_encoder(self.encoder) if pruned else self.encoder
+        if wrong := difference(predictor.encoder, right, self.texts.values()):
+            raise BrokenVariantError(f"its tokenizer is not {REFERENCE}'s: {wrong}")
+
+
+@dataclass(frozen=True)
 class Asked:
     """What a variant answered, and whether the answers depend on the batch."""
 
+    manifest: Manifest
     answers: Answers
     batch: Batching
+
+
+Step = Callable[[str], None]
+
+
+def _no_step(_: str) -> None:
+    pass
+
+
+def ask(predictor: Predictor, manifest: Manifest, exam: Exam, step: Step = _no_step) -> Asked:
+    """Ask a variant everything and keep its answers to the gold set; raise BrokenVariantError."""
+    exam.require_same_tokens(predictor, manifest.recipe)
+
+    def tick() -> None:
+        step(manifest.variant)
+
+    given = kept.ask(predictor, exam.gold, manifest.digest, tick, exam.probes)
+    alone = {name: [ranking] for name, ranking in given.rankings.items()} | dict(given.probes)
+    declared, promise = manifest.recipe.batch, manifest.recipe.promise
+    batch = ask_in_batches(predictor, exam.texts, alone, declared, promise, tick)
+    kept.save(given)
+    return Asked(manifest, given, batch)
+
+
+def compare(asked: Asked, standard: Asked | None, gold: GoldSet) -> Check:
+    """Hold a variant's answers to its promise; ``standard``: the reference's, if there is one."""
+    reference = None if standard is None else standard.answers
+    return check(asked.answers, reference, gold, asked.manifest.recipe.promise, asked.batch)
+
+
+def examine(
+    predictor: Predictor,
+    manifest: Manifest,
+    exam: Exam,
+    standard: Asked | None,
+    step: Step = _no_step,
+) -> Check:
+    """Ask a variant and compare; one that cannot answer fails alone."""
+    try:
+        return compare(ask(predictor, manifest, exam, step), standard, exam.gold)
+    except BrokenVariantError as error:
+        return broken(manifest.variant, str(error))
 
 
 def gate(store: Store, variants: Sequence[Built], gold: GoldSet) -> Gated:
@@ -65,93 +141,27 @@ def gate(store: Store, variants: Sequence[Built], gold: GoldSet) -> Gated:
     Each is asked the gold set and the probe sentences, one by one and in mixed batches.  The gold
     answers are kept for sweeps; each manifest gets its result.  A file brought without a model has
     no reference and is held to the gold answers.  Raises UnusableInputError if a gold answer is not
-    in the model's vocabulary or a variant's files are damaged.
+    in the model's vocabulary or a variant's files are damaged, BrokenVariantError if the reference
+    cannot answer.
     """
     if all(built.manifest.model.get("source") == ALONE for built in variants):
         return _gate_alone(store.name, variants, gold)
-    examination = Examination(_reference(store, variants), gold)
+    reference = _reference(store, variants)
+    predictor = open_variant(reference.folder)
+    exam = Exam.of(gold, predictor.encoder)
     names = {REFERENCE, *(built.manifest.variant for built in variants)}
-    with progress("check", len(names) * examination.steps) as step:
-        examination.begin(step)
-        results = [examination.examine(built, step) for built in variants]
+    with progress("check", len(names) * exam.steps) as step:
+        standard = ask(predictor, reference.manifest, exam, step)
+        publication = hold(predictor, reference.manifest.model, read_facts())
+        results = [
+            _of_its_name(compare(standard, standard, gold), publication)
+            if built.manifest.variant == REFERENCE
+            else examine(open_variant(built.folder), built.manifest, exam, standard, step)
+            for built in variants
+        ]
     for built, result in zip(variants, results, strict=True):
         _record(built, gold, result)
-    return Gated(store.name, gold, results, examination.publication)
-
-
-class Examination:
-    """What every variant is asked, and what the reference answers: ask it once, examine many.
-
-    Args:
-        reference: the reference variant; its tokenizer decides which probes can be asked.
-        gold: the gold set.
-
-    Raises UnusableInputError if a gold answer is not in the model's vocabulary.
-
-    """
-
-    def __init__(self, reference: Built, gold: GoldSet) -> None:
-        self._built = reference
-        self._reference = open_variant(reference.folder)
-        self._gold = gold
-        self._probes = probes(self._reference.encoder)
-        self._texts = {item.id: item.text for item in gold.items} | self._probes
-        self.steps = len(self._texts) + sum(1 for _ in mixed(self._texts))
-        self.publication: Publication | None = None
-        vocabulary = self._reference.encoder.vocabulary
-        for item in gold.items:
-            if item.answer not in vocabulary:
-                raise UnusableInputError(
-                    f"gold file {gold.name}: answer {item.answer!r} of item {item.id}"
-                    " is not a token of the model's vocabulary"
-                )
-
-    def begin(self, step: Callable[[str], None] = lambda _: None) -> None:
-        """Ask the reference; raise BrokenVariantError if it cannot answer."""
-        self._standard = self._ask(self._built, self._reference, step)
-        model = self._built.manifest.model
-        self.publication = hold(self._reference, model, read_facts())
-
-    def examine(self, built: Built, step: Callable[[str], None] = lambda _: None) -> Check:
-        """Ask a variant and compare; one that cannot answer fails alone."""
-        name, promise = built.manifest.variant, built.manifest.recipe.promise
-        if name == REFERENCE:
-            given = self._standard
-        else:
-            predictor = open_variant(built.folder)
-            right = self._reference.encoder
-            if "prune-vocabulary" in built.manifest.recipe.steps:
-                right = pruned_encoder(right)
-            if wrong := difference(predictor.encoder, right, self._texts.values()):
-                return broken(name, f"its tokenizer is not {REFERENCE}'s: {wrong}")
-            try:
-                given = self._ask(built, predictor, step)
-            except BrokenVariantError as error:
-                return broken(name, str(error))
-        result = check(given.answers, self._standard.answers, self._gold, promise, given.batch)
-        return _of_its_name(result, self.publication) if name == REFERENCE else result
-
-    def alone(self, step: Callable[[str], None] = lambda _: None) -> Check:
-        """Ask the variant and hold it to the gold answers only."""
-        promise = self._built.manifest.recipe.promise
-        try:
-            given = self._ask(self._built, self._reference, step)
-        except BrokenVariantError as error:
-            return broken(self._built.manifest.variant, str(error))
-        return check_alone(given.answers, self._gold, promise, given.batch)
-
-    def _ask(self, built: Built, predictor: Predictor, step: Callable[[str], None]) -> Asked:
-        manifest = built.manifest
-
-        def tick() -> None:
-            step(manifest.variant)
-
-        given = kept.ask(predictor, self._gold, manifest.digest, tick, self._probes)
-        alone = {name: [ranking] for name, ranking in given.rankings.items()} | dict(given.probes)
-        declared, promise = manifest.recipe.batch, manifest.recipe.promise
-        batch = ask_in_batches(predictor, self._texts, alone, declared, promise, tick)
-        kept.save(given)
-        return Asked(given, batch)
+    return Gated(store.name, gold, results, publication)
 
 
 def _of_its_name(result: Check, publication: Publication | None) -> Check:
@@ -159,15 +169,16 @@ def _of_its_name(result: Check, publication: Publication | None) -> Check:
     if publication is None or publication.same or not publication.named:
         return result
     reason = f"not what {publication.checkpoint} answers: {publication.differences[0]}"
-    return replace(result, passed=False, reasons=[*result.reasons, reason])
+    return replace(result, reasons=[*result.reasons, reason])
 
 
 def _gate_alone(model: str, variants: Sequence[Built], gold: GoldSet) -> Gated:
     results = []
     for built in variants:
-        examination = Examination(built, gold)
-        with progress("check", examination.steps) as step:
-            results.append(examination.alone(step))
+        predictor = open_variant(built.folder)
+        exam = Exam.of(gold, predictor.encoder)
+        with progress("check", exam.steps) as step:
+            results.append(examine(predictor, built.manifest, exam, None, step))
         _record(built, gold, results[-1])
     return Gated(model, gold, results)
 

@@ -15,7 +15,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .answers import Ranking
+from ..engines.kinds import TOP
+from ..engines.predictor import Ranking
 
 SMALLEST = 1e-9  # of a probability, so that the logarithm exists
 MOST_IN_ALL = 1.001  # what probabilities may add up to, rounding included
@@ -43,6 +44,12 @@ def divergence(ours: Ranking, theirs: Ranking) -> float:
     pairs.append((1 - sum(p for p, _ in pairs), 1 - sum(q for _, q in pairs)))
     total = sum(p * math.log(p / max(q, SMALLEST)) for p, q in pairs if p > SMALLEST)
     return max(total, 0.0)
+
+
+def delta(ours: Ranking, theirs: Ranking) -> float:
+    """Return the largest difference of a probability over the top-5 of ``theirs``."""
+    known = dict(ours)
+    return max(abs(known.get(token, 0.0) - score) for token, score in theirs[:TOP])
 
 
 def fidelity(ours: Mapping[str, Ranking], theirs: Mapping[str, Ranking]) -> Fidelity:

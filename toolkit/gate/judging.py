@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..building.recipes import INDEPENDENT, REFERENCE, Promise
-from .answers import Answers, Ranking
+from ..engines.kinds import TOP
+from ..engines.predictor import Ranking
+from .answers import Answers
 from .batching import Batching
-from .fidelity import Fidelity, fidelity, no_distribution
+from .fidelity import Fidelity, delta, fidelity, no_distribution
 from .gold import GoldItem, GoldSet
 
 
@@ -34,118 +36,115 @@ class Flip:
 
 
 @dataclass(frozen=True)
-class Check:
-    """The gate's result for one variant; agreements are shares of gold items in 0..1.
+class Agreement:
+    """How alike the answers are to the reference's.
 
-    ``max_delta`` and the divergences (nats, see fidelity.py) are over gold and probe sentences;
-    ``worst`` is the id of the sentence with the largest divergence.  All these are None where there
-    is no reference to compare with.  ``batch`` says whether answers depend on the batch (None: not
-    asked).  ``judged`` is false where nothing was promised either: such a variant passes, and is
+    ``top1``, ``top5`` (as a set) and ``order`` (the top-5 as a sequence) are shares of gold items
+    in 0..1; ``max_delta`` and ``far`` (see fidelity.py) are over gold and probe sentences.
+    """
+
+    top1: float
+    top5: float
+    order: float
+    max_delta: float
+    far: Fidelity
+    flipped: Sequence[Flip] = ()
+
+
+NO_AGREEMENT = Agreement(0.0, 0.0, 0.0, 1.0, Fidelity(0.0, 0.0, ""))
+"""That of a variant that gave no answers."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The gate's result for one variant.
+
+    ``reasons`` has a line for every promise that does not hold.  ``agreement`` is None where there
+    is no reference to compare with, ``batch`` where it was not asked whether answers depend on the
+    batch.  ``judged`` is false where nothing was promised either: such a variant passes, and is
     not recommended.
     """
 
     variant: str
-    passed: bool
-    hit_at_1: float
-    hit_at_5: float
-    top1_agreement: float | None
-    top5_agreement: float | None
-    order_agreement: float | None
-    max_delta: float | None
+    hits: Hits
     categories: Mapping[str, Hits]
     reasons: Sequence[str]
-    flipped: Sequence[Flip]
-    divergence: float | None = 0.0
-    worst_divergence: float | None = 0.0
-    worst: str = ""
+    agreement: Agreement | None
     batch: Batching | None = None
     judged: bool = True
 
+    @property
+    def passed(self) -> bool:
+        """Whether every promise holds."""
+        return not self.reasons
+
     def as_json(self) -> dict[str, Any]:
-        """Return the result as a JSON object."""
-        return asdict(self)
+        """Return the result as a JSON object; what needs a reference is null without one."""
+        alike = self.agreement
+        return {
+            "variant": self.variant,
+            "passed": self.passed,
+            "hit_at_1": self.hits.hit_at_1,
+            "hit_at_5": self.hits.hit_at_5,
+            "top1_agreement": alike and alike.top1,
+            "top5_agreement": alike and alike.top5,
+            "order_agreement": alike and alike.order,
+            "max_delta": alike and alike.max_delta,
+            "categories": {name: asdict(hits) for name, hits in self.categories.items()},
+            "reasons": list(self.reasons),
+            "flipped": [asdict(flip) for flip in alike.flipped] if alike else [],
+            "divergence": alike and alike.far.mean,
+            "worst_divergence": alike and alike.far.worst,
+            "worst": alike.far.worst_id if alike else "",
+            "batch": self.batch and asdict(self.batch),
+            "judged": self.judged,
+        }
 
 
 def check(
     answers: Answers,
-    reference: Answers,
+    reference: Answers | None,
     gold: GoldSet,
     promise: Promise,
     batch: Batching | None = None,
 ) -> Check:
-    """Compare one variant's answers with the gold answers and with the reference's."""
-    count = len(gold.items)
-    pairs = [(answers.rankings[i.id], reference.rankings[i.id]) for i in gold.items]
-    flipped = [
-        Flip(item.id, item.text, item.answer, theirs[0][0], ours[0][0])
-        for item, (ours, theirs) in zip(gold.items, pairs, strict=True)
-        if ours[0][0] != theirs[0][0]
-    ]
+    """Compare one variant's answers with the gold answers and, if there is one, the reference's."""
     hits = overall(answers, gold)
-    same_set = sum(set(_top(ours)) == set(_top(theirs)) for ours, theirs in pairs) / count
-    same_order = sum(_top(ours) == _top(theirs) for ours, theirs in pairs) / count
-    everything, standard = answers.everything(), reference.everything()
-    delta = max(_delta(everything[name], theirs) for name, theirs in standard.items())
-    far = fidelity(everything, standard)
-    top1 = 1 - len(flipped) / count
-    top5 = same_order if promise.ordered else same_set
-    reference_hit = overall(reference, gold).hit_at_5
-    reasons = [
-        *_broken(promise, top1, top5, delta, hits.hit_at_5, reference_hit),
-        *_unfaithful(promise, far),
-        *_dependent(batch),
-    ]
-    if wrong := no_distribution(everything):
-        reasons.append(wrong)
-    return Check(
-        variant=answers.variant,
-        passed=not reasons,
-        hit_at_1=hits.hit_at_1,
-        hit_at_5=hits.hit_at_5,
-        top1_agreement=top1,
-        top5_agreement=same_set,
-        order_agreement=same_order,
-        max_delta=delta,
-        categories=by_category(answers, gold),
-        reasons=reasons,
-        flipped=flipped,
-        divergence=far.mean,
-        worst_divergence=far.worst,
-        worst=far.worst_id,
-        batch=batch,
-    )
-
-
-def check_alone(
-    answers: Answers, gold: GoldSet, promise: Promise, batch: Batching | None = None
-) -> Check:
-    """Compare a variant's answers with the gold answers only: it has no reference."""
-    hits = overall(answers, gold)
-    reasons = [*_too_few(promise, hits.hit_at_5), *_dependent(batch)]
+    reasons = _too_few(promise, hits.hit_at_5)
+    agreement = None
+    if reference is not None:
+        agreement = agreement_of(answers, reference, gold)
+        reasons += _differing(promise, agreement)
+        reasons += _lost(promise, hits, overall(reference, gold))
+        reasons += _unfaithful(promise, agreement.far)
+    reasons += _dependent(batch)
     if wrong := no_distribution(answers.everything()):
         reasons.append(wrong)
-    return Check(
-        variant=answers.variant,
-        passed=not reasons,
-        hit_at_1=hits.hit_at_1,
-        hit_at_5=hits.hit_at_5,
-        top1_agreement=None,
-        top5_agreement=None,
-        order_agreement=None,
-        max_delta=None,
-        categories=by_category(answers, gold),
-        reasons=reasons,
-        flipped=[],
-        divergence=None,
-        worst_divergence=None,
-        batch=batch,
-        judged=promise.hit_at_5 > 0,
-    )
+    judged = reference is not None or promise.hit_at_5 > 0
+    categories = by_category(answers, gold)
+    return Check(answers.variant, hits, categories, reasons, agreement, batch, judged)
 
 
 def broken(variant: str, reason: str) -> Check:
     """Return the result of a variant that could not be asked at all."""
-    return Check(variant, False, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, {}, [reason], [])
+    return Check(variant, Hits(0, 0.0, 0.0), {}, [reason], NO_AGREEMENT)
+
+
+def agreement_of(answers: Answers, reference: Answers, gold: GoldSet) -> Agreement:
+    """Compare a variant's answers with the reference's."""
+    pairs = [(answers.rankings[i.id], reference.rankings[i.id]) for i in gold.items]
+    flipped = [
+        Flip(item.id, item.text, item.answer, theirs[0].token, ours[0].token)
+        for item, (ours, theirs) in zip(gold.items, pairs, strict=True)
+        if ours[0].token != theirs[0].token
+    ]
+    count = len(gold.items)
+    same_set = sum(set(_top(ours)) == set(_top(theirs)) for ours, theirs in pairs) / count
+    same_order = sum(_top(ours) == _top(theirs) for ours, theirs in pairs) / count
+    everything, standard = answers.everything(), reference.everything()
+    largest = max(delta(everything[name], theirs) for name, theirs in standard.items())
+    far = fidelity(everything, standard)
+    return Agreement(1 - len(flipped) / count, same_set, same_order, largest, far, flipped)
 
 
 def overall(answers: Answers, gold: GoldSet) -> Hits:
@@ -170,35 +169,35 @@ def _hits(answers: Answers, items: Sequence[GoldItem]) -> Hits:
 
 
 def _top(ranking: Ranking) -> list[str]:
-    return [token for token, _ in ranking[:5]]
+    return [entry.token for entry in ranking[:TOP]]
 
 
-def _delta(ours: Ranking, theirs: Ranking) -> float:
-    """Return the largest difference in probability over the reference's top-5."""
-    ours_by_token = dict(ours)
-    return max(abs(ours_by_token.get(token, 0.0) - score) for token, score in theirs[:5])
-
-
-def _broken(
-    promise: Promise, top1: float, top5: float, delta: float, hit: float, reference_hit: float
-) -> list[str]:
-    """Return a line for every promise that does not hold."""
-    reasons = _too_few(promise, hit)
-    if top1 < promise.top1_agreement:
+def _differing(promise: Promise, agreement: Agreement) -> list[str]:
+    reasons = []
+    if agreement.top1 < promise.top1_agreement:
         reasons.append(
-            f"same top-1 as {REFERENCE} on {top1:.1%}, promised {promise.top1_agreement:.1%}"
+            f"same top-1 as {REFERENCE} on {agreement.top1:.1%},"
+            f" promised {promise.top1_agreement:.1%}"
         )
+    top5 = agreement.order if promise.ordered else agreement.top5
     if top5 < promise.top5_agreement:
         order = "in the same order " if promise.ordered else ""
         reasons.append(f"same top-5 {order}on {top5:.1%}, promised {promise.top5_agreement:.1%}")
-    if promise.max_delta is not None and delta > promise.max_delta:
-        reasons.append(f"probabilities differ by {delta:.1e}, promised {promise.max_delta:.0e}")
-    if promise.hit_at_5_loss is not None and hit < reference_hit - promise.hit_at_5_loss:
+    if promise.max_delta is not None and agreement.max_delta > promise.max_delta:
         reasons.append(
-            f"hit@5 is {hit:.1%} against {reference_hit:.1%},"
-            f" promised at most {promise.hit_at_5_loss:.1%} less"
+            f"probabilities differ by {agreement.max_delta:.1e}, promised {promise.max_delta:.0e}"
         )
     return reasons
+
+
+def _lost(promise: Promise, ours: Hits, theirs: Hits) -> list[str]:
+    loss = promise.hit_at_5_loss
+    if loss is None or ours.hit_at_5 >= theirs.hit_at_5 - loss:
+        return []
+    return [
+        f"hit@5 is {ours.hit_at_5:.1%} against {theirs.hit_at_5:.1%},"
+        f" promised at most {loss:.1%} less"
+    ]
 
 
 def _unfaithful(promise: Promise, far: Fidelity) -> list[str]:

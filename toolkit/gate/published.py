@@ -17,7 +17,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ..engines.predictor import Predictor, Ranked
+from ..engines.kinds import DEPTH
+from ..engines.predictor import Predictor, Ranked, Ranking
 from ..engines.text import TextError
 from ..errors import UnusableInputError
 from .gold import FOLDER
@@ -27,7 +28,6 @@ PUBLISHED = (
     FOLDER / "predictions.jsonl",
 )
 CLOSE = 1e-3  # how far a score may be off; a score with fewer digits, half of its last one
-DEPTH = 50
 GEOMETRY: Mapping[str, Mapping[str, int]] = {
     "google-bert/bert-base-chinese": {"layers": 12, "hidden": 768, "vocabulary": 21128},
 }
@@ -172,7 +172,7 @@ def _differences(predictor: Predictor, fact: Fact) -> list[Difference]:
 
 
 def _mismatches(
-    expected: Sequence[Told], given: Sequence[Ranked], ids: Mapping[str, int]
+    expected: Sequence[Told], given: Ranking, ids: Mapping[str, int]
 ) -> list[tuple[Told, Ranked]]:
     """Pair each published token that has not its id, rank and score with what is there."""
     by_token = {entry.token: entry for entry in given}

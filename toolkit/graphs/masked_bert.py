@@ -15,9 +15,9 @@ from torch import nn
 from torch.nn import functional
 from transformers import BertForMaskedLM
 
+from ..engines.kinds import DEPTH
 from ..errors import UnusableInputError
 
-TOP_K = 50
 HIDDEN_FROM_ATTENTION = -10000.0  # its exponential is 0 in float32 as in bfloat16
 
 
@@ -43,7 +43,7 @@ class AskedBert(nn.Module):
         self.before = nn.ModuleList(before)
         self.head: Any = network.cls
         self.heads = network.config.num_attention_heads
-        self.best = min(TOP_K, network.config.vocab_size)
+        self.best = min(DEPTH, network.config.vocab_size)
         inner = [layer.attention.self for layer in before]
         self.packed = nn.ModuleList(_side_by_side([a.query, a.key, a.value]) for a in inner)
         last = self.last.attention.self

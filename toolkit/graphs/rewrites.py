@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ..engines.kinds import LOGITS, MASK_LOGITS, POSITIONS, TOP_IDS, TOP_K, TOP_SCORES
+from ..engines.kinds import DEPTH, LOGITS, MASK_LOGITS, POSITIONS, TOP_IDS, TOP_SCORES
 from ..errors import UnusableInputError
 
 PREFIX = "tiankong"
@@ -223,7 +223,7 @@ def plain_norms(model: onnx.ModelProto) -> None:
     rewriter.tidy()
 
 
-def top_k(model: onnx.ModelProto, count: int = TOP_K) -> None:
+def top_k(model: onnx.ModelProto, count: int = DEPTH) -> None:
     """Give the best tokens' probabilities and ids; ties go to the lower id."""
     rewriter = Rewriter(model)
     rewriter.producer(MASK_LOGITS)  # the head at the masks comes first

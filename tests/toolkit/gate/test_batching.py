@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tiankong.toolkit.building.recipes import Promise
-from tiankong.toolkit.engines.kinds import ROUNDING
-from tiankong.toolkit.engines.predictor import Engine, Logits, Predictor
+from tiankong.toolkit.engines.kinds import DEPTH, ROUNDING
+from tiankong.toolkit.engines.predictor import Answer, Engine, Logits, Predictor, Ranked
 from tiankong.toolkit.engines.text import Batch, TextEncoder
-from tiankong.toolkit.gate.answers import DEPTH, Answers, Ranking
+from tiankong.toolkit.gate.answers import Answers
 from tiankong.toolkit.gate.batching import LONG, SIZES, Batching, ask_in_batches, mixed
 from tiankong.toolkit.gate.gold import GoldItem, GoldSet
 from tiankong.toolkit.gate.judging import check
@@ -47,10 +47,9 @@ class Reading(Engine):
 
 def asked(kind: str, promise: Promise = STRICT) -> Batching:
     predictor = Predictor("mine", ENCODER, Reading(kind))
-    alone: dict[str, list[Ranking]] = {}
+    alone: dict[str, Answer] = {}
     for name, text in TEXTS.items():
-        (answer,) = predictor.predict([text], DEPTH)
-        alone[name] = [[(entry.token, entry.score) for entry in mask] for mask in answer]
+        (alone[name],) = predictor.predict([text], DEPTH)
     return ask_in_batches(predictor, TEXTS, alone, "independent", promise)
 
 
@@ -99,7 +98,7 @@ def test_every_text_once_and_all_sizes() -> None:
 @pytest.mark.parametrize(("declared", "passes"), [("independent", False), ("dependent", True)])
 def test_only_what_is_declared_may_depend(declared: str, passes: bool) -> None:
     gold = GoldSet("g", "0", (GoldItem("a", "c", "[MASK]", "甲"),))
-    given = Answers("mine", "d", "0", {"a": [("甲", 0.9), ("乙", 0.05)]})
+    given = Answers("mine", "d", "0", {"a": [Ranked("甲", 0.9), Ranked("乙", 0.05)]})
     batch = Batching(False, declared, 1, [2], ["a"], 0.5)
     result = check(given, given, gold, Promise(), batch)
     assert result.passed is passes

@@ -7,8 +7,8 @@ import doctest
 import numpy as np
 import pytest
 
+from tiankong.toolkit.engines.kinds import DEPTH
 from tiankong.toolkit.gate import fidelity
-from tiankong.toolkit.gate.answers import DEPTH
 from tiankong.toolkit.gate.fidelity import divergence, no_distribution
 
 NAMES = [str(number) for number in range(400)]

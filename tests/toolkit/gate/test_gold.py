@@ -50,7 +50,8 @@ def test_the_builtin_gold_set_has_what_it_says() -> None:
 @pytest.mark.parametrize("path", [BUILTIN, HELDOUT])
 def test_every_answer_is_a_token_and_no_sentence_comes_twice(path: Path) -> None:
     tokens = {token: index for index, token in enumerate(vocabulary.tokens())}
-    gold = read_gold(path, tokens)
+    gold = read_gold(path)
+    gold.require_known(tokens)
     assert len({item.text for item in gold.items}) == len(gold.items)
     tokenizer = vocabulary.tokenizer()
     unknown = [i.id for i in gold.items if "[UNK]" in tokenizer.encode(i.text).tokens]
@@ -142,10 +143,9 @@ def test_bad_lines_are_named_with_their_reason(tmp_path: Path, bad: str, reason:
 
 
 def test_an_answer_outside_the_vocabulary(tmp_path: Path) -> None:
-    path = tmp_path / "g.jsonl"
-    path.write_text(line(answer="龘"), encoding="utf-8")
-    with pytest.raises(UnusableInputError, match="line 1: answer '龘' is not a token"):
-        read_gold(path, {"上": 1})
+    gold = read(tmp_path, line(answer="龘"))
+    with pytest.raises(UnusableInputError, match="answer '龘' of item x1 is not a token"):
+        gold.require_known({"上": 1})
 
 
 def test_many_bad_lines_are_summed_up(tmp_path: Path) -> None:

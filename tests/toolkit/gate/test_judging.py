@@ -13,14 +13,15 @@ from tiankong.toolkit.building.folders import Built
 from tiankong.toolkit.building.manifest import Manifest, read_manifest, record_files, write_manifest
 from tiankong.toolkit.building.recipes import Promise, Recipe
 from tiankong.toolkit.building.store import Store
-from tiankong.toolkit.engines.predictor import Engine, Logits, Predictor
+from tiankong.toolkit.engines.kinds import DEPTH
+from tiankong.toolkit.engines.predictor import Engine, Logits, Predictor, Ranked, Ranking
 from tiankong.toolkit.engines.text import Batch, TextEncoder
 from tiankong.toolkit.errors import BrokenVariantError, UnusableInputError
 from tiankong.toolkit.gate import answers as kept
 from tiankong.toolkit.gate import examination as checking
-from tiankong.toolkit.gate.answers import Answers, Ranking
+from tiankong.toolkit.gate.answers import Answers
 from tiankong.toolkit.gate.gold import GoldItem, GoldSet, find_gold
-from tiankong.toolkit.gate.judging import check
+from tiankong.toolkit.gate.judging import Agreement, Check, broken, check
 from tiankong.toolkit.models.builtin import vocabulary
 
 TOKENS = "甲乙丙丁戊己"
@@ -31,7 +32,7 @@ GOLD = GoldSet("four.jsonl", "0" * 64, ITEMS)
 
 
 def ranking(order: str = TOKENS) -> Ranking:
-    return list(zip(order, SCORES, strict=True))
+    return [Ranked(*entry) for entry in zip(order, SCORES, strict=True)]
 
 
 def given(**changed: Ranking) -> Answers:
@@ -39,29 +40,34 @@ def given(**changed: Ranking) -> Answers:
     return Answers("mine", "d", GOLD.digest, rankings)
 
 
+def alike(result: Check) -> Agreement:
+    assert result.agreement is not None
+    return result.agreement
+
+
 def test_the_same_answers_pass_the_strictest_promise() -> None:
     result = check(given(), given(), GOLD, STRICT)
     assert result.passed
-    assert (result.hit_at_1, result.hit_at_5) == (1.0, 1.0)
-    assert (result.top1_agreement, result.top5_agreement, result.order_agreement) == (1, 1, 1)
-    assert (result.max_delta, list(result.reasons), list(result.flipped)) == (0, [], [])
+    assert (result.hits.hit_at_1, result.hits.hit_at_5) == (1.0, 1.0)
+    assert alike(result).top1 == alike(result).top5 == alike(result).order == 1
+    assert (alike(result).max_delta, result.reasons, alike(result).flipped) == (0, [], [])
 
 
 def test_a_flip_is_named_and_breaks_the_promise() -> None:
     result = check(given(g2=ranking("乙甲丙丁戊己")), given(), GOLD, Promise(1.0))
-    (flip,) = result.flipped
+    (flip,) = alike(result).flipped
     assert (flip.id, flip.text, flip.answer) == ("g2", "第2[MASK]", "甲")
     assert (flip.reference, flip.variant) == ("甲", "乙")
     assert not result.passed
     assert result.reasons == ["same top-1 as pytorch-fp32 on 75.0%, promised 100.0%"]
-    assert (result.hit_at_1, result.hit_at_5) == (0.75, 1.0)
+    assert (result.hits.hit_at_1, result.hits.hit_at_5) == (0.75, 1.0)
 
 
 def test_another_order_matters_only_where_order_is_promised() -> None:
     swapped = given(g0=ranking("甲乙丁丙戊己"))
     loose = check(swapped, given(), GOLD, Promise(1.0, 1.0))
     assert loose.passed
-    assert (loose.top5_agreement, loose.order_agreement) == (1.0, 0.75)
+    assert (alike(loose).top5, alike(loose).order) == (1.0, 0.75)
     strict = check(swapped, given(), GOLD, Promise(1.0, 1.0, ordered=True))
     assert strict.reasons == ["same top-5 in the same order on 75.0%, promised 100.0%"]
 
@@ -72,15 +78,15 @@ def test_another_fifth_token_changes_the_set() -> None:
 
 
 def test_a_probability_that_moved() -> None:
-    moved = [("甲", 0.503), *ranking()[1:]]
+    moved = [Ranked("甲", 0.503), *ranking()[1:]]
     result = check(given(g3=moved), given(), GOLD, STRICT)
-    assert result.max_delta == pytest.approx(0.003)
+    assert alike(result).max_delta == pytest.approx(0.003)
     assert result.reasons == ["probabilities differ by 3.0e-03, promised 1e-04"]
 
 
 def test_a_token_that_is_gone_counts_as_probability_zero() -> None:
     result = check(given(g3=ranking()[1:]), given(), GOLD, Promise())
-    assert result.max_delta == pytest.approx(0.5)
+    assert alike(result).max_delta == pytest.approx(0.5)
 
 
 def test_hits_lost_against_the_reference() -> None:
@@ -97,7 +103,7 @@ def test_answers_the_reference_misses_too_are_no_loss() -> None:
     missed = given(g1=ranking("乙丙丁戊己甲"))
     result = check(missed, missed, GOLD, replace(STRICT, hit_at_5_loss=0.0))
     assert result.passed
-    assert result.hit_at_5 == 0.75
+    assert result.hits.hit_at_5 == 0.75
 
 
 def test_categories_keep_their_own_hits_even_one_called_all() -> None:
@@ -105,14 +111,33 @@ def test_categories_keep_their_own_hits_even_one_called_all() -> None:
     assert list(result.categories) == ["all", "poem"]
     assert (result.categories["all"].items, result.categories["all"].hit_at_1) == (2, 0.5)
     assert (result.categories["poem"].items, result.categories["poem"].hit_at_1) == (2, 1.0)
-    assert result.hit_at_1 == 0.75
+    assert result.hits.hit_at_1 == 0.75
 
 
-def test_a_result_is_json() -> None:
-    result = check(given(g2=ranking("乙甲丙丁戊己")), given(), GOLD, STRICT)
-    data = json.loads(json.dumps(result.as_json()))
+KEYS = [
+    "variant", "passed", "hit_at_1", "hit_at_5", "top1_agreement", "top5_agreement",
+    "order_agreement", "max_delta", "categories", "reasons", "flipped", "divergence",
+    "worst_divergence", "worst", "batch", "judged",
+]  # fmt: skip
+
+
+def test_a_result_is_json_of_one_shape() -> None:
+    flipped = check(given(g2=ranking("乙甲丙丁戊己")), given(), GOLD, STRICT)
+    data = json.loads(json.dumps(flipped.as_json()))
     assert data["flipped"][0]["variant"] == "乙"
-    assert data["categories"]["all"]["items"] == 2
+    assert data["categories"]["all"] == {"items": 2, "hit_at_1": 1.0, "hit_at_5": 1.0}
+    assert data["worst"] == "g2"
+    alone = check(given(), None, GOLD, Promise()).as_json()
+    none = broken("mine", "no answers").as_json()
+    assert list(data) == list(alone) == list(none) == KEYS
+    assert [key for key in KEYS if alone[key] is None] == [*KEYS[4:8], *KEYS[11:13], "batch"]
+    assert (alone["passed"], alone["judged"], alone["flipped"], alone["worst"]) == (
+        True, False, [], "",
+    )  # fmt: skip
+    assert none == dict.fromkeys(KEYS, 0.0) | {
+        "variant": "mine", "passed": False, "max_delta": 1.0, "categories": {},
+        "reasons": ["no answers"], "flipped": [], "worst": "", "batch": None, "judged": True,
+    }  # fmt: skip
 
 
 # --- checking: over variant folders, with engines made up --------------------------------------
@@ -168,7 +193,7 @@ def test_the_gate_writes_results_and_keeps_answers(engines: Engines, tmp_path: P
         assert (manifest.gate["passed"], manifest.gate["gold"]) == (passed, "four.jsonl")
         loaded = kept.load(manifest.variant, manifest.digest, GOLD)
         assert len(loaded.rankings) == len(ITEMS)
-        assert len(loaded.rankings["g0"]) == kept.DEPTH
+        assert len(loaded.rankings["g0"]) == DEPTH
     assert gated.as_json()["variants"][2]["flipped"][0]["variant"] == "乙"
 
 

@@ -89,9 +89,11 @@ def test_every_recipe_passes_the_gate(variants: dict[str, dict[str, Built]], kin
     gated = gate(Store(model), list(built.values()), decided(built["pytorch-fp32"].folder))
     for result in gated.checks:
         assert result.passed, (result.variant, result.reasons)
-        assert result.top1_agreement == 1.0
+        assert result.agreement is not None
+        assert result.agreement.top1 == 1.0
     exact = next(r for r in gated.checks if r.variant == "onnx-fp32")
-    assert 0 < exact.max_delta < 1e-5
+    assert exact.agreement is not None
+    assert 0 < exact.agreement.max_delta < 1e-5
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -49,12 +49,20 @@ class GoldSet:
         """Return the sentences in file order."""
         return [item.text for item in self.items]
 
+    def require_known(self, vocabulary: Mapping[str, int]) -> None:
+        """Raise UnusableInputError unless every answer is a token of a vocabulary (token -> id)."""
+        for item in self.items:
+            if item.answer not in vocabulary:
+                raise UnusableInputError(
+                    f"gold file {self.name}: answer {item.answer!r} of item {item.id}"
+                    " is not a token of the model's vocabulary"
+                )
 
-def read_gold(path: Path = BUILTIN, vocabulary: Mapping[str, int] | None = None) -> GoldSet:
+
+def read_gold(path: Path = BUILTIN) -> GoldSet:
     """Read and validate a gold file.
 
-    With a ``vocabulary`` (token -> id) every answer must be one of its tokens.  Raises
-    UnusableInputError naming the line number and the reason of the first bad lines.
+    Raises UnusableInputError naming the line number and the reason of the first bad lines.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
@@ -68,7 +76,7 @@ def read_gold(path: Path = BUILTIN, vocabulary: Mapping[str, int] | None = None)
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        result = _item(line, vocabulary)
+        result = _item(line)
         if isinstance(result, str):
             problems.append(f"line {number}: {result}")
         elif result.id in seen:
@@ -89,7 +97,7 @@ def _summary(path: Path, problems: Sequence[str]) -> str:
     return f"gold file {path}: {'; '.join(problems[:SHOWN_ERRORS])}{rest}"
 
 
-def _item(line: str, vocabulary: Mapping[str, int] | None) -> GoldItem | str:
+def _item(line: str) -> GoldItem | str:
     """Return the item of one line, or what is wrong with it."""
     try:
         data = json.loads(line)
@@ -108,8 +116,6 @@ def _item(line: str, vocabulary: Mapping[str, int] | None) -> GoldItem | str:
         return f"'text' has {count} {MASK}, not one"
     if data["answer"] != data["answer"].strip():
         return f"answer {data['answer']!r} has spaces around it"
-    if vocabulary is not None and data["answer"] not in vocabulary:
-        return f"answer {data['answer']!r} is not a token of the model's vocabulary"
     return GoldItem(data["id"], data["category"], data["text"], data["answer"], source)
 
 
