@@ -1,4 +1,4 @@
-"""Every task of the project; arguments after ``--`` pass through and win."""
+"""All tasks of the project; arguments after ``--`` are passed on and override the defaults."""
 
 import hashlib
 import os
@@ -28,24 +28,24 @@ LINTERS = [
 def install(session: nox.Session, extra: str, *, evidence: bool = False) -> None:
     """Install the project with an extra.
 
-    Not editable: what runs is what a wheel holds; but for the evidence (bench/proof, bench/peers,
-    bench/micro), which no wheel holds.  What the project needs is installed again only when
-    pyproject.toml has changed.
+    The install is not editable, so that what runs is what a wheel contains.  Only sessions that
+    need the evidence (bench/proof, bench/peers, bench/micro), which no wheel contains, install
+    editable.  Dependencies are installed again only when pyproject.toml has changed.
     """
     stamp = Path(session.virtualenv.location) / "installed"
-    wanted = hashlib.sha256((HERE / "pyproject.toml").read_bytes()).hexdigest()
+    digest = hashlib.sha256((HERE / "pyproject.toml").read_bytes()).hexdigest()
     editable = ["-e"] if evidence else []
-    if stamp.exists() and stamp.read_text() == wanted:
+    if stamp.exists() and stamp.read_text() == digest:
         session.install("--no-deps", "--force-reinstall", "--quiet", *editable, ".")
     else:
         session.install("--quiet", *editable, f".[{extra}]")
-        stamp.write_text(wanted)
-    # setuptools leaves copies behind that would bring deleted modules back into the next wheel
+        stamp.write_text(digest)
+    # setuptools leaves copies in build/, which would put deleted modules into the next wheel
     shutil.rmtree(HERE / "build", ignore_errors=True)
 
 
 def install_browser(session: nox.Session) -> None:
-    """Install Debian's Chromium for the browser tests where that is possible and needed."""
+    """Install Debian's Chromium for the browser tests, if it is missing and can be installed."""
     if shutil.which("chromium") or not shutil.which("apt-get") or os.geteuid() != 0:
         return
     session.run("apt-get", "-qq", "update", external=True, success_codes=[0, 100])
@@ -63,8 +63,8 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
-    # What measures wants the machine for itself; the rest shares it, a thread each: threads that
-    # wait for each other on busy cores wait long.
+    # Tests that measure run alone.  The others run in parallel with one thread each: on busy cores
+    # threads wait long for each other.
     with tempfile.TemporaryDirectory() as folder:
         shared = {"TIANKONG_TEST_ARTIFACTS": folder}
         session.run("pytest", "-m", "not machine", "-n", "auto", "--dist", "loadfile",
@@ -78,7 +78,7 @@ def lint(session: nox.Session) -> None:
     session.install("--quiet", *LINTERS)
     session.run("ruff", "check", *session.posargs, ".")
     session.run("ruff", "format", "--check", ".")
-    # import-linter wants the package by its name; nothing of it is imported.
+    # import-linter needs the package under its name; it imports no module of it.
     place = Path(session.create_tmp()) / "house"
     place.mkdir(exist_ok=True)
     package = place / PROJECT["name"]
@@ -92,7 +92,7 @@ def types(session: nox.Session) -> None:
     """Check types, strictly: on the installed package, then on the evidence beside it."""
     install(session, "dev")
     mypy = ["mypy", "--config-file", str(HERE / "pyproject.toml")]
-    with session.chdir(session.create_tmp()):  # so that the package found is the installed one
+    with session.chdir(session.create_tmp()):  # so that mypy finds the installed package
         session.run(*mypy, "-p", "tiankong", *session.posargs)
         Path("tiankong").unlink(missing_ok=True)
         Path("tiankong").symlink_to(HERE, target_is_directory=True)
@@ -108,7 +108,7 @@ def bench(session: nox.Session) -> None:
     install(session, "bench,openvino")
     arguments = ["tiankong", "bench", "--plan", "table", "--out", "reports/pages", *session.posargs]
     if any(word.split("=")[0] == "--compare" for word in session.posargs):
-        # 3: it cannot be told whether this is slower; that is said, but cries no wolf.
+        # 3: it is unsure whether this is slower; the command says so, the session passes.
         session.run(*arguments, success_codes=[0, 3])
     else:
         session.run(*arguments)
@@ -116,7 +116,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def micro(session: nox.Session) -> None:
-    """Run the micro-benchmarks: ``-- --model builtin-small --variants onnx-int8`` and the like."""
+    """Run the micro-benchmarks (for example ``-- --model builtin-small --variants onnx-int8``)."""
     install(session, "dev", evidence=True)
     folder = Path(os.environ.get("TIANKONG_ARTIFACTS", "artifacts")) / "micro"
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,30 +128,30 @@ def micro(session: nox.Session) -> None:
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """Have Optimum and plain onnxruntime load our variants and answer as we do.
+    """Check that Optimum and plain onnxruntime load our variants and answer as we do.
 
-    ``-- builtin`` asks that model's variants instead of builtin-small's.
+    ``-- builtin`` checks that model's variants instead of builtin-small's.
     """
     install(session, "build")
-    asked = HERE / "artifacts" / "interop.json"
-    asked.parent.mkdir(exist_ok=True)
+    answers = HERE / "artifacts" / "interop.json"
+    answers.parent.mkdir(exist_ok=True)
     model = session.posargs[0] if session.posargs else "builtin-small"
-    session.run("python", "tests/interop/ask.py", model, str(asked))
-    session.notify("interop_load", [str(asked)])
+    session.run("python", "tests/interop/ask.py", model, str(answers))
+    session.notify("interop_load", [str(answers)])
 
 
 @nox.session(default=False)
 def interop_load(session: nox.Session) -> None:
-    """Be the other half of ``interop``, in Optimum's environment: its libraries are not ours."""
+    """Run the second half of ``interop`` in an environment of its own with Optimum's libraries."""
     session.install("--quiet", "-r", "tests/interop/requirements.txt")
     session.run("python", "tests/interop/load.py", *session.posargs)
 
 
 @nox.session(venv_backend="none")
 def peers(session: nox.Session) -> None:
-    """Measure our server against others (bench/peers/): ``-- --users 1,16 --rounds 3`` and so on.
+    """Measure our server against others in bench/peers/ (``-- --users 1,16 --rounds 3``).
 
-    An environment for each peer is made first; one that cannot be made is left out with the reason.
+    First an environment is made for each peer; a peer without one is left out with the reason.
     """
     for name in PEERS:
         session.notify(f"peers_{name}")
@@ -159,11 +159,11 @@ def peers(session: nox.Session) -> None:
 
 
 def peer_session(name: str) -> None:
-    """Add the session that makes a peer's environment, or writes down why it cannot be made."""
+    """Add the session that makes a peer's environment, or records why it cannot be made."""
 
     @nox.session(name=f"peers_{name}", default=False)
     def make(session: nox.Session) -> None:
-        """Install what a peer requires, apart from all others."""
+        """Install a peer's requirements in an environment of its own."""
         failed = Path(session.virtualenv.location) / "failed"
         failed.unlink(missing_ok=True)
         try:
@@ -179,7 +179,7 @@ for peer in PEERS:
 
 @nox.session(default=False)
 def peers_compare(session: nox.Session) -> None:
-    """Be the other half of ``peers``: measure with the environments that were made."""
+    """Run the second half of ``peers``: measure with the environments that could be made."""
     install(session, "bench,openvino", evidence=True)
     arguments = []
     for name in PEERS:

@@ -1,4 +1,4 @@
-"""Control groups: how much CPU a process may use, and how often it was held back (v2 and v1)."""
+"""Control groups (v2 and v1): a process's CPU quota, and how often it was throttled."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ V1_NAMES = ("cpu", "cpu,cpuacct", "cpuacct,cpu")
 
 @dataclass(frozen=True)
 class Throttling:
-    """How many enforcement periods have passed and in how many the group was held back."""
+    """How many enforcement periods have passed, and in how many the group was throttled."""
 
     periods: int
     throttled: int
 
 
 def quota(pid: int | str = "self") -> float | None:
-    """Return the tightest CPU quota over a process's cgroup and its parents, in cores.
+    """Return the smallest CPU quota of a process's cgroup and its parents, in cores.
 
-    None if there is none.
+    None if there is no quota.
     """
-    found = [cores for folder in _folders(pid) if (cores := _cores(folder)) is not None]
-    return min(found, default=None)
+    quotas = [cores for folder in _folders(pid) if (cores := _cores(folder)) is not None]
+    return min(quotas, default=None)
 
 
 def throttling(pid: int | str = "self") -> list[Throttling]:
-    """Return the counters of a process's cgroup and its parents, those that have any."""
+    """Return the counters of a process's cgroup and its parents, where they exist."""
     return [counters for folder in _folders(pid) if (counters := _counters(folder)) is not None]
 
 
 def _folders(pid: int | str) -> Iterator[Path]:
-    """Yield the folders of a process's CPU controller, its own first, up to the mount's root."""
+    """Yield the CPU cgroup folders of a process, from its own up to the root of the mount."""
     try:
         lines = (PROC / str(pid) / "cgroup").read_text().splitlines()
     except OSError:
@@ -45,13 +45,13 @@ def _folders(pid: int | str) -> Iterator[Path]:
         if "cpu" in controllers.split(","):
             roots = [MOUNT / name for name in V1_NAMES if (MOUNT / name).is_dir()][:1]
         for root in roots:
-            place = root / path.lstrip("/")
-            # In a container the path may be the host's, while the mount begins at our own group.
-            place = place if place.is_dir() else root
-            yield place
-            while place != root:
-                place = place.parent
-                yield place
+            folder = root / path.lstrip("/")
+            # In a container the path may be the host's, although the mount starts at our own group.
+            folder = folder if folder.is_dir() else root
+            yield folder
+            while folder != root:
+                folder = folder.parent
+                yield folder
 
 
 def _cores(folder: Path) -> float | None:
@@ -62,10 +62,10 @@ def _cores(folder: Path) -> float | None:
         pass
     try:
         microseconds = int((folder / "cpu.cfs_quota_us").read_text())
-        each = int((folder / "cpu.cfs_period_us").read_text())
+        period_microseconds = int((folder / "cpu.cfs_period_us").read_text())
     except (OSError, ValueError):
         return None
-    return microseconds / each if microseconds > 0 else None
+    return microseconds / period_microseconds if microseconds > 0 else None
 
 
 def _counters(folder: Path) -> Throttling | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class TiankongError(Exception):
-    """One clear line for the user; ``exit_code`` is what the process ends with."""
+    """An error shown to the user as one line; the process ends with ``exit_code``."""
 
     exit_code = 2
 
@@ -14,7 +14,7 @@ class UnusableInputError(TiankongError):
 
 
 class GateFailedError(TiankongError):
-    """A variant broke a promise, or a regression was found (exit code 1)."""
+    """A variant did not keep its promise, or a regression was found (exit code 1)."""
 
     exit_code = 1
 
@@ -24,6 +24,6 @@ class BrokenVariantError(GateFailedError):
 
 
 class InvalidMeasurementError(TiankongError):
-    """The measurement cannot be trusted, or says nothing (exit code 3)."""
+    """The measurement is invalid or inconclusive (exit code 3)."""
 
     exit_code = 3

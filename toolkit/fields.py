@@ -1,4 +1,4 @@
-"""Fields of a TOML file: read, typed and checked, with one clear line when they are wrong."""
+"""Fields of a TOML file, read with type checks; a wrong one is a one-line error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Fields:
-    """One table of a TOML file and where it stands; every reader raises UnusableInputError."""
+    """One table of a TOML file; ``origin`` says where it is.  Methods raise UnusableInputError."""
 
     data: Mapping[str, Any]
     origin: str
@@ -37,7 +37,7 @@ class Fields:
         return cls(data, origin)
 
     def only(self, known: tuple[str, ...]) -> None:
-        """Refuse keys that are not known: a misspelt key must not be silently ignored."""
+        """Refuse unknown keys: a misspelt key must not be silently ignored."""
         if unknown := sorted(set(self.data) - set(known)):
             raise UnusableInputError(f"{self.origin}: unknown key {unknown[0]!r}")
 
@@ -65,19 +65,19 @@ class Fields:
         return value
 
     def optional_word(self, key: str) -> str | None:
-        """Return a string, None where the key is absent."""
+        """Return a string, or None if the key is absent."""
         return self.word(key) if key in self.data else None
 
     def optional_number(self, key: str) -> float | None:
-        """Return a number above zero, None where the key is absent."""
+        """Return a number above zero, or None if the key is absent."""
         return self.number(key) if key in self.data else None
 
     def optional_whole(self, key: str) -> int | None:
-        """Return a whole number above zero, None where the key is absent."""
+        """Return a whole number above zero, or None if the key is absent."""
         return self.whole(key) if key in self.data else None
 
     def tables(self, key: str) -> list[Fields]:
-        """Return an array of tables, at least one."""
+        """Return an array of at least one table."""
         value = self.data.get(key)
         if not isinstance(value, list) or not value:
             raise UnusableInputError(f"{self.origin}: no [[{key}]]")
@@ -87,5 +87,5 @@ class Fields:
         ]
 
     def table(self, key: str) -> Fields:
-        """Return a table, which must be there."""
+        """Return a table; the key is required."""
         return Fields.of(self.data.get(key), f"{self.origin}, [{key}]")

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, their digests, and the room left for them."""
+"""Files: atomic writes, digests, and checks of free disk space and memory."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SCRATCH: set[Path] = set()  # folders that this process is writing just now
 
 
 def artifacts() -> Path:
-    """Return the folder everything made goes to (``TIANKONG_ARTIFACTS``, else ./artifacts)."""
+    """Return the folder for all results (``TIANKONG_ARTIFACTS``, else ./artifacts)."""
     return Path(os.environ.get(ARTIFACTS, "artifacts"))
 
 
 def package_path(name: str) -> Path:
-    """Return a file or folder that is part of the package, by its name from the package's root."""
+    """Return a file or folder of the package; ``name`` is its path from the package's root."""
     return PACKAGE / name
 
 
@@ -40,35 +40,35 @@ def sha256(path: Path) -> str:
 
 
 def crc32(path: Path) -> str:
-    """Return the hexadecimal CRC-32 of a file: it finds damage, not forgery, in half the time."""
+    """Return a file's hexadecimal CRC-32: half SHA-256's time, detects damage, not forgery."""
     with _content(path) as content:
         return f"{zlib.crc32(content):08x}"
 
 
 @contextmanager
 def _content(path: Path) -> Iterator[bytes | mmap.mmap]:
-    """Yield a file's bytes, mapped: one call takes them all, and other threads go on meanwhile."""
+    """Yield a file's bytes, memory-mapped: one call hashes them all while other threads run."""
     with path.open("rb") as stream:
         if not os.fstat(stream.fileno()).st_size:
-            yield b""  # which cannot be mapped
+            yield b""  # an empty file cannot be mapped
             return
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             yield content
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write beside, then rename: the file is the old one or the new one, never half of it."""
+    """Write a file by way of a temporary one and a rename: readers see the old or the new text."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, data: object) -> None:
-    """Write one JSON document (UTF-8, indented), whole or not at all."""
+    """Write one JSON document (UTF-8, indented) atomically."""
     write_text(path, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
 
 
@@ -84,10 +84,10 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def folder_written_whole(folder: Path) -> Iterator[Path]:
-    """Yield a scratch folder that takes ``folder``'s place when the block ends well.
+    """Yield a scratch folder that replaces ``folder`` when the block succeeds.
 
-    If the block raises (or is interrupted), the scratch folder is removed and what stood at
-    ``folder`` stays as it was.
+    If the block raises (or is interrupted), the scratch folder is removed and ``folder`` stays
+    as it was.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = folder.with_name(f".{folder.name}.{os.getpid()}.part")
@@ -147,9 +147,9 @@ def require_memory(need: int, what: str) -> None:
 
 
 def give_memory_back() -> None:
-    """Return what was freed to the system: glibc keeps freed pieces of up to 32 MB for itself.
+    """Return freed memory to the system: glibc keeps freed blocks of up to 32 MB.
 
-    (On other systems nothing happens.)
+    Without glibc's ``malloc_trim`` only Python's garbage is collected.
     """
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

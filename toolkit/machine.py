@@ -1,4 +1,4 @@
-"""What this machine is: the fingerprint every run and manifest carries."""
+"""The machine's fingerprint, which every run file and manifest contains."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ISA_FLAGS = (
     *("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
     *("asimddp", "i8mm", "bf16", "sve", "sve2", "svei8mm", "svebf16"),  # ARM's
 )
-# Keys of /proc/cpuinfo on x86, and what ARM has instead.
+# Keys of /proc/cpuinfo on x86, and the keys with the same meaning on ARM.
 FAMILY = (("cpu family", "CPU implementer"), ("model", "CPU part"))
 
 
@@ -43,7 +43,7 @@ def allowed_cpus() -> list[int]:
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use: affinity mask, capped by the cgroup quota."""
+    """Return how many cores this process may use, by affinity mask and cgroup quota."""
     cores = len(allowed_cpus())
     limit = quota()
     return max(1, min(cores, int(limit) if limit else cores))
@@ -51,7 +51,7 @@ def usable_cores() -> int:
 
 def fingerprint() -> dict[str, Any]:
     """Return CPU, instruction sets, cores, memory, kernel, and Python (JSON-ready)."""
-    # Here: servers want to know the CPU only.
+    # Imported here: servers call other functions of this module and need neither.
     import platform
 
     import psutil
@@ -70,7 +70,7 @@ def fingerprint() -> dict[str, Any]:
 
 
 def processor() -> dict[str, Any]:
-    """Return the part of the fingerprint that decides which kernels an engine takes."""
+    """Return the part of the fingerprint that decides which kernels an engine chooses."""
     cpu = _cpuinfo()
     flags = _flags(cpu)
     return {
@@ -82,9 +82,9 @@ def processor() -> dict[str, Any]:
 
 
 def _architecture_name() -> str:
-    from platform import processor as asked  # here: it runs a program to find out
+    from platform import processor as platform_processor  # slow: it may run a program
 
-    return asked() or "unknown"
+    return platform_processor() or "unknown"
 
 
 def _flags(cpu: Mapping[str, str]) -> set[str]:
@@ -92,7 +92,7 @@ def _flags(cpu: Mapping[str, str]) -> set[str]:
 
 
 def digest(machine: Mapping[str, Any]) -> str:
-    """Return a short digest of a fingerprint (the same for what a JSON file gives back)."""
+    """Return a short digest of a fingerprint (the same after it was stored as JSON)."""
     text = json.dumps(machine, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -107,7 +107,7 @@ def _cpuinfo() -> dict[str, str]:
 
 
 def threads_per_core() -> int | None:
-    """Return hardware threads per physical core as the kernel tells it (None if it does not)."""
+    """Return hardware threads per physical core (None if the kernel does not report it)."""
     siblings = Path("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list")
     try:
         groups = siblings.read_text().strip().split(",")
@@ -121,16 +121,16 @@ def threads_per_core() -> int | None:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the libraries that decide speed and answers, where installed."""
+    """Return the versions of the installed libraries that decide speed and answers."""
     from importlib import metadata
 
-    found = {}
+    installed = {}
     for name in LIBRARIES:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -138,12 +138,12 @@ UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def cache_bytes() -> int:
-    """Return the bytes of the first CPU's largest cache, as the kernel tells it (0: unknown)."""
-    found = [0]
+    """Return the bytes of the first CPU's largest cache (0: unknown)."""
+    sizes = [0]
     for path in CACHES.glob("index*/size"):
         try:
             text = path.read_text().strip()
-            found.append(int(text.rstrip("KMG")) * UNITS.get(text[-1:], 1))
+            sizes.append(int(text.rstrip("KMG")) * UNITS.get(text[-1:], 1))
         except (OSError, ValueError):
             continue
-    return max(found)
+    return max(sizes)

@@ -1,18 +1,15 @@
-"""Options that several commands share, and how their texts are read."""
+"""Options that several commands share, and parsers of their values."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from .errors import UnusableInputError
-
-if TYPE_CHECKING:
-    pass
 
 Model = Annotated[str, typer.Option("--model", help="one of 'tiankong models', a hub id, a folder")]
 Variants = Annotated[str, typer.Option("--variants", help="names, comma-separated (default: all)")]
@@ -55,37 +52,37 @@ SHARE = re.compile(r"(\d+(?:\.\d+)?)(%?)")
 
 def names(text: str) -> list[str]:
     """Return the names of a comma-separated list; raise UnusableInputError for commas alone."""
-    found = [name.strip() for name in text.split(",") if name.strip()]
-    if text.strip() and not found:
+    listed = [name.strip() for name in text.split(",") if name.strip()]
+    if text.strip() and not listed:
         raise UnusableInputError(f"{text!r} names nothing: leave it out for all")
-    return found
+    return listed
 
 
 def share(text: str) -> float | None:
-    """Return the share that ``5%`` or ``0.05`` says, None for nothing; raise UnusableInputError."""
+    """Return the share in ``5%`` or ``0.05``, None for an empty text; raise UnusableInputError."""
     if not text:
         return None
-    found = SHARE.fullmatch(text.strip())
-    value = float(found[1]) / (100 if found[2] else 1) if found else 1.0
+    match = SHARE.fullmatch(text.strip())
+    value = float(match[1]) / (100 if match[2] else 1) if match else 1.0
     if not 0 < value < 1:
         raise UnusableInputError(f"{text!r} is no share: write 5% or 0.05")
     return value
 
 
 def duration(text: str) -> float:
-    """Return the seconds that ``10m``, ``600s`` or ``600`` say; raise UnusableInputError."""
-    found = DURATION.fullmatch(text.strip())
-    if not found or not float(found[1]):
+    """Return the seconds in ``10m``, ``600s`` or ``600``; raise UnusableInputError."""
+    match = DURATION.fullmatch(text.strip())
+    if not match or not float(match[1]):
         raise UnusableInputError(f"{text!r} is no duration: write 10m or 600s")
-    return float(found[1]) * UNITS[found[2]]
+    return float(match[1]) * UNITS[match[2]]
 
 
 def numbers(option: str, text: str) -> tuple[int, ...]:
     """Return the numbers of a comma-separated list, each once; raise UnusableInputError."""
-    found = names(text)
-    if not found or not all(each.isdecimal() and int(each) > 0 for each in found):
+    listed = names(text)
+    if not listed or not all(each.isdecimal() and int(each) > 0 for each in listed):
         raise UnusableInputError(f"{option} {text!r}: give numbers from 1, like 16,32,128")
-    return tuple(dict.fromkeys(int(each) for each in found))
+    return tuple(dict.fromkeys(int(each) for each in listed))
 
 
 def print_json(data: object) -> None:

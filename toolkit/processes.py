@@ -19,14 +19,14 @@ GRACE_SECONDS = 10.0
 def end_with_parent() -> None:
     """Ask the kernel to end this process when its parent dies, even by SIGKILL (Linux only).
 
-    For ``preexec_fn``: an orphaned server would go on using the machine that is measured.
+    For ``preexec_fn``: an orphaned server would use the machine during later measurements.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def stop(process: subprocess.Popen[str]) -> None:
-    """End a process started in its own session, and what it started: SIGTERM, then SIGKILL."""
+    """End a process that leads its own session, and its children: SIGTERM, then SIGKILL."""
     if process.poll() is None:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
@@ -46,7 +46,7 @@ def free_port() -> int:
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back while the block runs; they arrive when it ends."""
+    """Block SIGINT and SIGTERM while the block runs; they are delivered when it ends."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
@@ -55,7 +55,7 @@ def interrupts_held() -> Iterator[None]:
 
 
 def interrupt_on_terminate() -> None:
-    """Make SIGTERM end the program as Ctrl-C does, so that everything is cleaned up."""
+    """Make SIGTERM raise KeyboardInterrupt as Ctrl-C does, so that cleanup code runs."""
 
     def handler(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Percentiles and rates from raw latencies, with the sample sizes they need."""
+"""Percentiles of raw latencies with the sample sizes they need, and intervals over repeats."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Successes below which a percentile is not supported (binomial bound: with so many samples the
-# chance that the true percentile lies above all of the upper ones stays under 5 % with margin).
+# Fewest successes for a percentile.  With so many samples the chance that the true percentile lies
+# above the highest of them stays well under 5 % (binomial bound).
 SUPPORT = {50: 20, 90: 65, 95: 130, 99: 660}
 
 
 def percentile(latencies: Sequence[float], rank: int, failures: int = 0) -> float | None:
     """Return the ``rank``-th percentile in the unit of ``latencies``, failures counted as infinite.
 
-    None means "too few": fewer successes than :data:`SUPPORT` asks for.  The result is ``inf``
-    where the percentile falls among the failures.
+    None means "too few": fewer successes than :data:`SUPPORT` requires.  The result is ``inf``
+    if the percentile falls among the failures.
 
     >>> percentile([1.0] * 200, 95)
     1.0
@@ -26,14 +26,15 @@ def percentile(latencies: Sequence[float], rank: int, failures: int = 0) -> floa
         return None
     ordered = np.sort(np.asarray(latencies, dtype=np.float64))
     total = len(ordered) + failures
-    place = int(np.ceil(total * rank / 100)) - 1  # nearest rank: an observed value, never between
+    place = int(np.ceil(total * rank / 100)) - 1  # nearest rank: always an observed value
     return float(ordered[place]) if place < len(ordered) else float("inf")
 
 
 def percentile_bounds(latencies: Sequence[float], rank: int) -> tuple[float, float]:
-    """Return a 95 % interval of a percentile from order statistics (binomial, normal form).
+    """Return a 95 % interval of a percentile from order statistics.
 
-    No assumption about the latencies' distribution.  At least one latency is needed.
+    The ranks come from the normal approximation of the binomial distribution; nothing is assumed
+    about the distribution of the latencies.  At least one latency is needed.
     """
     ordered = np.sort(np.asarray(latencies, dtype=np.float64))
     count, share = len(ordered), rank / 100
@@ -45,7 +46,7 @@ def percentile_bounds(latencies: Sequence[float], rank: int) -> tuple[float, flo
 
 @dataclass(frozen=True)
 class Variation:
-    """Relative variation between repeats: standard deviation of logarithms, degrees of freedom."""
+    """Variation between repeats: standard deviation of logarithms, degrees of freedom."""
 
     deviation: float
     freedom: int
@@ -55,7 +56,8 @@ def variation(groups: Iterable[Sequence[float]]) -> Variation | None:
     """Return the variation between repeats, pooled over groups of positive values.
 
     Two or three repeats of one point say little about how much repeats vary; those of all points
-    of a run together do (one-way analysis of variance on logarithms).  None without any repeat.
+    of a run, pooled, say more (one-way analysis of variance on logarithms).  None if no group has
+    two values.
     """
     squares, freedom = 0.0, 0
     for group in groups:
@@ -69,7 +71,7 @@ def variation(groups: Iterable[Sequence[float]]) -> Variation | None:
 def interval(values: Sequence[float], between: Variation | None) -> tuple[float, float] | None:
     """Return the 95 % interval of the geometric mean of positive repeats (Student's t).
 
-    ``between`` is the variation of the repeats, of this group or pooled.  None where it is unknown.
+    ``between`` is the variation of the repeats, of this group or pooled.  None if it is unknown.
     """
     if between is None or not values:
         return None
@@ -81,7 +83,7 @@ def interval(values: Sequence[float], between: Variation | None) -> tuple[float,
 
 
 def middle_half(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the places of the half of the values that is neither large nor small.
+    """Return the indices of the middle half of the values, in ascending order of value.
 
     >>> middle_half([9.0, 1.0, 3.0, 2.0]).tolist()
     [3, 2]

@@ -69,10 +69,10 @@ class Samples:
     """Raw results of the measured window: ``latencies_ms`` has one latency for each right answer.
 
     ``ends_ms`` has the completion times, counted from the start of the window; ``late_ms`` (open
-    loop) how long after its intended start each request was sent.  Of the busiest generator
-    process: ``core_percent`` is its CPU time in percent of one core, ``wait_percent`` how much of
-    its runnable time it waited for a core, ``heartbeat_ms`` the 99th percentile of its heartbeat's
-    delay.  ``generators`` is the number of processes that made the load.
+    loop) how long after its intended start each request was sent.  Of ``generators`` processes the
+    worst value: ``core_percent`` is CPU time in percent of one core, ``wait_percent`` the share of
+    runnable time spent waiting for a core, ``heartbeat_ms`` the 99th percentile of the heartbeat's
+    delay.
     """
 
     seconds: float

@@ -1,4 +1,4 @@
-"""Quotas and throttling of v2 and v1, of parents too, inside containers too."""
+"""Quotas and throttling of v2 and v1, also of parents and inside containers."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_path_of_the_host_falls_back_to_the_mount(
 def test_a_namesake_of_the_hosts_folder_does_not_count(
     mount: Path, of_process: Callable[..., None]
 ) -> None:
-    of_process("0::/docker/abc\n")  # the host's; the folder "docker" in here is another
+    of_process("0::/docker/abc\n")  # the host's path; the folder "docker" here is a different one
     put(mount, cpu_max="150000 100000")
     put(mount / "docker", cpu_max="10000 100000")
     assert quota() == 1.5
@@ -150,7 +150,7 @@ def test_a_namesake_of_the_hosts_folder_does_not_count(
 def test_a_path_out_of_the_mount_comes_to_an_end(
     mount: Path, of_process: Callable[..., None]
 ) -> None:
-    of_process("0::/..\n")  # what a process of another cgroup namespace has
+    of_process("0::/..\n")  # as for a process of another cgroup namespace
     put(mount, cpu_max="150000 100000")
     assert quota() == 1.5
 

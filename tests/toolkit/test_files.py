@@ -1,4 +1,4 @@
-"""Files and folders written whole or not at all, and the room for them."""
+"""Atomic writes of files and folders, and checks of free space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nearest-rank percentiles, their bounds, and intervals of repeats."""
+"""Nearest-rank percentiles, their bounds, and intervals over repeats."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_bounds_hold_the_true_percentile_in_about_95_of_100_samples(rank: int, c
     true = -np.log(1 - rank / 100)  # of the exponential distribution
     samples = source.exponential(size=(1500, count))
     bounds = [percentile_bounds(sample, rank) for sample in samples]
-    held = np.mean([low <= true <= high for low, high in bounds])
-    assert 0.94 <= held <= 0.985  # whole ranks make it err on the safe side
+    covering = np.mean([low <= true <= high for low, high in bounds])
+    assert 0.94 <= covering <= 0.985  # ranks are integers, which widens the interval
     below = np.mean([true < low for low, _ in bounds])
     above = np.mean([true > high for _, high in bounds])
     assert max(below, above) < 0.04
@@ -83,22 +83,22 @@ def test_bounds_of_hardly_anything_stay_inside_it() -> None:
 
 def test_variation_of_one_group_is_its_standard_deviation_of_logarithms() -> None:
     group = [100.0, 110.0, 95.0]
-    found = variation([group])
-    assert found is not None
-    assert found.deviation == pytest.approx(np.std(np.log(group), ddof=1))
-    assert found.freedom == 2
+    pooled = variation([group])
+    assert pooled is not None
+    assert pooled.deviation == pytest.approx(np.std(np.log(group), ddof=1))
+    assert pooled.freedom == 2
 
 
 def test_variation_is_pooled_over_groups_and_their_levels_do_not_matter() -> None:
     groups = [[10.0, 11.0], [1000.0, 900.0, 1100.0], [5.0]]
     squares = sum(np.var(np.log(group)) * len(group) for group in groups)
-    found = variation(groups)
+    pooled = variation(groups)
     scaled = variation([[value * 7 for value in group] for group in groups])
-    assert found is not None
+    assert pooled is not None
     assert scaled is not None
-    assert scaled.deviation == pytest.approx(found.deviation)
-    assert found.deviation == pytest.approx(np.sqrt(squares / 3))
-    assert found.freedom == 3
+    assert scaled.deviation == pytest.approx(pooled.deviation)
+    assert pooled.deviation == pytest.approx(np.sqrt(squares / 3))
+    assert pooled.freedom == 3
 
 
 def test_without_a_repeat_nothing_is_known_about_variation() -> None:
@@ -114,9 +114,9 @@ def test_interval_against_students_t() -> None:
 
 
 def test_one_value_has_an_interval_where_others_vary() -> None:
-    found = interval([100.0], Variation(0.05, 8))
+    bounds = interval([100.0], Variation(0.05, 8))
     half = t.ppf(0.975, 8) * 0.05
-    assert found == pytest.approx((100 * np.exp(-half), 100 * np.exp(half)))
+    assert bounds == pytest.approx((100 * np.exp(-half), 100 * np.exp(half)))
 
 
 def test_no_value_or_no_variation_has_no_interval() -> None:

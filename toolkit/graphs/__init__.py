@@ -1,1 +1,1 @@
-"""Graphs: what an export makes, and how it is rewritten, quantized, pruned and converted."""
+"""Graphs: export, rewrites, quantization, pruning of the vocabulary, conversion."""

@@ -1,7 +1,7 @@
-"""OpenVINO models: converted from PyTorch, stored in half the size, or quantized to 8 bits.
+"""OpenVINO models: converted from PyTorch, stored in float16, or quantized to 8 bits.
 
-The input names are those of the ONNX variants and two more: ``rows`` and ``columns``, which say
-where the masks stand (see :class:`.asked.AskedBert`, which is what is converted).
+The inputs are those of the ONNX variants and two more, ``rows`` and ``columns``: the positions of
+the masks (see :class:`.masked_bert.AskedBert`, the module that is converted).
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 SENDS_NOTHING = {"CI": "true", "NNCF_CI": "1"}
-"""What OpenVINO's converter and NNCF must find in the environment to send no statistics."""
+"""Environment variables that keep OpenVINO's converter and NNCF from sending statistics."""
 
 
 def convert(network: Module, path: Path, example: Batch) -> None:
-    """Write a BERT as a float32 OpenVINO model (``path`` and beside it ``.bin``).
+    """Write a BERT as a float32 OpenVINO model (``path``, and a ``.bin`` file beside it).
 
-    Raises UnusableInputError for a network that is no BERT.
+    Raises UnusableInputError if the network is not a BERT.
     """
     import torch
 
     from .masked_bert import AskedBert
 
-    given = tuple(torch.from_numpy(array) for array in feed(example).values())
+    example_input = tuple(torch.from_numpy(array) for array in feed(example).values())
     with _silent(), torch.no_grad():
-        model = openvino.convert_model(AskedBert(network).eval(), example_input=given)
+        model = openvino.convert_model(AskedBert(network).eval(), example_input=example_input)
     for entry, (name, axes) in zip(model.inputs, INPUTS.items(), strict=True):
         entry.get_tensor().set_names({name})
         entry.get_node().set_partial_shape(openvino.PartialShape([-1] * axes))
@@ -48,9 +48,9 @@ def convert(network: Module, path: Path, example: Batch) -> None:
 
 
 def store_half(source: Path, target: Path) -> None:
-    """Store the weights in float16, half the size; what is computed in is said at load.
+    """Store the weights in float16, half the size; the precision of arithmetic is set at load.
 
-    bfloat16 has fewer digits, so weights that are computed with in bfloat16 lose nothing.
+    bfloat16 has fewer significant bits, so weights rounded to bfloat16 at load lose nothing.
     """
     model = openvino.Core().read_model(str(source))
     openvino.save_model(model, str(target), compress_to_fp16=True)
@@ -60,9 +60,9 @@ def quantize(source: Path, target: Path, calibration: Sequence[Batch]) -> None:
     """Quantize products, attention and embeddings to 8 bits with fixed scales (NNCF).
 
     An activation's scale is fixed by its smallest and largest value on calibration sentences, so an
-    answer depends neither on its neighbours in a batch nor on padding.  NNCF's own choice keeps
-    fewer answers (seen on the gold set with builtin-small, same top-5: 22 %; with the whole range
-    28 %; without SmoothQuant's shift into the weights as well 72 %).
+    answer depends neither on its neighbours in a batch nor on padding.  NNCF's defaults change more
+    answers.  Gold items with the same top-5, seen with builtin-small: 22 % with the defaults, 28 %
+    with the whole range, 72 % with the whole range and without SmoothQuant.
     """
     with _silent():
         import nncf
@@ -78,19 +78,19 @@ def quantize(source: Path, target: Path, calibration: Sequence[Batch]) -> None:
             smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=-1),  # off
         )
         model = openvino.Core().read_model(str(source))
-        eight = nncf.quantize(
+        quantized = nncf.quantize(
             model,
             nncf.Dataset([feed(batch) for batch in calibration]),
             model_type=nncf.ModelType.TRANSFORMER,
             subset_size=len(calibration),
             advanced_parameters=choices,
         )
-    openvino.save_model(eight, str(target), compress_to_fp16=False)
+    openvino.save_model(quantized, str(target), compress_to_fp16=False)
 
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Let the libraries neither send usage statistics, nor draw bars into our standard output."""
+    """Keep the libraries from sending statistics and from drawing bars on standard output."""
     before = {name: os.environ.get(name) for name in SENDS_NOTHING}
     os.environ.update(SENDS_NOTHING)
     try:

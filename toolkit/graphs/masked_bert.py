@@ -1,8 +1,8 @@
-"""A BERT as a fill-mask question needs it: a PyTorch module that computes nothing else.
+"""A BERT as a PyTorch module that computes only what a fill-mask answer needs.
 
-The same exact steps as in rewrites.py, taken before a graph is made: query, key and value in one
-product, of the last layer query, output and feed-forward part only where a [MASK] is, the head only
-there, softmax and the choice of the best tokens inside.
+It takes the exact steps of rewrites.py before the export: query, key and value in one product; in
+the last layer query, output and feed-forward only at each [MASK]; the head only there; softmax and
+the choice of the best tokens inside the model.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ HIDDEN_FROM_ATTENTION = -10000.0  # its exponential is 0 in float32 as in bfloat
 
 
 class AskedBert(nn.Module):
-    """Computes logits and the best tokens at given places.
+    """Computes logits and the best tokens at the positions of the masks.
 
     Inputs: ``input_ids``, ``attention_mask``, ``token_type_ids`` of shape (sentences, tokens);
     ``rows`` and ``columns`` of shape (masks,), the sentence and token of every [MASK].
     Outputs: logits (masks, vocabulary), the best tokens' probabilities and ids (masks, 50 or all).
 
-    Raises UnusableInputError for a network that is no BERT.
+    Raises UnusableInputError if the network is not a BERT.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -58,12 +58,12 @@ class AskedBert(nn.Module):
         bias = (1.0 - mask[:, None, None, :].float()) * HIDDEN_FROM_ATTENTION
         for layer, packed in zip(self.before, self.packed, strict=True):
             query, key, value = packed(hidden).chunk(3, dim=-1)
-            hidden = _rest(layer, self._attend(query, key, value, bias), hidden)
+            hidden = _finish_layer(layer, self._attend(query, key, value, bias), hidden)
         key, value = self.packed_last(hidden).chunk(2, dim=-1)
-        asked = hidden.flatten(0, 1)[rows * hidden.shape[1] + columns]
-        query = self.query(asked)[:, None]
+        at_masks = hidden.flatten(0, 1)[rows * hidden.shape[1] + columns]
+        query = self.query(at_masks)[:, None]
         context = self._attend(query, key[rows], value[rows], bias[rows])
-        logits = self.head(_rest(self.last, context[:, 0], asked))
+        logits = self.head(_finish_layer(self.last, context[:, 0], at_masks))
         scores, best = torch.topk(torch.softmax(logits, dim=-1), self.best)
         return logits, scores, best.to(torch.int32)
 
@@ -77,7 +77,7 @@ class AskedBert(nn.Module):
 
 
 def _side_by_side(linears: Sequence[nn.Linear]) -> nn.Linear:
-    """Return one product that gives what several give of the same input, side by side."""
+    """Return one linear layer whose output is that of several, concatenated (same input)."""
     packed = nn.Linear(linears[0].in_features, sum(linear.out_features for linear in linears))
     with torch.no_grad():
         packed.weight.copy_(torch.cat([linear.weight for linear in linears]))
@@ -85,8 +85,8 @@ def _side_by_side(linears: Sequence[nn.Linear]) -> nn.Linear:
     return packed
 
 
-def _rest(layer: Any, context: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-    """Return what a layer makes of its attention's result."""
+def _finish_layer(layer: Any, context: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    """Return a layer's output, computed from its attention context and its input."""
     attended = layer.attention.output(context, hidden)
     result: torch.Tensor = layer.feed_forward_chunk(attended)
     return result

@@ -1,11 +1,11 @@
-"""A smaller vocabulary: tokens that Chinese text hardly needs leave the tokenizer.
+"""A smaller vocabulary: the tokenizer loses tokens that Chinese text hardly needs.
 
-They leave the graph in rewrites.py.  Kept are the special tokens, every single character, and every
-``##`` continuation of one character that the tokenizer can give.  Left out are continuations it can
-never give (``##`` before a Chinese character, which always stands alone), ``[unusedN]``, and pieces
-of several characters: a Latin word or a number is then spelled character by character.  So Chinese
-sentences are tokenized as before, those with Latin words or numbers are not, and a token left out
-is no answer any more.
+rewrites.py removes them from the graph.  Kept are the special tokens, every single character, and
+every ``##`` continuation of one character that the tokenizer can produce.  Removed are
+continuations that it can never produce (``##`` before a Chinese character, which is always a word
+of its own), ``[unusedN]``, and pieces of several characters: a Latin word or a number is then
+spelled character by character.  So Chinese sentences are tokenized as before; those with Latin
+words or numbers are not, and a removed token can no longer be an answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CONTINUED = "##"
 
 
 def kept_ids(tokenizer: Tokenizer) -> list[int]:
-    """Return the ids of the tokens that stay, in their order."""
+    """Return the ids of the tokens that stay, in ascending order."""
     special = tokenizer.get_added_tokens_decoder()
     return sorted(
         index
@@ -40,7 +40,7 @@ def _stays(tokenizer: Tokenizer, token: str) -> bool:
 
 
 def _can_follow(tokenizer: Tokenizer, character: str) -> bool:
-    """Tell whether a character can be the second one of a word."""
+    """Return whether the tokenizer puts a character into one word with a letter before it."""
     text = f"a{character}"
     if tokenizer.normalizer is not None:
         text = tokenizer.normalizer.normalize_str(text)
@@ -50,22 +50,22 @@ def _can_follow(tokenizer: Tokenizer, character: str) -> bool:
 
 
 def prune_tokenizer(tokenizer: Tokenizer, kept: Sequence[int]) -> Tokenizer:
-    """Return a tokenizer of the kept tokens only, numbered anew in their order.
+    """Return a tokenizer of the kept tokens only, with new ids in the same order.
 
-    Raises UnusableInputError for a tokenizer that is no WordPiece (its pieces are not ranked by
-    a vocabulary alone).
+    Raises UnusableInputError if the tokenizer is not WordPiece: other kinds need more than a
+    vocabulary to choose pieces.
     """
     data = json.loads(tokenizer.to_str())
     if data["model"].get("type") != "WordPiece":
         raise UnusableInputError(
             "only a WordPiece vocabulary can be pruned: leave out the small variants"
         )
-    new = {old: index for index, old in enumerate(kept)}
+    new_ids = {old: index for index, old in enumerate(kept)}
     vocabulary = data["model"]["vocab"]
-    data["model"]["vocab"] = {t: new[i] for t, i in vocabulary.items() if i in new}
+    data["model"]["vocab"] = {t: new_ids[i] for t, i in vocabulary.items() if i in new_ids}
     for added in data["added_tokens"]:
-        added["id"] = new[added["id"]]
-    _renumber_frame(data.get("post_processor"), new)
+        added["id"] = new_ids[added["id"]]
+    _renumber_special_tokens(data.get("post_processor"), new_ids)
     return Tokenizer.from_str(json.dumps(data, ensure_ascii=False))
 
 
@@ -75,16 +75,16 @@ def pruned_encoder(encoder: TextEncoder) -> TextEncoder:
     return TextEncoder(tokenizer, encoder.max_tokens, encoder.max_masks)
 
 
-def _renumber_frame(processor: dict[str, Any] | None, new: dict[int, int]) -> None:
-    """Renumber [CLS] and [SEP] where the post-processor names them."""
+def _renumber_special_tokens(processor: dict[str, Any] | None, new_ids: dict[int, int]) -> None:
+    """Give [CLS] and [SEP] their new ids in the post-processor."""
     if processor is None:
         return
     for end in ("cls", "sep"):
         if end in processor:
             token, index = processor[end]
-            processor[end] = [token, new[index]]
+            processor[end] = [token, new_ids[index]]
     for special in processor.get("special_tokens", {}).values():
-        special["ids"] = [new[index] for index in special["ids"]]
+        special["ids"] = [new_ids[index] for index in special["ids"]]
 
 
 def prune_config(config: dict[str, Any], kept: Sequence[int]) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """Static 8-bit quantization of a fused graph: unsigned activations x signed weights.
 
-U8 x S8 is the pairing that VNNI instructions multiply.  A weight has one scale for each output
-channel; an activation has one scale and zero point for all, fixed beforehand from what it was on
-calibration sentences (minimum and maximum), so an answer depends neither on its neighbours in a
-batch nor on padding.  Quantized products and attention are ONNX Runtime's own operators
-(``MatMulIntegerToFloat``, ``QAttention``), whose results are float32 again; everything between them
-stays float32.  Method: Jacob et al. 2018, "Quantization and Training of Neural Networks for
-Efficient Integer-Arithmetic-Only Inference", with float32 between products.
+VNNI instructions multiply U8 x S8.  A weight has one scale for each output channel; an activation
+has one scale and zero point for the whole tensor, fixed beforehand from its minimum and maximum on
+calibration sentences.  So an answer depends neither on its neighbours in a batch nor on padding.
+Quantized products and attention are ONNX Runtime's own operators (``MatMulIntegerToFloat``,
+``QAttention``) with float32 results; everything between them stays float32.  Method: Jacob et al.
+2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+Inference", with float32 between products.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from .rewrites import Rewriter
 CONTRIB = "com.microsoft"
 Floats = NDArray[np.float32]
 Ranges = Mapping[str, tuple[float, float]]
-"""Smallest and largest value of every activation that is multiplied, by its name in the graph."""
+"""Smallest and largest value of each activation that a weight multiplies, by its graph name."""
 
 
 def observe(path: Path, batches: Iterable[Batch]) -> Ranges:
-    """Return the ranges of a float graph's multiplied activations over some batches."""
+    """Return the ranges of a float graph's multiplied activations over calibration batches."""
     import onnxruntime
 
     model = onnx.load(str(path))
@@ -40,7 +40,7 @@ def observe(path: Path, batches: Iterable[Batch]) -> Ranges:
     )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    # Rewrites at load would take the names away.
+    # Optimization at load would remove or rename the activations.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
@@ -48,8 +48,8 @@ def observe(path: Path, batches: Iterable[Batch]) -> Ranges:
     inputs = [entry.name for entry in session.get_inputs()]
     low, high = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     for batch in batches:
-        found = session.run(names, {name: getattr(batch, name) for name in inputs})
-        for name, values in zip(names, found, strict=True):
+        activations = session.run(names, {name: getattr(batch, name) for name in inputs})
+        for name, values in zip(names, activations, strict=True):
             low[name] = min(low[name], float(values.min()))
             high[name] = max(high[name], float(values.max()))
     return {name: (low[name], high[name]) for name in names}
@@ -65,19 +65,20 @@ def quantize(model: onnx.ModelProto, ranges: Ranges) -> None:
             quantized[name] = _activation(rewriter, name, ranges[name])
         values, scale, zero = quantized[name]
         weight, weight_scale = _weight(rewriter, node.input[1])
-        nothing = rewriter.constant(np.zeros((), np.int8))
+        weight_zero = rewriter.constant(np.zeros((), np.int8))
         if node.op_type == "Attention":
             heads = next(a.i for a in node.attribute if a.name == "num_heads")
             rewriter.add(
                 "QAttention",
-                [values, weight, node.input[2], scale, weight_scale, node.input[3], zero, nothing],
+                [values, weight, node.input[2], scale, weight_scale, node.input[3], zero,
+                 weight_zero],
                 list(node.output), CONTRIB, num_heads=heads,
             )  # fmt: skip
         else:
             bias, output = _bias(rewriter, node)
             rewriter.add(
                 "MatMulIntegerToFloat",
-                [values, weight, scale, weight_scale, zero, nothing, *bias], [output], CONTRIB,
+                [values, weight, scale, weight_scale, zero, weight_zero, *bias], [output], CONTRIB,
             )  # fmt: skip
         rewriter.graph.node.remove(node)
     rewriter.tidy()
@@ -86,7 +87,7 @@ def quantize(model: onnx.ModelProto, ranges: Ranges) -> None:
 def _products(rewriter: Rewriter) -> list[onnx.NodeProto]:
     """Return the nodes that multiply an activation with a weight."""
     weights = {tensor.name for tensor in rewriter.graph.initializer}
-    turned = {
+    transposed = {
         node.output[0]
         for node in rewriter.graph.node
         if node.op_type == "Transpose" and node.input[0] in weights
@@ -94,12 +95,12 @@ def _products(rewriter: Rewriter) -> list[onnx.NodeProto]:
     return [
         node
         for node in rewriter.graph.node
-        if node.op_type in ("MatMul", "Attention") and node.input[1] in weights | turned
+        if node.op_type in ("MatMul", "Attention") and node.input[1] in weights | transposed
     ]
 
 
 def _bias(rewriter: Rewriter, product: onnx.NodeProto) -> tuple[list[str], str]:
-    """Return the bias that is added to a product and the sum's name; take the addition out."""
+    """Return a product's bias and the name of their sum; remove the Add node."""
     users = rewriter.consumers(product.output[0])
     if len(users) == 1 and users[0].op_type == "Add":
         for name in users[0].input:
@@ -121,7 +122,7 @@ def _activation(rewriter: Rewriter, name: str, bounds: tuple[float, float]) -> t
 
 
 def rounded(weight: Floats, axis: int) -> tuple[NDArray[np.int8], Floats]:
-    """Return a weight as int8 and its scales, one for each place along ``axis``."""
+    """Return a weight as int8 and its scales, one for each index along ``axis``."""
     others = tuple(i for i in range(weight.ndim) if i != axis)
     scale = np.maximum(np.abs(weight).max(axis=others), np.finfo(np.float32).tiny) / 127
     shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
@@ -130,24 +131,24 @@ def rounded(weight: Floats, axis: int) -> tuple[NDArray[np.int8], Floats]:
 
 
 def _weight(rewriter: Rewriter, name: str) -> tuple[str, str]:
-    """Quantize a weight, or one that is transposed before use (then it stays so in the file)."""
-    given = next((n for n in rewriter.graph.node if name in n.output), None)
-    stored = name if given is None else given.input[0]
-    eight, scale_name = f"{stored}_int8", f"{stored}_scale"
-    if all(tensor.name != eight for tensor in rewriter.graph.initializer):
-        values, scale = rounded(rewriter.weight(stored), axis=1 if given is None else 0)
-        rewriter.constant(values, eight)
+    """Quantize a weight and return its name and its scale's; a Transpose before its use stays."""
+    transpose = next((n for n in rewriter.graph.node if name in n.output), None)
+    stored = name if transpose is None else transpose.input[0]
+    quantized_name, scale_name = f"{stored}_int8", f"{stored}_scale"
+    if all(tensor.name != quantized_name for tensor in rewriter.graph.initializer):
+        values, scale = rounded(rewriter.weight(stored), axis=1 if transpose is None else 0)
+        rewriter.constant(values, quantized_name)
         rewriter.constant(scale, scale_name)
-    if given is None:
-        return eight, scale_name
-    return rewriter.add("Transpose", [eight], perm=[1, 0]), scale_name
+    if transpose is None:
+        return quantized_name, scale_name
+    return rewriter.add("Transpose", [quantized_name], perm=[1, 0]), scale_name
 
 
 def share_embedding(model: onnx.ModelProto) -> None:
-    """Look tokens up in the decoder's 8-bit matrix: the file has one matrix for both.
+    """Look tokens up in the decoder's 8-bit matrix, so that the file stores one matrix for both.
 
-    A token's row has one scale, which is the decoder's for its output channel.  A model whose
-    decoder is a matrix of its own gets its embeddings in 8 bits the same way, beside it.
+    A token's row has one scale: the decoder's scale for that output channel.  If the model's
+    decoder is a separate matrix, its embedding is stored in 8 bits in the same way.
     """
     rewriter = Rewriter(model)
     weights = {tensor.name for tensor in model.graph.initializer}
@@ -164,7 +165,7 @@ def share_embedding(model: onnx.ModelProto) -> None:
 
 
 def small_tables(model: onnx.ModelProto) -> None:
-    """Store the remaining tables of embeddings (positions, segments) in 8 bits, a scale a row."""
+    """Store the other embedding tables (positions, segments) in 8 bits, a scale a row."""
     rewriter = Rewriter(model)
     tables = {t.name for t in model.graph.initializer if len(t.dims) == 2 and t.data_type == 1}
     for node in [n for n in model.graph.node if n.op_type == "Gather" and n.input[0] in tables]:
@@ -176,7 +177,7 @@ def small_tables(model: onnx.ModelProto) -> None:
 
 
 def _look_up_rows(rewriter: Rewriter, gather: onnx.NodeProto) -> None:
-    """Let a Gather take 8-bit rows and their scales."""
+    """Replace a Gather by one of 8-bit rows, multiplied by their scales."""
     stored, ids = gather.input[:2]
     rows = rewriter.add("Cast", [rewriter.add("Gather", [f"{stored}_int8", ids])], to=1)
     scales = rewriter.add("Gather", [f"{stored}_scale", ids])

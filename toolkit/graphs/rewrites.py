@@ -1,12 +1,12 @@
-"""Rewrites of a fused ONNX graph that leave out what a fill-mask answer does not need.
+"""Rewrites of a fused ONNX graph that remove what a fill-mask answer does not need.
 
-Each computes the same logits at every [MASK] and nothing else of them: the head, and of the last
-layer the query, the output and the feed-forward part, only where there is a [MASK]; softmax and the
-choice of the best tokens in the graph.  Outputs of a rewritten graph:
+The logits at every [MASK] stay the same.  The head, and in the last layer the query, the
+output and the feed-forward part, are computed only at each [MASK]; softmax and the choice of the
+best tokens move into the graph.  Outputs of a rewritten graph:
 
-- ``mask_logits`` (masks, vocabulary): in reading order, sentence by sentence;
+- ``mask_logits`` (masks, vocabulary): sentence by sentence, in text order;
 - ``logits`` (sentences, tokens, vocabulary): the same, zero where there is no [MASK], for programs
-  that expect the usual output (seen: 1 % of the time of 16 tokens, whether asked for or not);
+  that expect the usual output (seen: 1 % of the time of 16 tokens, even if it is not fetched);
 - ``top_scores``, ``top_ids`` (masks, 50): the best tokens' probabilities and ids, best first.
 """
 
@@ -26,7 +26,7 @@ PREFIX = "tiankong"
 
 
 class Rewriter:
-    """A graph that is being rewritten: finds nodes, adds nodes and weights, keeps the order."""
+    """A graph that is being rewritten: finds nodes, adds nodes and weights, restores the order."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
@@ -35,11 +35,11 @@ class Rewriter:
             entry.name for place in (self.graph.node, self.graph.initializer) for entry in place
         ]
         numbers = (name.rpartition("_")[2] for name in named if name.startswith(PREFIX))
-        # Past every number there is: nodes that earlier rewrites took out have left gaps.
+        # The highest number in use, not the count: earlier rewrites have removed nodes.
         self._count = max((int(number) for number in numbers if number.isdecimal()), default=0)
 
     def producer(self, name: str) -> onnx.NodeProto:
-        """Return the node that gives a value."""
+        """Return the node that computes a value."""
         node: onnx.NodeProto
         for node in self.graph.node:
             if name in node.output:
@@ -47,11 +47,11 @@ class Rewriter:
         raise UnusableInputError(f"this graph computes no {name!r}")
 
     def consumers(self, name: str) -> list[onnx.NodeProto]:
-        """Return the nodes that take a value."""
+        """Return the nodes that have a value as input."""
         return [node for node in self.graph.node if name in node.input]
 
     def last(self, operator: str) -> onnx.NodeProto:
-        """Return the last node of an operator (nodes stand in topological order)."""
+        """Return the last node of an operator (nodes are in topological order)."""
         node: onnx.NodeProto
         for node in reversed(self.graph.node):
             if node.op_type == operator:
@@ -69,10 +69,10 @@ class Rewriter:
         """Append a node; return its first output's name."""
         self._count += 1
         name = f"{PREFIX}/{operator}_{self._count}"
-        given = [f"{name}:{i}" for i in range(outputs)] if isinstance(outputs, int) else outputs
-        node = helper.make_node(operator, inputs, given, name, domain=domain, **attributes)
+        names = [f"{name}:{i}" for i in range(outputs)] if isinstance(outputs, int) else outputs
+        node = helper.make_node(operator, inputs, names, name, domain=domain, **attributes)
         self.graph.node.append(node)
-        return str(given[0])
+        return str(names[0])
 
     def constant(self, value: Any, name: str = "") -> str:
         """Add a weight; return its name."""
@@ -89,24 +89,24 @@ class Rewriter:
         raise UnusableInputError(f"this graph has no weight {name!r}")
 
     def is_vector(self, name: str) -> bool:
-        """Tell whether a name is that of a weight with one axis."""
+        """Return whether a name is that of a weight with one axis."""
         return any(t.name == name and len(t.dims) == 1 for t in self.graph.initializer)
 
     def redirect(self, old: str, new: str, nodes: Sequence[onnx.NodeProto]) -> None:
-        """Let nodes take another value."""
+        """Replace the input ``old`` of nodes by ``new``."""
         for node in nodes:
             for place, name in enumerate(node.input):
                 if name == old:
                     node.input[place] = new
 
     def output(self, name: str, shape: Sequence[str | int], kind: int = TensorProto.FLOAT) -> None:
-        """Make a value an output of the graph (in place of one of the same name)."""
+        """Make a value an output of the graph; replace an output of the same name."""
         kept = [value for value in self.graph.output if value.name != name]
         del self.graph.output[:]
         self.graph.output.extend([*kept, helper.make_tensor_value_info(name, kind, shape)])
 
     def tidy(self) -> None:
-        """Drop what no output needs any more, and put the nodes into topological order."""
+        """Remove what no output needs any more, and put the nodes into topological order."""
         by_output = {name: node for node in self.graph.node for name in node.output}
         ordered: list[onnx.NodeProto] = []
         seen: set[str] = set()
@@ -125,7 +125,7 @@ class Rewriter:
         used = {name for node in ordered for name in node.input}
         del self.graph.node[:]
         self.graph.node.extend(ordered)
-        # One by one: taken out and put back, all weights would be copied and the old ones kept.
+        # One by one: a new list would copy all weights and keep the memory of the old ones.
         for place in reversed(range(len(self.graph.initializer))):
             if self.graph.initializer[place].name not in used:
                 del self.graph.initializer[place]
@@ -155,8 +155,8 @@ def _at_masks(rewriter: Rewriter, value: str, mask_id: int | None = None) -> str
     """Return a value (sentences, tokens, width) at every [MASK]: (masks, width)."""
     if mask_id is not None:
         is_mask = rewriter.add("Equal", ["input_ids", rewriter.constant(np.int64(mask_id))])
-        found = rewriter.add("NonZero", [is_mask])
-        rewriter.add("Transpose", [found], [POSITIONS], perm=[1, 0])
+        positions = rewriter.add("NonZero", [is_mask])
+        rewriter.add("Transpose", [positions], [POSITIONS], perm=[1, 0])
     return rewriter.add("GatherND", [value, POSITIONS])
 
 
@@ -172,7 +172,7 @@ def width(model: onnx.ModelProto, output: str) -> int:
 def last_layer_at_mask(model: onnx.ModelProto) -> None:
     """Compute of the last layer only keys and values everywhere, the rest where a [MASK] is."""
     rewriter = Rewriter(model)
-    rewriter.producer(POSITIONS)  # the head at the masks comes first
+    rewriter.producer(POSITIONS)  # raises if the step 'head-at-mask' did not come before
     attention = rewriter.last("Attention")
     hidden, packed, bias, mask = attention.input[:4]
     query, key, value = np.split(rewriter.weight(packed), 3, axis=1)
@@ -183,17 +183,17 @@ def last_layer_at_mask(model: onnx.ModelProto) -> None:
         stored = rewriter.constant(np.ascontiguousarray(weight), f"{packed}_{name}")
         return rewriter.add("MatMul", [of, stored])
 
-    one = rewriter.constant(np.array([1]))
-    asked = rewriter.add("Unsqueeze", [product(at_masks, query, "query"), one])
+    token_axis = rewriter.constant(np.array([1]))
+    mask_query = rewriter.add("Unsqueeze", [product(at_masks, query, "query"), token_axis])
     keys = rewriter.add("Gather", [product(hidden, key, "key"), rows])
     values = rewriter.add("Gather", [product(hidden, value, "value"), rows])
     padding = rewriter.add("Gather", [mask, rows])
     heads = next(a.i for a in attention.attribute if a.name == "num_heads")
     context = rewriter.add(
-        "MultiHeadAttention", [asked, keys, values, bias, padding],
+        "MultiHeadAttention", [mask_query, keys, values, bias, padding],
         domain="com.microsoft", num_heads=heads,
     )  # fmt: skip
-    narrow = rewriter.add("Squeeze", [context, one])
+    narrow = rewriter.add("Squeeze", [context, token_axis])
     rewriter.redirect(attention.output[0], narrow, rewriter.consumers(attention.output[0]))
     residual = [n for n in rewriter.consumers(hidden) if n.op_type == "SkipLayerNormalization"]
     rewriter.redirect(hidden, at_masks, residual)
@@ -224,9 +224,9 @@ def plain_norms(model: onnx.ModelProto) -> None:
 
 
 def top_k(model: onnx.ModelProto, count: int = DEPTH) -> None:
-    """Give the best tokens' probabilities and ids; ties go to the lower id."""
+    """Add outputs with the best tokens' probabilities and ids; a tie goes to the lower id."""
     rewriter = Rewriter(model)
-    rewriter.producer(MASK_LOGITS)  # the head at the masks comes first
+    rewriter.producer(MASK_LOGITS)  # raises if the step 'head-at-mask' did not come before
     vocabulary = width(model, MASK_LOGITS)
     count = min(count, vocabulary)
     scores = rewriter.add("Softmax", [MASK_LOGITS], axis=-1)
@@ -238,9 +238,9 @@ def top_k(model: onnx.ModelProto, count: int = DEPTH) -> None:
 
 
 def prune_vocabulary(model: onnx.ModelProto, kept: Sequence[int]) -> None:
-    """Leave rows of the embedding, the decoder and its bias out of a graph with full logits.
+    """Keep only the given rows of the embedding, the decoder and its bias in a full-logits graph.
 
-    Raises UnusableInputError if the graph's weights are not where a BERT has them.
+    Raises UnusableInputError if the graph does not have its weights where a BERT has them.
     """
     rewriter = Rewriter(model)
     before = width(model, LOGITS)
@@ -264,7 +264,7 @@ def _logits(model: onnx.ModelProto) -> onnx.ValueInfoProto:
 
 
 def _vocabulary_weights(rewriter: Rewriter) -> dict[str, int]:
-    """Return the weights with an axis of tokens, and which axis it is."""
+    """Return the weights that have a vocabulary axis, with the number of that axis."""
     weights = {tensor.name: len(tensor.dims) for tensor in rewriter.graph.initializer}
     axes = {
         node.input[0]: 0

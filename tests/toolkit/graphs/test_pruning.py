@@ -1,4 +1,4 @@
-"""What leaves a vocabulary, and that nothing else changes."""
+"""Which tokens pruning removes, and that nothing else changes."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_every_product_is_an_integer_one(small_variants: dict[str, Built]) -> No
     built = small_variants["onnx-int8"]
     counts = graphs.operators(built.folder / built.manifest.recipe.file)
     layers = built.manifest.model["layers"]
-    assert counts["QAttention"] == layers - 1  # the last one's products stand apart
+    assert counts["QAttention"] == layers - 1  # the last layer computes its products separately
     assert counts["MatMulIntegerToFloat"] == 3 * layers + 3 + 2
     assert counts["MatMul"] == counts["Attention"] == counts["DynamicQuantizeLinear"] == 0
 
@@ -111,10 +111,10 @@ def test_a_product_by_hand() -> None:
     x = np.float32([[1, 2, 3, 4], [-1, 0.5, 0, 2], [100, 0, 0, 0]])
     model = product(weight)
     quantization.quantize(model, {"x": (-1.0, 4.0)})
-    given = run(model, x)
-    held = np.clip(x, -1, 4)  # what lies outside the range is held to its ends
+    result = run(model, x)
+    clipped = np.clip(x, -1, 4)  # values outside the range are clipped
     bias = np.float32([0, 1])
-    assert np.allclose(given, held @ weight + bias, atol=[0.08, 8])
+    assert np.allclose(result, clipped @ weight + bias, atol=[0.08, 8])
     assert [node.op_type for node in model.graph.node] == [
         "QuantizeLinear", "MatMulIntegerToFloat",
     ]  # fmt: skip

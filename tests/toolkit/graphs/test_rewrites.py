@@ -40,7 +40,7 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Case:
-    """A network and the files made of it, by the last step."""
+    """A network and the files made from it; ``files`` is keyed by the last step of each."""
 
     network: PreTrainedModel
     files: dict[str, Path]
@@ -56,19 +56,19 @@ class Case:
         return self.engines[step]
 
     def expected(self, batch: Batch) -> Logits:
-        """Return PyTorch's logits at the masks, each sentence asked alone and unpadded."""
+        """Return PyTorch's logits at the masks, each sentence computed alone, without padding."""
         import torch
 
         key = batch.input_ids.tobytes()
         if key in self.known:
             return self.known[key]
-        found = []
+        logits = []
         with torch.inference_mode():
             for row, length in enumerate(batch.attention_mask.sum(axis=1)):
                 ids = torch.from_numpy(batch.input_ids[row : row + 1, :length])
                 full = self.network(input_ids=ids).logits[0].numpy()
-                found.append(full[batch.columns[batch.rows == row]])
-        return self.known.setdefault(key, np.concatenate(found))
+                logits.append(full[batch.columns[batch.rows == row]])
+        return self.known.setdefault(key, np.concatenate(logits))
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -85,7 +85,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def batch_of(shapes: Sequence[tuple[int, int]]) -> Batch:
-    """Return sentences of so many tokens with so many masks each, padded to the longest."""
+    """Return a batch with a sentence for each (tokens, masks), padded to the longest."""
     source = np.random.default_rng(len(shapes))
     shape = (len(shapes), max(tokens for tokens, _ in shapes))
     ids, mask = np.full(shape, PAD_ID), np.zeros(shape, np.int64)
@@ -98,7 +98,7 @@ def batch_of(shapes: Sequence[tuple[int, int]]) -> Batch:
 
 
 def run(path: Path, outputs: list[str], batch: Batch) -> list[Any]:
-    """Run a file as any program would, without our engine."""
+    """Run a file with plain ONNX Runtime, without our engine."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     feed = {entry.name: getattr(batch, entry.name) for entry in session.get_inputs()}
     return list(session.run(outputs, feed))
@@ -132,7 +132,7 @@ def test_the_best_tokens_are_those_of_the_logits(case: Case, top_k: int) -> None
     assert np.array_equal(ids, expected_ids)
     assert np.allclose(scores, expected_scores, rtol=1e-5)
     plain, _ = case.engine("export").best(batch, top_k)
-    assert np.array_equal(ids[:, :5], plain[:, :5])  # later ones lie close together
+    assert np.array_equal(ids[:, :5], plain[:, :5])  # later ones are nearly tied
 
 
 def test_ties_go_to_the_lower_id(case: Case, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_nothing_is_computed_that_nobody_needs(case: Case) -> None:
     assert narrow["MatMul"] == fused["MatMul"] + 3
     assert narrow["SkipLayerNormalization"] == fused["SkipLayerNormalization"]
     sizes = {step: path.stat().st_size for step, path in case.files.items()}
-    # Layers of ALBERT share their weights, so what stands apart is one more copy.
+    # ALBERT's layers share weights, so the last layer's separate products are one more copy.
     apart = 4 * 3 * 128 * 128 if case.kind == "albert" else 0
     assert sizes["last-layer-at-mask"] < 1.02 * sizes["fuse"] + apart
 

@@ -1,6 +1,6 @@
 """The steps on a harder case than the built-in model: 12 trained-like layers, outliers.
 
-Nothing cancels here, as it does in the grown model, so rounding errors pile up as in a real
+Unlike in the grown model, no layers cancel out here, so rounding errors add up as in a real
 12-layer network.  Errors are given in standard deviations of PyTorch's logits.
 """
 
@@ -33,7 +33,7 @@ MASK_ID = 4
 
 @dataclass(frozen=True)
 class Case:
-    """The network's own logits beside the files made of it."""
+    """A network's logits, and the folder of the files made from it."""
 
     folder: Path
     config: dict[str, Any]
@@ -96,7 +96,7 @@ def batch_of(seed: int) -> Batch:
 
 
 def overlap(ours: Logits, theirs: Logits) -> float:
-    """The mean share of PyTorch's top-5 that is found again."""
+    """The mean share of PyTorch's top-5 that is also in ours."""
     tops = [[set(row) for row in np.argsort(-logits)[:, :5]] for logits in (ours, theirs)]
     return float(np.mean([len(a & b) / 5 for a, b in zip(*tops, strict=True)]))
 
@@ -127,7 +127,7 @@ def test_each_precision_against_pytorch(
 
 
 def test_the_int8_bound_tells_a_broken_quantization(case: Case) -> None:
-    """One row's scale wrong, as a weight quantized along the wrong axis has it, is noticed."""
+    """Wrong scales of rows, as after quantization along the wrong axis, are noticed."""
     import onnx
     from onnx import numpy_helper
 
@@ -151,7 +151,7 @@ def test_sizes_follow_the_precision(case: Case) -> None:
 
 
 def casts_at_work(path: Path) -> int:
-    """Count the Casts of floating values that stay after ONNX Runtime has loaded a file."""
+    """Count the Casts between float types that stay after ONNX Runtime has loaded a file."""
     import onnx
     import onnxruntime
 
@@ -160,7 +160,7 @@ def casts_at_work(path: Path) -> int:
     options.optimized_model_filepath = str(path.with_suffix(".loaded"))
     onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     graph = onnx.load(options.optimized_model_filepath).graph
-    integers = {value.name for value in graph.input}  # ids and the mask of padding
+    integers = {value.name for value in graph.input}  # ids and the attention mask
     return sum(n.op_type == "Cast" and n.input[0] not in integers for n in graph.node)
 
 
