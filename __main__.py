@@ -17,10 +17,9 @@ from .reports.commands import report
 from .server.commands import serve
 from .toolkit.commands import build, check, export, models, predict
 from .toolkit.console import say
-from .toolkit.errors import TiankongError
+from .toolkit.errors import INTERRUPTED, TiankongError
 from .toolkit.processes import interrupt_on_terminate
 
-INTERRUPTED = 130
 EXTRAS = {
     "torch": "build", "transformers": "build", "onnx": "build",
     "safetensors": "build", "huggingface_hub": "build", "onnxruntime": "serve",

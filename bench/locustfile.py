@@ -27,7 +27,7 @@ from locust.rpc import Message
 from locust.runners import LocalRunner, MasterRunner, Runner, WorkerRunner
 
 from tiankong.bench.load.generator import CLOSED, OPENED, TURNED
-from tiankong.bench.load.job import Job, arrivals
+from tiankong.bench.load.job import JOB_FILE, RESULT_FILE, Job, arrivals
 from tiankong.bench.load.keep_alive import KeepAlive, StatusError, encode_request
 from tiankong.bench.load.recorder import Recorder, Result, merged, wrong_answer
 from tiankong.toolkit.gate.gold import read_gold
@@ -212,7 +212,7 @@ def queued_seconds() -> float:
 
 def _read_job(host: str) -> tuple[Job, bool]:
     """Return the job and whether it is measured: the job file's, or else endless load on --host."""
-    path = os.environ.get("TIANKONG_LOAD")
+    path = os.environ.get(JOB_FILE)
     if path:
         return Job.from_json(json.loads(Path(path).read_text(encoding="utf-8"))), True
     return Job([host], read_gold().texts()), False
@@ -278,7 +278,7 @@ class Conductor:
 
     def _finish(self, result: dict[str, Any]) -> None:
         text = json.dumps(result, ensure_ascii=False)
-        Path(os.environ["TIANKONG_OUT"]).write_text(text, encoding="utf-8")
+        Path(os.environ[RESULT_FILE]).write_text(text, encoding="utf-8")
         sys.stdin.readline()  # our parent reads our CPU time before it writes a line
         if isinstance(self.runner, MasterRunner):
             self.runner.send_message("quit")

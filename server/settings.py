@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from ..toolkit.errors import UnusableInputError
+from ..toolkit.files import KIBIBYTE
 
 Stack = Literal["reference", "article", "ray"]
 Part = Literal["place", "speed", "requests", "connections", "replicas"]
@@ -22,8 +23,6 @@ Part = Literal["place", "speed", "requests", "connections", "replicas"]
 ``place`` is the article's too.  ``speed`` may change how many answers there are in a second.
 """
 DEADLINE, BODY_LIMIT = "TIANKONG_DEADLINE", "TIANKONG_BODY_LIMIT"  # for retries.py
-
-KIBIBYTE = 1024
 
 
 @dataclass(frozen=True)

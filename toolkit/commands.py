@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .engines.kinds import DEPTH, TOP
 from .errors import GateFailedError, UnusableInputError
 from .options import (
     AsJson,
@@ -101,7 +102,7 @@ def predict(
     text: Annotated[str, typer.Argument(help="a sentence with [MASK]")],
     model: Model = "builtin",
     variant: Annotated[str, typer.Option("--variant", help="which variant (onnx-int8)")] = "",
-    top_k: Annotated[int, typer.Option("--top-k", min=1, max=50, help="tokens a [MASK]")] = 5,
+    top_k: Annotated[int, typer.Option("--top-k", min=1, max=DEPTH, help="tokens a [MASK]")] = TOP,
     onnx: Onnx = None,
     tokenizer: TokenizerFolder = None,
     as_json: AsJson = False,

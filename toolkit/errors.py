@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+INTERRUPTED = 130  # the exit code of what a user stopped, as shells have it
+
 
 class TiankongError(Exception):
     """An error shown to the user as one line; the process ends with ``exit_code``."""

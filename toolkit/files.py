@@ -17,7 +17,7 @@ from typing import Any
 
 from .errors import UnusableInputError
 
-MEBIBYTE = 1024 * 1024
+KIBIBYTE, MEBIBYTE = 1024, 1024 * 1024
 ARTIFACTS = "TIANKONG_ARTIFACTS"
 PACKAGE = Path(__file__).parents[1]
 SCRATCH: set[Path] = set()  # folders that this process is writing just now

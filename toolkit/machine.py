@@ -31,6 +31,7 @@ ISA_FLAGS = (
     *("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
     *("asimddp", "i8mm", "bf16", "sve", "sve2", "svei8mm", "svebf16"),  # ARM's
 )
+BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 # Keys of /proc/cpuinfo on x86, and the keys with the same meaning on ARM.
 FAMILY = (("cpu family", "CPU implementer"), ("model", "CPU part"))
 

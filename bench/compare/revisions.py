@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from ...server.settings import TABLE, known_stack
 from ...toolkit.console import say
 from ...toolkit.errors import UnusableInputError
-from ...toolkit.files import artifacts, folder_written_whole
+from ...toolkit.files import ARTIFACTS, artifacts, folder_written_whole
 from ...toolkit.processes import free_port
 from ...toolkit.runs.load import REFERENCE_STACK
 from ..serving.served import READY_PATHS, Served, started
@@ -44,7 +44,7 @@ class Revision:
     @property
     def _environment(self) -> dict[str, str]:
         here = self.folder.absolute()
-        return {"PYTHONPATH": str(here), "TIANKONG_ARTIFACTS": str(here / "artifacts")}
+        return {"PYTHONPATH": str(here), ARTIFACTS: str(here / "artifacts")}
 
     def _command(self, *words: str) -> list[str]:
         return [str(self.python), "-m", "tiankong", *words]

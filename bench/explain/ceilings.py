@@ -20,8 +20,9 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from ...toolkit.machine import cache_bytes
-from .flags import BF16_FLAGS
+from ...toolkit.engines.kinds import CONTRIB
+from ...toolkit.files import MEBIBYTE
+from ...toolkit.machine import BF16_FLAGS, cache_bytes
 from .workload import BF16, FP32, INT8, OPERATIONS_A_PAIR
 
 Call = Callable[[], object]
@@ -34,7 +35,6 @@ ROWS = (256, 1024)
 TRY_SECONDS, CELL_SECONDS = 0.015, 0.06
 KEPT = 2  # cells of a precision measured in every round: the best may be so by chance
 LARGEST_SHAPES = 3
-MEBIBYTE = 1 << 20
 LEAST_ARRAY, CACHES = 256 * MEBIBYTE, 4  # an array must be several times the last-level cache
 
 ONNXRUNTIME, TORCH, OPENVINO = "onnxruntime", "torch", "openvino"
@@ -324,7 +324,7 @@ def _onnx_model(cell: Multiplication) -> bytes:
             inputs = ["x", "w", "scale", "scales", "zero"]
         else:
             result = TensorProto.INT32
-    domain = "com.microsoft" if cell.form == "MatMulIntegerToFloat" else ""
+    domain = CONTRIB if cell.form == "MatMulIntegerToFloat" else ""
     graph = helper.make_graph(
         [helper.make_node(cell.form, inputs, ["y"], domain=domain)],
         "ceiling",
@@ -332,7 +332,7 @@ def _onnx_model(cell: Multiplication) -> bytes:
         [helper.make_tensor_value_info("y", result, [cell.rows, cell.columns])],
         [numpy_helper.from_array(values, name) for name, values in constants.items()],
     )
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid(CONTRIB, 1)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     return bytes(model.SerializeToString())
 

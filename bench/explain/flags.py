@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ...toolkit.machine import BF16_FLAGS
 from .workload import BF16, FP16, INT8
 
 WARNING, NOTE = "warning", "note"
 INT8_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
-BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 X86 = {"x86_64", "AMD64", "i686"}
 SPINNING = 0.1  # cores kept busy by a process that has nothing to do
 PADDING = 0.1  # share of tokens

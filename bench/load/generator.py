@@ -17,7 +17,7 @@ from ...toolkit.console import say
 from ...toolkit.errors import InvalidMeasurementError, UnusableInputError
 from ...toolkit.files import package_path
 from ...toolkit.processes import end_with_parent, free_port, stop
-from .job import Job
+from .job import JOB_FILE, RESULT_FILE, Job
 
 LOCUSTFILE = package_path("bench/locustfile.py")
 OPENED, CLOSED = "tiankong: window opened", "tiankong: window closed"
@@ -184,8 +184,8 @@ def _run(
 @contextmanager
 def _started(job: Job, by: Generators, folder: Path) -> Iterator[subprocess.Popen[str]]:
     environment = os.environ | {
-        "TIANKONG_LOAD": str(folder / "job"),
-        "TIANKONG_OUT": str(folder / "out"),
+        JOB_FILE: str(folder / "job"),
+        RESULT_FILE: str(folder / "out"),
         "PYTHONUNBUFFERED": "1",
     }
     users = str(job.users)

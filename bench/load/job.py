@@ -10,6 +10,8 @@ from typing import Any
 
 from ...toolkit.engines.predictor import Ranking
 
+JOB_FILE, RESULT_FILE = "TIANKONG_LOAD", "TIANKONG_OUT"  # variables that name them to the generator
+
 
 @dataclass(frozen=True)
 class Job:

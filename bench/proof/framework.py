@@ -46,7 +46,6 @@ from ..sweep.measure import Window, undisturbed
 
 TURNS, REQUESTS, IMPORTS = 30, 500, 9
 USERS, SECONDS, WARMUP_SECONDS = 16, 8.0, 1.5
-TOP = 5
 BODY = json.dumps({"text": "床前明月光,疑是地[MASK]霜。"}, ensure_ascii=False).encode()
 SCOPE: dict[str, Any] = {
     "type": "http",

@@ -23,7 +23,7 @@ import onnx
 
 from ...toolkit.building.workshop import calibration
 from ...toolkit.console import say
-from ...toolkit.engines.kinds import DEPTH
+from ...toolkit.engines.kinds import CONTRIB, DEPTH
 from ...toolkit.engines.onnx_engine import OnnxEngine
 from ...toolkit.engines.predictor import Predictor, Ranking
 from ...toolkit.engines.text import TextEncoder
@@ -132,7 +132,7 @@ def _products_apart(model: onnx.ModelProto) -> None:
             for part in parts
         ]
         rewriter.add(
-            "MultiHeadAttention", [*three, bias, mask], list(node.output), "com.microsoft",
+            "MultiHeadAttention", [*three, bias, mask], list(node.output), CONTRIB,
             num_heads=heads,
         )  # fmt: skip
         model.graph.node.remove(node)

@@ -13,7 +13,7 @@ from ...server.bundle.sizing import Footprint
 from ...server.settings import Settings
 from ...toolkit.building.manifest import read_manifest
 from ...toolkit.errors import InvalidMeasurementError
-from ...toolkit.files import ARTIFACTS
+from ...toolkit.files import ARTIFACTS, KIBIBYTE
 from ...toolkit.gate.gold import GoldSet
 from ..load.sentences import ask, of_length, shuffled
 from .accounting import memory
@@ -21,7 +21,6 @@ from .served import Served, in_force, serve
 
 SENTENCES, CALLERS = 300, 16
 ROUNDS = 2  # of full batches of the longest sentences
-KIBIBYTE = 1024
 
 
 def measure(settings: Settings, gold: GoldSet, cores: int) -> Footprint:

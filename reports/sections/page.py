@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from ...toolkit.files import MEBIBYTE
 from ..facts.costs import SECONDS_PER_MONTH
 from ..facts.estimates import CONFIDENCE_PERCENT
 from ..facts.points import MeasuredPoint
@@ -190,7 +191,7 @@ def variants(report: Report, language: Language) -> Section:
     gold = report.header.gold
     note = language.say(
         "variants.note",
-        mebibyte=figures.MEBIBYTE,
+        mebibyte=MEBIBYTE,
         gold=gold.get("name", figures.NONE),
         items=gold.get("items", figures.NONE),
     )

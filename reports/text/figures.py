@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from decimal import ROUND_HALF_UP, Decimal
 
+from ...toolkit.files import MEBIBYTE
+
 MEGABYTE = 1_000_000
-MEBIBYTE = 1024 * 1024
 NONE = "–"  # printed where there is no value
 
 

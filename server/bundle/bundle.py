@@ -25,7 +25,7 @@ from ...toolkit.building.folders import Built
 from ...toolkit.building.manifest import NAME as MANIFEST
 from ...toolkit.building.manifest import Manifest
 from ...toolkit.errors import GateFailedError, UnusableInputError
-from ...toolkit.files import folder_written_whole, package_path, require_disk, write_text
+from ...toolkit.files import MEBIBYTE, folder_written_whole, package_path, require_disk, write_text
 from ...toolkit.machine import fingerprint
 from ..settings import Settings
 from .distribution import NAME, distribution, write_wheel
@@ -48,7 +48,7 @@ PROBE = (
 DEBIANS = (("bookworm", (2, 36)), ("trixie", (2, 41)))  # releases and their glibc
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 LIBRARIES = ("jinja2", "packaging", "wheel")
-ROOM = 64 * 1024 * 1024  # bytes on disk for everything except the variant
+ROOM = 64 * MEBIBYTE  # bytes on disk for everything except the variant
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-MEBIBYTE = 1024 * 1024
+from ...toolkit.files import MEBIBYTE
+
 STEP = 16  # MiB: finer figures would pretend a precision that they do not have
 MARGIN, HEADROOM = 1.10, 1.25
 SLOWER = 10  # a start elsewhere may take this many times as long as here

@@ -12,15 +12,13 @@ from starlette.requests import Request
 from ...toolkit.engines.kinds import DEPTH, TOP
 from .problems import CLOSE, ProblemError
 
-DEFAULT_TOP_K, MAX_TOP_K = TOP, DEPTH
-
 
 @dataclass(frozen=True)
 class Question:
     """What one request asks: sentences, ``top_k`` tokens for each [MASK], candidate tokens."""
 
     texts: tuple[str, ...]
-    top_k: int = DEFAULT_TOP_K
+    top_k: int = TOP
     candidates: tuple[str, ...] | None = None
 
 
@@ -124,11 +122,11 @@ def checked(value: object, name: str) -> str:
 
 
 def read_top_k(data: dict[str, Any]) -> int:
-    """Return the number of tokens asked for; raise a 400 problem unless it is in 1..MAX_TOP_K."""
-    value = data.get("top_k", DEFAULT_TOP_K)
+    """Return the number of tokens asked for; raise a 400 problem unless it is in 1..DEPTH."""
+    value = data.get("top_k", TOP)
     # type(), not isinstance(): isinstance(True, int) is true.
-    if type(value) is not int or not 1 <= value <= MAX_TOP_K:
-        raise ProblemError(400, f"top_k is not a whole number in 1..{MAX_TOP_K}")
+    if type(value) is not int or not 1 <= value <= DEPTH:
+        raise ProblemError(400, f"top_k is not a whole number in 1..{DEPTH}")
     return value
 
 

@@ -15,7 +15,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from ..settings import KIBIBYTE
+from ...toolkit.files import KIBIBYTE
 from .access_log import AccessLog
 from .metrics import Metrics
 from .observer import Observer

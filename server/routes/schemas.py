@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..http.bodies import DEFAULT_TOP_K, MAX_TOP_K
+from ...toolkit.engines.kinds import DEPTH, TOP
 
 Schema = dict[str, Any]
 
@@ -39,7 +39,7 @@ def _list(items: Schema, **limits: int) -> Schema:
 
 TEXT: Schema = {"type": "string", "description": "a sentence with [MASK]", "examples": [EXAMPLE]}
 OPTIONS: dict[str, Schema] = {
-    "top_k": {"type": "integer", "minimum": 1, "maximum": MAX_TOP_K, "default": DEFAULT_TOP_K},
+    "top_k": {"type": "integer", "minimum": 1, "maximum": DEPTH, "default": TOP},
     "candidates": {
         **_list({"type": "string"}, minItems=1),
         "description": "rank only these tokens; scores are over the whole vocabulary",

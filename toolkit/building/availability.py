@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UnusableInputError
-from ..machine import fingerprint
+from ..machine import BF16_FLAGS, fingerprint
 from ..models.families import NOT_IN_ONNX, family
 from .recipes import Recipe, read_recipes
 
@@ -18,7 +18,6 @@ OPENVINO = "needs openvino: pip install 'tiankong[openvino]'"
 BF16 = "needs a CPU with AVX512-BF16 or AMX-BF16"
 CUDA = "needs CUDA"
 NO_WORDPIECE = "is not made of this model: only a WordPiece vocabulary can be pruned"
-BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
 @dataclass(frozen=True)

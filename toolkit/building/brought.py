@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..engines.text import MASK
+from ..engines.kinds import MASK
 from ..errors import UnusableInputError
 from ..files import (
     artifacts,

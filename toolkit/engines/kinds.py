@@ -22,6 +22,8 @@ SELF_CONTAINED = {"onnxruntime"}  # their prepared form is all they read
 
 LOGITS, MASK_LOGITS = "logits", "mask_logits"
 TOP_SCORES, TOP_IDS = "top_scores", "top_ids"
+MASK = "[MASK]"
+CONTRIB = "com.microsoft"  # the domain of ONNX Runtime's own operators
 TOP, DEPTH = 5, 50  # tokens of an answer, of a whole ranking: what graphs give at most
 
 POSITIONS = "tiankong/positions"  # (masks, 2): sentence and token of every [MASK]

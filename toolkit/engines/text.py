@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ..errors import UnusableInputError
+from .kinds import MASK
 
-MASK = "[MASK]"
 LONG = 2_000  # characters that take about a millisecond to encode
 Ids = NDArray[np.int64]
 

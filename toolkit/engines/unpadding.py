@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from .graph_bytes import INT, INT64, message, parse
-from .kinds import POSITIONS
+from .kinds import CONTRIB, POSITIONS
 
 PREFIX = "tiankong/unpadded"
-CONTRIB = "com.microsoft"
 
 
 def unpadded(model: bytes) -> bytes | None:

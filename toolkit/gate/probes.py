@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..engines.text import MASK, TextEncoder, TextError
+from ..engines.kinds import MASK
+from ..engines.text import TextEncoder, TextError
 
 SHORT: Sequence[str] = (
     MASK,

@@ -19,11 +19,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from ..engines.kinds import CONTRIB
 from ..engines.text import Batch
 from ..errors import UnusableInputError
 from .rewrites import Rewriter
 
-CONTRIB = "com.microsoft"
 Floats = NDArray[np.float32]
 Ranges = Mapping[str, tuple[float, float]]
 """Smallest and largest value of each activation that a weight multiplies, by its graph name."""

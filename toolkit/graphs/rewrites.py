@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ..engines.kinds import DEPTH, LOGITS, MASK_LOGITS, POSITIONS, TOP_IDS, TOP_SCORES
+from ..engines.kinds import CONTRIB, DEPTH, LOGITS, MASK_LOGITS, POSITIONS, TOP_IDS, TOP_SCORES
 from ..errors import UnusableInputError
 
 PREFIX = "tiankong"
@@ -191,7 +191,7 @@ def last_layer_at_mask(model: onnx.ModelProto) -> None:
     heads = next(a.i for a in attention.attribute if a.name == "num_heads")
     context = rewriter.add(
         "MultiHeadAttention", [mask_query, keys, values, bias, padding],
-        domain="com.microsoft", num_heads=heads,
+        domain=CONTRIB, num_heads=heads,
     )  # fmt: skip
     narrow = rewriter.add("Squeeze", [context, token_axis])
     rewriter.redirect(attention.output[0], narrow, rewriter.consumers(attention.output[0]))

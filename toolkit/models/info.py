@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedModel
 
+BYTES_A_PARAMETER = 4  # float32
+
 
 @dataclass(frozen=True)
 class Geometry:

@@ -19,12 +19,10 @@ from .builtin import catalogue
 from .checkpoints import digest, load_network, present_weights
 from .families import Family, family, geometry
 from .hub_cache import cached_snapshots
-from .info import Geometry, LoadedModel, ModelInfo
+from .info import BYTES_A_PARAMETER, Geometry, LoadedModel, ModelInfo
 from .tokenizer_files import read_tokenizer, require_matching
 
 __all__ = ["Geometry", "LoadedModel", "ModelInfo", "config_of", "list_models", "load_model"]
-
-BYTES_A_PARAMETER = 4  # float32
 
 
 def load_model(name: str, revision: str | None = None) -> LoadedModel:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UnusableInputError
+from ..files import MEBIBYTE
 from ..machine import digest
 from .cell import Cell
 from .load import Load
@@ -117,7 +118,7 @@ def append_cell(path: Path, cell: Cell) -> None:
     line = _line(_as_json(cell)).encode()
     with path.open("r+b") as stream:
         content_end = stream.seek(0, os.SEEK_END)
-        tail_start = max(0, content_end - 64 * 1024 * 1024)
+        tail_start = max(0, content_end - 64 * MEBIBYTE)
         stream.seek(tail_start)
         tail = stream.read()
         if not tail.endswith(b"\n"):

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..files import MEBIBYTE
 from ..stats import SUPPORT, percentile, percentile_bounds
 from .cell import Cell
 
@@ -28,7 +29,7 @@ RANGE_OF_THREE = 3.3  # the 95th percentile of the range of three standard norma
 BUSY_PERCENT = (5.0, 10.0)  # doubtful above the first, invalid above the second
 STEAL_PERCENT = (2.0, 5.0)
 THROTTLED_PERCENT = 5.0  # of the periods of the quota
-SWAPPED_BYTES = 1024 * 1024
+SWAPPED_BYTES = MEBIBYTE
 STALL_FACTOR = 2.0
 
 

@@ -12,6 +12,7 @@ from tiankong.bench.serving import accounting
 from tiankong.bench.serving.accounting import Counters, memory, processes, snapshot, usage
 from tiankong.bench.serving.energy import Counter
 from tiankong.toolkit.cgroup import Throttling
+from tiankong.toolkit.files import MEBIBYTE
 from tiankong.toolkit.machine import allowed_cpus
 
 CHILD = """
@@ -23,7 +24,6 @@ for line in sys.stdin:
         pass
     print("done", flush=True)
 """
-MEBIBYTE = 1024 * 1024
 
 
 class Child:

@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...engines.kinds import MASK
 from ...errors import UnusableInputError
 from ...files import package_path, sha256
 
-MASK = "[MASK]"
 FOLDER = package_path("toolkit/gate/gold")
 BUILTIN = FOLDER / "gold.jsonl"
 HELDOUT = FOLDER / "heldout.jsonl"

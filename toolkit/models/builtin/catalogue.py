@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import UnusableInputError
 from ...files import package_path, require_memory, sha256
 from ..checkpoints import load_network
-from ..info import Geometry, LoadedModel, ModelInfo
+from ..info import BYTES_A_PARAMETER, Geometry, LoadedModel, ModelInfo
 from . import vocabulary
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 BUILTIN, BUILTIN_6LAYER, BUILTIN_SMALL = "builtin", "builtin-6layer", "builtin-small"
 BUILTIN_WEIGHTS = package_path("toolkit/models/builtin/model.safetensors")
-BYTES_A_PARAMETER = 4  # float32
 
 CAVEAT = (
     "The built-in model, grown from a small one to the geometry of {of}; its weights"
