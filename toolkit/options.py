@@ -25,7 +25,7 @@ TokenizerFolder = Annotated[
     Path | None, typer.Option("--tokenizer", help="folder of its tokenizer.json or vocab.txt")
 ]
 PromiseOf = Annotated[
-    str, typer.Option("--promise", help="recipe whose promise --onnx is held to, with --model")
+    str, typer.Option("--promise", help="recipe whose promise --onnx must keep (with --model)")
 ]
 HitAt5 = Annotated[
     float | None, typer.Option("--hit-at-5", min=0, max=1, help="least hit@5 of --onnx, 0..1")
@@ -36,7 +36,7 @@ Processes = Annotated[
     int, typer.Option("--processes", min=1, help="load generator processes on this machine")
 ]
 Workers = Annotated[
-    int, typer.Option("--workers", min=0, help="wait for so many 'tiankong worker' (0: none)")
+    int, typer.Option("--workers", min=0, help="number of 'tiankong worker' to wait for (0: none)")
 ]
 BIND = "127.0.0.1:5557"
 Bind = Annotated[str, typer.Option("--bind", help="HOST:PORT the workers connect to")]

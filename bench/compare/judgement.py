@@ -143,8 +143,8 @@ def judge(
 
 
 RUNNING = (
-    "running servers cannot be started again: what two processes of one kind differ by"
-    " is not in the interval"
+    "running servers cannot be restarted: the interval does not include by how much two"
+    " processes of the same server differ"
 )
 PARTS = 8  # running servers: groups of consecutive rounds stand in for generations
 

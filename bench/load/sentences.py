@@ -63,7 +63,7 @@ def of_length(folder: Path, gold: GoldSet, tokens: int, seed: int) -> list[str]:
         if len(pieces) == OF_ONE_LENGTH:
             return pieces
     raise UnusableInputError(
-        f"the gold set {gold.name} makes no {OF_ONE_LENGTH} sentences of {tokens} tokens"
+        f"the gold set {gold.name} gives fewer than {OF_ONE_LENGTH} sentences of {tokens} tokens"
     )
 
 

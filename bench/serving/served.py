@@ -136,7 +136,7 @@ class Process:
             last = " ".join(self.log.read().strip().splitlines()[-1:])
             how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
             raise InvalidMeasurementError(
-                f"{self.name} ended ({how}): {last or 'no word in its log'}"
+                f"{self.name} ended ({how}): {last or 'its log is empty'}"
             )
 
     def _exit_code(self) -> int | None:

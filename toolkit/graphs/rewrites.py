@@ -272,7 +272,9 @@ def _vocabulary_weights(rewriter: Rewriter) -> dict[str, int]:
         if node.op_type == "Gather" and weights.get(node.input[0]) == 2
     }
     if len(axes) != 1:
-        raise UnusableInputError("this graph looks no tokens up: its vocabulary cannot be pruned")
+        raise UnusableInputError(
+            "this graph has no token embedding: its vocabulary cannot be pruned"
+        )
     decoder = rewriter.producer(LOGITS)
     if decoder.op_type == "Add":
         bias, product = sorted(decoder.input, key=lambda name: weights.get(name, 9))
@@ -284,5 +286,7 @@ def _vocabulary_weights(rewriter: Rewriter) -> dict[str, int]:
     else:
         axes[stored] = 1
     if any(name not in weights for name in axes):
-        raise UnusableInputError("this graph has no decoder of weights: it cannot be pruned")
+        raise UnusableInputError(
+            "this graph's decoder is not a stored weight: its vocabulary cannot be pruned"
+        )
     return axes
