@@ -121,7 +121,7 @@ class Rewriter:
                 ordered.append(node)
             else:
                 stack.append((name, True))
-                stack.extend((given, False) for given in reversed(node.input) if given)
+                stack.extend((source, False) for source in reversed(node.input) if source)
         used = {name for node in ordered for name in node.input}
         del self.graph.node[:]
         self.graph.node.extend(ordered)
@@ -144,8 +144,8 @@ def head_at_mask(model: onnx.ModelProto, mask_id: int) -> None:
     decoder.output[list(decoder.output).index(LOGITS)] = MASK_LOGITS
     vocabulary = width(model, LOGITS)
     shape = rewriter.add("Shape", ["input_ids"])
-    whole = rewriter.add("Concat", [shape, rewriter.constant(np.array([vocabulary]))], axis=0)
-    zeros = rewriter.add("ConstantOfShape", [whole])
+    full_shape = rewriter.add("Concat", [shape, rewriter.constant(np.array([vocabulary]))], axis=0)
+    zeros = rewriter.add("ConstantOfShape", [full_shape])
     rewriter.add("ScatterND", [zeros, POSITIONS, MASK_LOGITS], [LOGITS])
     rewriter.output(MASK_LOGITS, ["masks", vocabulary])
     rewriter.tidy()

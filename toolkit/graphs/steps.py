@@ -56,7 +56,7 @@ def export(network: PreTrainedModel, path: Path) -> None:
     ids = torch.arange(18).reshape(2, 9) % network.config.vocab_size  # any ids will do
     mask = torch.ones_like(ids)
     mask[1, 5:] = 0  # with a padded row, tracing keeps the mask in the graph
-    given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+    example = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
     # Only eager attention, traced by the TorchScript exporter, can be fused to Attention.
     network.config._attn_implementation = "eager"
     with warnings.catch_warnings():
@@ -64,7 +64,7 @@ def export(network: PreTrainedModel, path: Path) -> None:
         try:
             torch.onnx.export(
                 Wrapped().eval(),
-                tuple(given[name] for name in inputs),
+                tuple(example[name] for name in inputs),
                 str(path),
                 input_names=list(inputs),
                 output_names=[OUTPUT],

@@ -110,24 +110,24 @@ if __name__ == "__main__":
     parser.add_argument("--batch-timeout", type=float, default=0.002)
     parser.add_argument("--fast-queue", type=int, default=0)
     parser.add_argument("--api-servers", type=int, help="default: as many as workers")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     api = FillMaskApi(
-        given.model_dir,
-        given.threads,
-        bool(given.spin),
-        max_batch_size=given.max_batch,
-        batch_timeout=given.batch_timeout,
+        arguments.model_dir,
+        arguments.threads,
+        bool(arguments.spin),
+        max_batch_size=arguments.max_batch,
+        batch_timeout=arguments.batch_timeout,
     )
     server = ls.LitServer(
         api,
         accelerator="cpu",
-        workers_per_device=given.workers,
-        fast_queue=bool(given.fast_queue),
+        workers_per_device=arguments.workers,
+        fast_queue=bool(arguments.fast_queue),
     )
     server.run(
         host="127.0.0.1",
-        port=given.port,
-        num_api_servers=given.api_servers,
+        port=arguments.port,
+        num_api_servers=arguments.api_servers,
         log_level="warning",
         generate_client_file=False,
         access_log=False,

@@ -42,7 +42,7 @@ parser.add_argument("--model-dir", type=Path, required=True)
 parser.add_argument("--port", type=int, required=True)
 parser.add_argument("--threads", type=int, default=CORES)
 parser.add_argument("--max-batch", type=int, default=8)
-given = parser.parse_args()
+arguments = parser.parse_args()
 
 
 def answers(pipe: Any, texts: list[str]) -> list[dict[str, Any]]:
@@ -65,7 +65,7 @@ async def server_loop(pipe: Any, queue: asyncio.Queue[Any]) -> None:
     """Answer the queue batch by batch, in a thread beside the event loop."""
     while True:
         waiting = [await queue.get()]
-        while len(waiting) < given.max_batch and not queue.empty():
+        while len(waiting) < arguments.max_batch and not queue.empty():
             waiting.append(queue.get_nowait())
         texts, futures = zip(*waiting, strict=True)
         try:
@@ -81,13 +81,13 @@ async def server_loop(pipe: Any, queue: asyncio.Queue[Any]) -> None:
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Load the model, try it once, and answer requests until the server ends."""
-    (path,) = given.model_dir.glob("onnx/*.onnx")
+    (path,) = arguments.model_dir.glob("onnx/*.onnx")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = given.threads
+    options.intra_op_num_threads = arguments.threads
     model = ORTModelForMaskedLM.from_pretrained(
-        given.model_dir, subfolder="onnx", file_name=path.name, session_options=options
+        arguments.model_dir, subfolder="onnx", file_name=path.name, session_options=options
     )
-    tokenizer = AutoTokenizer.from_pretrained(given.model_dir)
+    tokenizer = AutoTokenizer.from_pretrained(arguments.model_dir)
     pipe: Any = pipeline("fill-mask", model=model, tokenizer=tokenizer, top_k=TOP)
     answers(pipe, [f"{pipe.tokenizer.mask_token}。"])
     app.state.queue = asyncio.Queue()
@@ -114,4 +114,4 @@ async def health() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app, host="127.0.0.1", port=given.port, log_level="warning", access_log=False)
+    uvicorn.run(app, host="127.0.0.1", port=arguments.port, log_level="warning", access_log=False)

@@ -38,7 +38,7 @@ parser.add_argument("--model-dir", required=True)
 parser.add_argument("--port", type=int, required=True)
 parser.add_argument("--threads", type=int, default=CORES)
 parser.add_argument("--max-batch", type=int, default=8)
-given = parser.parse_args()
+arguments = parser.parse_args()
 
 
 def answers(pipe: Any, texts: list[str]) -> list[dict[str, Any]]:
@@ -61,7 +61,7 @@ async def server_loop(pipe: Any, queue: asyncio.Queue[Any]) -> None:
     """Answer the queue batch by batch, in a thread beside the event loop."""
     while True:
         waiting = [await queue.get()]
-        while len(waiting) < given.max_batch and not queue.empty():
+        while len(waiting) < arguments.max_batch and not queue.empty():
             waiting.append(queue.get_nowait())
         texts, futures = zip(*waiting, strict=True)
         try:
@@ -77,8 +77,8 @@ async def server_loop(pipe: Any, queue: asyncio.Queue[Any]) -> None:
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Load the model, try it once, and answer requests until the server ends."""
-    torch.set_num_threads(given.threads)
-    pipe: Any = pipeline("fill-mask", model=given.model_dir, device="cpu", top_k=TOP)
+    torch.set_num_threads(arguments.threads)
+    pipe: Any = pipeline("fill-mask", model=arguments.model_dir, device="cpu", top_k=TOP)
     answers(pipe, [f"{pipe.tokenizer.mask_token}。"])
     app.state.queue = asyncio.Queue()
     loop = asyncio.create_task(server_loop(pipe, app.state.queue))
@@ -104,4 +104,4 @@ async def health() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app, host="127.0.0.1", port=given.port, log_level="warning", access_log=False)
+    uvicorn.run(app, host="127.0.0.1", port=arguments.port, log_level="warning", access_log=False)
