@@ -28,7 +28,7 @@ class ArticlePredictor:
 
     def __init__(self, folder: Path) -> None:
         manifest = read_manifest(folder)
-        if manifest.recipe.engine != "onnxruntime":
+        if not manifest.recipe.kind.runs_article:
             raise UnusableInputError(f"{folder} is no ONNX variant: the article's server needs one")
         manifest.verify(folder)
         self._encoder = TextEncoder.from_folder(folder)

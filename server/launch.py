@@ -149,8 +149,8 @@ def run_reference(
             _require_keys(settings.api_key_file)
         gc.disable()  # until the server has settled: what is there by then stays
         with bind(settings) as listener:
-            library = read_manifest(settings.folder).recipe.engine
-            if library != "pytorch":  # it may compute with OpenBLAS too
+            kind = read_manifest(settings.folder).recipe.kind
+            if not kind.uses_openblas:
                 # NumPy's threads, which nothing here uses, would begin by running in circles.
                 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
             with ThreadPoolExecutor(1) as beside:
@@ -158,7 +158,7 @@ def run_reference(
                 from ..toolkit.engines.kinds import import_engine
 
                 # First what the model waits for, then what takes as long to import as it to open.
-                import_engine(library)
+                import_engine(kind)
                 from .reference import serve
 
                 predictor = opening.result()
@@ -187,7 +187,7 @@ def run_article(settings: Settings) -> NoReturn:
 def require_article(settings: Settings) -> None:
     """Raise UnusableInputError unless the article's stack can serve the folder."""
     manifest = read_manifest(settings.folder)
-    if manifest.recipe.engine != "onnxruntime":
+    if not manifest.recipe.kind.runs_article:
         raise UnusableInputError(
             f"the article's stack runs ONNX variants, {manifest.variant} is a"
             f" {manifest.recipe.engine} one: choose another with --variant"

@@ -141,9 +141,9 @@ def export(
     """Write a model repository for Triton Inference Server (all ONNX variants, or those named)."""
     from .building.recipes import read_recipes
     from .building.store import Store
-    from .building.triton import BACKENDS, Running, write_repository
+    from .building.triton import Running, write_repository
 
-    wanted = names(variants) or [r.name for r in read_recipes() if r.engine in BACKENDS]
+    wanted = names(variants) or [r.name for r in read_recipes() if r.kind.triton]
     built = Store(model).get(wanted)
     for folder in write_repository(triton, built, Running(instances, threads, max_batch)):
         print(folder)

@@ -121,12 +121,15 @@ def threads_per_core() -> int | None:
     return count
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of the installed libraries that decide speed and answers."""
+def versions(*others: str) -> dict[str, str]:
+    """Return the versions of the installed libraries that decide speed and answers.
+
+    ``others`` are further distributions, such as those of an engine that a package brings.
+    """
     from importlib import metadata
 
     installed = {}
-    for name in LIBRARIES:
+    for name in dict.fromkeys((*LIBRARIES, *others)):
         try:
             installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -213,7 +213,7 @@ def _rest(found: Explanation) -> Iterator[str]:
         f" {request.tokenization_ms:.2g} + engine {_number(request.engine_ms)}"
         f" + Python {request.python_ms:.2g}"
     )
-    if found.engine == "onnxruntime":  # others count them in their profile
+    if found.casts is not None:  # else the profile has them
         shown = ", ".join(f"{count} {name}" for name, count in found.casts.items())
         yield f"Casts that remain after load: {shown or 'none'}"
     yield "Fractions are medians of rounds in which ceiling and variant were measured in turns."

@@ -70,7 +70,7 @@ class Contest:
 
     def _built(self, side: Contender) -> Built:
         (built,) = ensure(Store(self.model), [side.variant], self.gold)
-        if side.stack == ARTICLE_STACK and built.manifest.recipe.engine != "onnxruntime":
+        if side.stack == ARTICLE_STACK and not built.manifest.recipe.kind.runs_article:
             raise UnusableInputError(
                 f"the article's server runs ONNX variants, {side.variant} is none"
             )

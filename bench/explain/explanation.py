@@ -23,7 +23,6 @@ from ..serving.accounting import snapshot, usage
 from .ceilings import Ceilings, Shape, calls_per_second
 from .findings import CallSamples, Explanation, Measured, Request, Share
 from .flags import Facts, flags
-from .onnx_subject import OnnxSubject
 from .opening import open_subject
 from .subject import Profile, Subject, timed
 from .workload import Floor, Workload, floor
@@ -114,8 +113,7 @@ class _CallPlan:
             for length in terms.lengths
             for batch in terms.batches
         ]
-        if isinstance(subject, OnnxSubject):
-            subject.count(batches)
+        subject.count(batches)
         works = [subject.workload(batch) for batch in batches]
         return cls(subject, terms, batches, works, threads, cores)
 

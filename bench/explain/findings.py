@@ -123,7 +123,7 @@ class Explanation:
     bandwidths: Sequence[Bandwidth]
     points: Sequence[Measured]
     profiles: Sequence[Profile]
-    casts: Mapping[str, int]
+    casts: Mapping[str, int] | None
     request: Request
     flags: Sequence[Flag]
     others_percent: float
@@ -165,7 +165,7 @@ class Explanation:
             "cache_bytes": cache_bytes(),
             "points": [point.as_json() for point in self.points],
             "profiles": [profile.as_json() for profile in self.profiles],
-            "casts": dict(self.casts),
+            "casts": dict(self.casts or {}),
             "request": self.request.as_json(),
             "flags": [flag.as_json() for flag in self.flags],
             "others_percent": self.others_percent,

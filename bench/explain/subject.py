@@ -69,7 +69,7 @@ class Subject(ABC):
     """A built variant and its engine.
 
     ``kernels`` are those its ceilings are measured with; ``casts`` those left in a call (after
-    :meth:`facts`), by what they turn into what.
+    :meth:`facts`), by what they turn into what; None where the profile counts them.
 
     Args:
         folder: the variant's folder.
@@ -81,7 +81,7 @@ class Subject(ABC):
         self.folder, self.scratch = folder, scratch
         self.engine = read_manifest(folder).recipe.engine
         self.kernels: Kernels = {ONNXRUNTIME: (FP32, INT8)}
-        self.casts: Mapping[str, int] = {}
+        self.casts: Mapping[str, int] | None = None
         self._predictors: dict[int, Predictor] = {}
 
     def predictor(self, threads: int) -> Predictor:
@@ -97,6 +97,9 @@ class Subject(ABC):
         """Return a function that runs one batch."""
         engine = self.predictor(threads).engine
         return lambda: engine.best(batch, TOP)
+
+    def count(self, batches: Sequence[Batch]) -> None:  # noqa: B027 (most count when asked)
+        """Make ready to say what these batches compute."""
 
     @abstractmethod
     def workload(self, batch: Batch) -> Workload:

@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass, fields
 from itertools import product
 from typing import Any
 
+from ...toolkit.engines.kinds import kind_of
+
 MAX_BATCHES = (1, 2, 4, 8, 16)
-SPINNING = "onnxruntime"  # the engine whose threads can be told to spin
-OPENVINO = "openvino"
-SHARING = (SPINNING, OPENVINO)
 SHARED = 0  # threads: batches share the cores
 
 
@@ -31,7 +30,7 @@ class Setup:
         shares = settings.get("least_threads", threads) < threads
         # On one core both are 1, yet to name it would turn off what else comes with shared cores:
         # the prepared form, and that no padding is computed.
-        if shares or (threads == 1 and engine in SHARING):
+        if shares or (threads == 1 and kind_of(engine).shares_cores):
             found["threads"] = SHARED
         return cls(**found)
 
@@ -56,9 +55,10 @@ def space(engine: str, cores: int, *, batches: bool = True) -> list[Setup]:
     """Return every choice worth a look for an engine on so many cores, the usual one among them.
 
     Streams and threads are powers of two, or all cores; together they fill the cores and at most
-    twice as many.  Batches may share the cores instead, where the engine can do that.  OpenVINO has
-    no more streams than fit the cores: more would only wait.  ``batches`` says whether sentences
-    may share one: where they may not, the server asks each alone, whatever it is told.
+    twice as many.  Batches may share the cores instead, where the engine can do that.  An engine
+    that limits its streams has no more than fit the cores: more would only wait.  ``batches`` says
+    whether sentences may share one: where they may not, the server asks each alone, whatever it is
+    told.
 
     >>> [(c.streams, c.threads) for c in space("openvino", 2, batches=False)]
     [(1, 2), (2, 1), (1, 0), (2, 0)]
@@ -67,13 +67,14 @@ def space(engine: str, cores: int, *, batches: bool = True) -> list[Setup]:
 
 
 def _choices(engine: str, cores: int, max_batches: Sequence[int]) -> Iterator[Setup]:
-    most = cores if engine == OPENVINO else 2 * cores
+    kind = kind_of(engine)
+    most = cores if kind.limits_streams else 2 * cores
     sizes = sorted({cores, *(2**n for n in range(most.bit_length()) if 2**n <= most)})
     for streams, threads, batch in product(sizes, sizes, max_batches):
         if threads <= cores <= streams * threads <= most:
             yield Setup(streams, threads, batch)
-            if engine == SPINNING and threads > 1:  # the caller's own thread never waits
+            if kind.spins and threads > 1:  # the caller's own thread never waits
                 yield Setup(streams, threads, batch, spin=True)
-    if engine in SHARING:
+    if kind.shares_cores:
         for streams, batch in product(sizes, max_batches):
             yield Setup(streams, SHARED, batch)

@@ -13,20 +13,16 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ...toolkit.engines.kinds import KINDS, kind_of
 from ...toolkit.errors import UnusableInputError
 from ...toolkit.files import read_json
 
 SERVING = "serve"  # the extra with everything for serving, and the default engine
-ENGINES = {
-    "onnxruntime": ("onnxruntime",),
-    "openvino": ("openvino",),
-    "pytorch": ("torch", "transformers"),
-}
-"""The distributions that each engine needs; those of other engines are not installed."""
 REPORT_VERSION = "1"
 LINE = " \\\n    --hash=sha256:"
 
@@ -48,18 +44,28 @@ class Pin:
 def serving(declared: Iterable[str], engine: str) -> list[str]:
     """Return the requirements of serving with an engine, from all that a package declares.
 
-    The package's unconditional requirements are installed with it and not repeated here.  Example:
+    The package's unconditional requirements are installed with it and not repeated here.  What an
+    engine needs and the package does not declare is pinned to the version installed here.  Example:
     of ``starlette==1; extra == "serve"``, ``onnxruntime==1; extra == "serve"`` and
     ``openvino==2; extra == "openvino"``, the engine ``openvino`` gets starlette and openvino.
     """
     from packaging.requirements import Requirement
 
-    engines = {name for names in ENGINES.values() for name in names}
+    engines = {name for kind in KINDS.values() for name in kind.distributions}
     parsed = [Requirement(text) for text in declared]
     extra = {"extra": SERVING}
     common = [r for r in parsed if r.marker and r.marker.evaluate(extra) and r.name not in engines]
-    own = {r.name: r for r in parsed if r.name in ENGINES[engine]}
-    return sorted(f"{r.name}{r.specifier}" for r in [*common, *own.values()])
+    wanted = kind_of(engine).distributions
+    own = {r.name: r for r in parsed if r.name in wanted}
+    pinned = [f"{name}=={_installed(name)}" for name in wanted if name not in own]
+    return sorted({f"{r.name}{r.specifier}" for r in [*common, *own.values()]} | {*pinned})
+
+
+def _installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        raise UnusableInputError(f"serving needs {name}, which is not installed") from None
 
 
 def resolve(wheel: Path, requirements: Sequence[str]) -> list[Pin]:

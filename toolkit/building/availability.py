@@ -9,12 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ..engines.kinds import Kind
 from ..errors import UnusableInputError
 from ..machine import BF16_FLAGS, fingerprint
-from ..models.families import NOT_IN_ONNX, family
+from ..models.families import FAMILIES, NOT_IN_ONNX, family
 from .recipes import Recipe, read_recipes
 
-OPENVINO = "needs openvino: pip install 'tiankong[openvino]'"
 BF16 = "needs a CPU with AVX512-BF16 or AMX-BF16"
 CUDA = "needs CUDA"
 NO_WORDPIECE = "is not made of this model: only a WordPiece vocabulary can be pruned"
@@ -55,10 +55,11 @@ NOTHING = Choice(())
 
 def why_not(recipe: Recipe) -> str | None:
     """Return one line why a recipe cannot be built or run here; None if it can."""
+    kind = recipe.kind
     if recipe.device == "cuda":
-        return _why_no_cuda()
-    if recipe.engine == "openvino" and find_spec("openvino") is None:
-        return OPENVINO
+        return _why_no_cuda(kind)
+    if kind.extra and (missing := [n for n in kind.distributions if find_spec(n) is None]):
+        return f"needs {missing[0]}: pip install 'tiankong[{kind.extra}]'"
     if recipe.precision == "bf16" and not BF16_FLAGS & set(fingerprint()["isa"]):
         return BF16
     return None
@@ -121,11 +122,13 @@ def _of_model(
     return refused
 
 
-def _why_no_cuda() -> str | None:
+def _why_no_cuda(kind: Kind) -> str | None:
     try:
         ctypes.CDLL("libcuda.so.1")  # the driver: most machines have none, and importing torch
     except OSError:  # takes seconds
         return CUDA
+    if "torch" not in kind.distributions:
+        return None
     import torch
 
     if torch.version.cuda is None:
@@ -139,6 +142,8 @@ def why_not_of_model(recipe: Recipe, config: Mapping[str, Any]) -> str | None:
     activation = kin.activation(config)
     if "export" in recipe.steps and activation in NOT_IN_ONNX:
         return f"is not made of this model: its activation {activation} has no ONNX operators"
-    if recipe.engine == "openvino" and kin.kind != "bert":
-        return f"is not made of this model: it is made of a BERT only, not of {kin.title}"
+    able = recipe.kind.families
+    if able and kin.kind not in able:
+        titles = " or ".join(FAMILIES[name].title for name in able)
+        return f"is not made of this model: it is made of a {titles} only, not of {kin.title}"
     return None

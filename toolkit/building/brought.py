@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..engines.kinds import MASK
+from ..engines.kinds import MASK, ONNXRUNTIME
 from ..errors import UnusableInputError
 from ..files import (
     artifacts,
@@ -214,7 +214,9 @@ def _recipe(name: str, copied: str, file: OnnxFile, offer: Offer) -> Recipe:
     digest = sha256(file.files[file.name])
     summary = f"brought: {file.name}, SHA-256 {digest[:12]}"
     batch = DEPENDENT if file.dynamic else INDEPENDENT
-    return Recipe(name, summary, "onnxruntime", copied, (), offer.promise or Promise(), batch=batch)
+    return Recipe(
+        name, summary, ONNXRUNTIME.name, copied, (), offer.promise or Promise(), batch=batch
+    )
 
 
 def _notes(offer: Offer, file: OnnxFile, sources: str) -> dict[str, str]:

@@ -23,12 +23,6 @@ SCRATCH_COPIES = 4
 # Float32 copies in memory at once: the network and what loads it; for a graph also the exporter's,
 # protobuf's and the optimizer's (measured at the geometry of bert-base-chinese: 10.9).
 NETWORK_COPIES, GRAPH_COPIES = 3, 11
-BUILDERS = {
-    "pytorch": ("torch", "transformers"),
-    "onnxruntime": ("torch", "transformers", "onnx", "onnxruntime"),
-    "openvino": ("torch", "transformers", "openvino", "nncf"),
-}
-"""The libraries that make an engine's variants: another version makes them anew."""
 
 
 def build(model: str, recipes: Sequence[Recipe], revision: str | None = None) -> list[Built]:
@@ -60,8 +54,8 @@ def _unchanged(model: str, recipe: Recipe, info: ModelInfo) -> Built | None:
         manifest.verify(folder)
     except UnusableInputError:
         return None
-    tools = versions()
-    makers = BUILDERS[recipe.engine]
+    makers = recipe.kind.makers
+    tools = versions(*makers)
     same_tools = all(manifest.versions.get(name) == tools.get(name) for name in makers)
     same = manifest.recipe == recipe and dict(manifest.model) == info.as_json() and same_tools
     return Built(folder, manifest, skipped=True) if same else None

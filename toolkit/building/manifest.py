@@ -82,9 +82,10 @@ class Manifest:
         if found:
             apart = found.get("same_length_delta")
             return "none" if apart is None or apart > ROUNDING else "same length"
-        if self.recipe.engine == "onnxruntime":
-            return "any" if self.recipe.steps else "none"
-        return "any" if self.recipe.precision == "fp32" and not self.recipe.steps else "same length"
+        if self.recipe.brought:
+            return "none"
+        exact = self.recipe.kind.pads_exactly and self.recipe.precision == "fp32"
+        return "any" if exact else "same length"
 
     @property
     def expected(self) -> Expected | None:

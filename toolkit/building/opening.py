@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..engines.kinds import SELF_CONTAINED, SHARED, import_engine
+from ..engines.kinds import Threads, VariantFiles, all_kinds, import_engine, kind_of
 from ..engines.prepared import find
 from ..errors import UnusableInputError
 from .manifest import Manifest, read_manifest
 
 if TYPE_CHECKING:
-    from ..engines.predictor import Engine, Predictor
+    from ..engines.predictor import Predictor
     from ..engines.text import TextEncoder
 
 
@@ -30,27 +30,31 @@ def open_variant(
     if packed weights cannot be kept.
     """
     manifest = read_manifest(folder)
-    library = manifest.recipe.engine
-    share = share and library in SHARED
+    recipe = manifest.recipe
+    kind = kind_of(recipe.engine)
+    share = share and kind.shares_cores
     with ThreadPoolExecutor(1) as beside:  # hashing leaves the interpreter to the others
-        found = beside.submit(find, manifest.digest, library) if share else None
+        finding = beside.submit(find, manifest.digest, kind.distributions[0]) if share else None
         checked = beside.submit(_checked_encoder, folder, manifest)
         from .availability import require
 
-        require(manifest.recipe)
-        import_engine(library)
-        kept = found.result() if found else None
-        if not (kept and library in SELF_CONTAINED):
+        require(recipe)
+        module = import_engine(kind)
+        kept = finding.result() if finding else None
+        if not (kept and kind.self_contained):
             checked.result()
-        engine = (
-            _sharing(folder, manifest, kept, cores)
-            if share
-            else _engine(folder, manifest, threads, spin)
+        if spin and not (share or kind.spins):
+            raise UnusableInputError(
+                f"only {' or '.join(k.title for k in all_kinds().values() if k.spins)}'s threads"
+                f" can spin, {manifest.variant} runs in {kind.name}: leave --spin out"
+            )
+        files = VariantFiles(
+            folder, recipe.file, manifest.digest, recipe.precision, recipe.device, kept
         )
+        engine = module.open_engine(files, Threads(threads, spin, share, cores))
         encoder = checked.result()
     from ..engines.predictor import Predictor
 
-    recipe = manifest.recipe
     return Predictor(
         manifest.variant, encoder, engine, manifest.mates, recipe.pad_to, manifest.expected
     )
@@ -69,38 +73,3 @@ def _positions(folder: Path) -> int:
         return int(config["max_position_embeddings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UnusableInputError(f"{folder / 'config.json'} is unusable: {error!r}") from None
-
-
-def _sharing(folder: Path, manifest: Manifest, kept: Path | None, cores: int) -> Engine:
-    recipe, path = manifest.recipe, folder / manifest.recipe.file
-    if recipe.engine == "openvino":
-        from ..engines import openvino_engine
-
-        return openvino_engine.sharing_engine(path, manifest.digest, recipe.precision, kept, cores)
-    from ..engines import onnx_engine
-
-    return onnx_engine.sharing_engine(path, manifest.digest, kept, cores)
-
-
-def _engine(folder: Path, manifest: Manifest, threads: int, spin: bool) -> Engine:
-    if spin and manifest.recipe.engine != "onnxruntime":
-        raise UnusableInputError(
-            f"only ONNX Runtime's threads can spin, {manifest.variant} runs in"
-            f" {manifest.recipe.engine}: leave --spin out"
-        )
-    match manifest.recipe.engine:
-        case "onnxruntime":
-            from ..engines.onnx_engine import OnnxEngine
-
-            return OnnxEngine(folder / manifest.recipe.file, threads, spin=spin)
-        case "pytorch":
-            from ..engines.torch_engine import TorchEngine
-
-            return TorchEngine(folder, threads, manifest.recipe.precision, manifest.recipe.device)
-        case "openvino":
-            from ..engines.openvino_engine import OpenvinoEngine
-
-            recipe = manifest.recipe
-            return OpenvinoEngine(folder / recipe.file, threads, recipe.precision)
-        case other:
-            raise UnusableInputError(f"{folder}: this version has no engine {other!r}")

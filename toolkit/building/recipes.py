@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..engines.kinds import Kind, all_kinds, find_kind, kind_of
 from ..errors import UnusableInputError
 from ..files import package_path
 
@@ -23,8 +24,6 @@ STEPS = (
     "fp16-naive", "int8-dynamic", "int8-static", "share-embedding", "small-tables",
     "prune-vocabulary",
 )  # fmt: skip
-ENGINES = ("pytorch", "onnxruntime", "openvino")
-OPENVINO_STEPS = ("export", "head-at-mask", "last-layer-at-mask", "top-k")
 PRECISIONS = ("fp32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda")
 INDEPENDENT, DEPENDENT = BATCH = ("independent", "dependent")
@@ -60,7 +59,6 @@ class Promise:
 class Recipe:
     """One way to make a variant: the engine that runs it, the steps that make its file.
 
-    An ONNX variant without steps was not made but brought (see brought.py).
     ``precision`` is what is computed in (of an 8-bit variant: what is not 8-bit), ``device`` where.
     ``batch`` is ``independent``, or ``dependent`` for one whose answers depend on their neighbours
     in a batch (scales taken from the whole tensor): a server asks such a variant one by one.
@@ -80,6 +78,16 @@ class Recipe:
     batch: str = INDEPENDENT
     pad_to: int = 1
 
+    @property
+    def kind(self) -> Kind:
+        """The engine that runs it."""
+        return kind_of(self.engine)
+
+    @property
+    def brought(self) -> bool:
+        """Whether it was not made but brought (see brought.py)."""
+        return self.kind.runs_brought and not self.steps
+
     def as_json(self) -> dict[str, Any]:
         """Return the recipe as a JSON object (the form the manifest keeps)."""
         return asdict(self) | {"steps": list(self.steps)}
@@ -93,8 +101,9 @@ class Recipe:
         _check_strings(origin, data)
         if not NAME.fullmatch(data["name"]):
             raise UnusableInputError(f"{origin}: name {data['name']!r} is not like 'onnx-int8'")
-        if data["engine"] not in ENGINES:
-            raise UnusableInputError(_choice(origin, "engine", data["engine"], ENGINES))
+        kind = find_kind(data["engine"])
+        if kind is None:
+            raise UnusableInputError(_choice(origin, "engine", data["engine"], list(all_kinds())))
         if Path(data["file"]).is_absolute() or ".." in Path(data["file"]).parts:
             raise UnusableInputError(f"{origin}: file {data['file']!r} must lie inside the folder")
         steps = data.get("steps", [])
@@ -103,9 +112,9 @@ class Recipe:
         for step in steps:
             if step not in STEPS:
                 raise UnusableInputError(_choice(origin, "step", step, STEPS))
-        _check_steps(origin, data["engine"], steps)
+        _check_steps(origin, kind, steps)
         precision, device = data.get("precision", "fp32"), data.get("device", "cpu")
-        _check_arithmetic(origin, data["engine"], precision, device)
+        _check_arithmetic(origin, kind, precision, device)
         batch = data.get("batch", DEPENDENT if "int8-dynamic" in steps else INDEPENDENT)
         if batch not in BATCH:
             raise UnusableInputError(_choice(origin, "batch", batch, BATCH))
@@ -124,36 +133,48 @@ def _check_strings(origin: str, data: Mapping[str, Any]) -> None:
             raise UnusableInputError(f"{origin}: {key!r} is missing or is not a string")
 
 
-_FIRST = "{origin}: an onnxruntime recipe begins with the step 'export'"
-
-
-def _check_steps(origin: str, engine: str, steps: Sequence[str]) -> None:
-    if engine == "onnxruntime" and steps and steps[0] != "export":
-        raise UnusableInputError(_FIRST.format(origin=origin))
+def _check_steps(origin: str, kind: Kind, steps: Sequence[str]) -> None:
+    if kind.runs_brought and not steps:
+        return
+    count = len(kind.first_steps)
+    first, last = tuple(steps[:count]), steps[count:]
+    fitting = kind.last_steps is None or (len(last) <= 1 and set(last) <= set(kind.last_steps))
+    if first != kind.first_steps or not fitting:
+        raise UnusableInputError(f"{origin}: {_wanted_steps(kind)}")
     if "export" in steps[1:]:
         raise UnusableInputError(f"{origin}: the step 'export' only begins a recipe")
-    if engine == "pytorch" and steps:
-        raise UnusableInputError(f"{origin}: a pytorch recipe takes no steps")
-    if engine == "openvino" and tuple(steps) not in (
-        OPENVINO_STEPS, (*OPENVINO_STEPS, "fp16"), (*OPENVINO_STEPS, "int8-static")
-    ):  # fmt: skip
-        raise UnusableInputError(
-            f"{origin}: the steps of an openvino recipe are {', '.join(OPENVINO_STEPS)},"
-            " after them 'fp16', 'int8-static' or nothing"
-        )
 
 
-def _check_arithmetic(origin: str, engine: str, precision: object, device: object) -> None:
+def _wanted_steps(kind: Kind) -> str:
+    """Return in a sentence which steps an engine's recipes have."""
+    first, last = kind.first_steps, kind.last_steps
+    if last is None:
+        quoted = " and ".join(f"'{step}'" for step in first)
+        return f"{_an(kind.name)} recipe begins with the step {quoted}"
+    if not (first or last):
+        return f"{_an(kind.name)} recipe takes no steps"
+    after = f", after them {', '.join(f'{step!r}' for step in last)} or nothing" if last else ""
+    return f"the steps of {_an(kind.name)} recipe are {', '.join(first)}{after}"
+
+
+def _an(name: str) -> str:
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _check_arithmetic(origin: str, kind: Kind, precision: object, device: object) -> None:
     if precision not in PRECISIONS:
         raise UnusableInputError(_choice(origin, "precision", precision, PRECISIONS))
     if device not in DEVICES:
         raise UnusableInputError(_choice(origin, "device", device, DEVICES))
-    if engine == "onnxruntime" and precision != "fp32":
-        raise UnusableInputError(f"{origin}: an onnxruntime recipe takes no precision")
-    if engine != "pytorch" and device != "cpu":
-        raise UnusableInputError(f"{origin}: only a pytorch recipe runs on the device {device!r}")
+    if kind.precisions == ("fp32",) and precision != "fp32":
+        raise UnusableInputError(f"{origin}: {_an(kind.name)} recipe takes no precision")
+    if device not in kind.devices:
+        able = " or ".join(_an(k.name) for k in all_kinds().values() if device in k.devices)
+        raise UnusableInputError(f"{origin}: only {able} recipe runs on the device {device!r}")
     if precision == "fp16" and device == "cpu":
         raise UnusableInputError(f"{origin}: a CPU does not compute in fp16: set device = 'cuda'")
+    if precision not in kind.precisions:
+        raise UnusableInputError(_choice(origin, "precision", precision, kind.precisions))
 
 
 def _choice(origin: str, what: str, given: object, known: Sequence[str]) -> str:
@@ -186,8 +207,8 @@ def read_recipe(path: Path) -> Recipe:
     recipe = Recipe.from_json(data, f"recipe {path.name}")
     if recipe.name != path.stem:
         raise UnusableInputError(f"recipe {path.name}: its name is {recipe.name!r}")
-    if recipe.engine == "onnxruntime" and not recipe.steps:
-        raise UnusableInputError(_FIRST.format(origin=f"recipe {path.name}"))
+    if recipe.brought:
+        raise UnusableInputError(f"recipe {path.name}: {_wanted_steps(recipe.kind)}")
     return recipe
 
 

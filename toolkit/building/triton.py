@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..console import say
+from ..engines.kinds import all_kinds
 from ..engines.text import TextEncoder
 from ..errors import UnusableInputError
 from ..files import folder_written_whole, require_disk, write_text
@@ -104,18 +105,19 @@ def write_repository(folder: Path, variants: Sequence[Built], running: Running) 
 
 def require_backend(built: Built) -> None:
     """Raise UnusableInputError unless Triton has a backend for a variant's engine."""
-    engine = built.manifest.recipe.engine
-    if engine not in BACKENDS:
+    kind = built.manifest.recipe.kind
+    if kind.triton not in BACKENDS:
+        able = " or ".join(k.name for k in all_kinds().values() if k.triton in BACKENDS)
         raise UnusableInputError(
-            f"{built.manifest.variant} is a {engine} variant, which is not exported for Triton:"
-            f" name variants of {' or '.join(BACKENDS)}"
+            f"{built.manifest.variant} is a {kind.name} variant, which is not exported for Triton:"
+            f" name variants of {able}"
         )
 
 
 def _write_model(place: Path, built: Built, running: Running) -> None:
     (place / VERSION).mkdir(parents=True)
     recipe = built.manifest.recipe
-    backend = BACKENDS[recipe.engine]
+    backend = BACKENDS[recipe.kind.triton]
     source = built.folder / recipe.file
     for name, path in backend.files(source).items():
         target = place / VERSION / name
@@ -123,7 +125,7 @@ def _write_model(place: Path, built: Built, running: Running) -> None:
         shutil.copyfile(path, target)
     shutil.copyfile(built.folder / "tokenizer.json", place / "tokenizer.json")
     graph = backend.describe(source, TextEncoder.from_folder(built.folder).mask_id)
-    config = config_of(built.manifest.variant, recipe.engine, graph, running)
+    config = config_of(built.manifest.variant, recipe.kind.triton, graph, running)
     parameters = [
         {"key": key, "value": {"string_value": value}}
         for key, value in backend.parameters(running).items()
@@ -238,7 +240,7 @@ def openvino_parameters(running: Running) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Backend:
-    """What is known of one of Triton's backends; its name is our engine's."""
+    """What is known of one of Triton's backends."""
 
     describe: Callable[[Path, int], Graph]
     files: Callable[[Path], dict[str, Path]]
@@ -249,3 +251,4 @@ BACKENDS = {
     "onnxruntime": Backend(describe_onnx, onnx_files, onnx_parameters),
     "openvino": Backend(describe_openvino, openvino_files, openvino_parameters),
 }
+"""By the name that Triton gives it."""

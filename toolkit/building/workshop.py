@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from ..engines.text import TextEncoder, TextError
@@ -25,7 +24,6 @@ from .recipes import Recipe
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-    from transformers import PreTrainedModel
 
     from ..graphs.steps import Origin
 
@@ -34,7 +32,7 @@ PROBES = ("[MASK]", "今天天气真[MASK]啊。")
 
 
 @dataclass(frozen=True)
-class _Source:
+class SourceModel:
     """A model's tokenizer and configuration; ``kept``: the ids that a pruned vocabulary keeps."""
 
     tokenizer: Tokenizer
@@ -42,15 +40,17 @@ class _Source:
     positions: int
     kept: Sequence[int] = ()
 
-    def pruned(self) -> _Source:
+    def pruned(self) -> SourceModel:
+        """Return the same with the vocabulary pruned."""
         from ..graphs import pruning
 
         kept = pruning.kept_ids(self.tokenizer)
         tokenizer = pruning.prune_tokenizer(self.tokenizer, kept)
         config = pruning.prune_config(self.config, kept)
-        return _Source(tokenizer, config, self.positions, kept)
+        return SourceModel(tokenizer, config, self.positions, kept)
 
     def origin(self) -> Origin:
+        """Return what steps have to know of it."""
         from ..graphs.steps import Origin
 
         encoder = TextEncoder(self.tokenizer, self.positions)
@@ -59,107 +59,85 @@ class _Source:
 
 
 class Workshop:
-    """Makes variants of one loaded model; graphs that recipes share are made once."""
+    """Makes variants of one loaded model; graphs that recipes share are made once.
+
+    ``loaded`` is the model, ``scratch`` a folder for what recipes share, ``step`` says what is done
+    next.
+    """
 
     def __init__(self, loaded: LoadedModel, scratch: Path, step: Callable[[str], None]) -> None:
-        self._loaded = loaded
-        self._scratch = scratch
-        self._step = step
+        self.loaded = loaded
+        self.scratch = scratch
+        self.step = step
         self._made: dict[tuple[str, ...], Path] = {}
 
     def build(self, recipe: Recipe, folder: Path) -> Built:
         """Make one variant, written whole or not at all, and ask it something."""
-        source = self._source(recipe.steps)
+        source = self.source(recipe.steps)
         with folder_written_whole(folder) as place:
             _write_tokenizer(place, source)
-            target = place / recipe.file
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if recipe.engine == "pytorch":
-                self._step(f"{recipe.name}: write weights")
-                _write_weights(self._loaded.network, place, recipe.precision)
-            elif recipe.engine == "openvino":
-                self._openvino(recipe, target)
-            else:
-                shutil.copyfile(self._graph(recipe.steps, recipe.name), target)
+            (place / recipe.file).parent.mkdir(parents=True, exist_ok=True)
+            resolve_name(recipe.kind.builder)(self, recipe, place)
             write_json(place / "config.json", source.config)
             manifest = self._manifest(recipe, place, source)
             write_manifest(place, manifest)
-            self._step(f"{recipe.name}: verify")
+            self.step(f"{recipe.name}: verify")
             _verify(place)
         return Built(folder, manifest, skipped=False)
 
-    def _graph(self, steps: tuple[str, ...], variant: str) -> Path:
+    def graph(self, steps: tuple[str, ...], variant: str) -> Path:
         """Return the file that a chain of steps makes, from the longest part already made."""
         from ..graphs import steps as graphs
 
         if steps in self._made:
             return self._made[steps]
-        target = self._scratch / f"{'-'.join(steps)}.onnx"
+        target = self.scratch / f"{'-'.join(steps)}.onnx"
         if len(steps) == 1:
-            self._step(f"{variant}: export")
-            graphs.export(self._loaded.network, target)
+            self.step(f"{variant}: export")
+            graphs.export(self.loaded.network, target)
         else:
             # Changes of one graph in memory are made together: a file is 400 MB.
             last = list(takewhile(lambda step: step in graphs.REWRITES, reversed(steps)))[::-1]
             last = last or [steps[-1]]
-            source = self._graph(steps[: -len(last)], variant)
+            source = self.graph(steps[: -len(last)], variant)
             for step in last:
-                self._step(f"{variant}: {step}")
-            graphs.make(source, target, last, self._source(steps).origin())
+                self.step(f"{variant}: {step}")
+            graphs.make(source, target, last, self.source(steps).origin())
         self._made[steps] = target
         give_memory_back()
         return target
 
-    def _source(self, steps: Sequence[str]) -> _Source:
+    def source(self, steps: Sequence[str]) -> SourceModel:
         """Return the model as the last of some steps sees it."""
-        loaded = self._loaded
-        whole = _Source(loaded.tokenizer, loaded.config, loaded.info.positions)
+        loaded = self.loaded
+        whole = SourceModel(loaded.tokenizer, loaded.config, loaded.info.positions)
         return whole.pruned() if "prune-vocabulary" in steps else whole
 
-    def _openvino(self, recipe: Recipe, target: Path) -> None:
-        """Write an OpenVINO model; the float32 one that recipes share is converted once."""
-        from ..graphs import conversion
-
-        plain = self._scratch / "openvino_model.xml"
-        batches = self._source(()).origin().calibration
-        if not plain.exists():
-            self._step(f"{recipe.name}: export")
-            conversion.convert(self._loaded.network, plain, batches[0])
-        last = recipe.steps[-1]
-        self._step(f"{recipe.name}: {last}")
-        if last == "int8-static":
-            conversion.quantize(plain, target, batches)
-        elif last == "fp16":
-            conversion.store_half(plain, target)
-        else:
-            for suffix in (".xml", ".bin"):
-                shutil.copyfile(plain.with_suffix(suffix), target.with_suffix(suffix))
-
-    def _manifest(self, recipe: Recipe, folder: Path, source: _Source) -> Manifest:
+    def _manifest(self, recipe: Recipe, folder: Path, source: SourceModel) -> Manifest:
         notes = {}
         if "int8-dynamic" in recipe.steps:
             notes["batch"] = "an answer can depend on its neighbours in a batch (dynamic scales)"
         if "int8-static" in recipe.steps:
             notes["batch"] = "an answer does not depend on its neighbours in a batch (fixed scales)"
         if source.kept:
-            whole = int(self._loaded.config["vocab_size"])
+            whole = int(self.loaded.config["vocab_size"])
             notes["vocabulary"] = (
                 f"{len(source.kept)} of {whole} tokens: Latin words and numbers are spelled"
                 " character by character, and what was left out is no answer"
             )
         return Manifest(
             variant=recipe.name,
-            model=self._loaded.info.as_json(),
+            model=self.loaded.info.as_json(),
             recipe=recipe,
             files=record_files(folder),
-            versions=versions(),
+            versions=versions(*recipe.kind.makers),
             machine=fingerprint(),
             built=datetime.now(UTC).isoformat(timespec="seconds"),
             notes=notes,
         )
 
 
-def _write_tokenizer(folder: Path, source: _Source) -> None:
+def _write_tokenizer(folder: Path, source: SourceModel) -> None:
     source.tokenizer.save(str(folder / "tokenizer.json"))
     known = source.tokenizer.get_vocab()
     specials: dict[str, str] = {}
@@ -182,20 +160,6 @@ def calibration(encoder: TextEncoder) -> Iterator[list[int]]:
     for text in CALIBRATION.read_text(encoding="utf-8").splitlines():
         with suppress(TextError):
             yield encoder.encode(text)
-
-
-def _write_weights(network: PreTrainedModel, folder: Path, precision: str) -> None:
-    from transformers.utils import logging
-
-    from ..engines.torch_engine import DTYPES
-
-    logging.disable_progress_bar()  # ours is on the screen already
-    kind = DTYPES[precision]
-    if network.dtype == kind:
-        network.save_pretrained(folder)
-    else:  # other recipes need the network as it is
-        rounded: Any = copy.deepcopy(network)
-        rounded.to(kind).save_pretrained(folder)
 
 
 def _verify(folder: Path) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import UnusableInputError
 from ..machine import usable_cores
+from .kinds import ONNXRUNTIME, Threads, VariantFiles
 from .predictor import Best, Engine, Logits, best_of
 from .prepared import prepare
 from .sharing import SharingEngine, widths
@@ -30,6 +31,13 @@ TYPES = {
     "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(float)": np.float32,
     "tensor(bool)": np.bool_,
 }  # fmt: skip
+
+
+def open_engine(files: VariantFiles, threads: Threads) -> Engine:
+    """Return the engine of a variant; raises as :class:`OnnxEngine`, :func:`sharing_engine` do."""
+    if threads.share:
+        return sharing_engine(files.path, files.digest, files.kept, threads.cores)
+    return OnnxEngine(files.path, threads.each, spin=threads.spin)
 
 
 class OnnxEngine(Engine):
@@ -162,7 +170,7 @@ def sharing_engine(path: Path, digest: str, kept: Path | None = None, cores: int
     kept.
     """
     cores = cores or usable_cores()
-    folder = kept or prepare(path, digest, "onnxruntime", partial(_write_prepared, path))
+    folder = kept or prepare(path, digest, ONNXRUNTIME.name, partial(_write_prepared, path))
     shared = UNPADDED if (folder / UNPADDED).exists() else PREPARED
 
     def of(width: int) -> OnnxEngine:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import UnusableInputError
 from ..machine import usable_cores
+from .kinds import OPENVINO, Threads, VariantFiles
 from .predictor import About, Best, Engine, Logits, best_of
 from .prepared import prepare
 from .sharing import SharingEngine, widths
@@ -30,6 +31,13 @@ openvino.Tensor(np.zeros(1, np.int32))
 def feed(batch: Batch) -> dict[str, NDArray[np.int32]]:
     """Return a batch as the model takes it: int32 (the engine's own; int64 would be converted)."""
     return {name: getattr(batch, name).astype(np.int32) for name in INPUTS}
+
+
+def open_engine(files: VariantFiles, threads: Threads) -> Engine:
+    """Return the engine of a variant; raises as OpenvinoEngine and :func:`sharing_engine` do."""
+    if threads.share:
+        return sharing_engine(files.path, files.digest, files.precision, files.kept, threads.cores)
+    return OpenvinoEngine(files.path, threads.each, files.precision)
 
 
 class OpenvinoEngine(Engine):
@@ -122,7 +130,7 @@ def sharing_engine(
     def write(folder: Path) -> None:
         OpenvinoEngine(path, cores, precision, folder)
 
-    folder = kept or prepare(path, digest, "openvino", write)
+    folder = kept or prepare(path, digest, OPENVINO.name, write)
     # Few of them: each compiled model has memory of its own.
     engines = {n: OpenvinoEngine(path, n, precision, folder) for n in widths(cores, step=4)}
     return SharingEngine(engines, folder)

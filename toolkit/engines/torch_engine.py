@@ -12,10 +12,16 @@ from transformers.utils import logging
 from ..errors import UnusableInputError
 from ..machine import usable_cores
 from ..models.families import family
+from .kinds import Threads, VariantFiles
 from .predictor import Engine, Logits
 from .text import Batch, Ids
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def open_engine(files: VariantFiles, threads: Threads) -> Engine:
+    """Return the engine of a variant; raises as :class:`TorchEngine` does."""
+    return TorchEngine(files.folder, threads.each, files.precision, files.device)
 
 
 class TorchEngine(Engine):

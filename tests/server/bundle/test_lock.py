@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tiankong.server.bundle.lock import ENGINES, Pin, pins, requirements_text, resolve, serving
+from tiankong.server.bundle.lock import Pin, pins, requirements_text, resolve, serving
+from tiankong.toolkit.engines.kinds import KINDS
 from tiankong.toolkit.errors import UnusableInputError
 
 
@@ -19,11 +20,11 @@ def names(requirements: list[str]) -> set[str]:
     return {requirement.partition("==")[0] for requirement in requirements}
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", KINDS)
 def test_one_engine_and_no_other(engine: str) -> None:
     requirements = serving(metadata.requires("tiankong") or [], engine)
-    others = {name for other in ENGINES if other != engine for name in ENGINES[other]}
-    assert names(requirements) >= {"starlette", "uvicorn", *ENGINES[engine]}
+    others = {name for kind in KINDS.values() if kind.name != engine for name in kind.distributions}
+    assert names(requirements) >= {"starlette", "uvicorn", *KINDS[engine].distributions}
     assert not names(requirements) & {*others, "nncf", "locust", "pytest", "jinja2"}
     assert all("==" in requirement and ";" not in requirement for requirement in requirements)
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tiankong.toolkit.building import availability, recipes
-from tiankong.toolkit.building.availability import BF16, CUDA, OPENVINO, choose, require, why_not
-from tiankong.toolkit.building.recipes import OPENVINO_STEPS, Recipe
+from tiankong.toolkit.building.availability import BF16, CUDA, choose, require, why_not
+from tiankong.toolkit.building.recipes import Recipe
+from tiankong.toolkit.engines.kinds import OPENVINO
 from tiankong.toolkit.errors import UnusableInputError
 
 
@@ -18,7 +19,7 @@ def made(**changes: str) -> Recipe:
     given: dict[str, Any] = {"name": "mine", "summary": "x", "engine": "pytorch", "file": "f"}
     given |= changes
     if given["engine"] == "openvino":
-        given["steps"] = list(OPENVINO_STEPS)
+        given["steps"] = list(OPENVINO.first_steps)
     return Recipe.from_json(given, "x")
 
 
@@ -39,7 +40,10 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     ("recipe", "why"),
     [
         (made(), None),
-        (made(engine="openvino", file="o/m.xml"), OPENVINO),
+        (
+            made(engine="openvino", file="o/m.xml"),
+            "needs openvino: pip install 'tiankong[openvino]'",
+        ),
         (made(precision="bf16"), BF16),
         (made(precision="fp16", device="cuda"), CUDA),
         # A graphics card has bfloat16 whatever the CPU has.

@@ -1,0 +1,53 @@
+"""What writes a variant's model into its folder; the registry of engines names the functions."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .recipes import Recipe
+    from .workshop import Workshop
+
+
+def write_graph(workshop: Workshop, recipe: Recipe, folder: Path) -> None:
+    """Write the ONNX graph that the recipe's steps make."""
+    shutil.copyfile(workshop.graph(recipe.steps, recipe.name), folder / recipe.file)
+
+
+def write_weights(workshop: Workshop, recipe: Recipe, folder: Path) -> None:
+    """Write the weights as transformers does, rounded to what the recipe computes in."""
+    from transformers.utils import logging
+
+    from ..engines.torch_engine import DTYPES
+
+    workshop.step(f"{recipe.name}: write weights")
+    logging.disable_progress_bar()  # ours is on the screen already
+    network, kind = workshop.loaded.network, DTYPES[recipe.precision]
+    if network.dtype == kind:
+        network.save_pretrained(folder)
+    else:  # other recipes need the network as it is
+        rounded: Any = copy.deepcopy(network)
+        rounded.to(kind).save_pretrained(folder)
+
+
+def write_openvino(workshop: Workshop, recipe: Recipe, folder: Path) -> None:
+    """Write an OpenVINO model; the float32 one that recipes share is converted once."""
+    from ..graphs import conversion
+
+    target, plain = folder / recipe.file, workshop.scratch / "openvino_model.xml"
+    batches = workshop.source(()).origin().calibration
+    if not plain.exists():
+        workshop.step(f"{recipe.name}: export")
+        conversion.convert(workshop.loaded.network, plain, batches[0])
+    last = recipe.steps[-1]
+    workshop.step(f"{recipe.name}: {last}")
+    if last == "int8-static":
+        conversion.quantize(plain, target, batches)
+    elif last == "fp16":
+        conversion.store_half(plain, target)
+    else:
+        for suffix in (".xml", ".bin"):
+            shutil.copyfile(plain.with_suffix(suffix), target.with_suffix(suffix))
