@@ -15,8 +15,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from ..console import download_progress
 from ..errors import UnusableInputError
 from ..files import require_disk, write_text
 from .hub_cache import (
@@ -30,11 +30,8 @@ from .hub_cache import (
     use_cached,
     verify,
 )
-from .hub_progress import meter, reported
+from .hub_progress import meter
 from .layout import FILES, INDEX, TOKENIZERS, WEIGHTS, missing_files, safetensors_only
-
-if TYPE_CHECKING:
-    from .hub_progress import Progress
 
 PUBLIC_HUB = "https://huggingface.co"
 MAIN = "main"
@@ -67,17 +64,13 @@ def offline() -> bool:
     return value.upper() in {"1", "ON", "YES", "TRUE"}
 
 
-def download(
-    repo_id: str, revision: str | None = None, on_progress: Progress | None = None
-) -> Snapshot:
+def download(repo_id: str, revision: str | None = None) -> Snapshot:
     """Return a whole, verified snapshot of a repository; fetch what the cache lacks.
 
     Args:
         repo_id: ``organisation/name``, or ``name`` alone.
         revision: branch, tag or commit; None is ``main``.  A commit that is already cached is
             used without asking the hub.
-        on_progress: called with (bytes received, bytes in all), instead of the bar on a terminal
-            and the plain lines elsewhere.
 
     Raises UnusableInputError, with one line that says what to do, if the model cannot be had.
 
@@ -94,7 +87,7 @@ def download(
         return from_cache(repo_id, asked, f"{endpoint()} cannot be reached ({error})")
     files = _chosen(repo_id, listing)
     snapshot = Snapshot(storage(repo_id) / "snapshots" / listing.commit, repo_id, listing.commit)
-    _fetch(snapshot, asked, files, on_progress)
+    _fetch(snapshot, asked, files)
     verify(snapshot, files)
     _require_whole(snapshot)
     if asked != listing.commit:
@@ -208,16 +201,14 @@ def _chosen(repo_id: str, listing: _Listing) -> list[HubFile]:
     ]
 
 
-def _fetch(
-    snapshot: Snapshot, asked: str, files: list[HubFile], on_progress: Progress | None
-) -> None:
+def _fetch(snapshot: Snapshot, asked: str, files: list[HubFile]) -> None:
     """Fetch the files the cache lacks; nothing half-written takes a file's place."""
     from huggingface_hub import snapshot_download
 
     need = sum(f.size or 0 for f in files if not (snapshot.folder / f.name).exists())
     require_disk(cache_folder(), need, f"downloading {snapshot.repo_id}")
     try:
-        with reported(snapshot.repo_id, need, on_progress) as report, _quiet_library():
+        with download_progress(snapshot.repo_id, need) as report, _quiet_library():
             snapshot_download(
                 snapshot.repo_id,
                 revision=snapshot.revision,
