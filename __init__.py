@@ -179,6 +179,7 @@ def compare(
     gold: str = "builtin",
     users: int = 4,
     seconds: float = 50.0,
+    recipes: PathLike | None = None,
 ) -> Comparison:
     """Compare two variants, measured in turns, and return the ratio of their QPS (B over A).
 
@@ -191,7 +192,7 @@ def compare(
     from .bench.compare.contest import Contest
     from .bench.compare.rounds import CompareTerms
 
-    contest = Contest.of(a, b, (), model, gold)
+    contest = Contest.of(a, b, (), _store(model, None, recipes), gold)
     return contest.run(CompareTerms(users=users, seconds=seconds))
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..toolkit.options import Model, Onnx, TokenizerFolder
+from ..toolkit.options import Model, Onnx, Recipes, TokenizerFolder
 from .settings import TABLE, Setting, Settings, known_stack
 
 
@@ -57,6 +57,7 @@ def serve(
     settings: Settings,
     model: Model = "builtin",
     variant: Annotated[str, typer.Option("--variant", help="which variant (onnx-int8)")] = "",
+    recipes: Recipes = None,
     onnx: Onnx = None,
     tokenizer: TokenizerFolder = None,
     stack: Annotated[
@@ -71,5 +72,5 @@ def serve(
     chosen = known_stack(stack)
     require_takes(chosen, settings)
     offer = read_offer(onnx, tokenizer)
-    built = Store("" if offer else model, offer=offer).to_open(variant)
+    built = Store("" if offer else model, None, recipes, offer).to_open(variant)
     run(chosen, replace(settings, folder=built.folder))

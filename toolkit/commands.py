@@ -16,6 +16,7 @@ from .options import (
     Model,
     Onnx,
     PromiseOf,
+    Recipes,
     Revision,
     TokenizerFolder,
     Variants,
@@ -47,12 +48,12 @@ def models(as_json: AsJson = False) -> None:
 
 def build(
     model: Model = "builtin", variants: Variants = "", revision: Revision = "",
-    as_json: AsJson = False,
+    recipes: Recipes = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Make variants: recipes to artifacts/variants/<model>/<variant>/."""
     from .building.store import Store
 
-    store = Store(model, revision or None)
+    store = Store(model, revision or None, recipes)
     choice = store.choose(names(variants))
     built = store.build(choice.names)
     if as_json:
@@ -70,7 +71,7 @@ def _place(built: Built) -> dict[str, Any]:
 
 
 def check(
-    model: Model = "", variants: Variants = "", gold: Gold = "builtin",
+    model: Model = "", variants: Variants = "", gold: Gold = "builtin", recipes: Recipes = None,
     onnx: Onnx = None, tokenizer: TokenizerFolder = None, promise: PromiseOf = "",
     hit_at_5: HitAt5 = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -86,8 +87,8 @@ def check(
     from .gate.gold import find_gold
 
     gold_set = find_gold(gold)
-    offer = read_promised_offer(onnx, tokenizer, model, promise, hit_at_5)
-    store = Store(model if offer else model or "builtin", offer=offer)
+    offer = read_promised_offer(onnx, tokenizer, model, promise, hit_at_5, recipes)
+    store = Store(model if offer else model or "builtin", None, recipes, offer)
     choice = NOTHING if offer else store.choose(names(variants))
     wanted = names(variants) if offer else choice.names
     gated = gate(store, store.get(wanted, reference=True), gold_set)
@@ -103,6 +104,7 @@ def predict(
     model: Model = "builtin",
     variant: Annotated[str, typer.Option("--variant", help="which variant (onnx-int8)")] = "",
     top_k: Annotated[int, typer.Option("--top-k", min=1, max=DEPTH, help="tokens a [MASK]")] = TOP,
+    recipes: Recipes = None,
     onnx: Onnx = None,
     tokenizer: TokenizerFolder = None,
     as_json: AsJson = False,
@@ -115,7 +117,7 @@ def predict(
     from .engines.text import TextError
 
     offer = read_offer(onnx, tokenizer)
-    built = Store("" if offer else model, offer=offer).to_open(variant)
+    built = Store("" if offer else model, None, recipes, offer).to_open(variant)
     try:
         (answer,) = open_variant(built.folder).predict([text], top_k)
     except TextError as error:
@@ -134,6 +136,7 @@ def export(
     triton: Annotated[Path, typer.Option("--triton", help="a new folder: the model repository")],
     model: Model = "builtin",
     variants: Variants = "",
+    recipes: Recipes = None,
     instances: Annotated[int, typer.Option("--instances", min=1, help="of each model")] = 1,
     threads: Annotated[int, typer.Option("--threads", min=0, help="each; 0: all cores")] = 0,
     max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="sentences at once")] = 16,
@@ -143,8 +146,9 @@ def export(
     from .building.store import Store
     from .building.triton import Running, write_repository
 
-    wanted = names(variants) or [r.name for r in read_recipes() if r.kind.triton]
-    built = Store(model).get(wanted)
+    known = read_recipes(own_recipes=recipes)
+    wanted = names(variants) or [recipe.name for recipe in known if recipe.kind.triton]
+    built = Store(model, None, recipes).get(wanted)
     for folder in write_repository(triton, built, Running(instances, threads, max_batch)):
         print(folder)
 

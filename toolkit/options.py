@@ -13,6 +13,10 @@ from .errors import UnusableInputError
 
 Model = Annotated[str, typer.Option("--model", help="one of 'tiankong models', a hub id, a folder")]
 Variants = Annotated[str, typer.Option("--variants", help="names, comma-separated (default: all)")]
+Recipes = Annotated[
+    Path | None,
+    typer.Option("--recipes", envvar="TIANKONG_RECIPES", help="folder of recipes of your own"),
+]
 Gold = Annotated[str, typer.Option("--gold", help="builtin, heldout, or a JSON-lines file")]
 PlanName = Annotated[
     str, typer.Option("--plan", help="table, smoke, full, scaling, open, or a TOML file")

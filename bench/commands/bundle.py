@@ -11,7 +11,7 @@ import typer
 from ...server.commands import takes
 from ...server.settings import Settings, table
 from ...toolkit.console import say
-from ...toolkit.options import Gold, Model
+from ...toolkit.options import Gold, Model, Recipes
 
 # A path here is none in a container, and a cluster has replicas of its own.
 OWN = [row for row in table("speed", "requests", "connections") if row.kind is not Path]
@@ -22,7 +22,7 @@ def bundle(
     settings: Settings,
     variant: Annotated[str, typer.Argument(metavar="VARIANT", help="which variant")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="a new folder")],
-    model: Model = "builtin", gold: Gold = "builtin",
+    model: Model = "builtin", gold: Gold = "builtin", recipes: Recipes = None,
     cores: Annotated[
         int, typer.Option("--cores", min=0, help="CPUs of each replica (0: usable cores)")
     ] = 0,
@@ -50,7 +50,7 @@ def bundle(
         raise UnusableInputError(f"{cores} cores cannot be measured: {usable_cores()} are usable")
     cores = cores or usable_cores()
     gold_set = find_gold(gold)
-    (built,) = Store(model).get([variant])
+    (built,) = Store(model, None, recipes).get([variant])
     require_possible(folder, built.manifest)
     if built.manifest.gate is None:
         say(f"bundle: the gate has not seen {variant} yet: run 'tiankong check' first")

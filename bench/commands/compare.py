@@ -11,9 +11,10 @@ import typer
 from ...toolkit.console import say
 from ...toolkit.errors import GateFailedError, InvalidMeasurementError
 from ...toolkit.files import artifacts, write_json
-from ...toolkit.options import AsJson, Gold, Model, Slower, print_json, share
+from ...toolkit.options import AsJson, Gold, Model, Recipes, Slower, print_json, share
 
 if TYPE_CHECKING:
+    from ...toolkit.building.store import Store
     from ..compare.contest import Contest
     from ..compare.judgement import Comparison
 
@@ -24,18 +25,19 @@ def compare(
     rev: Annotated[
         list[str] | None, typer.Option("--rev", help="git revision of A; given twice, of A and B")
     ] = None,
-    model: Model = "builtin", gold: Gold = "builtin",
+    model: Model = "builtin", gold: Gold = "builtin", recipes: Recipes = None,
     users: Annotated[int, typer.Option("--users", min=1, help="callers, closed loop")] = 4,
     seconds: Annotated[float, typer.Option("--seconds", min=10, help="time to take")] = 50.0,
     seed: Annotated[int, typer.Option("--seed", help="order of the blocks")] = 0,
     fail: Slower = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Tell whether B is faster or slower than A: interleaved, with an A/A control."""
+    from ...toolkit.building.store import Store
     from ..compare.contest import Contest
     from ..compare.rounds import CompareTerms
 
     limit = share(fail)
-    contest = Contest.of(a, b or a, tuple(rev or ()), model, gold)
+    contest = Contest.of(a, b or a, tuple(rev or ()), Store(model, None, recipes), gold)
     result = contest.run(CompareTerms(users=users, seconds=seconds, seed=seed))
     _keep(contest, result)
     if as_json:
@@ -49,7 +51,7 @@ def _keep(contest: Contest, result: Comparison) -> None:
     from ...toolkit.machine import fingerprint, versions
 
     now = datetime.now(UTC)
-    data = {"model": contest.model, "finished": now.isoformat(timespec="seconds")}
+    data = {"model": contest.store.model, "finished": now.isoformat(timespec="seconds")}
     data |= result.as_json() | {"machine": fingerprint(), "versions": versions()}
     path = artifacts() / "comparisons" / f"{now:%Y%m%dT%H%M%S%f}Z.json"
     write_json(path, data)
@@ -73,7 +75,7 @@ def _require_speed(results: Sequence[Comparison], limit: float | None) -> None:
 
 
 def compare_revision(
-    revision: str, model: str, variants: Sequence[str], gold: str, fail: str
+    revision: str, store: Store, variants: Sequence[str], gold: str, fail: str
 ) -> None:
     """Tell whether variants are slower than at a revision; raise GateFailedError if they are."""
     from ..compare.contest import Contest
@@ -82,7 +84,7 @@ def compare_revision(
     limit = share(fail)
     results: list[Any] = []
     for variant in variants:
-        contest = Contest.of(variant, variant, (revision,), model, gold)
+        contest = Contest.of(variant, variant, (revision,), store, gold)
         results.append(contest.run(CompareTerms()))
         _keep(contest, results[-1])
         print_comparison(results[-1])

@@ -16,6 +16,7 @@ from ...toolkit.options import (
     Gold,
     Model,
     Processes,
+    Recipes,
     Target,
     Workers,
     duration,
@@ -34,7 +35,7 @@ def capacity(
     is_open: Annotated[
         bool, typer.Option("--open", help="open loop: search the rate, not the users")
     ] = False,
-    model: Model = "builtin", gold: Gold = "builtin",
+    model: Model = "builtin", gold: Gold = "builtin", recipes: Recipes = None,
     stack: Annotated[str, typer.Option("--stack", help="reference or article")] = "reference",
     seconds: Annotated[
         float, typer.Option("--seconds", min=2, help="of each of the three confirming runs")
@@ -60,7 +61,7 @@ def capacity(
     terms = CapacityTerms(parse_slo(slo), OPEN if is_open else CLOSED, probe, seconds, stack=where)
     by = generators_from(processes, workers, bind)
     gold_set = find_gold(gold)
-    built = ensure(Store(model), [variant], gold_set)
+    built = ensure(Store(model, None, recipes), [variant], gold_set)
     result = find_capacity(variant, terms, Ground.of(built, gold_set, by, target))
     if as_json:
         print_json(result.as_json())
@@ -80,7 +81,7 @@ def tune(
         str,
         typer.Option("--budget", help="about how long (default: 10m; more where cores are many)"),
     ] = "",
-    model: Model = "builtin", gold: Gold = "builtin",
+    model: Model = "builtin", gold: Gold = "builtin", recipes: Recipes = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Search the serving settings with which a variant answers most within an objective."""
@@ -96,8 +97,8 @@ def tune(
     from ..sweep.session import Ground
 
     objective, seconds = parse_slo(slo), duration(budget) if budget else None
-    store = Store(model)
-    [recipe] = read_recipes([variant])
+    store = Store(model, None, recipes)
+    [recipe] = read_recipes([variant], recipes)
     if seconds is not None:  # refuse before anything is built
         require_enough(seconds, recipe.engine, batches=_may_share_batches(store, recipe))
     gold_set = find_gold(gold)

@@ -25,6 +25,7 @@ from ...toolkit.options import (
     PlanName,
     Processes,
     PromiseOf,
+    Recipes,
     Revision,
     Slower,
     Target,
@@ -46,6 +47,7 @@ def sweep(
     model: Model = "", plan: PlanName = "table", variants: Variants = "", gold: Gold = "builtin",
     seed: Annotated[int | None, typer.Option("--seed", help="order of the cells")] = None,
     target: Target = "", processes: Processes = 1, workers: Workers = 0, bind: Bind = BIND,
+    recipes: Recipes = None,
     onnx: Onnx = None, tokenizer: TokenizerFolder = None, promise: PromiseOf = "",
     hit_at_5: HitAt5 = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -64,9 +66,9 @@ def sweep(
     from ..sweep.sweep import sweep as run_sweep
 
     gold_set = find_gold(gold)
-    offer = read_promised_offer(onnx, tokenizer, model, promise, hit_at_5)
+    offer = read_promised_offer(onnx, tokenizer, model, promise, hit_at_5, recipes)
     chosen = read_plan(plan).of([] if offer else names(variants))
-    store = Store(model if offer else model or chosen.model, offer=offer)
+    store = Store(model if offer else model or chosen.model, None, recipes, offer)
     if offer:
         choice, wanted = NOTHING, names(variants)
     else:
@@ -129,6 +131,7 @@ def worker(
 def bench(
     model: Model = "", plan: PlanName = "table",
     variants: Variants = "", gold: Gold = "builtin", revision: Revision = "",
+    recipes: Recipes = None,
     out: Out = None,
     prices: Annotated[Path | None, typer.Option("--prices", help="your own price file")] = None,
     against: Annotated[
@@ -137,12 +140,14 @@ def bench(
     fail: Slower = "5%",
 ) -> None:  # fmt: skip
     """Everything: build, check, sweep, report; or, with --compare, tell whether we are slower."""
+    from ...toolkit.building.store import Store
+
     if against:
-        compare_revision(against, model or "builtin", names(variants) or [SHIPPED], gold, fail)
+        store = Store(model or "builtin", None, recipes)
+        compare_revision(against, store, names(variants) or [SHIPPED], gold, fail)
         return
     from ...reports.writing import write_pages
     from ...toolkit.building.recipes import REFERENCE
-    from ...toolkit.building.store import Store
     from ...toolkit.gate.examination import gate
     from ...toolkit.gate.gold import find_gold
     from ...toolkit.runs.run_file import read_run
@@ -153,7 +158,7 @@ def bench(
     chosen = read_plan(plan).of(names(variants))
     model = model or chosen.model
     gold_set = find_gold(gold)
-    store = Store(model, revision or None)
+    store = Store(model, revision or None, recipes)
     needs = chosen.needs()
     choice = store.choose([*needs, REFERENCE] if needs else [], optional=not variants)
     gated = gate(store, store.build(choice.names), gold_set)

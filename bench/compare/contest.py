@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ...toolkit.building.availability import choose
 from ...toolkit.building.folders import Built
 from ...toolkit.building.store import Store
 from ...toolkit.errors import UnusableInputError
@@ -23,15 +22,15 @@ ASKED = 64  # sentences used if a server must first be asked for its unloaded an
 
 @dataclass(frozen=True)
 class Contest:
-    """A and B with the model and the gold set they share."""
+    """A and B with the store and the gold set they share."""
 
     a: Contender
     b: Contender
-    model: str
+    store: Store
     gold: GoldSet
 
     @classmethod
-    def of(cls, a: str, b: str, revisions: tuple[str, ...], model: str, gold: str) -> Contest:
+    def of(cls, a: str, b: str, revisions: tuple[str, ...], store: Store, gold: str) -> Contest:
         """Return the contest between the sides named on the command line.
 
         One revision is A's, two are A's and B's.  Raises UnusableInputError if they cannot
@@ -48,8 +47,8 @@ class Contest:
         # Refuse an unknown name before the other side is built and checked.
         for side in (first, second):
             if not _is_foreign(side):
-                choose([side.variant])
-        return cls(first, second, model, find_gold(gold))
+                store.require(side.variant)
+        return cls(first, second, store, find_gold(gold))
 
     def run(self, terms: CompareTerms) -> Comparison:
         """Make both ready and compare them.
@@ -69,7 +68,7 @@ class Contest:
         return compare(labels, (openers[0], openers[1]), questions, terms, restarts)
 
     def _built(self, side: Contender) -> Built:
-        (built,) = ensure(Store(self.model), [side.variant], self.gold)
+        (built,) = ensure(self.store, [side.variant], self.gold)
         if side.stack == ARTICLE_STACK and not built.manifest.recipe.kind.runs_article:
             raise UnusableInputError(
                 f"the article's server runs ONNX variants, {side.variant} is none"
@@ -77,7 +76,7 @@ class Contest:
         return built
 
     def _revision(self, side: Contender) -> Revision:
-        revision = take_revision(side.revision, self.model)
+        revision = take_revision(side.revision, self.store.model)
         revision.build(side.variant)
         return revision
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from over_http import ask, free_port, wait_ready
 
 from tiankong.toolkit.building.availability import choose
 
@@ -94,35 +90,6 @@ def test_predict_for_a_reader(tool: Any) -> None:
     lines = ran.stdout.splitlines()
     assert [lines[0], lines[3]] == ["[MASK] 1", "[MASK] 2"]
     assert len(lines) == 6
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_ready(url: str, process: subprocess.Popen[str]) -> None:
-    limit = time.monotonic() + 60
-    while time.monotonic() < limit:
-        assert process.poll() is None, process.communicate()[1]
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except urllib.error.HTTPError as error:
-            error.close()
-        except OSError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError(f"{url} was never ready")
-
-
-def ask(url: str, body: object) -> Any:
-    request = urllib.request.Request(
-        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=10) as response:
-        return json.load(response)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,10 @@ class Store:
         """Return the recipes that can be built and run here (see :func:`.availability.choose`)."""
         return choose(names, self.model, self.revision, optional, self.own_recipes)
 
+    def require(self, name: str) -> None:
+        """Raise UnusableInputError if a name is unknown or cannot be run on this machine."""
+        self._on_this_machine([name])
+
     def get(self, names: Sequence[str] = (), *, reference: bool = False) -> list[Built]:
         """Return variants, built if missing, recipe and digests checked.
 

@@ -57,6 +57,39 @@ def test_an_unknown_name_lists_the_known() -> None:
         read_recipes(["onnx-int4"])
 
 
+def own_folder(place: Path, *names: str) -> Path:
+    for name in names:
+        recipe = f'name = "{name}"\nsummary = "x"\nengine = "pytorch"\nfile = "f"\n'
+        (place / f"{name}.toml").write_text(recipe, encoding="utf-8")
+    return place
+
+
+def test_recipes_of_ones_own_stand_beside_the_shipped_ones(tmp_path: Path) -> None:
+    own = own_folder(tmp_path, "mine", "a-second")
+    both = [recipe.name for recipe in read_recipes(own_recipes=own)]
+    assert both[0] == "pytorch-fp32"
+    assert set(both) == {recipe.name for recipe in read_recipes()} | {"mine", "a-second"}
+    assert [r.name for r in read_recipes(["mine", "onnx-int8"], own)] == ["mine", "onnx-int8"]
+    with pytest.raises(UnusableInputError, match=rf"known: .*mine.* \({FOLDER}, {tmp_path}\)"):
+        read_recipes(["yours"], own)
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        ((), "no recipe .* is there"),
+        (("onnx-int8",), "the name onnx-int8 is a shipped recipe's"),
+        (("own-file",), "are those of files brought by --onnx"),
+    ],
+)
+def test_a_folder_of_ones_own_that_is_refused(
+    tmp_path: Path, names: tuple[str, ...], reason: str
+) -> None:
+    own = own_folder(tmp_path, *names)
+    with pytest.raises(UnusableInputError, match=rf"^--recipes {tmp_path}: .*{reason}"):
+        read_recipes(["pytorch-fp32"], own)
+
+
 def test_json_roundtrip() -> None:
     for recipe in read_recipes():
         assert Recipe.from_json(json.loads(json.dumps(recipe.as_json())), "x") == recipe
