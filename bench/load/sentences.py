@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...toolkit.engines.kinds import MASK
 from ...toolkit.engines.predictor import Ranked, Ranking
 from ...toolkit.engines.text import TextEncoder
 from ...toolkit.errors import InvalidMeasurementError, UnusableInputError
 from ...toolkit.gate.answers import Answers
 from ...toolkit.gate.gold import GoldItem, GoldSet
+from ...toolkit.models.tokens import MASK
 from .direct import direct
 
 DEPTH = 10  # ranks of a right answer: enough to recognise a tie at rank five

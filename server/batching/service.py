@@ -9,12 +9,13 @@ from threading import Thread
 
 from starlette.requests import Request
 
-from ...toolkit.engines.kinds import MASK, Expected
+from ...toolkit.engines.kinds import Expected
 from ...toolkit.engines.predictor import Answer, Engine, Predictor
 from ...toolkit.engines.prepared import recall, remember
 from ...toolkit.engines.text import LONG, NoMaskError, TextError, ceiling
 from ...toolkit.errors import BrokenVariantError, TiankongError
 from ...toolkit.machine import usable_cores
+from ...toolkit.models.tokens import MASK
 from ..http.bodies import Question
 from ..http.metrics import Metrics
 from ..http.problems import DRAINING, NOT_READY, RETRY, ProblemError

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..engines.kinds import MASK, ONNXRUNTIME
+from ..engines.kinds import ONNXRUNTIME
 from ..errors import UnusableInputError
 from ..files import (
     artifacts,
@@ -25,10 +25,11 @@ from ..files import (
     require_disk,
     require_memory,
     sha256,
-    write_text,
+    write_json,
 )
 from ..machine import fingerprint, versions
-from ..models.tokenizer_files import read_tokenizer
+from ..models.tokenizer_files import read_tokenizer, write_tokenizer
+from ..models.tokens import MASK
 from .folders import Built, variant_folder
 from .manifest import Manifest, read_manifest, record_files, write_manifest
 from .offer import Offer
@@ -80,7 +81,9 @@ def bring(
         engine = _engine(place / copied, offer.onnx)
         guest = Guest(offer, file, engine, _positions(offer, config, file, engine.tokens))
         width = guest.try_out(tokenizer)
-        _write_words(place, tokenizer, config, guest.positions, width, engine.inputs)
+        write_tokenizer(place, tokenizer, guest.positions, engine.inputs)
+        sizes = {"max_position_embeddings": guest.positions}
+        write_json(place / "config.json", {"vocab_size": width, **config, **sizes})
         manifest = Manifest(
             variant=name,
             model=facts or guest.model(model, config, width),
@@ -229,25 +232,3 @@ def _notes(offer: Offer, file: OnnxFile, sources: str) -> dict[str, str]:
     if file.dynamic:
         notes["batch"] = "an answer can depend on its neighbours in a batch (dynamic scales)"
     return notes
-
-
-def _write_words(
-    place: Path,
-    tokenizer: Tokenizer,
-    config: Mapping[str, Any],
-    positions: int,
-    width: int,
-    inputs: list[str],
-) -> None:
-    """Write tokenizer and configuration as every variant folder has them."""
-    write_text(place / "tokenizer.json", tokenizer.to_str(pretty=True))
-    specials = {f"{n}_token": f"[{n.upper()}]" for n in ("unk", "sep", "pad", "cls", "mask")}
-    words = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": positions,
-        "model_input_names": inputs,
-        **{key: word for key, word in specials.items() if tokenizer.token_to_id(word) is not None},
-    }
-    whole = {"vocab_size": width, **config, "max_position_embeddings": positions}
-    for name, data in (("tokenizer_config.json", words), ("config.json", whole)):
-        write_text(place / name, json.dumps(data, ensure_ascii=False, indent=2) + "\n")

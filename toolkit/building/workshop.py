@@ -17,6 +17,8 @@ from ..files import folder_written_whole, give_memory_back, package_path, write_
 from ..machine import fingerprint, versions
 from ..models.families import family
 from ..models.info import LoadedModel
+from ..models.tokenizer_files import write_tokenizer
+from ..models.tokens import MASK
 from .folders import Built
 from .manifest import Manifest, record_files, write_manifest
 from .opening import open_variant
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from ..graphs.steps import Origin
 
 CALIBRATION = package_path("toolkit/building/calibration.txt")  # no sentence of the gold sets
-PROBES = ("[MASK]", "今天天气真[MASK]啊。")
+PROBES = (MASK, f"今天天气真{MASK}啊。")
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class Workshop:
         """Make one variant, written whole or not at all, and ask it something."""
         source = self.source(recipe.steps)
         with folder_written_whole(folder) as place:
-            _write_tokenizer(place, source)
+            inputs = family(source.config).inputs
+            write_tokenizer(place, source.tokenizer, source.positions, inputs)
             (place / recipe.file).parent.mkdir(parents=True, exist_ok=True)
             resolve_name(recipe.kind.builder)(self, recipe, place)
             write_json(place / "config.json", source.config)
@@ -135,24 +138,6 @@ class Workshop:
             built=datetime.now(UTC).isoformat(timespec="seconds"),
             notes=notes,
         )
-
-
-def _write_tokenizer(folder: Path, source: SourceModel) -> None:
-    source.tokenizer.save(str(folder / "tokenizer.json"))
-    known = source.tokenizer.get_vocab()
-    specials: dict[str, str] = {}
-    for name in ("unk", "sep", "pad", "cls", "mask"):
-        spelled = (f"[{name.upper()}]", f"<{name}>")  # SentencePiece's own are the second
-        specials |= {f"{name}_token": token for token in spelled[::-1] if token in known}
-    write_json(
-        folder / "tokenizer_config.json",
-        {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "model_max_length": source.positions,
-            "model_input_names": list(family(source.config).inputs),
-            **specials,
-        },
-    )
 
 
 def calibration(encoder: TextEncoder) -> Iterator[list[int]]:

@@ -30,7 +30,6 @@ ROUNDING = 1e-5  # of a probability: more than the last bits of float32
 
 LOGITS, MASK_LOGITS = "logits", "mask_logits"
 TOP_SCORES, TOP_IDS = "top_scores", "top_ids"
-MASK = "[MASK]"
 CONTRIB = "com.microsoft"  # the domain of ONNX Runtime's own operators
 TOP, DEPTH = 5, 50  # tokens of an answer, of a whole ranking: what graphs give at most
 

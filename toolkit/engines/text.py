@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ..errors import UnusableInputError
-from .kinds import MASK
+from ..models.tokens import MASK
 
 LONG = 2_000  # characters that take about a millisecond to encode
 Ids = NDArray[np.int64]

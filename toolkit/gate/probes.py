@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..engines.kinds import MASK
 from ..engines.text import TextEncoder, TextError
+from ..models.tokens import MASK
 
 SHORT: Sequence[str] = (
     MASK,

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnusableInputError
-from ..files import read_json
+from ..files import read_json, write_json, write_text
 from . import layout
-from .builtin import vocabulary
-from .builtin.vocabulary import MASK
 from .checkpoints import line_of
 from .families import geometry
+from .tokens import CLS, MASK, PAD, SEP, UNK, special_tokens
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -102,21 +101,33 @@ def _wordpiece_tokenizer(folder: Path) -> Tokenizer:
     from tokenizers.processors import BertProcessing
 
     known = _vocabulary(folder)
-    special = (vocabulary.PAD, vocabulary.UNK, vocabulary.CLS, vocabulary.SEP, vocabulary.MASK)
+    special = (PAD, UNK, CLS, SEP, MASK)
     for token in special:
         if token not in known:
             raise UnusableInputError(
                 f"{folder / 'vocab.txt'} has no {token}: copy the model's own vocab.txt there"
             )
-    tokenizer = Tokenizer(WordPiece(known, unk_token=vocabulary.UNK))
+    tokenizer = Tokenizer(WordPiece(known, unk_token=UNK))
     tokenizer.normalizer = BertNormalizer(**{"lowercase": True, **_settings(folder)})
     tokenizer.pre_tokenizer = BertPreTokenizer()
-    tokenizer.post_processor = BertProcessing(
-        (vocabulary.SEP, known[vocabulary.SEP]), (vocabulary.CLS, known[vocabulary.CLS])
-    )
+    tokenizer.post_processor = BertProcessing((SEP, known[SEP]), (CLS, known[CLS]))
     tokenizer.decoder = decoders.WordPiece()
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in special])
     return tokenizer
+
+
+def write_tokenizer(
+    folder: Path, tokenizer: Tokenizer, positions: int, inputs: Sequence[str]
+) -> None:
+    """Write ``tokenizer.json`` and ``tokenizer_config.json`` of a variant's folder."""
+    write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=True))
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": positions,
+        "model_input_names": list(inputs),
+        **special_tokens(tokenizer.get_vocab()),
+    }
+    write_json(folder / "tokenizer_config.json", config)
 
 
 def require_matching(tokenizer: Tokenizer, config: Mapping[str, Any], folder: Path) -> None:
@@ -137,13 +148,13 @@ def require_matching(tokenizer: Tokenizer, config: Mapping[str, Any], folder: Pa
             f"{folder}: the tokenizer has {len(ids)} tokens, the model {rows}: {advice}"
         )
     pad = config.get("pad_token_id", 0)
-    filler = next((token for token in (vocabulary.PAD, "<pad>") if token in ids), None)
+    filler = special_tokens(ids).get("pad_token")
     if pad is not None and filler and ids[filler] != pad:
         raise UnusableInputError(
             f"{folder}: {filler} is {ids[filler]} for the tokenizer, {pad} for the model: {advice}"
         )
     framed = tokenizer.encode(MASK).tokens
-    if framed != [vocabulary.CLS, MASK, vocabulary.SEP]:
+    if framed != [CLS, MASK, SEP]:
         raise UnusableInputError(
             f"{folder}: the tokenizer makes {' '.join(framed)} of {MASK}, not"
             f" [CLS] {MASK} [SEP]: {advice}"

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tiankong.toolkit.engines.kinds import MASK
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.gate.gold import BUILTIN, HELDOUT, GoldSet, read_gold
 from tiankong.toolkit.models.builtin import corpus, vocabulary
+from tiankong.toolkit.models.tokens import MASK
 
 GOOD = {"id": "x1", "category": "poem", "text": "床前明月光,疑是地[MASK]霜。", "answer": "上"}
 

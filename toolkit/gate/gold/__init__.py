@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...engines.kinds import MASK
 from ...errors import UnusableInputError
 from ...files import package_path, sha256
+from ...models.tokens import MASK
 
 FOLDER = package_path("toolkit/gate/gold")
 BUILTIN = FOLDER / "gold.jsonl"

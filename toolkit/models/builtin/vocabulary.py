@@ -10,10 +10,11 @@ from __future__ import annotations
 import string
 from typing import TYPE_CHECKING
 
+from ..tokens import CLS, MASK, PAD, SEP, UNK
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 PUNCTUATION = "，。！？：；、（）《》〈〉「」『』【】〔〕“”‘’—…·～－／％￥＋＝＜＞〇○●①②③④⑤⑥⑦⑧⑨⑩"
 
 
