@@ -1,4 +1,4 @@
-"""The article's own figures, quoted, and what follows from them by arithmetic."""
+"""The figures that the article states, and what follows from them by arithmetic."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ class Row:
 
     @property
     def mean_ms(self) -> float:
-        """Mean latency these users must have seen in a closed loop without think time."""
+        """The mean latency that follows for a closed loop without think time (Little's law)."""
         return self.users / self.qps * 1000
 
     @property
     def plausible(self) -> bool:
-        """Whether that mean lies at or below the P95."""
+        """Whether this mean latency is at most the P95."""
         return self.mean_ms <= self.p95_ms
 
     @property
     def tail_ms(self) -> float:
-        """What the slowest twentieth must average at least, for mean and P95 both to hold."""
+        """The least mean latency of the slowest 5 % with which mean and P95 can both be true."""
         return (self.mean_ms - 0.95 * self.p95_ms) / 0.05
 
 
 @dataclass(frozen=True)
 class Claims:
-    """What the article says besides its table; MB are millions of bytes."""
+    """The article's figures outside its table; MB are millions of bytes."""
 
     image_mb: float
     full_file_mb: float
@@ -51,7 +51,7 @@ class Claims:
 
 @dataclass(frozen=True)
 class Article:
-    """The article: its date, machine, table and claims, and which variants it speaks of."""
+    """The article: its date, its machine's cores, its variants, its table and its claims."""
 
     date: str
     cores: int
@@ -62,7 +62,7 @@ class Article:
 
     @property
     def slowest_p95_ms(self) -> float:
-        """The highest P95 the article shows as acceptable."""
+        """The highest P95 in the article's table: the limit it accepts."""
         return max(row.p95_ms for row in self.rows)
 
     @property

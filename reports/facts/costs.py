@@ -1,4 +1,4 @@
-"""What a million requests cost, if the priced machine's cores are like the measured ones."""
+"""What a million requests cost, if the priced machine's cores are as fast as the measured ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SECONDS_PER_MONTH = HOURS_PER_MONTH * 3600
 
 
 def per_million(monthly: float, qps: float) -> float:
-    """Return the price of a million requests on a machine busy at ``qps`` all month.
+    """Return the price of a million requests on a machine that serves ``qps`` all month.
 
     >>> round(per_million(700, 100), 4)  # 262.8 million requests a month
     2.6636
@@ -21,7 +21,7 @@ def per_million(monthly: float, qps: float) -> float:
 
 @dataclass(frozen=True)
 class MeasuredMachine:
-    """What of the measured machine decides a cost: usable cores, architecture, threads a core."""
+    """The facts of the measured machine that a cost depends on."""
 
     cores: int
     architecture: str
@@ -30,7 +30,7 @@ class MeasuredMachine:
 
 @dataclass(frozen=True)
 class Cost:
-    """A million requests on a priced machine, in the price's currency."""
+    """The cost of a million requests on a priced machine, in the price's currency."""
 
     price: Price
     per_million: float
@@ -38,11 +38,11 @@ class Cost:
 
 
 def cost(price: Price, qps: float, bench: MeasuredMachine) -> Cost | None:
-    """Return the cost of ``qps`` measured on ``bench``, scaled by cores to the priced machine.
+    """Return the cost if ``qps`` was measured on ``bench``, scaled by cores to the priced machine.
 
-    None where the measurement says nothing about that machine: it has an accelerator, another
-    architecture, or an unknown number of vCPUs.  ``optimistic`` marks a price for hardware threads
-    set against a measurement on whole cores.
+    None if the measurement says nothing about that machine: it has an accelerator, another
+    architecture, or an unknown number of vCPUs.  ``optimistic`` marks a cost that is too low: the
+    priced vCPUs are hardware threads, but full cores were measured.
     """
     if price.accelerator or price.vcpu is None or price.architecture != bench.architecture:
         return None
@@ -56,9 +56,9 @@ def cost(price: Price, qps: float, bench: MeasuredMachine) -> Cost | None:
 
 
 def yardsticks(prices: Sequence[Price], bench: MeasuredMachine) -> tuple[Price, ...]:
-    """Return the prices a verdict and a plot speak of: the first quoted one, and its list price.
+    """Return the prices that a verdict and a plot use: the first quoted one, and its list price.
 
-    Without a quoted price that fits ``bench``, the first that fits; all in one currency.
+    If no quoted price fits ``bench``, it is the first price that fits.  All are in one currency.
     """
     fitting = [price for price in prices if cost(price, 1.0, bench)]
     quoted = [price for price in fitting if price.kind == "quoted"]
@@ -74,9 +74,9 @@ def yardsticks(prices: Sequence[Price], bench: MeasuredMachine) -> tuple[Price, 
 
 
 def cheaper_percent(price: Price, prices: Sequence[Price]) -> float | None:
-    """Return by how many percent a month costs less than a month with an accelerator.
+    """Return by how many percent a month is cheaper than on a machine with an accelerator.
 
-    Compared with the first accelerated machine of the same kind, cloud and currency; None if there
+    It is compared with the first such machine of the same kind, cloud and currency; None if there
     is none.
     """
     for other in prices:

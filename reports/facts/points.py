@@ -1,4 +1,4 @@
-"""Points: the cells of runs gathered by variant, stack and load, as a reader compares them."""
+"""Points: the cells of runs, grouped by variant, stack and load."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ class Doubt:
 
 @dataclass(frozen=True)
 class MeasuredPoint:
-    """One variant behind one stack under one load, over its repeats.
+    """One variant served by one stack under one load, over its repeats.
 
-    Latencies are milliseconds (None: too few answers), CPU percent of the whole machine.  Figures
-    come from the valid repeats, or from all where none is valid; ``failures``, ``wrong`` and
-    ``doubts`` count every repeat.  Rates and percentiles are estimates, other figures medians.
-    ``goodput`` is right answers a second within the verdict's limit, ``late_p99_ms`` (open loop)
-    how late requests were sent, ``ratio`` QPS over that of the article's server in the run.
+    Latencies are in milliseconds (None: too few answers), CPU in percent of the whole machine.
+    Figures come from the valid repeats, or from all repeats if none is valid; ``failures``,
+    ``wrong`` and ``doubts`` count every repeat.  QPS and percentiles are estimates; CPU, energy and
+    mean latency are medians.  ``goodput`` is right answers a second within the verdict's limit,
+    ``late_p99_ms`` (open loop) how late requests were sent, ``ratio`` the QPS divided by the QPS of
+    the article's server in the same run.
     """
 
     variant: str
@@ -65,22 +66,22 @@ class MeasuredPoint:
 
     @property
     def series(self) -> Series:
-        """What the point's line in a plot is called by."""
+        """The variant and the stack: points that share them are one line in a plot."""
         return (self.variant, self.stack)
 
     @property
     def key(self) -> Point:
-        """What makes the point unique in a report."""
+        """The point's key, unique in a report."""
         return Point(self.variant, self.stack, self.load)
 
     @property
     def users(self) -> int:
-        """Concurrent callers of a closed loop, 0 in an open one."""
+        """Concurrent users of a closed loop; 0 in an open loop."""
         return self.load.users
 
     @property
     def sentences(self) -> Estimate:
-        """Sentences rightly answered a second."""
+        """Right answers to sentences a second."""
         return self.qps.times(self.load.batch)
 
     @property
@@ -90,12 +91,12 @@ class MeasuredPoint:
 
 
 def points(runs: Sequence[Run], article_variant: str, limit_ms: float) -> tuple[MeasuredPoint, ...]:
-    """Return the points of runs that may be mixed: the article's server first, then by variant."""
+    """Return the points of all runs together: the article's server first, then by variant."""
     cores = int(runs[0].header.machine["usable_cores"])
     groups = _grouped(cell for run in runs for cell in run.cells)
     noise = {is_open: _noise(groups, is_open) for is_open in (False, True)}
     ratios = [_ratios(run, article_variant) for run in runs]
-    found = [
+    measured = [
         replace(
             _point(key, cells, key.load.cores or cores, _noise_of(key, cells, noise), limit_ms),
             ratio=_ratio(ratios, key),
@@ -103,11 +104,11 @@ def points(runs: Sequence[Run], article_variant: str, limit_ms: float) -> tuple[
         for key, cells in groups.items()
     ]
     order = list(dict.fromkeys(name for run in runs for name in run.header.variants))
-    return tuple(sorted(found, key=lambda point: _place(point, order)))
+    return tuple(sorted(measured, key=lambda point: _place(point, order)))
 
 
 def _noise(groups: Mapping[Point, Sequence[Cell]], is_open: bool) -> Noise:
-    # Apart: arrivals fix an open loop's QPS, so its repeats vary far less than a closed loop's.
+    # Pooled by kind of loop: arrivals fix an open loop's QPS, so its repeats vary far less.
     return Noise.of(
         [cell for cell in cells if is_valid(cell)]
         for key, cells in groups.items()
@@ -116,7 +117,7 @@ def _noise(groups: Mapping[Point, Sequence[Cell]], is_open: bool) -> Noise:
 
 
 def _noise_of(key: Point, cells: Sequence[Cell], noise: Mapping[bool, Noise]) -> Noise:
-    # Also of a point with a single valid repeat: the invalid one says nothing of its steadiness.
+    # For a single valid repeat too: invalid repeats say nothing about the point's own variation.
     return noise[key.load.is_open] if len(cells) > 1 else UNKNOWN
 
 
@@ -171,11 +172,11 @@ def _median(values: Iterable[float | None]) -> float | None:
 
 
 def _yardstick(run: Run, article_variant: str) -> str | None:
-    """Return the variant the article's server ran: the article's own, else the only one."""
-    behind = {cell.point.variant for cell in run.cells if cell.point.stack == ARTICLE_STACK}
-    if article_variant in behind:
+    """Return the variant that the article's server ran: the article's own, else the only one."""
+    variants = {cell.point.variant for cell in run.cells if cell.point.stack == ARTICLE_STACK}
+    if article_variant in variants:
         return article_variant
-    return behind.pop() if len(behind) == 1 else None
+    return variants.pop() if len(variants) == 1 else None
 
 
 def _ratios(run: Run, article_variant: str) -> dict[Point, float]:
@@ -195,17 +196,20 @@ def _ratios(run: Run, article_variant: str) -> dict[Point, float]:
 
 
 def _ratio(ratios: Sequence[Mapping[Point, float]], key: Point) -> float | None:
-    """Return the mean over runs of a ratio that was formed inside each run."""
-    found = [run[key] for run in ratios if key in run]
-    return central(found) if found else None
+    """Return the mean over runs of a ratio that was computed inside each run."""
+    known = [run[key] for run in ratios if key in run]
+    return central(known) if known else None
 
 
 def article_points(
-    found: Sequence[MeasuredPoint], article_variant: str
+    measured: Sequence[MeasuredPoint], article_variant: str
 ) -> dict[int, MeasuredPoint]:
-    """Return the plain points of the article's server, by users."""
-    behind = [point for point in found if point.stack == ARTICLE_STACK and point.load.plain]
-    own = [point for point in behind if point.variant == article_variant]
-    if not own and len({point.variant for point in behind}) == 1:
-        own = behind
+    """Return the plain points of the article's server, by users.
+
+    They are those of the article's variant; without any, those of the only variant it ran.
+    """
+    plain = [point for point in measured if point.stack == ARTICLE_STACK and point.load.plain]
+    own = [point for point in plain if point.variant == article_variant]
+    if not own and len({point.variant for point in plain}) == 1:
+        own = plain
     return {point.users: point for point in own}

@@ -1,4 +1,4 @@
-"""Prices of machines: what was quoted and what list prices say, each with its source."""
+"""Prices of machines: quoted prices and list prices, each with its source."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CURRENCY = re.compile(r"[A-Z]{3}")
 
 @dataclass(frozen=True)
 class Source:
-    """Where a price comes from; ``date`` is None where the source carries none."""
+    """Where a price comes from; ``date`` is None if the source has no date."""
 
     key: str
     title: str
@@ -31,7 +31,7 @@ class Source:
 class Price:
     """One machine's price; exactly one of ``per_hour`` and ``per_month`` is known.
 
-    ``threads_per_core`` is what one vCPU of this type is: 2 means a hardware thread.
+    ``threads_per_core`` tells what a vCPU of this type is: 2 for a hardware thread, 1 for a core.
     """
 
     cloud: str
@@ -50,7 +50,7 @@ class Price:
 
     @property
     def monthly(self) -> float:
-        """Price of a month in ``currency``: as quoted, or the hour times HOURS_PER_MONTH."""
+        """The price of a month in ``currency``: as given, or the hour's times HOURS_PER_MONTH."""
         if self.per_month is not None:
             return self.per_month
         assert self.per_hour is not None
@@ -58,25 +58,27 @@ class Price:
 
     @property
     def name(self) -> str:
-        """Cloud and type, as a reader would search for it."""
+        """Cloud and type, by which a reader can find the machine."""
         return f"{self.cloud} {self.type}"
 
 
 def read_prices(path: Path = PRICES) -> tuple[Price, ...]:
     """Return the prices of a file in its order.
 
-    Raises UnusableInputError naming the entry that is broken, unknown or there twice.
+    Raises UnusableInputError naming an entry that is broken, unknown or there twice.
     """
-    whole = Fields(read_toml(path), f"prices {path.name}")
-    whole.only(("sources", "price"))
-    table = whole.table("sources")
+    contents = Fields(read_toml(path), f"prices {path.name}")
+    contents.only(("sources", "price"))
+    table = contents.table("sources")
     sources = {key: _source(key, table.table(key)) for key in table.data}
-    prices = tuple(_price(entry, sources) for entry in whole.tables("price"))
+    prices = tuple(_price(entry, sources) for entry in contents.tables("price"))
     seen: set[tuple[str | None, ...]] = set()
     for price in prices:
         identity = (price.cloud, price.type, price.region, price.kind, price.currency)
         if identity in seen:
-            raise UnusableInputError(f"{whole.origin}: {price.name} ({price.kind}) is there twice")
+            raise UnusableInputError(
+                f"{contents.origin}: {price.name} ({price.kind}) is there twice"
+            )
         seen.add(identity)
     return prices
 

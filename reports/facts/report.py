@@ -1,4 +1,4 @@
-"""A report: everything its pages show, computed once from runs, prices and the article."""
+"""A report: all facts on its pages, computed once from runs, prices and the article."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .scaling import Scaling, scaling
 from .variants import VariantRow, variant_rows
 from .verdict import Verdict, best_points, decide
 
-# Parts of a header that must agree: speed and answers depend on each of them.
+# Parts of a header that must be equal in all runs: speed and answers depend on each of them.
 SHARED = ("tool", "model", "gold", "machine", "versions")
-# Parts of a plan that must agree where two runs measured the same point: its repeats are averaged.
+# Parts of a plan that must be equal if two runs measured the same point: repeats are averaged.
 SHARED_PLAN = ("seconds", "warmup_seconds")
 NEEDED = {"machine": ("cpu", "architecture", "usable_cores"), "model": ("name", "parameters")}
 
@@ -29,8 +29,8 @@ NEEDED = {"machine": ("cpu", "architecture", "usable_cores"), "model": ("name", 
 class Report:
     """One report's facts; ``header`` is the first run's, ``best`` each series' cheapest point.
 
-    ``points`` are the plain ones (a closed loop over the gold set), on which verdict, costs and
-    the comparison with the article rest; any of the kinds of points may be missing.
+    ``points`` are the plain ones (a closed loop over the gold set): verdict, costs and the
+    comparison with the article use these alone.  Any kind of points may be missing.
     """
 
     runs: tuple[Run, ...]
@@ -47,7 +47,7 @@ class Report:
 
     @property
     def header(self) -> Header:
-        """What the runs have in common."""
+        """The first run's header, for what all runs have in common."""
         return self.runs[0].header
 
     @property
@@ -63,7 +63,7 @@ class Report:
 
     @property
     def chosen_points(self) -> dict[int, MeasuredPoint]:
-        """The points of the chosen series by users, unless that is the article's server itself."""
+        """The chosen series' points by users; empty if the article's server itself was chosen."""
         chosen = self.verdict.chosen
         if chosen is None or chosen in self.article_points.values():
             return {}
@@ -73,7 +73,7 @@ class Report:
 def compose(runs: Sequence[Run], article: Article, prices: Sequence[Price]) -> Report:
     """Return the report of runs measured on one machine with one model.
 
-    Raises UnusableInputError if there is no cell, or naming the field in which two runs differ.
+    Raises UnusableInputError if there is no cell, or if two runs differ, naming the field.
     """
     if not any(run.cells for run in runs):
         names = ", ".join(repr(run.header.run) for run in runs) or "none"
@@ -87,20 +87,20 @@ def compose(runs: Sequence[Run], article: Article, prices: Sequence[Price]) -> R
     )
     limit = article.slowest_p95_ms
     every = points(runs, article.variant, limit)
-    found = tuple(point for point in every if point.load.plain)
-    # Other loads need more memory, and not all variants may have been put under them.
-    variants = variant_rows(runs, found or every)
+    plain = tuple(point for point in every if point.load.plain)
+    # Memory is compared at plain loads: others need more, and not every variant was measured there.
+    variants = variant_rows(runs, plain or every)
     return Report(
         tuple(runs),
         article,
         tuple(prices),
         bench,
-        found,
+        plain,
         tuple(point for point in every if point.load.is_open),
         scaling(every),
         variants,
-        decide(found, variants, limit),
-        best_points(found, limit),
+        decide(plain, variants, limit),
+        best_points(plain, limit),
         yardsticks(prices, bench),
     )
 
@@ -133,7 +133,7 @@ def _refuse_mixture(runs: Sequence[Run]) -> None:
 
 
 def _refuse_windows(one: Run, other: Run) -> None:
-    """Refuse one point measured with different windows."""
+    """Refuse runs that measured the same point with different windows."""
     if not _points(one) & _points(other):
         return
     for key in SHARED_PLAN:

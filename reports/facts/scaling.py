@@ -1,4 +1,4 @@
-"""Scaling: which points show how speed grows along one axis, all else being equal."""
+"""Scaling: points that show how speed grows with one field of the load, the others being equal."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from ...toolkit.runs.load import Load
 from .points import MeasuredPoint, Series
 
-LEAST_LEVELS = 2  # fewer show no growth
-LEAST_PLAIN_LEVELS = 5  # a table of a few user levels is no curve
+LEAST_LEVELS = 2  # with fewer, no growth can be seen
+LEAST_PLAIN_LEVELS = 5  # fewer levels of users are a table, not a curve
 
 
 @dataclass(frozen=True)
 class Axis:
     """Points that differ in one field of their load, ``name``; ``fixed`` holds the other fields.
 
-    The field itself has its plainest value in ``fixed``.
+    In ``fixed`` the varied field itself has its usual value.
     """
 
     name: str
@@ -25,12 +25,12 @@ class Axis:
     points: tuple[MeasuredPoint, ...]
 
     def level(self, point: MeasuredPoint) -> int:
-        """Return where a point lies on the axis."""
+        """Return a point's value on the axis."""
         return int(getattr(point.load, self.name))
 
     @property
     def levels(self) -> tuple[int, ...]:
-        """The axis's values, rising."""
+        """The axis's values in rising order."""
         return tuple(sorted({self.level(point) for point in self.points}))
 
     def base(self, point: MeasuredPoint) -> MeasuredPoint:
@@ -41,20 +41,20 @@ class Axis:
 
 @dataclass(frozen=True)
 class Scaling:
-    """The axes a report has points for, and the points that lie on none."""
+    """The axes for which a report has points, and the points that are on no axis."""
 
     axes: tuple[Axis, ...]
     others: tuple[MeasuredPoint, ...]
 
     @property
     def points(self) -> tuple[MeasuredPoint, ...]:
-        """Every point of every axis, once."""
+        """All points of all axes, without duplicates."""
         return tuple({point.key: point for axis in self.axes for point in axis.points}.values())
 
 
-def scaling(found: Sequence[MeasuredPoint]) -> Scaling:
-    """Return the axes of closed-loop points; one axis a field, the one with the most points."""
-    closed = [point for point in found if not point.load.is_open]
+def scaling(measured: Sequence[MeasuredPoint]) -> Scaling:
+    """Return the axes of closed-loop points: for each field, the axis with the most levels."""
+    closed = [point for point in measured if not point.load.is_open]
     axes = tuple(axis for make in _MAKERS if (axis := make(closed)))
     shown = [point.key for axis in axes for point in axis.points]
     others = (point for point in closed if point.load.shaped and point.key not in shown)
@@ -87,14 +87,14 @@ def _users(closed: Sequence[MeasuredPoint]) -> Axis | None:
 
 
 _MAKERS = (_tokens, _batch, _cores, _users)
-_PLAINEST = {"tokens": None, "batch": 1, "cores": None, "users": 0}
+_USUAL = {"tokens": None, "batch": 1, "cores": None, "users": 0}
 
 
 def _axis(name: str, closed: Sequence[MeasuredPoint], fits: Callable[[Load], bool]) -> Axis | None:
     groups: dict[Load, list[MeasuredPoint]] = defaultdict(list)
     for point in closed:
         if fits(point.load):
-            rest: dict[str, int | None] = {name: _PLAINEST[name]}
+            rest: dict[str, int | None] = {name: _USUAL[name]}
             groups[replace(point.load, **rest)].append(point)  # type: ignore[arg-type]
     axes = (Axis(name, fixed, _by_level(name, own)) for fixed, own in groups.items())
     known = [axis for axis in axes if len(axis.levels) >= LEAST_LEVELS]

@@ -1,4 +1,4 @@
-"""Variants: what a report says of each one besides its speed: files, gate, memory."""
+"""Variants: what a report says about each one besides its speed: files, gate, memory."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .points import MeasuredPoint
 
 @dataclass(frozen=True)
 class Gate:
-    """What the gate said about a variant; shares lie in 0..1 (None: no reference to agree with).
+    """The gate's result for a variant; shares are in 0..1 (None: there is no reference).
 
-    ``judged`` is whether anything was asked of its answers.
+    ``judged`` is false if there was neither a reference nor a promise to check its answers against.
     """
 
     passed: bool
@@ -27,7 +27,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class VariantRow:
-    """A variant's files (bytes), gate (None: never asked) and memory by stack (bytes)."""
+    """A variant's files (bytes), gate result (None: never run) and memory by stack (bytes)."""
 
     name: str
     entry: Mapping[str, Any]
@@ -37,19 +37,21 @@ class VariantRow:
     memory: tuple[tuple[str, int], ...]
 
 
-def variant_rows(runs: Sequence[Run], found: Sequence[MeasuredPoint]) -> tuple[VariantRow, ...]:
-    """Return every variant of the runs' headers, and any that only cells name."""
+def variant_rows(runs: Sequence[Run], measured: Sequence[MeasuredPoint]) -> tuple[VariantRow, ...]:
+    """Return every variant of the runs' headers, and those that only cells name."""
     entries: dict[str, Mapping[str, Any]] = {}
     for run in runs:
         entries.update(run.header.variants)
-    for point in found:
+    for point in measured:
         entries.setdefault(point.variant, {})
-    return tuple(_variant_row(name, entry, found) for name, entry in entries.items())
+    return tuple(_variant_row(name, entry, measured) for name, entry in entries.items())
 
 
-def _variant_row(name: str, entry: Mapping[str, Any], found: Sequence[MeasuredPoint]) -> VariantRow:
+def _variant_row(
+    name: str, entry: Mapping[str, Any], measured: Sequence[MeasuredPoint]
+) -> VariantRow:
     memory: dict[str, int] = {}
-    for point in found:
+    for point in measured:
         if point.variant == name:
             memory[point.stack] = max(memory.get(point.stack, 0), point.resident_bytes)
     return VariantRow(

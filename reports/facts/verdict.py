@@ -1,7 +1,7 @@
 """The verdict: which variant to deploy, from valid points of variants that passed the gate.
 
-All points share one machine, so the cheapest million requests is the highest QPS.  Only plain
-points belong here: a closed loop over the gold set, so that every variant did the same work.
+All points come from one machine, so the highest QPS is the cheapest.  Only plain points count:
+a closed loop over the gold set, so that every variant did the same work.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ CLOSE_PERCENT = 5.0
 
 @dataclass(frozen=True)
 class Rival:
-    """A point too close to the chosen one to call, and how many percent lie between them.
+    """A point too close to the chosen one to tell them apart, and the difference in percent.
 
-    ``overlapping`` tells whether intervals that overlap say so; else it is the margin.
+    ``overlapping``: their confidence intervals overlap; if false, the difference is below a margin.
     """
 
     point: MeasuredPoint
@@ -30,9 +30,9 @@ class Rival:
 
 @dataclass(frozen=True)
 class Undecided:
-    """A variant that cannot be recommended, and why.
+    """A variant that cannot be recommended.
 
-    That is: "gate-failed", "no-gate", "not-judged" or "no-valid-point".
+    ``reason`` is "gate-failed", "no-gate", "not-judged" or "no-valid-point".
     """
 
     variant: str
@@ -41,7 +41,7 @@ class Undecided:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What to deploy; ``chosen`` is None if nothing qualifies.
+    """What to deploy; ``chosen`` is None if no point qualifies.
 
     ``within_limit`` tells whether the chosen point's P95 stays at or under ``limit_ms``.
     """
@@ -54,12 +54,12 @@ class Verdict:
 
 
 def decide(
-    found: Sequence[MeasuredPoint], variants: Sequence[VariantRow], limit_ms: float
+    measured: Sequence[MeasuredPoint], variants: Sequence[VariantRow], limit_ms: float
 ) -> Verdict:
-    """Return the cheapest point whose P95 is at most ``limit_ms``, else the one of lowest P95."""
+    """Choose the cheapest point with a P95 of at most ``limit_ms``, else that of lowest P95."""
     passed = {row.name for row in variants if row.gate and row.gate.passed and row.gate.judged}
-    usable = [point for point in found if point.variant in passed and _usable(point)]
-    refusals = tuple(_refusals(variants, {point.variant for point in usable} if found else None))
+    usable = [point for point in measured if point.variant in passed and _usable(point)]
+    refusals = tuple(_refusals(variants, {point.variant for point in usable} if measured else None))
     within = [point for point in usable if _p95(point) <= limit_ms]
     if within:
         chosen = max(within, key=_cheapness)
@@ -69,10 +69,10 @@ def decide(
     return Verdict(limit_ms, fastest, False, (), refusals)
 
 
-def best_points(found: Iterable[MeasuredPoint], limit_ms: float) -> dict[Series, MeasuredPoint]:
-    """Return each series' cheapest valid point, one within ``limit_ms`` before any beyond it."""
+def best_points(measured: Iterable[MeasuredPoint], limit_ms: float) -> dict[Series, MeasuredPoint]:
+    """Return each series' cheapest valid point; points within ``limit_ms`` are preferred."""
     best: dict[Series, MeasuredPoint] = {}
-    for point in found:
+    for point in measured:
         if not _usable(point):
             continue
         other = best.get(point.series)
@@ -98,21 +98,21 @@ def _p95(point: MeasuredPoint) -> float:
 
 
 def _rivals(chosen: MeasuredPoint, others: Iterable[MeasuredPoint]) -> tuple[Rival, ...]:
-    found = (_rival(chosen, other) for other in others if other.series != chosen.series)
-    return tuple(rival for rival in found if rival is not None)
+    rivals = (_rival(chosen, other) for other in others if other.series != chosen.series)
+    return tuple(rival for rival in rivals if rival is not None)
 
 
 def _rival(chosen: MeasuredPoint, other: MeasuredPoint) -> Rival | None:
-    """Return ``other`` as a rival if it is too close to call."""
+    """Return ``other`` as a rival if it is too close to ``chosen``, else None."""
     percent = (chosen.qps.value / other.qps.value - 1) * 100
     overlapping = chosen.qps.overlaps(other.qps)
-    # Without repeats there is no interval, so a margin decides.
+    # Without repeats there are no intervals, so a margin decides.
     close = percent < CLOSE_PERCENT if overlapping is None else overlapping
     return Rival(other, percent, bool(overlapping)) if close else None
 
 
 def _refusals(variants: Sequence[VariantRow], usable: set[str] | None) -> Iterable[Undecided]:
-    """Yield refusals; ``usable`` None: nothing was measured that a verdict could rest on."""
+    """Yield the variants that cannot be recommended; ``usable`` is None if no point is given."""
     for row in variants:
         if row.gate is None:
             yield Undecided(row.name, "no-gate")

@@ -1,6 +1,7 @@
-"""A variant's own unloaded answers to a gold set, kept to hold answers under load to them.
+"""A variant's own answers to a gold set, given without load and stored.
 
-Each sentence is asked alone, one after the other: no neighbours in a batch, no other callers.
+Answers under load are compared with them later.  Each sentence is asked alone, one after the
+other: no neighbours in a batch, no other callers.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ RELATIVE_TIE = 1e-3
 
 @dataclass(frozen=True)
 class Answers:
-    """Rankings by gold item id; of probe sentences one for every [MASK], by id.
+    """One variant's rankings: one for each gold item, one for each [MASK] of each probe sentence.
 
-    They are ``DEPTH`` long: enough to look up the probability of another variant's top-5.
+    Both are keyed by id.  A ranking has ``DEPTH`` tokens: enough to look up the probability of
+    another variant's top-5.
     """
 
     variant: str
@@ -34,7 +36,7 @@ class Answers:
     probes: Mapping[str, Sequence[Ranking]] = field(default_factory=dict)
 
     def everything(self) -> dict[str, Ranking]:
-        """Return all rankings by id; those of a probe's masks are numbered ``probe-16.2``."""
+        """Return all rankings by id; a probe's masks are numbered: ``probe-16.2``."""
         return dict(self.rankings) | {
             f"{name}.{number}": ranking
             for name, masks in self.probes.items()
@@ -49,9 +51,9 @@ def ask(
     tick: Callable[[], None] = lambda: None,
     probes: Mapping[str, str] | None = None,
 ) -> Answers:
-    """Ask every gold item, and every probe sentence, alone.
+    """Ask every gold item and every probe sentence, each in a call of its own.
 
-    Raises UnusableInputError naming an item that cannot be asked.
+    ``tick`` is called after each.  Raises UnusableInputError naming an item that cannot be asked.
     """
     texts = {item.id: item.text for item in gold.items}
     rankings = {
@@ -77,18 +79,18 @@ def _path(variant_digest: str, gold_digest: str) -> Path:
 
 
 def save(answers: Answers) -> None:
-    """Keep answers under ``artifacts/answers/`` by the digests of variant and gold set."""
+    """Store answers under ``artifacts/answers/``, named by the digests of variant and gold set."""
     data = {"variant": answers.variant, "rankings": dict(answers.rankings)}
     write_json(_path(answers.digest, answers.gold_digest), data)
 
 
 def exists(variant_digest: str, gold: GoldSet) -> bool:
-    """Tell whether a variant's answers to a gold set are kept."""
+    """Tell whether a variant's answers to a gold set are stored."""
     return _path(variant_digest, gold.digest).exists()
 
 
 def load(variant: str, variant_digest: str, gold: GoldSet) -> Answers:
-    """Return kept answers; raise UnusableInputError if this variant was never asked."""
+    """Return stored answers; raise UnusableInputError if this variant was never asked."""
     path = _path(variant_digest, gold.digest)
     if not path.exists():
         raise UnusableInputError(
@@ -105,10 +107,10 @@ def load(variant: str, variant_digest: str, gold: GoldSet) -> Answers:
 
 
 def same_answer(expected: Ranking, given: Ranking) -> bool:
-    """Tell whether ``given`` is the top of ``expected``: the same tokens in the same order.
+    """Tell whether ``given`` is the beginning of ``expected``: the same tokens in the same order.
 
-    Two tokens may change places only where their expected probabilities differ by less than a
-    thousandth of themselves: no engine promises the last bit.
+    Two tokens may change places only where their expected probabilities are nearly equal (within
+    ``RELATIVE_TIE``): no engine promises the last bit.
 
     >>> a, b = Ranked("a", 0.9), Ranked("b", 0.05)
     >>> same_answer([a, b], [a, b]), same_answer([a, b], [b, a])
@@ -126,10 +128,10 @@ def same_answer(expected: Ranking, given: Ranking) -> bool:
 
 
 def clearest(answers: Answers, gold: GoldSet) -> dict[str, Any]:
-    """Return the gold item that a variant is surest about, with its top-5, to ask it again.
+    """Return the gold item that a variant is surest about, with its top-5, for a later self-test.
 
-    The one with the widest gap between the first two tokens: other kernels, on another machine,
-    would have to move it far to change its answer.
+    It is the item with the widest gap between the probabilities of the first two tokens: small
+    numeric differences of other kernels, on another machine, do not change its answer.
     """
     item = max(gold.items, key=lambda item: _gap(answers.rankings[item.id]))
     top = answers.rankings[item.id][:TOP]

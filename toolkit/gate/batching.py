@@ -14,20 +14,20 @@ from ..engines.text import ceiling
 from .fidelity import delta
 
 SEED = 20261123
-SIZES = (8, 2, 16, 3)  # sentences in a batch, in turns: what a server gathers, and remainders
-LONG = 160  # characters; a longer one shares its batch with one other: padding costs
+SIZES = (8, 2, 16, 3)  # sentences in a batch, in turns: usual sizes on a server, and remainders
+LONG = 160  # characters; a longer text shares its batch with one other: padding is expensive
 SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Batching:
-    """What came of asking in batches.
+    """The result of asking in batches.
 
-    ``independent``: every answer was the variant's own; ``declared``: what its recipe says;
-    ``differing``: the first ids whose answers were not; ``max_delta``: the largest difference of a
-    probability of a top-5; ``sizes``: sentences in a batch.  ``same_length_delta`` is that
-    difference in batches of sentences of one (padded) length; None: it was not asked, because
-    answers are the same in any batch.
+    ``independent``: every answer was the same as when asked alone; ``declared``: what the recipe
+    says; ``differing``: the first ids whose answers were different; ``max_delta``: the largest
+    difference of a probability of a top-5; ``sizes``: sentences in a batch.
+    ``same_length_delta`` is the same difference in batches of sentences of one (padded) length;
+    None: not measured, because answers are the same in any batch.
     """
 
     independent: bool
@@ -40,9 +40,9 @@ class Batching:
 
 
 def mixed(texts: Mapping[str, str], seed: int = SEED) -> Iterator[list[str]]:
-    """Yield the ids of texts batch by batch: shuffled, sizes in turns, every id once.
+    """Yield the ids of texts batch by batch: shuffled, batch sizes in turns, every id once.
 
-    A long text stands with one short one, so that the short one meets a lot of padding.
+    A long text shares a batch with one short text, so that the short one gets a lot of padding.
     """
     order = list(texts)
     Random(seed).shuffle(order)
@@ -65,15 +65,15 @@ def ask_in_batches(
     promise: Promise,
     tick: Callable[[], None] = lambda: None,
 ) -> Batching:
-    """Ask all texts in mixed batches and hold the answers to those given alone.
+    """Ask all texts in mixed batches and compare the answers with those given alone.
 
     Args:
         predictor: the variant.
         texts: sentences by id.
         alone: the rankings for every [MASK] of each sentence, asked by itself.
-        declared: what the recipe says of batches.
-        promise: of which ``batch_delta`` and ``batch_tie`` count here.
-        tick: called once a batch.
+        declared: what the recipe says about batches.
+        promise: its ``batch_delta`` and ``batch_tie`` are the limits here.
+        tick: called after each batch.
 
     """
     differing: list[str] = []
@@ -90,9 +90,9 @@ def ask_in_batches(
             ):
                 differing.append(name)
         tick()
-    apart = _same_length(predictor, texts, alone) if largest > ROUNDING else None
+    same_length = _same_length(predictor, texts, alone) if largest > ROUNDING else None
     return Batching(
-        not differing, declared, len(texts), list(SIZES), differing[:SHOWN], largest, apart
+        not differing, declared, len(texts), list(SIZES), differing[:SHOWN], largest, same_length
     )  # fmt: skip
 
 
@@ -115,8 +115,8 @@ def _same_length(
 
 
 def _same_five(batched: Ranking, alone: Ranking, tie: float) -> bool:
-    """Tell whether the best five are the same as a set; near-equal tokens may take places."""
+    """Tell whether both top-5 are one set; tokens nearly as probable as the fifth are allowed."""
     probability = dict(alone)
     fifth = alone[:TOP][-1].score
-    strangers = {token for token, _ in batched[:TOP]} - {token for token, _ in alone[:TOP]}
-    return all(fifth - probability.get(token, 0.0) <= tie * fifth for token in strangers)
+    newcomers = {token for token, _ in batched[:TOP]} - {token for token, _ in alone[:TOP]}
+    return all(fifth - probability.get(token, 0.0) <= tie * fifth for token in newcomers)

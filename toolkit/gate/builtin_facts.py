@@ -1,9 +1,9 @@
-"""Write down what the built-in model answers (after training): ``predictions.jsonl``.
+"""Write ``predictions.jsonl``: what the built-in model answers.  Run it after training.
 
     python -m tiankong.toolkit.gate.builtin_facts
 
-The gate holds the reference to these (see published.py): a damaged one would otherwise be what all
-variants are compared with.
+The gate compares the reference with these answers (see published.py): otherwise all variants
+would be compared with a damaged reference.
 """
 
 from __future__ import annotations

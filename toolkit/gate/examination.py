@@ -1,4 +1,4 @@
-"""Run the gate over built variants and keep the result in their manifests."""
+"""Run the gate over built variants and write the results into their manifests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..engines.predictor import Predictor
 from ..engines.text import TextEncoder
 from ..errors import BrokenVariantError
 from ..graphs.pruning import pruned_encoder
-from . import answers as kept
+from . import answers as stored
 from .answers import Answers
 from .batching import Batching, ask_in_batches, mixed
 from .gold import GoldSet
@@ -56,7 +56,8 @@ class Gated:
 class Exam:
     """What every variant is asked: the gold set and the probe sentences, alone and in batches.
 
-    ``encoder`` is the reference's tokenizer: every variant has to read the sentences as it does.
+    ``encoder`` is the reference's tokenizer: every variant has to give the same tokens.  ``texts``
+    are all sentences by id; ``steps`` counts the calls, for the progress bar.
     """
 
     gold: GoldSet
@@ -67,7 +68,7 @@ class Exam:
 
     @classmethod
     def of(cls, gold: GoldSet, encoder: TextEncoder) -> Exam:
-        """Return what can be asked with a tokenizer.
+        """Return the exam with every probe sentence that this tokenizer can encode.
 
         Raises UnusableInputError if a gold answer is not in its vocabulary.
         """
@@ -77,7 +78,7 @@ class Exam:
         return cls(gold, encoder, probed, texts, len(texts) + sum(1 for _ in mixed(texts)))
 
     def require_same_tokens(self, predictor: Predictor, recipe: Recipe) -> None:
-        """Raise BrokenVariantError unless a variant cuts the sentences into the right tokens."""
+        """Raise BrokenVariantError unless a variant splits the sentences into the right tokens."""
         pruned = "prune-vocabulary" in recipe.steps
         right = pruned_encoder(self.encoder) if pruned else self.encoder
         if wrong := difference(predictor.encoder, right, self.texts.values()):
@@ -101,22 +102,25 @@ def _no_step(_: str) -> None:
 
 
 def ask(predictor: Predictor, manifest: Manifest, exam: Exam, step: Step = _no_step) -> Asked:
-    """Ask a variant everything and keep its answers to the gold set; raise BrokenVariantError."""
+    """Ask a variant everything and store its answers to the gold set.
+
+    Raises BrokenVariantError if it cannot answer, or its tokenizer is not the reference's.
+    """
     exam.require_same_tokens(predictor, manifest.recipe)
 
     def tick() -> None:
         step(manifest.variant)
 
-    given = kept.ask(predictor, exam.gold, manifest.digest, tick, exam.probes)
-    alone = {name: [ranking] for name, ranking in given.rankings.items()} | dict(given.probes)
+    answers = stored.ask(predictor, exam.gold, manifest.digest, tick, exam.probes)
+    alone = {name: [ranking] for name, ranking in answers.rankings.items()} | dict(answers.probes)
     declared, promise = manifest.recipe.batch, manifest.recipe.promise
     batch = ask_in_batches(predictor, exam.texts, alone, declared, promise, tick)
-    kept.save(given)
-    return Asked(manifest, given, batch)
+    stored.save(answers)
+    return Asked(manifest, answers, batch)
 
 
 def compare(asked: Asked, standard: Asked | None, gold: GoldSet) -> Check:
-    """Hold a variant's answers to its promise; ``standard``: the reference's, if there is one."""
+    """Check a variant's answers against its promise; ``standard``: the reference's, if any."""
     reference = None if standard is None else standard.answers
     return check(asked.answers, reference, gold, asked.manifest.recipe.promise, asked.batch)
 
@@ -128,7 +132,7 @@ def examine(
     standard: Asked | None,
     step: Step = _no_step,
 ) -> Check:
-    """Ask a variant and compare; one that cannot answer fails alone."""
+    """Ask a variant and compare; if it cannot answer, its check fails and no error is raised."""
     try:
         return compare(ask(predictor, manifest, exam, step), standard, exam.gold)
     except BrokenVariantError as error:
@@ -136,13 +140,13 @@ def examine(
 
 
 def gate(store: Store, variants: Sequence[Built], gold: GoldSet) -> Gated:
-    """Ask every variant and the reference, compare, and write the results down.
+    """Ask every variant and the reference, compare, and write the results into the manifests.
 
-    Each is asked the gold set and the probe sentences, one by one and in mixed batches.  The gold
-    answers are kept for sweeps; each manifest gets its result.  A file brought without a model has
-    no reference and is held to the gold answers.  Raises UnusableInputError if a gold answer is not
-    in the model's vocabulary or a variant's files are damaged, BrokenVariantError if the reference
-    cannot answer.
+    Each is asked the gold set and the probe sentences, one by one and in mixed batches.  Answers to
+    the gold set are stored for sweeps.  A variant from a user's ONNX file without a model has no
+    reference: only its answers to the gold set count.  Raises UnusableInputError if a gold answer
+    is not in the model's vocabulary or a variant's files are damaged, BrokenVariantError if the
+    reference cannot answer.
     """
     if all(built.manifest.model.get("source") == ALONE for built in variants):
         return _gate_alone(store.name, variants, gold)
@@ -154,7 +158,7 @@ def gate(store: Store, variants: Sequence[Built], gold: GoldSet) -> Gated:
         standard = ask(predictor, reference.manifest, exam, step)
         publication = hold(predictor, reference.manifest.model, read_facts())
         results = [
-            _of_its_name(compare(standard, standard, gold), publication)
+            _with_publication(compare(standard, standard, gold), publication)
             if built.manifest.variant == REFERENCE
             else examine(open_variant(built.folder), built.manifest, exam, standard, step)
             for built in variants
@@ -164,8 +168,8 @@ def gate(store: Store, variants: Sequence[Built], gold: GoldSet) -> Gated:
     return Gated(store.name, gold, results, publication)
 
 
-def _of_its_name(result: Check, publication: Publication | None) -> Check:
-    """Fail a reference that bears a checkpoint's name and does not answer as published."""
+def _with_publication(result: Check, publication: Publication | None) -> Check:
+    """Fail a reference that has a checkpoint's name and does not answer as published."""
     if publication is None or publication.same or not publication.named:
         return result
     reason = f"not what {publication.checkpoint} answers: {publication.differences[0]}"
@@ -184,9 +188,9 @@ def _gate_alone(model: str, variants: Sequence[Built], gold: GoldSet) -> Gated:
 
 
 def ensure(store: Store, names: Sequence[str], gold: GoldSet) -> list[Built]:
-    """Return variants with a gate result on this gold set; those without one are asked now.
+    """Return variants that have a gate result on this gold set; the gate runs for those without.
 
-    They come from :meth:`.Store.get`, with the reference beside them.
+    They come from :meth:`.Store.get`, which also makes the reference ready.
     """
     variants = store.get(names, reference=True)
     missing = [built for built in variants if not _is_gated(built, gold)]
@@ -197,7 +201,7 @@ def ensure(store: Store, names: Sequence[str], gold: GoldSet) -> list[Built]:
 
 def _is_gated(built: Built, gold: GoldSet) -> bool:
     result = built.manifest.gate or {}
-    return result.get("gold_sha256") == gold.digest and kept.exists(built.manifest.digest, gold)
+    return result.get("gold_sha256") == gold.digest and stored.exists(built.manifest.digest, gold)
 
 
 def _reference(store: Store, variants: Sequence[Built]) -> Built:
@@ -209,8 +213,8 @@ def _reference(store: Store, variants: Sequence[Built]) -> Built:
 
 def _record(built: Built, gold: GoldSet, result: Check) -> None:
     summary = result.as_json() | {"gold": gold.name, "gold_sha256": gold.digest}
-    if kept.exists(built.manifest.digest, gold):
-        answers = kept.load(built.manifest.variant, built.manifest.digest, gold)
-        summary["expected"] = kept.clearest(answers, gold)
-    # Read again: the file may have got another result since the variant was looked at.
+    if stored.exists(built.manifest.digest, gold):
+        answers = stored.load(built.manifest.variant, built.manifest.digest, gold)
+        summary["expected"] = stored.clearest(answers, gold)
+    # Read the manifest again: another process may have written a result meanwhile.
     write_manifest(built.folder, read_manifest(built.folder).with_gate(summary))

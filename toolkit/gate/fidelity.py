@@ -1,12 +1,12 @@
-"""How far a variant's probabilities are from the reference's, as one number a question.
+"""How far a variant's probabilities are from the reference's: one number for each question.
 
 The measure is the Kullback-Leibler divergence of the variant's distribution from the reference's,
-in nats, as is usual for quantized language models: it moves long before the best token flips, and
-rounding errors spread over all questions move it little.  Only the ``DEPTH`` best tokens of both
-are known, so it is taken over the reference's best tokens and one bin for all others; a token that
-is not among the variant's best counts with the variant's last probability, an upper bound.
-The result is therefore a lower bound of the true divergence (Cover and Thomas, "Elements of
-Information Theory", 2006, chapter 2: merging outcomes cannot increase it).
+in nats, as is usual for quantized language models.  It grows long before the best token changes,
+and small rounding errors spread over all questions change it little.  Only the ``DEPTH`` best
+tokens of both are known.  So it is summed over the reference's best tokens and one bin for all
+others; a token that is not among the variant's best gets the variant's last known probability, an
+upper bound.  The result is therefore a lower bound of the true divergence (Cover and Thomas,
+"Elements of Information Theory", 2006, chapter 2: merging outcomes cannot increase it).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from ..engines.kinds import TOP
 from ..engines.predictor import Ranking
 
-SMALLEST = 1e-9  # of a probability, so that the logarithm exists
-MOST_IN_ALL = 1.001  # what probabilities may add up to, rounding included
+SMALLEST = 1e-9  # a probability below this counts as this, so that its logarithm exists
+MOST_IN_ALL = 1.001  # the largest sum of probabilities allowed, rounding included
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Divergences in nats over all questions: the mean, the largest, and whose that is."""
+    """Divergences in nats over all questions: the mean, the largest, and that question's id."""
 
     mean: float
     worst: float
@@ -47,20 +47,21 @@ def divergence(ours: Ranking, theirs: Ranking) -> float:
 
 
 def delta(ours: Ranking, theirs: Ranking) -> float:
-    """Return the largest difference of a probability over the top-5 of ``theirs``."""
+    """Return the largest difference in probability over the top-5 of ``theirs``."""
     known = dict(ours)
     return max(abs(known.get(token, 0.0) - score) for token, score in theirs[:TOP])
 
 
 def fidelity(ours: Mapping[str, Ranking], theirs: Mapping[str, Ranking]) -> Fidelity:
     """Compare the answers to all of the reference's questions; each must be in ``ours``."""
-    each = {name: divergence(ours[name], ranking) for name, ranking in theirs.items()}
-    worst = max(each, key=each.__getitem__)
-    return Fidelity(math.fsum(each.values()) / len(each), each[worst], worst)
+    divergences = {name: divergence(ours[name], ranking) for name, ranking in theirs.items()}
+    worst = max(divergences, key=divergences.__getitem__)
+    mean = math.fsum(divergences.values()) / len(divergences)
+    return Fidelity(mean, divergences[worst], worst)
 
 
 def no_distribution(rankings: Mapping[str, Ranking]) -> str:
-    """Return what is wrong if some scores cannot be probabilities; empty if nothing is."""
+    """Return an error message if some scores cannot be probabilities, else an empty string."""
     for name, ranking in rankings.items():
         total = math.fsum(score for _, score in ranking)
         if total > MOST_IN_ALL or any(score < 0 for _, score in ranking):

@@ -1,4 +1,4 @@
-"""The gate: whether a variant's answers still hold, against gold answers and the reference."""
+"""The gate's verdict: a variant's answers against the gold answers and the reference's."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How alike the answers are to the reference's.
+    """How similar the answers are to the reference's.
 
     ``top1``, ``top5`` (as a set) and ``order`` (the top-5 as a sequence) are shares of gold items
     in 0..1; ``max_delta`` and ``far`` (see fidelity.py) are over gold and probe sentences.
@@ -52,17 +52,17 @@ class Agreement:
 
 
 NO_AGREEMENT = Agreement(0.0, 0.0, 0.0, 1.0, Fidelity(0.0, 0.0, ""))
-"""That of a variant that gave no answers."""
+"""The agreement of a variant that gave no answers."""
 
 
 @dataclass(frozen=True)
 class Check:
     """The gate's result for one variant.
 
-    ``reasons`` has a line for every promise that does not hold.  ``agreement`` is None where there
-    is no reference to compare with, ``batch`` where it was not asked whether answers depend on the
-    batch.  ``judged`` is false where nothing was promised either: such a variant passes, and is
-    not recommended.
+    ``reasons`` has a line for every promise that is broken.  ``agreement`` is None if there is no
+    reference to compare with.  ``batch`` is None if nobody tested whether answers depend on the
+    batch.  ``judged`` is false if there is neither a reference nor a promised hit@5: such a
+    variant passes, but is not recommended.
     """
 
     variant: str
@@ -75,11 +75,11 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether every promise holds."""
+        """Whether every promise is met."""
         return not self.reasons
 
     def as_json(self) -> dict[str, Any]:
-        """Return the result as a JSON object; what needs a reference is null without one."""
+        """Return the result as a JSON object; without a reference, its figures are null."""
         alike = self.agreement
         return {
             "variant": self.variant,
@@ -153,7 +153,7 @@ def overall(answers: Answers, gold: GoldSet) -> Hits:
 
 
 def by_category(answers: Answers, gold: GoldSet) -> dict[str, Hits]:
-    """Return hit@1 and hit@5 of each category, in the order they first occur."""
+    """Return hit@1 and hit@5 of each category, in the order in which categories first occur."""
     categories = dict.fromkeys(item.category for item in gold.items)
     return {
         name: _hits(answers, [item for item in gold.items if item.category == name])

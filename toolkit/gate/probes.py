@@ -1,8 +1,8 @@
-"""Probe sentences: what gold sentences do not show, asked of a variant and of the reference.
+"""Probe sentences: they test what the gold sentences do not.
 
-They have no right answers; a variant only has to answer as the reference does.  They show what a
+They have no right answers; a variant only has to answer as the reference does.  They cover what a
 set of short, plain Chinese sentences cannot: upper case, accents, full-width forms, characters that
-are not in the vocabulary, several masks, a mask at either end, and every position the model has.
+are not in the vocabulary, several masks, a mask at either end, and every position of the model.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ FILLING = (
     "今天天气真好,我们去公园散步。春眠不觉晓,处处闻啼鸟。他每天早上六点起床,先跑步,再吃早饭。"
     "白日依山尽,黄河入海流。这本书讲了一个有趣的故事。老师让我们把作业写完再出去玩。"
 )
-LENGTHS = (48, 128)  # tokens; a third fills every position
+LENGTHS = (48, 128)  # tokens; a third long sentence fills every position
 
 
 def probes(encoder: TextEncoder) -> dict[str, str]:
-    """Return the probe sentences an encoder can ask, by id.
+    """Return the probe sentences that an encoder can encode, by id.
 
     Three are long: 48 tokens, 128, and as many as the model has positions, with a [MASK] near the
     beginning, in the middle and at the end.
@@ -49,18 +49,18 @@ def probes(encoder: TextEncoder) -> dict[str, str]:
     named = {f"probe-{number:02}": text for number, text in enumerate(SHORT, start=1)}
     lengths = sorted({min(length, encoder.max_tokens) for length in (*LENGTHS, encoder.max_tokens)})
     named |= {f"probe-{length}-tokens": _long(length) for length in lengths}
-    return {name: text for name, text in named.items() if _can_be_asked(encoder, text)}
+    return {name: text for name, text in named.items() if _can_encode(encoder, text)}
 
 
 def _long(tokens: int) -> str:
-    """Return a text of so many tokens in a vocabulary of characters, specials included."""
+    """Return a text of so many tokens ([CLS] and [SEP] included) if a character is one token."""
     characters = tokens - 2 - 3
     filling = (FILLING * (characters // len(FILLING) + 1))[: max(characters, 0)]
     middle = len(filling) // 2
     return f"{filling[:3]}{MASK}{filling[3:middle]}{MASK}{filling[middle:]}{MASK}"
 
 
-def _can_be_asked(encoder: TextEncoder, text: str) -> bool:
+def _can_encode(encoder: TextEncoder, text: str) -> bool:
     try:
         encoder.encode(text)
     except TextError:

@@ -1,11 +1,11 @@
-"""Published predictions: what others have shown a checkpoint to answer, and whether ours does.
+"""Published predictions of a checkpoint, and whether our model gives the same.
 
-``gold/published_predictions.jsonl`` holds facts with their sources: a sentence, tokens with ids and
-scores in order, for one [MASK] (``per_mask`` false) or the best token of each (true).  Facts are
-held to a model that bears the checkpoint's name, and to any whose vocabulary has the very tokens at
-the very ids and whose geometry is the checkpoint's: what a model is, is decided by asking it.
-``gold/predictions.jsonl`` holds, in the same form, what the built-in model answers: the
-reference that all else is compared with must not be damaged either.
+``gold/published_predictions.jsonl`` holds facts with their sources: a sentence, and tokens with ids
+and scores.  The tokens are the ranking for one [MASK] (``per_mask`` false) or the best token for
+each [MASK] (true).  A model is compared with the facts if it has the checkpoint's name, or if it
+looks like the checkpoint: the same geometry, and the same ids for the facts' tokens.
+``gold/predictions.jsonl`` holds, in the same form, what the built-in model answers, so that a
+damaged reference is noticed too.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ PUBLISHED = (
     FOLDER / "published_predictions.jsonl",
     FOLDER / "predictions.jsonl",
 )
-CLOSE = 1e-3  # how far a score may be off; a score with fewer digits, half of its last one
+CLOSE = 1e-3  # allowed error of a score; for one with few digits, half a unit of its last digit
 GEOMETRY: Mapping[str, Mapping[str, int]] = {
     "google-bert/bert-base-chinese": {"layers": 12, "hidden": 768, "vocabulary": 21128},
 }
-BUILTIN = "builtin"  # facts of this name are those of every size of the built-in model
+BUILTIN = "builtin"  # facts of this name are for every size of the built-in model
 
 
 @dataclass(frozen=True)
-class Told:
-    """A published token: ``score`` is None where none was given, ``digits`` those after the dot."""
+class PublishedToken:
+    """A published token; ``score`` is None if none was published, ``digits`` are its decimals."""
 
     token: str
     token_id: int
@@ -50,14 +50,14 @@ class Fact:
 
     model: str
     text: str
-    top: Sequence[Told]
+    top: Sequence[PublishedToken]
     per_mask: bool
     source: str
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One published token that a model does not give so; ``seen`` is what it gives instead."""
+    """One published token that a model does not give; ``seen`` is what it gives instead."""
 
     text: str
     mask: int
@@ -78,9 +78,9 @@ class Difference:
 
 @dataclass(frozen=True)
 class Publication:
-    """What came of holding a model to a checkpoint's facts.
+    """The result of comparing a model with a checkpoint's facts.
 
-    ``named``: the model bears the checkpoint's name, so that a difference is damage.
+    ``named``: the model has the checkpoint's name, so a difference means that it is damaged.
     """
 
     checkpoint: str
@@ -99,13 +99,13 @@ class Publication:
 
 
 def read_facts(paths: Sequence[Path] = PUBLISHED) -> list[Fact]:
-    """Read facts; raise UnusableInputError naming file and line of one that is broken."""
+    """Read facts; raise UnusableInputError naming file and line of a broken one."""
     facts = []
     for path in paths:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             try:
                 data = json.loads(line, parse_float=Decimal)
-                top = [_told(entry) for entry in data["top"]]
+                top = [_token(entry) for entry in data["top"]]
                 facts.append(
                     Fact(data["model"], data["text"], top, data["per_mask"], data["source"])
                 )
@@ -114,21 +114,22 @@ def read_facts(paths: Sequence[Path] = PUBLISHED) -> list[Fact]:
     return facts
 
 
-def _told(entry: Mapping[str, Any]) -> Told:
+def _token(entry: Mapping[str, Any]) -> PublishedToken:
     score = entry["score"]
     exponent = Decimal(score).as_tuple().exponent if score is not None else 0
     digits = -exponent if isinstance(exponent, int) else 0
-    return Told(entry["token"], entry["token_id"], None if score is None else float(score), digits)
+    value = None if score is None else float(score)
+    return PublishedToken(entry["token"], entry["token_id"], value, digits)
 
 
 def hold(
     predictor: Predictor, model: Mapping[str, Any], facts: Sequence[Fact]
 ) -> Publication | None:
-    """Hold a model to the first checkpoint whose facts fit it; None if none fits.
+    """Compare a model with the facts of the first checkpoint that fits it; None if none fits.
 
     Args:
         predictor: the reference variant of the model.
-        model: what the manifest says of it (``name``, ``source``, geometry).
+        model: what the manifest says about it (``name``, ``source``, geometry).
         facts: published facts, of any number of checkpoints.
 
     """
@@ -137,8 +138,8 @@ def hold(
         named = checkpoint in (model.get("source"), model.get("name"))
         if not named and not _fits(predictor, model, checkpoint, known):
             continue
-        found = [d for fact in known for d in _differences(predictor, fact)]
-        return Publication(checkpoint, len(known), named, found)
+        differences = [d for fact in known for d in _differences(predictor, fact)]
+        return Publication(checkpoint, len(known), named, differences)
     return None
 
 
@@ -146,11 +147,11 @@ def _fits(
     predictor: Predictor, model: Mapping[str, Any], checkpoint: str, facts: Sequence[Fact]
 ) -> bool:
     if checkpoint == BUILTIN:
-        return False  # what is made of the built-in model (fine-tuned, say) is another model
+        return False  # a model derived from the built-in one (fine-tuned, say) may answer otherwise
     geometry = GEOMETRY.get(checkpoint, {})
     vocabulary = predictor.encoder.vocabulary
     return all(model.get(key) == value for key, value in geometry.items()) and all(
-        vocabulary.get(told.token) == told.token_id for fact in facts for told in fact.top
+        vocabulary.get(entry.token) == entry.token_id for fact in facts for entry in fact.top
     )
 
 
@@ -159,37 +160,45 @@ def _differences(predictor: Predictor, fact: Fact) -> list[Difference]:
         (masks,) = predictor.predict([fact.text], DEPTH)
     except TextError:
         return []  # a model with fewer positions cannot be asked
-    told = [[each] for each in fact.top] if fact.per_mask else [list(fact.top)]
+    published = [[token] for token in fact.top] if fact.per_mask else [list(fact.top)]
     ids = predictor.encoder.vocabulary
     return [
         Difference(
-            fact.text, number, each.token, each.token_id, each.score,
-            best.token, ids.get(best.token, -1), best.score,
+            fact.text, number, token.token, token.token_id, token.score,
+            seen.token, ids.get(seen.token, -1), seen.score,
         )
-        for number, (expected, given) in enumerate(zip(told, masks, strict=False), start=1)
-        for each, best in _mismatches(expected, given, ids)
+        for number, (expected, given) in enumerate(zip(published, masks, strict=False), start=1)
+        for token, seen in _mismatches(expected, given, ids)
     ]  # fmt: skip
 
 
 def _mismatches(
-    expected: Sequence[Told], given: Ranking, ids: Mapping[str, int]
-) -> list[tuple[Told, Ranked]]:
-    """Pair each published token that has not its id, rank and score with what is there."""
+    expected: Sequence[PublishedToken], given: Ranking, ids: Mapping[str, int]
+) -> list[tuple[PublishedToken, Ranked]]:
+    """Return published tokens whose id, rank or score is different here, with what is here instead.
+
+    That is the same token with its score here, or else the token that has the rank here.
+    """
     by_token = {entry.token: entry for entry in given}
-    pairs = [
-        (told, there, by_token.get(told.token))
-        for told, there in zip(expected, given, strict=False)
+    triples = [
+        (token, at_rank, by_token.get(token.token))
+        for token, at_rank in zip(expected, given, strict=False)
     ]
     return [
-        (told, mine if mine is not None and told.score is not None else there)
-        for told, there, mine in pairs
-        if mine is None or ids.get(told.token) != told.token_id or not _as_told(told, there, mine)
+        (token, same if same is not None and token.score is not None else at_rank)
+        for token, at_rank, same in triples
+        if same is None
+        or ids.get(token.token) != token.token_id
+        or not _as_published(token, at_rank, same)
     ]
 
 
-def _as_told(told: Told, there: Ranked, mine: Ranked) -> bool:
-    """Tell whether a token stands where it was published, or is as good as the one that does."""
-    if told.score is None:
-        return mine == there
-    limit = max(CLOSE, 0.5 * 10.0**-told.digits)
-    return abs(there.score - mine.score) <= limit and abs(mine.score - told.score) <= limit
+def _as_published(token: PublishedToken, at_rank: Ranked, same: Ranked) -> bool:
+    """Tell whether a token has its published rank (or ties with it) and its published score.
+
+    ``at_rank`` is what has the published rank here, ``same`` the same token here.
+    """
+    if token.score is None:
+        return same == at_rank
+    limit = max(CLOSE, 0.5 * 10.0**-token.digits)
+    return abs(at_rank.score - same.score) <= limit and abs(same.score - token.score) <= limit

@@ -1,4 +1,4 @@
-"""Whether a variant cuts sentences into the reference's tokens: no precision excuses another."""
+"""Whether a variant's tokenizer is the reference's: in every precision it has to be the same."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ..engines.text import TextEncoder, TextError
 
 
 def difference(ours: TextEncoder, right: TextEncoder, texts: Iterable[str]) -> str:
-    """Return in what way ``ours`` is not the ``right`` tokenizer; empty if it is the same.
+    """Return how ``ours`` differs from the ``right`` tokenizer, or an empty string.
 
-    The vocabularies have to be equal, and every text has to read the same.  (Of a variant with a
-    pruned vocabulary the right one is the reference's, pruned in the same way.)
+    The vocabularies have to be equal, and every text has to give the same tokens.  (For a variant
+    with a pruned vocabulary the right one is the reference's, pruned in the same way.)
     """
     mine, reference = ours.vocabulary, right.vocabulary
     if mine != reference:

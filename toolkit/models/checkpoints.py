@@ -1,4 +1,4 @@
-"""Weights of a model from safetensors files: every tensor accounted for, or one line says why."""
+"""A model's weights from safetensors files: exactly the tensors it needs, or a clear error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel
 
-BUFFERS = ("position_ids", "token_type_ids")  # numbers that count up, saved by old versions
+BUFFERS = ("position_ids", "token_type_ids")  # constants (0, 1, 2, ...), saved by old versions
 
 
 def present_weights(folder: Path) -> list[Path]:
@@ -39,7 +39,7 @@ def present_weights(folder: Path) -> list[Path]:
 
 
 def digest(paths: list[Path]) -> str:
-    """Return the SHA-256 of one weight file, or one over the names and digests of several."""
+    """Return the SHA-256 of one weight file; for several, of the list of names and digests."""
     if len(paths) == 1:
         return sha256(paths[0])
     lines = [f"{path.name} {sha256(path)}" for path in paths]
@@ -47,114 +47,124 @@ def digest(paths: list[Path]) -> str:
 
 
 def load_network(config: Mapping[str, Any], paths: list[Path]) -> PreTrainedModel:
-    """Return the network of a configuration with the weights of safetensors files.
+    """Return the network that a configuration describes, with weights from safetensors files.
 
-    Float32, eager attention, evaluation mode.  Raises UnusableInputError unless the files hold
-    exactly what the configuration describes.
+    It is in float32, with eager attention, in evaluation mode.  Raises UnusableInputError unless
+    the files hold exactly the tensors that the configuration needs.
     """
     import torch
 
     where = str(paths[0] if len(paths) == 1 else paths[0].parent)
-    kin = family(config, where)
-    tensors = _tensors(paths, kin, where)
-    whole = _configuration(config, kin, where)
-    whole.tie_word_embeddings = _is_tied(tensors, kin, whole, where)
+    model_family = family(config, where)
+    tensors = _tensors(paths, model_family, where)
+    network_config = _configuration(config, model_family, where)
+    network_config.tie_word_embeddings = _is_tied(tensors, model_family, network_config, where)
     with torch.device("meta"):
-        expected = _network_class(kin)(whole).state_dict()
-    if whole.tie_word_embeddings:
-        expected.pop(kin.decoder)
-        tensors.pop(kin.decoder, None)
-    if kin.decoder_bias:
-        expected.pop(kin.decoder_bias)
-    _require_same(tensors, {name: tuple(t.shape) for name, t in expected.items()}, kin, where)
-    if kin.decoder_bias:
-        tensors[kin.decoder_bias] = tensors[kin.head_bias]
-    if whole.tie_word_embeddings:
-        tensors[kin.decoder] = tensors[kin.embeddings]
-    return _filled(whole, kin, tensors, where)
+        expected = _network_class(model_family)(network_config).state_dict()
+    if network_config.tie_word_embeddings:
+        expected.pop(model_family.decoder)
+        tensors.pop(model_family.decoder, None)
+    if model_family.decoder_bias:
+        expected.pop(model_family.decoder_bias)
+    _require_same(
+        tensors, {name: tuple(t.shape) for name, t in expected.items()}, model_family, where
+    )
+    if model_family.decoder_bias:
+        tensors[model_family.decoder_bias] = tensors[model_family.head_bias]
+    if network_config.tie_word_embeddings:
+        tensors[model_family.decoder] = tensors[model_family.embeddings]
+    return _filled(network_config, model_family, tensors, where)
 
 
-def _network_class(kin: Family) -> Any:
+def _network_class(model_family: Family) -> Any:
     import transformers
 
-    return getattr(transformers, kin.architectures[0])
+    return getattr(transformers, model_family.architectures[0])
 
 
-def _tensors(paths: list[Path], kin: Family, where: str) -> dict[str, torch.Tensor]:
-    """Read safetensors files as float32 under today's names, without what there is to spare."""
+def _tensors(paths: list[Path], model_family: Family, where: str) -> dict[str, torch.Tensor]:
+    """Read safetensors files as float32, renamed as transformers names tensors now.
+
+    Weights that a fill-mask model does not use are left out.
+    """
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    spare = (*kin.spare, *(f"{kin.base}embeddings.{name}" for name in BUFFERS))
+    unused = (*model_family.spare, *(f"{model_family.base}embeddings.{name}" for name in BUFFERS))
     tensors: dict[str, torch.Tensor] = {}
     for path in paths:
         try:
-            found = load_file(path)
+            stored = load_file(path)
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise UnusableInputError(
                 f"{path} is no whole safetensors file ({line_of(error)}): fetch or save it again"
             ) from None
-        for name, tensor in found.items():
-            if name.startswith(spare):
+        for name, tensor in stored.items():
+            if name.startswith(unused):
                 continue
             if not tensor.is_floating_point():
                 raise UnusableInputError(
                     f"{where}: {name} is {str(tensor.dtype).removeprefix('torch.')}: name the"
                     " model in floating point"
                 )
-            tensors[_todays_name(name)] = tensor.to(torch.float32).contiguous()
+            tensors[_current_name(name)] = tensor.to(torch.float32).contiguous()
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise UnusableInputError(f"{where}: {name} holds NaN or infinity: name another model")
-    if kin.decoder_bias in tensors:
-        tensors.setdefault(kin.head_bias, tensors.pop(str(kin.decoder_bias)))
+    if model_family.decoder_bias in tensors:
+        tensors.setdefault(model_family.head_bias, tensors.pop(str(model_family.decoder_bias)))
     return tensors
 
 
-def _todays_name(name: str) -> str:
-    """Return a tensor's name as transformers has it now (LayerNorm.gamma is LayerNorm.weight)."""
+def _current_name(name: str) -> str:
+    """Return the name that transformers gives a tensor now (LayerNorm.gamma: LayerNorm.weight)."""
     return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
         "LayerNorm.beta", "LayerNorm.bias"
     )
 
 
 def _is_tied(
-    tensors: Mapping[str, torch.Tensor], kin: Family, config: PreTrainedConfig, where: str
+    tensors: Mapping[str, torch.Tensor], model_family: Family, config: PreTrainedConfig, where: str
 ) -> bool:
-    """Tell whether the decoder is the embeddings' matrix; what the file holds decides."""
+    """Tell whether decoder and embeddings share one matrix; the file's tensors decide that.
+
+    Raises UnusableInputError if the file has no decoder and the configuration needs one.
+    """
     import torch
 
-    if kin.decoder not in tensors:
+    if model_family.decoder not in tensors:
         if not config.tie_word_embeddings:
             raise UnusableInputError(
-                f"{where} lacks {kin.decoder}: name a model with its whole head"
+                f"{where} lacks {model_family.decoder}: name a model with its whole head"
             )
         return True
-    return kin.embeddings in tensors and torch.equal(tensors[kin.decoder], tensors[kin.embeddings])
+    return model_family.embeddings in tensors and torch.equal(
+        tensors[model_family.decoder], tensors[model_family.embeddings]
+    )
 
 
 def _require_same(
     tensors: Mapping[str, torch.Tensor],
     expected: Mapping[str, tuple[int, ...]],
-    kin: Family,
+    model_family: Family,
     where: str,
 ) -> None:
-    """Raise UnusableInputError unless the file has exactly the tensors expected."""
+    """Raise UnusableInputError unless the file has exactly the expected tensors and shapes."""
     missing = sorted(expected.keys() - tensors.keys())
-    head = [name for name in missing if name.startswith(kin.head)]
+    head = [name for name in missing if name.startswith(model_family.head)]
     if head:
         raise UnusableInputError(
             f"{where} has no head to fill blanks with ({head[0]} is missing):"
-            f" name a model saved as {' or '.join(kin.architectures)}"
+            f" name a model saved as {' or '.join(model_family.architectures)}"
         )
     if missing:
         raise UnusableInputError(
             f"{where} lacks {_some(missing)}: it is not the model config.json describes"
         )
-    if spare := sorted(tensors.keys() - expected.keys()):
+    if unexpected := sorted(tensors.keys() - expected.keys()):
         raise UnusableInputError(
-            f"{where} has tensors the model of config.json has no place for: {_some(spare)}"
+            f"{where} has tensors the model of config.json has no place for: {_some(unexpected)}"
         )
     for name, shape in expected.items():
         if tuple(tensors[name].shape) != shape:
@@ -164,30 +174,34 @@ def _require_same(
             )
 
 
-def _configuration(config: Mapping[str, Any], kin: Family, where: str) -> PreTrainedConfig:
+def _configuration(config: Mapping[str, Any], model_family: Family, where: str) -> PreTrainedConfig:
     import transformers
     from transformers.activations import ACT2FN
 
     try:
-        made: PreTrainedConfig = getattr(transformers, kin.configuration).from_dict(dict(config))
+        parsed: PreTrainedConfig = getattr(transformers, model_family.configuration).from_dict(
+            dict(config)
+        )
     except Exception as error:  # the library checks types with errors of its own
         raise UnusableInputError(
-            f"{where}: config.json does not describe a {kin.title}: {line_of(error)}"
+            f"{where}: config.json does not describe a {model_family.title}: {line_of(error)}"
         ) from error
-    activation = kin.activation(config)
+    activation = model_family.activation(config)
     if activation not in ACT2FN:
-        raise UnusableInputError(f"{where}: {kin.key('activation')} {activation!r} is unknown")
-    return made
+        raise UnusableInputError(
+            f"{where}: {model_family.key('activation')} {activation!r} is unknown"
+        )
+    return parsed
 
 
 def _filled(
-    config: PreTrainedConfig, kin: Family, tensors: dict[str, torch.Tensor], where: str
+    config: PreTrainedConfig, model_family: Family, tensors: dict[str, torch.Tensor], where: str
 ) -> PreTrainedModel:
-    """Return the network filled with tensors, without initializing it first."""
+    """Return the network with these tensors as weights, without initializing it first."""
     import torch
 
     with _no_loading_bar():
-        loaded: Any = _network_class(kin).from_pretrained(
+        loaded: Any = _network_class(model_family).from_pretrained(
             None,
             config=config,
             state_dict=tensors,
@@ -196,16 +210,16 @@ def _filled(
             output_loading_info=True,
         )
     network, report = loaded
-    left = [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]]
-    if left:
-        raise UnusableInputError(f"{where}: transformers could not place {_some(map(str, left))}")
+    wrong = [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]]
+    if wrong:
+        raise UnusableInputError(f"{where}: transformers could not place {_some(map(str, wrong))}")
     filled: PreTrainedModel = network.eval()
     return filled
 
 
 @contextmanager
 def _no_loading_bar() -> Iterator[None]:
-    """Keep transformers from drawing a bar for work of a fraction of a second."""
+    """Stop transformers from drawing a progress bar: loading takes a fraction of a second."""
     from transformers.utils import logging
 
     library: Any = logging  # its functions have no types

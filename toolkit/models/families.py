@@ -1,20 +1,17 @@
-"""Families of masked language models: what each calls its parts, and which recipes apply to it.
+"""Families of masked language models: how each names its sizes and weights, and its usual sizes.
 
-The five kinds this toolkit measures are four families, because RoBERTa-wwm is a BERT: BERT,
-DistilBERT, ALBERT and ELECTRA (its generator; the discriminator fills no blanks).
+There are four: BERT (a Chinese RoBERTa-wwm is one), DistilBERT, ALBERT and ELECTRA (its generator;
+the discriminator predicts no tokens).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import UnusableInputError
 from .info import Geometry
-
-if TYPE_CHECKING:
-    pass
 
 SIZES = (
     "layers", "hidden", "heads", "intermediate", "vocabulary", "positions", "segments",
@@ -40,19 +37,19 @@ GELU = {
         "FastGelu",
     ),
 }
-"""Activations and the operator that one fuses to together with the bias before it."""
+"""Activations, and the fused operator for each with the bias before it."""
 NOT_IN_ONNX = {"xielu"}
 
 
 @dataclass(frozen=True)
 class Family:
-    """What the models of one ``model_type`` call their parts in config.json and in their weights.
+    """The names that models of one ``model_type`` use in config.json and for their weights.
 
-    ``architectures`` are the classes whose files can fill blanks, the usual one first; ``base``
-    begins the names of the encoder's weights and ``head`` those of the head's; ``spare`` those of
-    weights that a file may have and a fill-mask model has no use for.  ``decoder_bias`` is a second
-    name of ``head_bias``, if the family has one.  ``defaults`` are sizes that config.json may leave
-    out; a size without one does not exist in this family.
+    ``architectures`` are the classes whose files have a masked-LM head, the usual one first.
+    ``base``, ``head`` and ``spare`` are prefixes of weight names: of the encoder, of the head, and
+    of weights that a file may have but a fill-mask model does not use.  ``decoder_bias`` is a
+    second name of ``head_bias``, if the family has one.  ``defaults`` are the sizes for what
+    config.json leaves out; a size without a default does not exist in this family.
     """
 
     kind: str
@@ -77,22 +74,22 @@ class Family:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Inputs of the network and of its graph."""
+        """The names of the inputs of the network and of its ONNX graph."""
         types = ("token_type_ids",) if "segments" in self.defaults else ()
         return ("input_ids", "attention_mask", *types)
 
     def key(self, size: str) -> str:
-        """Return what config.json calls a size or the activation."""
+        """Return the key in config.json of a size or of the activation."""
         return self.names.get(size, KEYS[size])
 
     def activation(self, config: Mapping[str, Any]) -> str:
-        """Return the activation's name between the two products of a layer."""
+        """Return the name of the activation in the feed-forward part of a layer."""
         return str(config.get(self.key("activation"), self.usual_activation))
 
     def fusions(self, config: Mapping[str, Any]) -> dict[str, int]:
         """Return how often each operator must occur in the fused graph.
 
-        One activation a layer and one in the head; those that are no GELU fuse to nothing.
+        There is one activation in each layer and one in the head; only GELUs are fused.
         """
         layers = geometry(config).layers
         inside = self.activation(config)
@@ -179,7 +176,7 @@ FAMILIES = {
 
 
 def family(config: Mapping[str, Any], where: str = "config.json") -> Family:
-    """Return a configuration's family; raise UnusableInputError if it is none of these."""
+    """Return a configuration's family; raise UnusableInputError if it is not one of the four."""
     kind = config.get("model_type")
     if isinstance(kind, str) and kind in FAMILIES:
         return FAMILIES[kind]
@@ -190,32 +187,33 @@ def family(config: Mapping[str, Any], where: str = "config.json") -> Family:
 
 
 def geometry(config: Mapping[str, Any], where: str = "config.json") -> Geometry:
-    """Return a configuration's geometry; what it leaves out is the family's default.
+    """Return a configuration's geometry; for sizes it leaves out, the family's defaults.
 
-    Raises UnusableInputError for a size that is none.
+    Raises UnusableInputError if a size is not a positive whole number, or if the hidden size is
+    no multiple of the heads.
     """
-    kin = family(config, where)
+    model_family = family(config, where)
 
     def size(name: str) -> int:
-        key = kin.key(name)
-        value = config.get(key, config.get(KEYS[name], kin.defaults[name]))
+        key = model_family.key(name)
+        value = config.get(key, config.get(KEYS[name], model_family.defaults[name]))
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise UnusableInputError(f"{where}: {key} is {value!r}, not a positive whole number")
         return value
 
-    sizes = {name: size(name) for name in SIZES if name in kin.defaults}
+    sizes = {name: size(name) for name in SIZES if name in model_family.defaults}
     groups, members = sizes.pop("groups", 0), sizes.pop("members", 1)
     sizes["layers"] *= members  # ALBERT runs all members of a group where others run one layer
     sizes = {"segments": 0, "embedding": sizes["hidden"], **sizes}
-    found = Geometry(
+    result = Geometry(
         **sizes,
         tied=config.get("tie_word_embeddings", True) is not False,
         stored_layers=groups * members,
         projected=groups > 0 or sizes["embedding"] != sizes["hidden"],
     )
-    if found.hidden % found.heads:
+    if result.hidden % result.heads:
         raise UnusableInputError(
-            f"{where}: {kin.key('hidden')} {found.hidden} is no multiple of {kin.key('heads')}"
-            f" {found.heads}"
+            f"{where}: {model_family.key('hidden')} {result.hidden} is no multiple of"
+            f" {model_family.key('heads')} {result.heads}"
         )
-    return found
+    return result

@@ -1,8 +1,9 @@
 """Models from a hub (huggingface.co, or the mirror ``HF_ENDPOINT`` names), pinned and verified.
 
-A branch is resolved to its commit before anything is fetched; every file is held to the checksum
-the hub states; a branch's name in the cache moves only when its snapshot is whole.  Without a
-network the cached snapshot is used, and one line says so.  The environment (``HF_ENDPOINT``,
+A branch is resolved to its commit before anything is fetched.  Every file is compared with the
+checksum that the hub gives.  In the cache a branch points to a new commit only when all files of
+that commit are there.  Without a network the cached snapshot is used, and one line says so.  The
+environment (``HF_ENDPOINT``,
 ``HF_HOME``, ``HF_HUB_CACHE``, ``HF_HUB_OFFLINE``) is read at every call: huggingface_hub itself
 reads it once, when it is imported.
 """
@@ -35,7 +36,7 @@ from .layout import FILES, INDEX, TOKENIZERS, WEIGHTS, missing_files, safetensor
 
 PUBLIC_HUB = "https://huggingface.co"
 MAIN = "main"
-TIMEOUT = 10.0  # seconds the hub has to answer a question
+TIMEOUT = 10.0  # seconds to wait for an answer of the hub
 
 _SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 _NAME = r"\w([\w.-]*\w)?"
@@ -50,7 +51,7 @@ class _Listing:
 
 
 class _UnreachableError(Exception):
-    """The hub gave no answer, or an answer that says try later."""
+    """The hub did not answer, or its answer says to try again later."""
 
 
 def endpoint() -> str:
@@ -65,14 +66,14 @@ def offline() -> bool:
 
 
 def download(repo_id: str, revision: str | None = None) -> Snapshot:
-    """Return a whole, verified snapshot of a repository; fetch what the cache lacks.
+    """Return a complete, verified snapshot of a repository; fetch the files the cache lacks.
 
     Args:
         repo_id: ``organisation/name``, or ``name`` alone.
         revision: branch, tag or commit; None is ``main``.  A commit that is already cached is
             used without asking the hub.
 
-    Raises UnusableInputError, with one line that says what to do, if the model cannot be had.
+    Raises UnusableInputError, with one line that says what to do, if the model is not available.
 
     """
     asked = revision or MAIN
@@ -140,7 +141,7 @@ def _listing(repo_id: str, asked: str) -> _Listing:
 
 
 def _refusal(error: Exception, repo_id: str, asked: str) -> UnusableInputError | None:
-    """Return the line for an answer that is a refusal; None if the hub could not be asked."""
+    """Return the error for a refusal of the hub; None if the hub could not answer at all."""
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -180,7 +181,7 @@ def _refusal(error: Exception, repo_id: str, asked: str) -> UnusableInputError |
 
 
 def _chosen(repo_id: str, listing: _Listing) -> list[HubFile]:
-    """Return the files to fetch; raise UnusableInputError if a model cannot be made of them."""
+    """Return the files to fetch; raise UnusableInputError if a necessary file is missing."""
     names = {file.name for file in listing.files}
     what = f"{repo_id} at {listing.commit[:12]}"
     if "config.json" not in names:
@@ -192,17 +193,17 @@ def _chosen(repo_id: str, listing: _Listing) -> list[HubFile]:
             f"{what} has no tokenizer ({' or '.join(TOKENIZERS)}): name another revision, or put"
             " the files of the tokenizer and the model in a folder and name that"
         )
-    whole = WEIGHTS in names
-    wanted = {*FILES, WEIGHTS} if whole else {*FILES, INDEX}
+    in_one_file = WEIGHTS in names
+    wanted = {*FILES, WEIGHTS} if in_one_file else {*FILES, INDEX}
     return [
         file
         for file in listing.files
-        if file.name in wanted or (not whole and _SHARD.fullmatch(file.name))
+        if file.name in wanted or (not in_one_file and _SHARD.fullmatch(file.name))
     ]
 
 
 def _fetch(snapshot: Snapshot, asked: str, files: list[HubFile]) -> None:
-    """Fetch the files the cache lacks; nothing half-written takes a file's place."""
+    """Fetch the files that the cache lacks; a file appears only when it is complete."""
     from huggingface_hub import snapshot_download
 
     need = sum(f.size or 0 for f in files if not (snapshot.folder / f.name).exists())
@@ -243,7 +244,7 @@ def _first_line(error: BaseException) -> str:
 
 @contextmanager
 def _quiet_library() -> Iterator[None]:
-    """Silence huggingface_hub's own warnings (retries, missing token): we say it in one line."""
+    """Silence huggingface_hub's own warnings (retries, missing token): our error says it once."""
     from huggingface_hub.utils import logging as library
 
     before = library.get_verbosity()

@@ -1,4 +1,4 @@
-"""The hub's cache on this disk: snapshots, and whether their files are whole."""
+"""The hub's cache on this disk: its snapshots, and whether their files are complete and correct."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class HubFile:
-    """What the hub states about one file: bytes, and the SHA-256 or the git blob id."""
+    """What the hub says about one file: its size in bytes, and its SHA-256 or git blob id."""
 
     name: str
     size: int | None
@@ -38,7 +38,7 @@ class HubFile:
 
 
 def cache_folder() -> Path:
-    """Return the cache's folder, found as huggingface_hub finds it, but at call time."""
+    """Return the cache's folder by huggingface_hub's rules, but read the environment now."""
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if os.environ.get(name):
             return _expanded(os.environ[name])
@@ -52,17 +52,17 @@ def _expanded(path: str) -> Path:
 
 
 def cached_snapshots() -> list[Snapshot]:
-    """Return the whole snapshots the cache holds, sorted by name and commit; asks no network."""
-    found = []
+    """Return the complete snapshots in the cache by name and commit, without using the network."""
+    snapshots = []
     for folder in sorted(cache_folder().glob("models--*/snapshots/*")):
         repo_id = folder.parent.parent.name.removeprefix("models--").replace("--", "/")
         if COMMIT.fullmatch(folder.name) and not missing_files(folder):
-            found.append(Snapshot(folder, repo_id, folder.name))
-    return found
+            snapshots.append(Snapshot(folder, repo_id, folder.name))
+    return snapshots
 
 
 def storage(repo_id: str) -> Path:
-    """Return the cache's folder of a repository."""
+    """Return the folder of a repository in the cache."""
     return cache_folder() / f"models--{repo_id.replace('/', '--')}"
 
 
@@ -70,7 +70,7 @@ def storage(repo_id: str) -> Path:
 
 
 def cached_snapshot(repo_id: str, asked: str) -> Snapshot | None:
-    """Return the cached snapshot of a revision if it is whole."""
+    """Return the cached snapshot of a revision; None if it is not complete."""
     from huggingface_hub import snapshot_download
 
     commit = asked
@@ -82,7 +82,7 @@ def cached_snapshot(repo_id: str, asked: str) -> Snapshot | None:
     folder = storage(repo_id) / "snapshots" / commit
     if not COMMIT.fullmatch(commit) or missing_files(folder):
         return None
-    try:  # the library knows the commit's optional files too, where it kept the listing
+    try:  # if the library stored the commit's list of files, it checks the optional ones too
         snapshot_download(
             repo_id,
             revision=commit,
@@ -96,7 +96,7 @@ def cached_snapshot(repo_id: str, asked: str) -> Snapshot | None:
 
 
 def from_cache(repo_id: str, asked: str, reason: str) -> Snapshot:
-    """Return the cached snapshot, verified; raise UnusableInputError if it is not whole."""
+    """Return the cached snapshot, verified; raise UnusableInputError if it is not complete."""
     cached = cached_snapshot(repo_id, asked)
     if cached is None:
         raise UnusableInputError(
@@ -108,22 +108,25 @@ def from_cache(repo_id: str, asked: str, reason: str) -> Snapshot:
 
 
 def use_cached(cached: Snapshot, reason: str) -> Snapshot:
-    """Verify a cached snapshot by its blobs' names, say in one line that it is used, return it."""
+    """Verify a cached snapshot and return it; say in one line that the cache is used.
+
+    The names of the cache's blobs are the checksums of their contents.
+    """
     links = [path for path in cached.folder.iterdir() if path.is_symlink()]
-    verify(cached, [_stated_by_name(path) for path in links])
+    verify(cached, [_file_by_blob_name(path) for path in links])
     say(f"{reason}: using {cached.repo_id} at {cached.revision} from the cache")
     return cached
 
 
-def _stated_by_name(link: Path) -> HubFile:
-    """Return the checksum in a cached file's blob name: a SHA-256, or git's blob id."""
+def _file_by_blob_name(link: Path) -> HubFile:
+    """Return a cached file with the checksum in its blob's name: a SHA-256, or git's blob id."""
     name = Path(os.readlink(link)).name
     sha = name if _SHA256.fullmatch(name) else None
     return HubFile(link.name, None, sha, name if COMMIT.fullmatch(name) else None)
 
 
 def verify(snapshot: Snapshot, files: Iterable[HubFile]) -> None:
-    """Hold files to their checksums; delete a wrong one and raise UnusableInputError."""
+    """Compare files with their checksums; delete a wrong one and raise UnusableInputError."""
     for file in files:
         path = snapshot.folder / file.name
         damage = _damage(path, file)
@@ -137,7 +140,7 @@ def verify(snapshot: Snapshot, files: Iterable[HubFile]) -> None:
 
 
 def _damage(path: Path, file: HubFile) -> str | None:
-    """Say how a file differs from what the hub states, None if it does not."""
+    """Return how a file differs from what the hub says about it, None if it does not."""
     if not path.is_file():
         return "it is missing"
     size = path.stat().st_size

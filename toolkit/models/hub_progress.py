@@ -1,4 +1,4 @@
-"""How far a download has come, as huggingface_hub tells it."""
+"""The progress of a download, as huggingface_hub reports it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def meter(total: int, report: Callable[[int], None]) -> Any:
-    """Return a class huggingface_hub takes for a progress bar: it draws nothing and reports bytes.
+    """Return a class to use as huggingface_hub's progress bar: it draws nothing and reports bytes.
 
-    The library makes several bars of one download (received, written, files); those in bytes
-    agree at the end, so the one furthest on is reported.
+    For one download the library makes several bars (received, written, files).  Those in bytes
+    end at the same number, so the one with the most bytes is reported.
     """
     from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 

@@ -1,4 +1,4 @@
-"""What is known of a model: its geometry, what is said of it, and the loaded thing."""
+"""Records of a model: its geometry, its description, and the loaded model itself."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ BYTES_A_PARAMETER = 4  # float32
 
 @dataclass(frozen=True)
 class Geometry:
-    """The sizes that fix a masked language model's shape and its arithmetic.
+    """The sizes that determine the weights of a masked language model and its arithmetic.
 
     ``segments`` is 0 for a model without token types.  ``embedding`` is the width of the token
-    embeddings and of the head (0: as wide as ``hidden``), with a product between them and the
-    encoder if ``projected``.  ``stored_layers`` counts layers with weights of their own (0: all).
+    embeddings and of the head (0: as wide as ``hidden``); if ``projected``, a matrix product maps
+    it to the encoder's width.  ``stored_layers`` counts the layers that have their own weights
+    (0: all of them).
     """
 
     layers: int
@@ -35,7 +36,7 @@ class Geometry:
 
     @property
     def parameters(self) -> int:
-        """Numbers to learn; a decoder tied to the embeddings counts once, shared layers once."""
+        """The number of parameters; weights that are shared (decoder, layers) count once."""
         h, i, e = self.hidden, self.intermediate, self.embedding or self.hidden
         stored = self.stored_layers or self.layers
         embeddings = (self.vocabulary + self.positions + self.segments + 2) * e
@@ -48,11 +49,11 @@ class Geometry:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is said of a model wherever it is named.
+    """The description of a model in manifests, run files and lists.
 
     ``source`` is ``builtin``, ``hub`` or ``folder``; ``revision`` the hub's commit (40 digits), or
     a SHA-256 of the weight files; ``positions`` the longest sentence in tokens; ``caveat`` what
-    figures measured on it do not tell (empty for real weights).
+    figures measured with it cannot show (empty for real weights).
     """
 
     name: str
@@ -70,7 +71,7 @@ class ModelInfo:
 
     @classmethod
     def of(cls, geometry: Geometry, **words: str) -> ModelInfo:
-        """Return what is said of a model of a geometry."""
+        """Return the description of a model with this geometry; ``words`` are the other fields."""
         return cls(
             parameters=geometry.parameters,
             layers=geometry.layers,
@@ -91,7 +92,7 @@ class ModelInfo:
 class LoadedModel:
     """A model ready to run or export: float32, eager attention, evaluation mode.
 
-    ``config`` is what ``config.json`` holds; ``tokenizer`` neither pads nor truncates.
+    ``config`` is the content of ``config.json``; ``tokenizer`` neither pads nor truncates.
     """
 
     info: ModelInfo

@@ -1,4 +1,4 @@
-"""What files a model's folder has, and which are missing."""
+"""The files of a model's folder, and which of them are missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PICKLED = (".bin", ".h5", ".msgpack", ".ckpt", ".pt", ".pth")
 
 
 def missing_files(folder: Path) -> list[str]:
-    """Return what a folder lacks to be a model: configuration, tokenizer, safetensors."""
+    """Return which necessary files a folder lacks: configuration, tokenizer, safetensors."""
     missing = [] if (folder / "config.json").is_file() else ["config.json"]
     if not any((folder / name).is_file() for name in TOKENIZERS):
         missing.append(" or ".join(TOKENIZERS))
@@ -28,9 +28,10 @@ def missing_files(folder: Path) -> list[str]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors files of a folder, there or not: the one file, or the index's shards.
+    """Return the safetensors files a folder should have: the single file, or the index's shards.
 
-    Raises UnusableInputError if the index cannot be read or names files elsewhere.
+    They may be missing.  Raises UnusableInputError if the index cannot be read, or names something
+    other than a safetensors file in this folder.
     """
     if (folder / WEIGHTS).is_file() or not (folder / INDEX).is_file():
         return [folder / WEIGHTS]
@@ -48,9 +49,9 @@ def weight_files(folder: Path) -> list[Path]:
 def safetensors_only(what: str, names: Iterable[str]) -> UnusableInputError:
     """Return the error for a model without safetensors, naming the pickled files it has."""
     pickled = [name for name in sorted(names) if name.endswith(PICKLED)]
-    found = f", only {', '.join(pickled[:3])}" if pickled else ""
+    others = f", only {', '.join(pickled[:3])}" if pickled else ""
     return UnusableInputError(
-        f"{what} has no {WEIGHTS}{found}: only safetensors are read (pickles can run code);"
+        f"{what} has no {WEIGHTS}{others}: only safetensors are read (pickles can run code);"
         " name a revision that has them (the hub's converter leaves one at refs/pr/N),"
         " or convert the model and name its folder"
     )

@@ -1,8 +1,8 @@
 """Find and load a model: the built-in ones, a folder, or a repository of the hub.
 
 A model is a masked language model of one of the families (:mod:`.families`) with its own tokenizer.
-Whatever is wrong with one is one clear line (UnusableInputError); no other model ever takes its
-place.
+If it cannot be loaded, an UnusableInputError says why in one line; another model is never used
+instead.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def load_model(name: str, revision: str | None = None) -> LoadedModel:
         name: a built-in model's name, the path of a folder, or a name on the hub.
         revision: branch, tag or commit of a hub model; None is ``main``.
 
-    Raises UnusableInputError, in one line, if the model cannot be had as it is.
+    Raises UnusableInputError, in one line, if the model cannot be found or loaded.
 
     """
     _require_no_revision(name, revision)
@@ -61,7 +61,7 @@ def config_of(name: str, revision: str | None = None) -> dict[str, Any]:
 
 
 def has_wordpiece(name: str, revision: str | None = None) -> bool:
-    """Tell whether a model's tokenizer is a WordPiece (the built-in models' is)."""
+    """Tell whether a model has a WordPiece tokenizer (the built-in models have)."""
     if name in catalogue.NAMES:
         return True
     folder = Path(name).expanduser() if _is_path(name) else hub.download(name, revision).folder
@@ -71,15 +71,15 @@ def has_wordpiece(name: str, revision: str | None = None) -> bool:
 def list_models() -> list[ModelInfo]:
     """Return the built-in models and the usable ones in the hub's cache.
 
-    Loads no weights, asks no hub.  A built-in model whose weights are not installed has an empty
-    revision.
+    No weights are loaded and the network is not used.  If the built-in weights are not installed,
+    the revision of the built-in models is empty.
     """
     models = catalogue.infos()
     for snapshot in cached_snapshots():
         try:
             config = read_config(snapshot.folder)
             models.append(_info(config, snapshot.repo_id, "hub", snapshot.revision))
-        except UnusableInputError:  # no model of these families
+        except UnusableInputError:  # not a model of these families
             continue
     return models
 
@@ -90,13 +90,13 @@ def _require_no_revision(name: str, revision: str | None) -> None:
 
 
 def _is_path(name: str) -> bool:
-    """Tell a path from a hub name: it exists, or it is written as only paths are."""
-    looks_like_one = name.startswith((".", "/", "~")) or name.endswith("/") or "\\" in name
-    return looks_like_one or Path(name).exists()
+    """Tell a path from a hub name: it exists, or only a path can be written like this."""
+    looks_like_path = name.startswith((".", "/", "~")) or name.endswith("/") or "\\" in name
+    return looks_like_path or Path(name).exists()
 
 
 def _load_folder(folder: Path, name: str, source: str, revision: str) -> LoadedModel:
-    """Load a folder in the hub's layout."""
+    """Load a model from a folder that has the files of a hub repository."""
     config = read_config(folder)
     info = _info(config, name, source, revision)
     tokenizer = read_tokenizer(folder)
@@ -117,35 +117,38 @@ def _info(config: Mapping[str, Any], name: str, source: str, revision: str) -> M
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return a folder's ``config.json``; raise UnusableInputError unless it fills blanks."""
+    """Return a folder's ``config.json``; raise UnusableInputError if its model is not supported."""
     path = folder / "config.json"
     config = read_json(path)
     if not isinstance(config, dict):
         raise UnusableInputError(f"{path} is no JSON object: save the model again")
-    kin = family(config, str(path))
-    _require_architecture(config, kin, path)
+    model_family = family(config, str(path))
+    _require_architecture(config, model_family, path)
     for key, why in _REFUSED.items():
         if config.get(key):
             raise UnusableInputError(f"{path} has {key}, {why}")
     if config.get("position_embedding_type", "absolute") != "absolute":
         raise UnusableInputError(
-            f"{path} asks for position embeddings other than absolute: name a plain {kin.title}"
+            f"{path} asks for position embeddings other than absolute: name a plain"
+            f" {model_family.title}"
         )
     geometry(config, str(path))
     return config
 
 
-def _require_architecture(config: Mapping[str, Any], kin: Family, path: Path) -> None:
+def _require_architecture(config: Mapping[str, Any], model_family: Family, path: Path) -> None:
     architectures = config.get("architectures")
     if not architectures:
         return
     if not isinstance(architectures, list):
         raise UnusableInputError(f"{path}: architectures is {architectures!r}, not a list")
-    if not set(kin.architectures).intersection(map(str, architectures)):
-        also = f" (or {kin.architectures[1]})" if len(kin.architectures) > 1 else ""
+    if not set(model_family.architectures).intersection(map(str, architectures)):
+        also = (
+            f" (or {model_family.architectures[1]})" if len(model_family.architectures) > 1 else ""
+        )
         raise UnusableInputError(
             f"{path} says {', '.join(map(str, architectures))}, which fills no blanks: name a"
-            f" {kin.architectures[0]}{also}"
+            f" {model_family.architectures[0]}{also}"
         )
 
 
@@ -157,5 +160,5 @@ _REFUSED = {
 
 
 def builtin_info(model: str) -> ModelInfo | None:
-    """Return what a built-in model is without loading (growing) it; None for any other."""
+    """Return a built-in model's description without loading (growing) it; None for other names."""
     return next((i for i in list_models() if i.source == "builtin" and i.name == model), None)

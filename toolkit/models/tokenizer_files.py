@@ -1,4 +1,4 @@
-"""Tokenizer files of a model's folder: read, and held to what its configuration says."""
+"""Read the tokenizer files of a model's folder and check them against its configuration."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .tokens import CLS, MASK, PAD, SEP, UNK, special_tokens
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-TOKENIZER_SHARE = 0.9  # a tokenizer with fewer of the model's tokens is another model's
+TOKENIZER_SHARE = 0.9  # a tokenizer with fewer tokens (share of the model's) is another model's
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
     """Return a folder's tokenizer: its ``tokenizer.json``, else one built from ``vocab.txt``.
 
-    What ``tokenizer_config.json`` says of letter case, accents and Chinese characters wins over
-    ``tokenizer.json``, as it does in transformers.  Raises UnusableInputError if it cannot be read.
+    For letter case, accents and Chinese characters ``tokenizer_config.json`` overrides
+    ``tokenizer.json``, as in transformers.  Raises UnusableInputError if it cannot be read.
     """
     if (folder / "tokenizer.json").is_file():
         tokenizer = _saved_tokenizer(folder)
@@ -39,7 +39,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    """Return the BERT normalizer's settings that ``tokenizer_config.json`` states."""
+    """Return the settings of the BERT normalizer that ``tokenizer_config.json`` contains."""
     path = folder / "tokenizer_config.json"
     config = read_json(path) if path.is_file() else {}
     if not isinstance(config, dict):
@@ -82,7 +82,10 @@ def _saved_tokenizer(folder: Path) -> Tokenizer:
 
 
 def _vocabulary(folder: Path) -> dict[str, int]:
-    """Return ``vocab.txt``, token to line number (the last line wins, as in transformers)."""
+    """Return ``vocab.txt`` as a mapping from token to line number.
+
+    If a token is there twice, the last line counts, as in transformers.
+    """
     path = folder / "vocab.txt"
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
@@ -131,7 +134,7 @@ def write_tokenizer(
 
 
 def require_matching(tokenizer: Tokenizer, config: Mapping[str, Any], folder: Path) -> None:
-    """Raise UnusableInputError if the tokenizer's ids cannot be the model's."""
+    """Raise UnusableInputError if the tokenizer cannot be the model's, by its ids and tokens."""
     rows = geometry(config, str(folder)).vocabulary
     ids = tokenizer.get_vocab()
     advice = "copy the model's own tokenizer files there"

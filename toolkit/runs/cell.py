@@ -1,4 +1,4 @@
-"""A cell: one measured point with its raw latencies and everything that bears on its validity."""
+"""A cell: one measured point with its raw latencies and everything its validity depends on."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from .point import Point
 
 @dataclass(frozen=True)
 class Cell:
-    """One measured point, with what was seen while it was measured.
+    """One measured point, with what was recorded while it was measured.
 
-    Latencies are those of right answers, in milliseconds, raw, in order of completion: in a closed
-    loop from sending, in an open loop from the *intended* start.  ``ends_ms`` tells when each was
-    completed, ``late_ms`` (open loop) how long after its intended start it was sent; ``seconds``
-    is the measured window.  CPU figures ending in ``_percent`` are percent of the machine (all
-    cores of the affinity mask = 100) unless their name says otherwise.
+    Latencies are those of right answers, in milliseconds, raw, in order of completion.  In a closed
+    loop they count from sending, in an open loop from the *intended* start.  ``ends_ms`` tells when
+    each request was completed, ``late_ms`` (open loop) how long after its intended start it was
+    sent; ``seconds`` is the length of the measured window.  CPU figures ending in ``_percent`` are
+    percent of the machine (all cores of the affinity mask = 100) unless their name says otherwise.
 
     Args:
-        attempt: how often the point was measured, this time included.
-        machine: digest of the fingerprint before the window.
-        changes: parts of the fingerprint that differed after it, or from the run's header.
-        generator_core_percent: the busiest generator process, percent of one core.
-        generator_wait_percent: of the time a generator could have run, the share it had to wait.
-        generator_late_ms: the 99th percentile of the generator's heartbeat's lateness.
+        attempt: the number of this measurement of the point, counted from 1.
+        machine: digest of the machine's fingerprint before the window.
+        changes: parts of the fingerprint that changed during the window, or since the run's header.
+        generator_core_percent: CPU of the busiest generator process, percent of one core.
+        generator_wait_percent: share of a generator's runnable time that it waited for a core.
+        generator_late_ms: how late the generator's heartbeat was, 99th percentile.
         server_quota_percent: the server's CPU, percent of its cgroup's quota (None: no quota).
-        throttled_percent: share of the CPU quota's periods in which a cgroup was held back.
+        throttled_percent: share of the CPU quota's periods in which a cgroup was throttled.
         swapped_bytes: bytes the machine swapped in and out.
-        joules: energy of the CPU packages (None: the machine does not tell).
-        settings: the server's settings in force, those it chose by itself among them.
+        joules: energy of the CPU packages (None: the machine has no counter to read).
+        settings: the server settings in use, including those that the server chose itself.
 
     """
 
@@ -69,7 +69,7 @@ class Cell:
 
     @property
     def load(self) -> Load:
-        """The load of its point."""
+        """The point's load."""
         return self.point.load
 
     @property
@@ -79,17 +79,17 @@ class Cell:
 
     @property
     def requests(self) -> int:
-        """Requests in all: right, wrong and failed."""
+        """All requests: right, wrong and failed."""
         return len(self.latencies_ms) + self.failed + self.wrong
 
     @property
     def qps(self) -> float:
-        """Requests rightly answered a second."""
+        """Right answers to requests a second."""
         return len(self.latencies_ms) / self.seconds
 
     @property
     def sentences_per_second(self) -> float:
-        """Sentences rightly answered a second."""
+        """Right answers to sentences a second."""
         return self.qps * self.load.batch
 
     @property
@@ -104,12 +104,12 @@ class Cell:
         return percentile(self.latencies_ms, rank, self.failed + self.wrong)
 
     def goodput(self, limit_ms: float) -> float:
-        """Return right answers a second that took at most ``limit_ms``."""
+        """Return how many right answers a second took at most ``limit_ms``."""
         return sum(latency <= limit_ms for latency in self.latencies_ms) / self.seconds
 
     @property
     def joules_per_request(self) -> float | None:
-        """Energy of the whole machine a right answer; None where the machine does not tell."""
+        """Energy of all CPU packages for each right answer; None if it was not measured."""
         if self.joules is None or not self.latencies_ms:
             return None
         return self.joules / len(self.latencies_ms)

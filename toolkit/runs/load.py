@@ -1,4 +1,4 @@
-"""Loads: how a server is asked, whole: users or arrivals, sentence length, batch, cores."""
+"""Loads: how requests are sent: users or arrival rate, sentence length, batch, server cores."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Load:
     """One load.
 
     Args:
-        users: concurrent callers without think time; 0 in an open loop.
+        users: concurrent users without think time; 0 in an open loop.
         rate: intended arrivals a second; None in a closed loop.
-        tokens: length of every sentence with its specials; None: the gold set as it stands.
+        tokens: length of every sentence, [CLS] and [SEP] included; None: the gold set's own.
         batch: sentences in a request.
-        cores: cores the server is pinned to; None: all that are usable.
+        cores: number of cores the server is pinned to; None: all usable cores.
 
     """
 
@@ -32,12 +32,12 @@ class Load:
 
     @property
     def is_open(self) -> bool:
-        """Whether requests arrive at a rate of their own (open loop)."""
+        """Whether requests are sent at a fixed rate (open loop)."""
         return self.rate is not None
 
     @property
     def mode(self) -> str:
-        """Closed loop or open loop, in a word."""
+        """``closed`` or ``open``: the kind of loop."""
         return OPEN if self.is_open else CLOSED
 
     @property
@@ -47,12 +47,12 @@ class Load:
 
     @property
     def shaped(self) -> bool:
-        """Whether sentence length, batch or cores are other than plain."""
+        """Whether sentence length, batch or cores are not the usual ones."""
         return (self.tokens, self.batch, self.cores) != (None, 1, None)
 
     @property
     def order(self) -> LoadOrder:
-        """What loads are sorted by in tables."""
+        """The sort key of loads in tables."""
         return (self.users, self.rate or 0.0, self.tokens or 0, self.batch, self.cores or 0)
 
     def __str__(self) -> str:

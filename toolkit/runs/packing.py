@@ -1,4 +1,4 @@
-"""Columns of times packed for a JSON file: whole microseconds, differences, zlib, base64."""
+"""Pack columns of times for a JSON file: integer microseconds, differences, zlib, base64."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ MICROSECONDS = 1000  # in a millisecond
 
 
 def pack(milliseconds: Sequence[float]) -> dict[str, Any]:
-    """Return times in milliseconds as a JSON object, exact to a microsecond.
+    """Return times in milliseconds as a JSON object, rounded to microseconds.
 
-    ``packed`` is base64 of zlib of little-endian 64-bit differences between neighbours.
+    ``packed`` holds the differences between neighbours as little-endian 64-bit integers,
+    compressed with zlib and encoded as base64.
 
     >>> unpack(pack([12.5, 13.25]))
     (12.5, 13.25)

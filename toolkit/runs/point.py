@@ -1,4 +1,4 @@
-"""Points: what is measured, a variant behind a stack under a load, once or in repeats."""
+"""Points: a variant served by a stack under a load; each repeat is a point of its own."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .load import REFERENCE_STACK, Load
 class Point:
     """One thing to measure; it is the key of its cell.
 
-    ``stage`` says for which step of a search it is measured (a sweep has none), ``settings`` what
-    the server is told beyond its usual settings, by name.
+    ``stage`` is the step of a search that measures it (empty in a sweep), ``settings`` are the
+    server settings that are not the usual ones, by name.
     """
 
     variant: str
@@ -25,7 +25,7 @@ class Point:
 
     @property
     def gathered(self) -> Point:
-        """The point of a table's row: whatever the repeat, the stage and the settings."""
+        """The point without repeat, stage and settings: one row of a table."""
         return replace(self, repeat=1, stage="", settings=())
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Validity: the closed list of reasons to doubt a cell, each with what was seen and what to try.
+"""Validity: all reasons to doubt a cell, each with what was seen and what to try.
 
 The rules are those of docs/measurement.md; every limit is a constant here and nowhere else.
 """
@@ -19,26 +19,27 @@ from .cell import Cell
 MAX_FAILURE_SHARE = 0.001
 GENERATOR_CPU_LIMIT = 90.0  # percent of one core: each Locust process is one thread of Python
 GENERATOR_DELAY_SHARE = 0.05  # of the mean latency: what waiting for a core adds to a request
-GENERATOR_WAIT_PERCENT = 8.0  # of its wanted time, on a machine that others keep busy
+GENERATOR_WAIT_PERCENT = 8.0  # of its runnable time, on a machine that other processes keep busy
 GENERATOR_LATE_LIMIT_MS = 10.0
-GENERATOR_LATE_SHARE = 0.25  # of the median latency: a late clock matters less beside slow answers
+GENERATOR_LATE_SHARE = 0.25  # of the median latency: lateness matters less if answers are slow
 LITTLE_TOLERANCE = 0.05
 WINDOWS = 3
 WINDOW_TOLERANCE = (0.10, 0.25)  # doubtful above the first, invalid above the second
 RANGE_OF_THREE = 3.3  # the 95th percentile of the range of three standard normal values
 BUSY_PERCENT = (5.0, 10.0)  # doubtful above the first, invalid above the second
 STEAL_PERCENT = (2.0, 5.0)
-THROTTLED_PERCENT = 5.0  # of the periods of the quota
+THROTTLED_PERCENT = 5.0  # of the CPU quota's periods
 SWAPPED_BYTES = MEBIBYTE
 STALL_FACTOR = 2.0
 
 
 @dataclass(frozen=True)
 class Warn:
-    """One reason to doubt a cell: a code of a closed list, what was seen, what to try.
+    """One reason to doubt a cell: its code (of a fixed list), what was seen, what to try.
 
-    ``outside`` marks causes that are neither the variant's nor the server's nor the plan's.
-    ``figures`` has by name what ``seen`` says and the cell itself does not (for other languages).
+    ``outside`` marks causes that lie neither in the variant nor in the server nor in the plan.
+    ``figures`` are the numbers in ``seen`` that the cell itself does not have, by name, so that
+    pages can say it in other languages.
     """
 
     code: str
@@ -60,18 +61,21 @@ def invalidating(cell: Cell) -> list[Warn]:
 
 
 def is_valid(cell: Cell) -> bool:
-    """Tell whether nothing invalidates a cell."""
+    """Tell whether there is no reason that makes a cell invalid."""
     return not invalidating(cell)
 
 
 def is_disturbed(cell: Cell) -> bool:
-    """Tell whether only outside causes invalidate a cell, so that measuring again may help."""
+    """Tell whether only outside causes make a cell invalid, so that measuring again may help."""
     causes = invalidating(cell)
     return bool(causes) and all(warn.outside for warn in causes)
 
 
 def summary(cell: Cell) -> dict[str, Any]:
-    """Return a cell without raw times as a JSON object; None: too few answers, or infinite."""
+    """Return a cell without raw times as a JSON object.
+
+    A percentile is None if there are too few answers, or if it is infinite.
+    """
     shares = {f"p{rank}_ms": cell.percentile_ms(rank) for rank in (50, 90, 95, 99)}
     point, warns = cell.point, doubts(cell)
     return {
@@ -117,7 +121,7 @@ def _changed(cell: Cell) -> Warn | None:
 
 def _saturated(cell: Cell) -> Warn | None:
     used, waiting = cell.generator_core_percent, min(cell.generator_wait_percent, 99.0) / 100
-    wanted = used / (1 - waiting)  # what it ran and what it would have run, had it had the core
+    wanted = used / (1 - waiting)  # the time it ran, and the time it waited for a core
     if wanted <= GENERATOR_CPU_LIMIT:
         return None
     seen = f"the generator used {used:.0f} % of one core and waited for it another"
@@ -128,16 +132,16 @@ def _saturated(cell: Cell) -> Warn | None:
 
 
 def generator_late_limit_ms(cell: Cell) -> float:
-    """Return how late the generator's heartbeat may be before its times cannot be trusted."""
+    """Return how late the generator's heartbeat may be; beyond that, its times are not reliable."""
     median = float(np.median(cell.latencies_ms)) if cell.latencies_ms else 0.0
     return max(GENERATOR_LATE_LIMIT_MS, GENERATOR_LATE_SHARE * median)
 
 
 def generator_delay_share(cell: Cell) -> float:
-    """Return what the generator's waiting for a core adds to a request, as a share of its latency.
+    """Return how much the generator's waiting for a core adds to the mean latency, as a share.
 
-    An upper bound: all waiting is laid on the requests.  On a machine that server and generator
-    share the generator always waits a little; what matters is how much of that is in the figures.
+    It is an upper bound: all waiting is counted as part of requests.  If server and generator share
+    a machine, the generator always waits a little; what matters is its effect on the latencies.
     """
     if not cell.latencies_ms or not cell.mean_ms:
         return 0.0
@@ -149,7 +153,7 @@ def generator_delay_share(cell: Cell) -> float:
 def _starved(cell: Cell) -> Warn | None:
     late = cell.generator_late_ms > generator_late_limit_ms(cell)
     share = generator_delay_share(cell)
-    others = cell.other_cpu_percent > BUSY_PERCENT[1]  # then any waiting is for them
+    others = cell.other_cpu_percent > BUSY_PERCENT[1]  # then other processes make it wait
     pushed = others and cell.generator_wait_percent > GENERATOR_WAIT_PERCENT
     if not late and share <= GENERATOR_DELAY_SHARE and not pushed:
         return None
@@ -195,7 +199,7 @@ def _busy(cell: Cell) -> Warn | None:
 
 
 def littles_users(cell: Cell) -> float:
-    """Return how many users throughput and latency imply (Little's law: L = rate x time)."""
+    """Return how many users follow from throughput and latency (Little's law: L = rate x time)."""
     return cell.qps * cell.mean_ms / 1000
 
 
@@ -238,19 +242,19 @@ def _windows(cell: Cell) -> list[list[float]] | None:
         return None
     latencies = np.asarray(cell.latencies_ms, dtype=np.float64)
     place = np.asarray(cell.ends_ms) * WINDOWS / (cell.seconds * 1000)
-    if cell.load.is_open:  # by intended start: late answers belong to when they were asked
+    if cell.load.is_open:  # a request belongs to the third of its intended start
         place -= latencies * WINDOWS / (cell.seconds * 1000)
     third = np.clip(place.astype(int), 0, WINDOWS - 1)
     return [[float(x) for x in latencies[third == number]] for number in range(WINDOWS)]
 
 
 def _noise(cell: Cell, windows: Sequence[Sequence[float]]) -> float:
-    """Return how far apart the counts of three equal windows lie by chance (95 in 100 times).
+    """Return the range that counts of three equal windows have by chance, relative to their mean.
 
-    The range of three normal values stays below 3.3 standard deviations, relative to their mean.
-
-    Arrivals of an open loop are Poisson; a closed loop's counts vary as its latencies do
-    (renewal process: variance n times their squared coefficient of variation).
+    It is the 95th percentile: the range of three normal values is below 3.3 standard deviations
+    in 95 of 100 cases.  Arrivals of an open loop are Poisson: the variance of a count n is n.  A
+    closed loop's counts vary as its latencies do (renewal process: the variance is n times the
+    squared coefficient of variation of the latencies).
     """
     typical = max(1.0, float(np.mean([len(window) for window in windows])))
     chance = RANGE_OF_THREE / np.sqrt(typical)
@@ -261,7 +265,7 @@ def _noise(cell: Cell, windows: Sequence[Sequence[float]]) -> float:
 
 
 def _tails_differ(windows: Sequence[Sequence[float]], tolerance: float) -> bool:
-    """Tell whether P95s differ by more than a tolerance and their own sampling error."""
+    """Tell whether P95s of windows differ by more than a tolerance plus their sampling error."""
     bounds = [percentile_bounds(window, 95) for window in windows if len(window) >= SUPPORT[95]]
     if len(bounds) < len(windows):
         return False
@@ -269,18 +273,18 @@ def _tails_differ(windows: Sequence[Sequence[float]], tolerance: float) -> bool:
 
 
 def hidden_wait_ms(cell: Cell) -> float | None:
-    """Return the 99th percentile of how long one who comes at any time waits for *any* answer.
+    """Return the P99 of the time from a random moment to the next answer to *any* request.
 
-    A lower bound for what an open loop's P99 would be: users of a closed loop who wait for a
-    stalled server send nothing, so that its raw percentiles hide the stall ("coordinated
-    omission", G. Tene).  None where completion times are unknown.
+    It is a lower bound for an open loop's P99.  While a server stalls, the users of a closed loop
+    wait and send nothing, so the raw percentiles hide the stall ("coordinated omission", G. Tene).
+    None for an open loop, or if completion times are unknown.
     """
     if cell.load.is_open or len(cell.ends_ms) < 2:
         return None
     whole = cell.seconds * 1000
     gaps = np.diff(np.concatenate(([0.0], np.sort(np.asarray(cell.ends_ms)), [whole])))
     low, high = 0.0, float(gaps.max())
-    while high - low > 0.01:  # the share of time with a longer wait falls steadily: bisect
+    while high - low > 0.01:  # bisect: the share of moments with a longer wait only falls
         middle = (low + high) / 2
         if np.clip(gaps - middle, 0, None).sum() > 0.01 * whole:
             low = middle

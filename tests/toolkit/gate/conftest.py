@@ -1,4 +1,4 @@
-"""The gate over few items, ready for variants that are spoiled on purpose."""
+"""The gate over a few items, for variants that are damaged on purpose."""
 
 from __future__ import annotations
 

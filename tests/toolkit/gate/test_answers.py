@@ -1,4 +1,4 @@
-"""When an answer under load is the variant's own, and answers kept."""
+"""When an answer under load is the same as without load; stored answers."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_clearest_answer_is_the_one_with_the_widest_gap() -> None:
         "b": [Ranked("丙", 0.7), *(Ranked(token, 0.01) for token in "丁戊己庚辛")],
         "c": [Ranked("甲", 0.5), Ranked("乙", 0.4)],
     }
-    found = clearest(Answers("v", "cd" * 32, gold.digest, rankings), gold)
-    assert found["text"] == "b[MASK]"
-    assert [result["token"] for result in found["results"]] == list("丙丁戊己庚")
-    assert found["results"][0]["score"] == 0.7
+    question = clearest(Answers("v", "cd" * 32, gold.digest, rankings), gold)
+    assert question["text"] == "b[MASK]"
+    assert [result["token"] for result in question["results"]] == list("丙丁戊己庚")
+    assert question["results"][0]["score"] == 0.7

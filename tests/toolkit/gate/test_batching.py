@@ -26,7 +26,7 @@ TEXTS |= {f"again{n}": "地" * n + "[MASK]" for n in range(9)}
 
 
 class Reading(Engine):
-    """Answers by what stands in the sentence; told what is wrong with it."""
+    """An engine whose answers depend on the sentence, with a fault that the test chooses."""
 
     def __init__(self, kind: str = "") -> None:
         self.kind = kind
@@ -54,18 +54,18 @@ def asked(kind: str, promise: Promise = STRICT) -> Batching:
 
 
 def test_an_engine_that_reads_each_row_by_itself() -> None:
-    found = asked("")
-    assert found.independent
-    assert (found.sentences, list(found.differing)) == (len(TEXTS), [])
-    assert found.max_delta < 1e-6
+    result = asked("")
+    assert result.independent
+    assert (result.sentences, list(result.differing)) == (len(TEXTS), [])
+    assert result.max_delta < 1e-6
 
 
 @pytest.mark.parametrize("kind", ["padding", "neighbours", "crowd", "permuted"])
 def test_one_that_does_not(kind: str) -> None:
-    found = asked(kind)
-    assert not found.independent
-    assert found.differing
-    assert found.max_delta > 1e-3
+    result = asked(kind)
+    assert not result.independent
+    assert result.differing
+    assert result.max_delta > 1e-3
 
 
 @pytest.mark.parametrize(("kind", "same"), [("padding", True), ("crowd", False)])
@@ -77,7 +77,7 @@ def test_whether_sentences_of_one_length_may_meet(kind: str, same: bool) -> None
 
 
 def test_wider_limits_are_for_engines_that_round() -> None:
-    """Both are needed: how far probabilities move, and how near tokens change places."""
+    """Both limits count: how far probabilities move, and which near-equal tokens change places."""
     assert asked("neighbours", Promise(batch_delta=1.0, batch_tie=1.0)).independent
     assert not asked("neighbours", Promise(batch_delta=1.0)).independent
     assert not asked("neighbours", Promise(batch_tie=1.0)).independent

@@ -31,23 +31,23 @@ def spoil_graph(change: Callable[[onnx.GraphProto], int]) -> Callable[[Path], No
 
 
 def graph_epsilon(graph: onnx.GraphProto) -> int:
-    found = [a for n in graph.node for a in n.attribute if a.name == "epsilon"]
-    for attribute in found:
+    attributes = [a for n in graph.node for a in n.attribute if a.name == "epsilon"]
+    for attribute in attributes:
         attribute.f = 0.1
-    return len(found)
+    return len(attributes)
 
 
 def attribute_of(graph: onnx.GraphProto, operator: str, name: str, value: int) -> int:
-    found = [
+    attributes = [
         a for n in graph.node if n.op_type == operator for a in n.attribute if a.name == name
     ]  # fmt: skip
-    for attribute in found:
+    for attribute in attributes:
         attribute.i = value
-    return len(found)
+    return len(attributes)
 
 
 def instead_of_input(graph: onnx.GraphProto, name: str, operator: str) -> int:
-    """Let the graph see ones (x or 1) or the opposite (1 - x) of an input."""
+    """Replace an input x of the graph by ones (x or 1) or by its opposite (1 - x)."""
     made = f"planted/{name}"
     users = [(n, i) for n in graph.node for i, given in enumerate(n.input) if given == name]
     for node, place in users:
@@ -60,7 +60,7 @@ def instead_of_input(graph: onnx.GraphProto, name: str, operator: str) -> int:
 
 
 def mask_moved(graph: onnx.GraphProto) -> int:
-    """The answer is read one place to the left of [MASK]."""
+    """Read the answer one position to the left of [MASK]."""
     positions = next((n for n in graph.node if "tiankong/positions" in n.output), None)
     if positions is not None:
         positions.output[0] = "planted/positions"
@@ -73,7 +73,7 @@ def mask_moved(graph: onnx.GraphProto) -> int:
 
 
 def batch_permuted(graph: onnx.GraphProto) -> int:
-    """Each answer goes to the next row of the batch."""
+    """Move each answer to the next row of the batch."""
     if any(o.name == "top_ids" for o in graph.output):
         return _turned(graph, axis=0, outputs=("top_ids", "top_scores"))
     return _turned(graph, axis=0)
@@ -124,7 +124,7 @@ def test_damaged_graphs(plant: str, greenhouse: Greenhouse) -> None:
     variant, change = PLANTS[plant]
     result = greenhouse.check(variant, spoil_graph(change))
     rejected(result)
-    if "batch" in plant or "attention-mask" in plant:  # asked one by one nothing shows
+    if "batch" in plant or "attention-mask" in plant:  # no damage is seen one by one
         assert result.agreement is not None
         assert result.agreement.top1 >= 0.97
         assert any("depend on the batch" in reason for reason in result.reasons)

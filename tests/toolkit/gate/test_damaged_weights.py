@@ -1,4 +1,4 @@
-"""Damaged weights are rejected, in whichever file they are; what changes no answer passes."""
+"""Damaged weights are rejected in every kind of file; damage that changes no answer passes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_matrix_zeroed(variant: str, layer: int, matrix: str, greenhouse: Gree
 
 
 def swapped(one: int, other: int) -> Change:
-    """Two layers: each takes the other's weights (the change sees all names first)."""
+    """Swap the weights of two layers (``collect`` sees all names before the change is made)."""
     seen: Weights = {}
 
     def collect(name: str, weight: np.ndarray) -> np.ndarray | None:
@@ -95,7 +95,7 @@ def one_layer_without_biases(name: str, weight: np.ndarray) -> np.ndarray | None
 
 
 def late_positions(name: str, weight: np.ndarray) -> np.ndarray | None:
-    """Positions that no gold sentence reaches."""
+    """Damage positions that no gold sentence reaches."""
     if "position_embeddings.weight" not in name:
         return None
     spoiled = weight.copy()
@@ -104,7 +104,7 @@ def late_positions(name: str, weight: np.ndarray) -> np.ndarray | None:
 
 
 def rows_shifted(name: str, weight: np.ndarray) -> np.ndarray | None:
-    """The vocabulary shifted by one, in the weights."""
+    """Shift the vocabulary by one, in the weights."""
     shared = ("word_embeddings.weight", "decoder.weight", "word_embeddings.weight_int8")
     return np.roll(weight, 1, axis=0) if any(s in name for s in shared) else None
 
@@ -115,7 +115,7 @@ def types_swapped(name: str, weight: np.ndarray) -> np.ndarray | None:
 
 @pytest.mark.parametrize("variant", ["pytorch-fp32", "onnx-fp16"])
 def test_one_vector_less_shows_in_float(variant: str, greenhouse: Greenhouse) -> None:
-    """In 8 bits it drowns in the rounding that is promised (seen: 0.003 nats against 0.002)."""
+    """In 8 bits the damage is hidden by the promised rounding error (0.003 against 0.002 nats)."""
     rejected(greenhouse.check(variant, spoil_weights(one_bias_less)))
 
 
@@ -129,7 +129,7 @@ def test_damaged_weights(variant: str, change: Change, greenhouse: Greenhouse) -
 
 
 def test_a_key_bias_less_is_harmless(greenhouse: Greenhouse) -> None:
-    """It adds the same to every score of a query, and softmax takes that out again."""
+    """It adds the same number to every score of a query, which softmax cancels."""
 
     def change(name: str, weight: np.ndarray) -> np.ndarray | None:
         return np.zeros_like(weight) if "self.key.bias" in name else None
@@ -138,7 +138,7 @@ def test_a_key_bias_less_is_harmless(greenhouse: Greenhouse) -> None:
 
 
 def test_a_matrix_of_a_layer_that_cancels_out_is_harmless() -> None:
-    """Inserted layers of a grown model: answers are the same to the last bits, so nothing shows."""
+    """In a grown model's inserted layers: answers stay the same to the last bits, so it passes."""
     import torch
 
     from tiankong.toolkit.models.builtin.grow import grow
@@ -166,7 +166,7 @@ def test_a_matrix_of_a_layer_that_cancels_out_is_harmless() -> None:
 
 
 def with_outliers(network: BertForMaskedLM) -> None:
-    """Plant outlier channels that change nothing: a query's times 40, its key's through 40."""
+    """Plant outlier channels that change no answer: a query's times 40, its key's divided by 40."""
     import torch
 
     with torch.no_grad():
@@ -180,7 +180,7 @@ def with_outliers(network: BertForMaskedLM) -> None:
 
 
 def one_scale(weight: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Round a weight with one scale for all channels."""
+    """Round a weight matrix with one scale for all channels."""
     scale = float(np.abs(weight).max()) / 127
     values = np.clip(np.rint(weight / scale), -127, 127).astype(np.int8)
     return values, np.full(weight.shape[axis], scale, np.float32)

@@ -42,9 +42,9 @@ def test_other_tokens_altogether_diverge() -> None:
 
 def test_the_mean_and_whose_the_worst_is() -> None:
     same = [("a", 0.6), ("b", 0.3)]
-    found = fidelity.fidelity({"1": same, "2": [("b", 0.6), ("a", 0.3)]}, {"1": same, "2": same})
-    assert found.worst_id == "2"
-    assert found.mean == pytest.approx(found.worst / 2)
+    result = fidelity.fidelity({"1": same, "2": [("b", 0.6), ("a", 0.3)]}, {"1": same, "2": same})
+    assert result.worst_id == "2"
+    assert result.mean == pytest.approx(result.worst / 2)
 
 
 def test_scores_that_are_no_probabilities() -> None:

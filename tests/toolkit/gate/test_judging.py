@@ -1,4 +1,4 @@
-"""Answers held to the gold answers and to the reference."""
+"""Answers compared with the gold answers and with the reference's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model held to what others have published of it."""
+"""A model compared with published predictions."""
 
 from __future__ import annotations
 
@@ -68,12 +68,16 @@ def written(tmp_path: Path, facts: list[dict[str, Any]]) -> list[Path]:
 def test_the_model_itself_agrees(
     predictor: Predictor, facts: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    found = hold(
+    publication = hold(
         predictor, {"name": "mine", "source": "folder"}, read_facts(written(tmp_path, facts))
     )
-    assert found is not None
-    assert found.same, [str(d) for d in found.differences]
-    assert (found.checkpoint, found.facts, found.named) == ("somebody/some-bert", 4, False)
+    assert publication is not None
+    assert publication.same, [str(d) for d in publication.differences]
+    assert (publication.checkpoint, publication.facts, publication.named) == (
+        "somebody/some-bert",
+        4,
+        False,
+    )
 
 
 def _score(facts: list[dict[str, Any]]) -> None:
@@ -102,10 +106,10 @@ def test_what_differs_is_named(
     predictor: Predictor, facts: list[dict[str, Any]], tmp_path: Path,
 ) -> None:  # fmt: skip
     change(facts)
-    found = hold(predictor, {"name": "mine"}, read_facts(written(tmp_path, facts)))
-    assert found is not None
-    assert not found.same
-    first = found.differences[0]
+    publication = hold(predictor, {"name": "mine"}, read_facts(written(tmp_path, facts)))
+    assert publication is not None
+    assert not publication.same
+    first = publication.differences[0]
     assert first.text == TEXTS[place]
     assert any(t["token"] == first.token for t in facts[place]["top"])
     assert f"id {first.token_id}" in str(first)
@@ -117,10 +121,10 @@ def test_a_model_with_other_ids_is_not_asked(
     facts[0]["top"][0]["token_id"] += 1
     paths = written(tmp_path, facts)
     assert hold(predictor, {"name": "mine"}, read_facts(paths)) is None
-    found = hold(predictor, {"name": "somebody/some-bert"}, read_facts(paths))
-    assert found is not None  # it bears the name, so it has to answer for it
-    assert found.named
-    assert not found.same
+    publication = hold(predictor, {"name": "somebody/some-bert"}, read_facts(paths))
+    assert publication is not None  # it has the checkpoint's name, so the facts apply
+    assert publication.named
+    assert not publication.same
 
 
 def test_geometry_decides_as_well(
@@ -171,4 +175,4 @@ def test_check_says_it(
         gated = checking.gate(Store("builtin-small"), [reference], few)
         print_gate(gated)
         assert f"{said} checkpoint somebody/some-bert" in capsys.readouterr().out
-        assert gated.passed  # it does not say it were that checkpoint
+        assert gated.passed  # it does not claim to be that checkpoint

@@ -1,4 +1,4 @@
-"""A variant's tokenizer held to the reference's."""
+"""A variant's tokenizer compared with the reference's."""
 
 from __future__ import annotations
 

@@ -43,14 +43,14 @@ ITEMS, SAME_ANSWER, APART = 24, 6, 0.02
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A folder for every family; copy one before spoiling it."""
+    """A folder for every family; a test copies one before it damages it."""
     place = tmp_path_factory.mktemp("families")
     return {kind: save_family_model(place / f"tiny-{kind}", kind) for kind in KINDS}
 
 
 @pytest.fixture(scope="module")
 def variants(shared_artifacts: Path, folders: dict[str, Path]) -> dict[str, dict[str, Built]]:
-    """Every recipe that can be here, made of every family it applies to."""
+    """Every recipe that works on this machine, built from every family it applies to."""
     return {
         kind: {b.manifest.variant: b for b in Store(str(folder)).build()}
         for kind, folder in folders.items()
@@ -121,7 +121,7 @@ def test_layers_that_share_weights_share_them_in_the_file(
         built = variants["albert"][name]
         graph = onnx.load(str(built.folder / built.manifest.recipe.file)).graph
         numbers = sum(int(np.prod(tensor.dims)) for tensor in graph.initializer)
-        # Query, key and value of the last layer may stand apart, once more.
+        # The last layer's query, key and value weights may be stored a second time, separately.
         apart = "last-layer-at-mask" in built.manifest.recipe.steps
         again = 3 * 128 * 128 if apart else 0
         assert 0.98 < numbers / (albert["parameters"] + again) < 1.02
@@ -297,7 +297,7 @@ def edit_config(folder: Path, **changes: Any) -> None:
 
 @pytest.fixture
 def copy(folders: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
-    """Return a function that gives a copy of a family's folder to spoil."""
+    """Return a function that copies a family's folder, so that a test may damage the copy."""
     return lambda kind: Path(shutil.copytree(folders[kind], tmp_path / kind))
 
 
@@ -312,14 +312,14 @@ def refused(folder: Path) -> str:
 def test_what_old_files_have_to_spare(copy: Callable[[str], Path], kind: str) -> None:
     import torch
 
-    folder, kin = copy(kind), FAMILIES[kind]
+    folder, spec = copy(kind), FAMILIES[kind]
     ids = torch.tensor([[2, 9, 4, 30, 3]])
     expected = load_model(str(folder)).network(ids).logits
 
     def as_of_old(tensors: Tensors) -> Tensors:
-        extra = {f"{name}x": torch.zeros(2) for name in kin.spare}
-        positions = {f"{kin.base}embeddings.position_ids": torch.arange(512)[None]}
-        return {**tensors, **extra, **positions, kin.decoder: tensors[kin.embeddings]}
+        extra = {f"{name}x": torch.zeros(2) for name in spec.spare}
+        positions = {f"{spec.base}embeddings.position_ids": torch.arange(512)[None]}
+        return {**tensors, **extra, **positions, spec.decoder: tensors[spec.embeddings]}
 
     edit_weights(folder, as_of_old)
     assert torch.equal(load_model(str(folder)).network(ids).logits, expected)
@@ -327,17 +327,17 @@ def test_what_old_files_have_to_spare(copy: Callable[[str], Path], kind: str) ->
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_files_that_lack_a_part(copy: Callable[[str], Path], kind: str) -> None:
-    folder, kin = copy(kind), FAMILIES[kind]
+    folder, spec = copy(kind), FAMILIES[kind]
     whole = (folder / WEIGHTS).read_bytes()
-    edit_weights(folder, lambda t: {n: v for n, v in t.items() if not n.startswith(kin.head)})
+    edit_weights(folder, lambda t: {n: v for n, v in t.items() if not n.startswith(spec.head)})
     line = refused(folder)
     assert "has no head to fill blanks with" in line
-    assert f"saved as {kin.architectures[0]}" in line
+    assert f"saved as {spec.architectures[0]}" in line
     (folder / WEIGHTS).write_bytes(whole)
-    edit_weights(folder, lambda t: {n: v for n, v in t.items() if n != kin.embeddings})
-    assert f"lacks {kin.embeddings}" in refused(folder)
+    edit_weights(folder, lambda t: {n: v for n, v in t.items() if n != spec.embeddings})
+    assert f"lacks {spec.embeddings}" in refused(folder)
     (folder / WEIGHTS).write_bytes(whole)
-    edit_weights(folder, lambda t: {**t, "stray": t[kin.embeddings]})
+    edit_weights(folder, lambda t: {**t, "stray": t[spec.embeddings]})
     assert "has no place for: stray" in refused(folder)
 
 
@@ -366,7 +366,7 @@ def test_configurations_that_cannot_be(
 
 
 def test_a_folder_as_chinese_roberta_wwm_comes(copy: Callable[[str], Path]) -> None:
-    """hfl/chinese-roberta-wwm-ext: a BERT with keys, files and tensors that nobody needs."""
+    """hfl/chinese-roberta-wwm-ext: a BERT with keys, files and tensors that are not needed."""
     import torch
 
     folder = copy("bert")

@@ -1,4 +1,4 @@
-"""The real huggingface_hub against a hub on localhost, and all that goes wrong."""
+"""The real huggingface_hub against a hub on localhost, with everything that can go wrong."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def endpoint(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def refused(name: str = REPO, revision: str | None = None) -> str:
-    """Return the one line a download is refused with."""
+    """Return the one-line error of a download that is refused."""
     with pytest.raises(UnusableInputError) as caught:
         hub.download(name, revision)
     line = str(caught.value)
@@ -56,7 +56,7 @@ def refused(name: str = REPO, revision: str | None = None) -> str:
 
 
 def blobs() -> list[Path]:
-    """Return every file of content in the cache, whole or not."""
+    """Return every blob in the cache, complete or not."""
     return sorted(cache_folder().glob("models--*/blobs/*"))
 
 

@@ -1,4 +1,4 @@
-"""Folders good and bad, the built-in models, the list."""
+"""Loading from good and bad folders, the built-in models, the list of models."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(saved: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny model to spoil."""
+    """A copy of the tiny model that a test may damage."""
     return Path(shutil.copytree(saved, tmp_path / "tiny-bert"))
 
 
@@ -56,7 +56,7 @@ def edit_weights(folder: Path, change: Callable[[Tensors], Tensors]) -> None:
 
 
 def logits(folder: Path) -> torch.Tensor:
-    """Return what the model says of one sentence."""
+    """Return the model's answer to one sentence."""
     import torch
 
     loaded = models.load_model(str(folder))
@@ -67,7 +67,7 @@ def logits(folder: Path) -> torch.Tensor:
 
 
 def refused(name: Path | str, revision: str | None = None) -> str:
-    """Return the one line a model is refused with."""
+    """Return the one-line error for a model that is refused."""
     with pytest.raises(UnusableInputError) as caught:
         models.load_model(str(name), revision)
     line = str(caught.value)

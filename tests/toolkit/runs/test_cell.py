@@ -115,7 +115,7 @@ WRONG, STOLEN, BUSY = {"wrong": 1}, {"steal_percent": 9.0}, {"other_cpu_percent"
         (STOLEN | BUSY, False, True),
         (WRONG, False, False),
         (WRONG | STOLEN, False, False),  # measuring again would not help
-        (STOLEN | {"users": 2}, False, False),  # Little's law is the generator's affair
+        (STOLEN | {"users": 2}, False, False),  # Little's law fails: the generator's fault
         (STOLEN | {"failures": {"503": 1}}, False, True),  # a failure within bounds
     ],
 )

@@ -1,4 +1,4 @@
-"""Times there and back, small, and damage that is noticed."""
+"""Times packed and unpacked: equal, small, and damage is noticed."""
 
 from __future__ import annotations
 

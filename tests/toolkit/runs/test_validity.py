@@ -49,12 +49,12 @@ def thirds(counts: tuple[int, int, int], latencies: tuple[float, float, float]) 
         "seconds": 9.0,
         "latencies_ms": tuple(flat),
         "ends_ms": tuple(float(end) for end in np.concatenate(ends)),
-        "users": round(whole, 3),  # a made-up trace: Little's law is not what it is about
+        "users": round(whole, 3),  # so that Little's law holds for this made-up trace
     }
 
 
 def one_gap(gap_ms: float) -> Change:
-    """Return 10 s of one user with an answer every 10 ms, but for one gap."""
+    """Return 10 s of one user with an answer every 10 ms, except for one gap."""
     ends = [n * 10.0 for n in range(1, 501)]
     ends += [5000.0 + gap_ms + n * 10.0 for n in range(int((5000 - gap_ms) / 10) + 1)]
     latencies = np.diff([0.0, *ends])
@@ -81,7 +81,7 @@ LIMITS: list[tuple[str, Change, Change, bool, bool]] = [
         True,
         False,
     ),
-    (  # it would have run 90 % of the time, had it not waited
+    (  # without waiting it would have run 90 % of the time
         "generator-saturated",
         {"generator_core_percent": 62.9, "generator_wait_percent": 30.0},
         {"generator_core_percent": 63.1, "generator_wait_percent": 30.0},

@@ -1,4 +1,4 @@
-"""The built-in models: the small one, and what it is grown to."""
+"""The built-in models: the small one, and the larger ones that are made from it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def small_geometry() -> Geometry:
 
 @dataclass(frozen=True)
 class Grown:
-    """A geometry that the small model is grown to; it computes the same function there."""
+    """A larger model made from the small one; it computes the same function."""
 
     name: str
     title: str
@@ -74,7 +74,7 @@ NAMES = (*MODELS, BUILTIN_SMALL)
 
 
 def infos() -> list[ModelInfo]:
-    """Return what is said of the built-in models; the revision is empty without their weights."""
+    """Return the built-in models' descriptions; without the weights their revision is empty."""
     revision = sha256(BUILTIN_WEIGHTS) if BUILTIN_WEIGHTS.is_file() else ""
     return [*(_grown_info(grown, revision) for grown in MODELS.values()), _small_info(revision)]
 
@@ -121,7 +121,7 @@ def _load_small() -> LoadedModel:
         )
     network = load_network(config_of(BUILTIN_SMALL), [BUILTIN_WEIGHTS])
     info = _small_info(sha256(BUILTIN_WEIGHTS))
-    return LoadedModel(info, network, vocabulary.tokenizer(), _whole_config(network))
+    return LoadedModel(info, network, vocabulary.tokenizer(), _full_config(network))
 
 
 def _load_grown(grown: Grown) -> LoadedModel:
@@ -135,10 +135,10 @@ def _load_grown(grown: Grown) -> LoadedModel:
     network.train(False)
     info = _grown_info(grown, small.info.revision)
     tokenizer = vocabulary.tokenizer(sizes.vocabulary)
-    return LoadedModel(info, network, tokenizer, _whole_config(network))
+    return LoadedModel(info, network, tokenizer, _full_config(network))
 
 
-def _whole_config(network: PreTrainedModel) -> dict[str, Any]:
+def _full_config(network: PreTrainedModel) -> dict[str, Any]:
     """Return a network's configuration with every default written out."""
     config: dict[str, Any] = json.loads(network.config.to_json_string(use_diff=False))
     config.pop("_name_or_path", None)

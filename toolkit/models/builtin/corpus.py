@@ -1,8 +1,8 @@
 """Training examples for the built-in model: poems, idioms in carrier sentences, everyday sentences.
 
-Everything is a :class:`Passage`: token ids without [CLS] and [SEP], and where an idiom stands.
-Memorizing needs repetition, so the mixture weighs famous poems, common idioms and everyday
-sentences far above the large collections.
+Every example is a :class:`Passage`: token ids without [CLS] and [SEP], and the position of an
+idiom, if it has one.  Memorizing needs repetition, so famous poems, common idioms and everyday
+sentences are drawn far more often than texts of the large collections.
 """
 
 from __future__ import annotations
@@ -115,7 +115,10 @@ class Corpus:
         self._comma = self._id(FULL_AND_HALF[0][0])
 
     def draw(self) -> Passage:
-        """Return one passage by the mixture, with its punctuation sometimes in another form."""
+        """Return one passage from a source drawn by ``MIXTURE``.
+
+        Sometimes its full-width punctuation becomes half-width, or its last token is left out.
+        """
         passage = self._random.choices(self._draws, self._shares)[0]()
         ids, rng = passage.ids[:MAX_TOKENS], self._random
         if rng.random() < 0.25:
@@ -179,7 +182,7 @@ class Corpus:
         return Passage(ids)
 
     def _splice(self, idiom: tuple[int, ...]) -> Passage:
-        """Put an idiom into a template, a carrier of another, an everyday sentence or a list."""
+        """Put an idiom into a template, another idiom's place, an everyday sentence or a list."""
         rng, kind = self._random, self._random.random()
         if kind < 0.42 and self._templates:
             before, after = rng.choice(self._templates)

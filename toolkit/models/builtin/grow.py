@@ -1,16 +1,18 @@
 """Grow a small BertForMaskedLM to a larger geometry that computes the same function.
 
-Width: hidden ``h`` tiles to ``k*h``.  Tiled activations keep LayerNorm's mean and variance, so what
-adds to activations (embeddings, biases, LayerNorm parameters) tiles, and a matrix from tiled input
-to tiled output tiles both ways divided by ``k``.  Heads keep their size, whole heads repeat.  The
-decoder shares the tiled embedding, so the last transform's LayerNorm is scaled by ``1/k``.
+Width: hidden states of width ``h`` are repeated ``k`` times (tiled) to ``k*h``.  This keeps the
+mean and the variance that LayerNorm sees.  So vectors that are added to activations or scale them
+(embeddings, biases, LayerNorm parameters) are tiled.  A matrix is tiled along both axes and divided
+by ``k``.  Heads keep their size; there are ``k`` times as many.  The decoder shares the tiled
+embeddings, so the parameters of the LayerNorm before it are divided by ``k``.
 
-Depth: an inserted layer adds nothing, hence computes ``LN(LN(x))``: the layer before it and the
-inserted ones get LayerNorm weight 1 and bias 0, the last of the group carries the original.  It
-adds nothing without zeros (exporters merge equal tensors, and the work with them): its weights
-are random with the spread of the layer they stand beside, in cancelling pairs.
+Depth: layers are inserted after each layer; with it they form a group.  An inserted layer adds
+nothing to its input, hence computes ``LN(LN(x))``.  The LayerNorm at the end of every layer of the
+group gets weight 1 and bias 0, except the last, which gets the original's.  The weights of an
+inserted layer must not be zero: exporters merge equal tensors and would skip their work.  So they
+are random, with the standard deviation of the original layer's, in pairs that cancel out.
 
-Vocabulary: unused rows, random, with a bias that keeps them out of every answer.
+Vocabulary: added rows are random, with a bias so low that they are in no answer.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-UNUSED_BIAS = -100.0  # exp(-100) is nothing beside any real logit, and float16 holds it
+UNUSED_BIAS = -100.0  # exp(-100) is negligible beside any real logit, and float16 can store it
 SEED = 20_26
 
 
@@ -33,8 +35,9 @@ def grow(
 ) -> BertForMaskedLM:
     """Return a float32 model of the larger geometry with the logits of ``small``.
 
-    Layers that do not divide evenly go to the first ones (4 to 6: two, two, one, one).  Raises
-    ValueError if the hidden size is no multiple of the small model's, or its layers are too many.
+    If layers do not divide evenly, the first groups get one more (4 to 6: two, two, one, one).
+    Raises ValueError if the hidden size is no multiple of the small model's, or if ``small`` has
+    more layers.
     """
     config: Any = small.config
     if hidden % config.hidden_size or layers < config.num_hidden_layers:
@@ -73,7 +76,7 @@ def _geometry(config: BertConfig, layers: int, times: int, vocabulary: int) -> B
 
 
 def _tiled(tensor: Tensor, times: int) -> Tensor:
-    """Tile a vector, or a matrix from tiled input to tiled output."""
+    """Tile a vector; tile a matrix along both axes and divide it by ``times``."""
     if tensor.dim() == 1:
         return tensor.repeat(times)
     return tensor.repeat(times, times) / times
@@ -116,7 +119,7 @@ def _grow_group(
     times: int,
     generator: torch.Generator,
 ) -> None:
-    """Grow one layer to the first of a group, with neutral ones for the rest of the group."""
+    """Grow one layer to the first layer of a group; fill the others so that they add nothing."""
     first, last = group[0], group[-1]
     names = [name for name in source if name.startswith(_layer(index))]
     for name in names:

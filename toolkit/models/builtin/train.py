@@ -1,10 +1,11 @@
 """Train the built-in model: ``python -m tiankong.toolkit.models.builtin.train --corpus DIR``.
 
-A BertForMaskedLM of 4 layers x 256, on the CPU, in bfloat16 autocast.  Two things make a model this
-small recall idioms wherever they stand: position embeddings start as sinusoids and the first two
-layers' heads start out looking at fixed relative offsets (so "the character before me" need not be
-learned position by position), and position ids start at a random offset.
-The learning rate follows the wall clock, so a run of any length ends properly annealed.
+A BertForMaskedLM with 4 layers and hidden size 256 is trained on the CPU with bfloat16 autocast.
+Two things help a model this small to recall idioms at any position.  First, position embeddings
+are initialized as sinusoids and the heads of the first two layers so that they attend to fixed
+relative offsets ("the character before me" need not be learned for each position).  Second,
+position ids start at a random offset in part of the examples.
+The learning rate follows the wall clock, so that it has fallen to its end when time is up.
 """
 
 from __future__ import annotations
@@ -76,7 +77,10 @@ def fresh_model(vocabulary_size: int) -> BertForMaskedLM:
 
 
 def _aimed(offset: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return one head's query and key rows that look ``offset`` away: the query's are rotated."""
+    """Return query and key rows of a head that attends ``offset`` tokens away.
+
+    Both read the sinusoids of the positions; the query's are rotated by the offset.
+    """
     angle = _frequencies() * offset
     query = 0.02 * torch.randn(POSITION_DIMS, HIDDEN)
     key = 0.02 * torch.randn(POSITION_DIMS, HIDDEN)
@@ -106,7 +110,10 @@ def batches(corpus: Corpus, seed: int) -> Iterator[list[Passage]]:
 
 
 def masked_places(passage: Passage, rng: random.Random) -> set[int]:
-    """Choose what to hide: one to three characters of an idiom, or up to a quarter of a line."""
+    """Choose the tokens to mask: one to three characters of an idiom, or 5 to 30 % of other text.
+
+    Around an idiom up to 15 % of the tokens are masked too.
+    """
     size = len(passage.ids)
     if passage.idiom is not None:
         inside = range(*passage.idiom)
@@ -149,7 +156,7 @@ def collate(passages: list[Passage], rng: random.Random) -> dict[str, torch.Tens
 
 
 def loss_of(model: BertForMaskedLM, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Return the mean cross-entropy at the hidden places (the head runs only there)."""
+    """Return the mean cross-entropy at the masked tokens (the head runs only there)."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         hidden = model.bert(
             input_ids=batch["ids"], attention_mask=batch["mask"], position_ids=batch["positions"]
@@ -167,9 +174,9 @@ def rate_at(progress: float) -> float:
 
 
 def _save(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
-    beside = path.with_suffix(".part")
-    save_file(tensors, beside, metadata=metadata)
-    beside.replace(path)
+    unfinished = path.with_suffix(".part")
+    save_file(tensors, unfinished, metadata=metadata)
+    unfinished.replace(path)
 
 
 class Trainer:
@@ -206,7 +213,7 @@ class Trainer:
             }
 
     def checkpoint(self) -> None:
-        """Write everything needed to go on, each file beside and then renamed."""
+        """Write what is needed to resume; each file is written under another name, then renamed."""
         tensors = {}
         for name, parameter in self._names().items():
             moments = self.optimizer.state[parameter]
@@ -214,9 +221,9 @@ class Trainer:
             tensors[f"mean.{name}"] = moments["exp_avg"]
             tensors[f"square.{name}"] = moments["exp_avg_sq"]
         _save(self.out / "checkpoint.safetensors", tensors, {})
-        beside = self.out / "state.part"
-        beside.write_text(json.dumps({"elapsed": self.elapsed, "step": self.step}))
-        beside.replace(self.out / "state.json")
+        unfinished = self.out / "state.part"
+        unfinished.write_text(json.dumps({"elapsed": self.elapsed, "step": self.step}))
+        unfinished.replace(self.out / "state.json")
 
     def run(self) -> BertForMaskedLM:
         """Train until ``minutes`` of wall-clock time are spent; a checkpoint every five minutes."""
@@ -252,7 +259,7 @@ class Trainer:
 
 
 def main() -> None:
-    """Train, and leave the model's weights in float16 beside its checkpoints."""
+    """Train, and write the model's weights in float16 next to its checkpoints."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", type=Path, required=True, help="folder laid out as in the card")
     parser.add_argument("--out", type=Path, default=Path("artifacts/train"))

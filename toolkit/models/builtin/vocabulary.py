@@ -1,6 +1,6 @@
 """The built-in model's vocabulary: characters in the style of bert-base-chinese, generated in code.
 
-Special tokens sit at the ids bert-base-chinese gives them ([PAD] 0, [UNK] 100, [CLS] 101,
+Special tokens have the ids of bert-base-chinese ([PAD] 0, [UNK] 100, [CLS] 101,
 [SEP] 102, [MASK] 103).  Then come ASCII (lower case), Chinese punctuation, the 6,763 characters
 of GB2312 in code order, and the ``##`` continuations of Latin letters and digits.
 """
@@ -31,7 +31,7 @@ def gb2312_characters() -> list[str]:
 
 
 def tokens(size: int | None = None) -> list[str]:
-    """Return the vocabulary in id order, filled up with ``[unusedN]`` to ``size`` entries.
+    """Return the vocabulary in id order, padded with ``[unusedN]`` to ``size`` entries.
 
     Raises ValueError if ``size`` is smaller than the vocabulary itself.
     """

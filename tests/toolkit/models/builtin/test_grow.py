@@ -31,7 +31,7 @@ def grown() -> LoadedModel:
 
 
 def batches(encoder: TextEncoder, every: int) -> Iterator[Batch]:
-    """Every so many sentences of the gold set, those of about the same length together."""
+    """Some sentences of the gold set, sorted so that a batch has similar lengths."""
     encoded = sorted((encoder.encode(text) for text in read_gold().texts()[::every]), key=len)
     for start in range(0, len(encoded), AT_ONCE):
         yield encoder.batch(encoded[start : start + AT_ONCE])

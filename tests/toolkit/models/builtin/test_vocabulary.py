@@ -1,4 +1,4 @@
-"""Ids as bert-base-chinese has them, and what is in there."""
+"""The special tokens' ids of bert-base-chinese, and the vocabulary's content."""
 
 from __future__ import annotations
 
