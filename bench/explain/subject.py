@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,9 +22,6 @@ from ...toolkit.stats import middle_half
 from .ceilings import ONNXRUNTIME, Kernels
 from .operators import ATTENTION, GROUPS, PRODUCTS, Group
 from .workload import FP32, INT8, Product, Workload, compute_ms
-
-if TYPE_CHECKING:
-    pass
 
 PROFILE_SECONDS, LEAST_CALLS, MOST_CALLS = 1.5, 5, 60
 PROJECTIONS, INSIDE = "projections in attention (estimated)", "inside attention (estimated)"

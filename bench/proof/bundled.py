@@ -15,7 +15,6 @@ virtual environment, and the folder of the variant.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import stat
@@ -31,13 +30,14 @@ from time import monotonic
 from ...toolkit.building.opening import open_variant
 from ...toolkit.console import say
 from ...toolkit.engines.predictor import Ranking
-from ...toolkit.errors import GateFailedError, TiankongError, UnusableInputError
+from ...toolkit.errors import GateFailedError, UnusableInputError
 from ...toolkit.gate.answers import same_answer
 from ...toolkit.gate.gold import read_gold
 from ...toolkit.processes import free_port
 from ..load.sentences import DEPTH, ask
 from ..serving.accounting import memory
 from ..serving.served import started
+from .program import command_line, ended_well
 
 NOBODY = 65534
 TARGET_MEGABYTES = 400
@@ -237,20 +237,15 @@ def table(proof: BundleProof) -> str:
 
 def main() -> None:
     """Make the bundle, prove it, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="builtin")
+    parser = command_line("bundled", __doc__)
     parser.add_argument("--variant", default="onnx-int8")
     given = parser.parse_args()
-    try:
-        with stranger() as who:
-            argv = [sys.executable, "-m", "tiankong", "bundle", given.variant, str(who.bundle)]
-            if subprocess.run([*argv, "--model", given.model]).returncode != 0:
-                raise GateFailedError("there is no bundle to prove")
-            say("bundled: it is installed, served and asked")
-            found = prove(who)
-    except TiankongError as error:
-        say(f"bundled: {error}")
-        sys.exit(error.exit_code)
+    with ended_well("bundled"), stranger() as who:
+        argv = [sys.executable, "-m", "tiankong", "bundle", given.variant, str(who.bundle)]
+        if subprocess.run([*argv, "--model", given.model]).returncode != 0:
+            raise GateFailedError("there is no bundle to prove")
+        say("bundled: it is installed, served and asked")
+        found = prove(who)
     print(table(found))
     if found.differing or found.whole > TARGET_MEGABYTES * 1e6:
         sys.exit(1)

@@ -10,7 +10,6 @@ either takes is measured in processes of their own, in turns too.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import subprocess
@@ -29,10 +28,9 @@ from ...server.routes import app as routes
 from ...server.settings import Settings
 from ...toolkit.building.folders import Built
 from ...toolkit.building.store import Store
-from ...toolkit.console import say
 from ...toolkit.engines.predictor import Best, Engine, Logits, Predictor
 from ...toolkit.engines.text import Batch, TextEncoder
-from ...toolkit.errors import InvalidMeasurementError, TiankongError
+from ...toolkit.errors import InvalidMeasurementError
 from ...toolkit.gate.answers import load
 from ...toolkit.gate.examination import ensure
 from ...toolkit.gate.gold import GoldSet, read_gold
@@ -43,6 +41,7 @@ from ...toolkit.runs.validity import invalidating
 from ..load.sentences import gold_questions
 from ..serving.served import serve
 from ..sweep.measure import Window, undisturbed
+from .program import command_line, ended_well
 
 TURNS, REQUESTS, IMPORTS = 30, 500, 9
 USERS, SECONDS, WARMUP_SECONDS = 16, 8.0, 1.5
@@ -166,18 +165,14 @@ def throughput(built: Built, gold: GoldSet) -> float:
 
 def main() -> None:
     """Measure and say it in three lines."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="builtin")
+    parser = command_line("framework", __doc__)
     parser.add_argument("--variant", default="onnx-int8")
     given = parser.parse_args()
-    try:
+    with ended_well("framework"):
         gold = read_gold()
         (built,) = ensure(Store(given.model), [given.variant], gold)
         whole, more = difference(built.folder)
         rate = throughput(built, gold)
-    except TiankongError as error:
-        say(f"framework: {error}")
-        sys.exit(error.exit_code)
     cores = usable_cores()
     print(f"a request through the app, without the engine: {whole * 1e6:.0f} us of processor time")
     print(

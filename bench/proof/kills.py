@@ -9,7 +9,6 @@ least the cells it held before; in the end the sweep must complete the same run.
 
 from __future__ import annotations
 
-import argparse
 import random
 import signal
 import subprocess
@@ -26,6 +25,7 @@ from ...toolkit.console import say
 from ...toolkit.errors import TiankongError
 from ...toolkit.files import artifacts
 from ...toolkit.runs.run_file import read_run
+from .program import command_line, ended_well
 
 TIMES = 20
 PLAN = """
@@ -44,12 +44,11 @@ LONGEST_LIFE = 12.0  # seconds before the kill: a sweep's start and a cell or tw
 
 def main() -> None:
     """Kill, look, and complete; exit 1 if anything was lost."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="builtin-small")
+    parser = command_line("kills", __doc__, "builtin-small")
     parser.add_argument("--times", type=int, default=TIMES)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    with TemporaryDirectory() as folder:
+    with ended_well("kills"), TemporaryDirectory() as folder:
         plan = Path(folder) / "kills.toml"
         plan.write_text(PLAN, encoding="utf-8")
         sys.exit(prove(given.model, plan, given.times, random.Random(given.seed)))

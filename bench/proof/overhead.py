@@ -16,10 +16,8 @@ on the same cores, so its share of the machine is part of the server's loss; it 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -36,7 +34,7 @@ from ...toolkit.building.folders import Built
 from ...toolkit.building.store import Store
 from ...toolkit.console import say
 from ...toolkit.engines.predictor import Predictor
-from ...toolkit.errors import InvalidMeasurementError, TiankongError
+from ...toolkit.errors import InvalidMeasurementError
 from ...toolkit.files import artifacts
 from ...toolkit.gate.answers import load
 from ...toolkit.gate.examination import ensure
@@ -48,6 +46,7 @@ from ...toolkit.runs.validity import doubts, is_valid
 from ..load.sentences import Questions, gold_questions
 from ..serving.served import Served, in_force, serve
 from ..sweep.measure import Window, undisturbed
+from .program import command_line, ended_well
 from .ratio import told
 
 SECONDS, WARMUP_SECONDS = 6.0, 1.5
@@ -170,22 +169,18 @@ def _share(found: Sequence[Rates], way: str, of: str) -> str:
 
 def main() -> None:
     """Measure, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="builtin")
+    parser = command_line("overhead", __doc__)
     parser.add_argument("--variants", default="onnx-int8")
     parser.add_argument("--users", type=int, default=SATURATION)
     parser.add_argument("--rounds", type=int, default=6)
     given = parser.parse_args()
-    try:
+    with ended_well("overhead"):
         gold, out = read_gold(), artifacts() / "proof" / "overhead.jsonl"
         out.parent.mkdir(parents=True, exist_ok=True)
         rates = {
             built.manifest.variant: rounds(built, gold, given.users, given.rounds, out)
             for built in ensure(Store(given.model), names(given.variants), gold)
         }
-    except TiankongError as error:
-        say(f"overhead: {error}")
-        sys.exit(error.exit_code)
     print("| variant | users | predictor | scheduler | server | scheduler/predictor |"
           " server/predictor | generator |")  # fmt: skip
     print(f"|{' --- |' * 8}")

@@ -11,8 +11,6 @@ scheme; ratios are taken inside rounds.  What is lost is told against the float 
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +25,6 @@ from ...toolkit.engines.kinds import CONTRIB, DEPTH
 from ...toolkit.engines.onnx_engine import OnnxEngine
 from ...toolkit.engines.predictor import Predictor, Ranking
 from ...toolkit.engines.text import TextEncoder
-from ...toolkit.errors import TiankongError
 from ...toolkit.gate.fidelity import fidelity
 from ...toolkit.gate.gold import read_gold
 from ...toolkit.graphs import steps as graphs
@@ -35,6 +32,7 @@ from ...toolkit.graphs.quantization import observe, quantize, share_embedding
 from ...toolkit.graphs.rewrites import Rewriter
 from ...toolkit.models.loading import load_model
 from ..micro.ratios import Paired
+from .program import command_line, ended_well
 
 EXACT = ("head-at-mask", "last-layer-at-mask", "plain-norms", "top-k")
 BATCHES = (1, 4, 16)
@@ -44,20 +42,13 @@ BITS, BLOCK, ACCURACY = 8, 128, 4
 
 def main() -> None:
     """Make the graphs, ask them, time them, print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="builtin")
+    parser = command_line("schemes", __doc__)
     parser.add_argument("--rounds", type=int, default=20)
     given = parser.parse_args()
-    try:
-        with TemporaryDirectory() as folder:
-            encoder, files = _made(given.model, Path(folder))
-            predictors = {
-                name: Predictor(name, encoder, OnnxEngine(p)) for name, p in files.items()
-            }
-            _tell(predictors, {name: p.stat().st_size for name, p in files.items()}, given.rounds)
-    except TiankongError as error:
-        say(f"schemes: {error}")
-        sys.exit(error.exit_code)
+    with ended_well("schemes"), TemporaryDirectory() as folder:
+        encoder, files = _made(given.model, Path(folder))
+        predictors = {name: Predictor(name, encoder, OnnxEngine(p)) for name, p in files.items()}
+        _tell(predictors, {name: p.stat().st_size for name, p in files.items()}, given.rounds)
 
 
 def _made(model: str, folder: Path) -> tuple[TextEncoder, dict[str, Path]]:

@@ -1,0 +1,44 @@
+"""How every proof begins and ends: the start of its command line, and its exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ...toolkit.console import say
+from ...toolkit.errors import INTERRUPTED, TiankongError
+from ...toolkit.processes import interrupt_on_terminate
+
+
+def command_line(name: str, text: str | None, model: str = "builtin") -> argparse.ArgumentParser:
+    """Return the command line of a proof, which adds options of its own to ``--model``.
+
+    ``text`` is the module's docstring; it is printed by ``--help`` as it stands.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m tiankong.bench.proof.{name}",
+        description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", default=model)
+    return parser
+
+
+@contextmanager
+def ended_well(name: str, *, resumes: bool = False) -> Iterator[None]:
+    """End the process as the toolkit's commands end: one line, and the exit code promised for it.
+
+    ``resumes`` says that what was measured is kept, and not measured again by the same command.
+    """
+    interrupt_on_terminate()
+    try:
+        yield
+    except TiankongError as error:
+        say(f"{name}: {error}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        kept = "; what was measured is kept, the same command goes on" if resumes else ""
+        say(f"{name}: interrupted{kept}")
+        sys.exit(INTERRUPTED)
