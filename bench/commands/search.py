@@ -26,7 +26,7 @@ from ...toolkit.options import (
 if TYPE_CHECKING:
     from ...toolkit.building.recipes import Recipe
     from ...toolkit.building.store import Store
-    from ..search.tune import Tuned
+    from ..search.tuned import Tuned
 
 
 def capacity(
@@ -53,7 +53,7 @@ def capacity(
     from ..search.capacity import CapacityTerms
     from ..search.capacity import capacity as find_capacity
     from ..search.slo import parse_slo
-    from ..sweep.session import Ground
+    from ..sweep.ground import Ground
 
     if stack not in (REFERENCE_STACK, ARTICLE_STACK):
         raise UnusableInputError(f"unknown stack {stack!r}; known: reference, article")
@@ -94,7 +94,7 @@ def tune(
     from ..search.slo import parse_slo
     from ..search.tune import require_enough
     from ..search.tune import tune as find_settings
-    from ..sweep.session import Ground
+    from ..sweep.ground import Ground
 
     objective, seconds = parse_slo(slo), duration(budget) if budget else None
     store = Store(model, None, recipes)

@@ -81,14 +81,12 @@ def sweep(
         own = tuple(each.manifest.variant for each in built)
         chosen = replace(chosen, variants=own, yardstick="")
     path = run_sweep(chosen, built, gold_set, seed, by, target)
-    _show_run(path, as_json, choice)
-    _require_valid(read_run(path))
-
-
-def _show_run(path: Path, as_json: bool, choice: Choice) -> None:
-    from ...toolkit.runs.run_file import read_run
-
     run = read_run(path)
+    _show_run(run, path, as_json, choice)
+    _require_valid(run)
+
+
+def _show_run(run: Run, path: Path, as_json: bool, choice: Choice) -> None:
     if as_json:
         cells = [summary(cell) for cell in run.cells]
         print_json({"run": str(path), "cells": cells, "skipped": choice.skipped_json()})
@@ -167,7 +165,7 @@ def bench(
     run = read_run(path)
     write_pages([run], out, prices)
     write_text(out / "run.jsonl", path.read_text(encoding="utf-8"))
-    _show_run(path, False, choice)
+    _show_run(run, path, False, choice)
     say(f"report: begin with {out / 'index.html'}")
     require_passed(gated)
     _require_valid(run)

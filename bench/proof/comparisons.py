@@ -11,13 +11,11 @@ same command goes on where it was interrupted.  ``--summary`` prints the table.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
@@ -31,10 +29,11 @@ from ...toolkit.gate.examination import ensure
 from ...toolkit.gate.gold import read_gold
 from ...toolkit.machine import allowed_cpus, fingerprint
 from ...toolkit.processes import end_with_parent, free_port
-from ..compare.judgement import CLOSE, FASTER, SLOWER, Comparison
+from ..compare.judgement import CLOSE, FASTER, SLOWER
 from ..compare.rounds import CompareTerms, Opener, compare
 from ..load.sentences import Questions
 from ..serving.served import Served, serve, started
+from .ledger import Ledger
 
 TIMES = 20
 SLOWER_RATIO, FASTER_RATIO = 0.85, 1.15
@@ -76,31 +75,26 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=TIMES)
     parser.add_argument("--summary", action="store_true", help="only print the table")
     given = parser.parse_args()
-    out = artifacts() / "proof" / "comparisons.jsonl"
+    terms = {"model": given.model, "variant": given.variant}
+    ledger = Ledger(artifacts() / "proof" / "comparisons.jsonl", terms)
     if not given.summary:
-        prove(given.model, given.variant, given.times, out)
-    print(summary([json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]))
+        prove(given.model, given.variant, given.times, ledger)
+    print(summary(list(ledger.values.values())))
 
 
-def prove(model: str, variant: str, times: int, out: Path) -> None:
-    """Run every comparison that ``out`` does not have yet, and append it there."""
+def prove(model: str, variant: str, times: int, ledger: Ledger) -> None:
+    """Run every comparison that the ledger does not have yet."""
     gold = read_gold()
     (built,) = ensure(Store(model), [variant], gold)
     answers = load(variant, built.manifest.digest, gold)
     expected = [list(answers.rankings[item.id][:10]) for item in gold.items]
     questions = Questions(gold.texts(), expected)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    lines = out.read_text(encoding="utf-8").splitlines() if out.exists() else []
-    done = {(entry["kind"], entry["number"]): entry for entry in map(json.loads, lines)}
     plain: Opener = partial(serve, "reference", Settings(folder=built.folder))
-    if ("calibration", 0) not in done:
-        slow = partial(slowed, built, CALIBRATION["extra"])
-        terms = CompareTerms(seconds=CALIBRATION["seconds"])
-        _append(out, "calibration", 0, _timed((plain, slow), questions, terms), {}, model, variant)
-        prove(model, variant, times, out)
-        return
+    slow = partial(slowed, built, CALIBRATION["extra"])
+    terms = CompareTerms(seconds=CALIBRATION["seconds"])
+    calibration = _kept(ledger, "calibration", 0, (plain, slow), questions, terms)
     # Inferences are a share s of a request's cost: doing x of them twice costs 1 + x s.
-    share = (1 / done["calibration", 0]["result"]["ratio"] - 1) / CALIBRATION["extra"]
+    share = (1 / calibration["result"]["ratio"] - 1) / CALIBRATION["extra"]
     down = partial(slowed, built, (1 / SLOWER_RATIO - 1) / share)
     up = partial(slowed, built, (FASTER_RATIO - 1) / share)
     pairs: dict[str, tuple[Opener, Opener]] = {
@@ -110,34 +104,25 @@ def prove(model: str, variant: str, times: int, out: Path) -> None:
     }
     for number in range(times):
         for kind, openers in pairs.items():
-            if (kind, number) in done:
-                continue
-            disturbed = number % 2 == 1
-            with competitor(allowed_cpus()[-1]) if disturbed else nullcontext():
-                result = _timed(openers, questions, CompareTerms(seed=number))
-            more = {"disturbed": disturbed}
-            _append(out, kind, number, result, more, model, variant)
+            _kept(ledger, kind, number, openers, questions, CompareTerms(seed=number))
 
 
-def _timed(
-    openers: tuple[Opener, Opener], questions: Questions, terms: CompareTerms
-) -> tuple[Comparison, float]:
+def _kept(
+    ledger: Ledger, kind: str, number: int, openers: tuple[Opener, Opener], questions: Questions,
+    terms: CompareTerms,
+) -> dict[str, Any]:  # fmt: skip
+    """Return what a comparison gave; every second is made beside another process."""
+    key, is_disturbed = (kind, number), number % 2 == 1
+    if (kept := ledger.get(key)) is not None:
+        return dict(kept)
     begun = time.monotonic()
-    result = compare(("A", "B"), openers, (questions, questions), terms)
-    return result, time.monotonic() - begun
-
-
-def _append(
-    out: Path, kind: str, number: int, timed: tuple[Comparison, float], more: dict[str, Any],
-    model: str, variant: str,
-) -> None:  # fmt: skip
-    result, seconds = timed
-    entry = {"kind": kind, "number": number, "model": model, "variant": variant, **more}
-    entry |= {"seconds": round(seconds, 1), "result": result.as_json(), "machine": fingerprint()}
-    with out.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(entry) + "\n")
-    ratio = result.ratio
+    with competitor(allowed_cpus()[-1]) if is_disturbed else nullcontext():
+        result = compare(("A", "B"), openers, (questions, questions), terms)
+    seconds, ratio = round(time.monotonic() - begun, 1), result.ratio
     say(f"{kind} {number}: {result.verdict} {ratio.ratio:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]")
+    entry = {"kind": kind, "disturbed": is_disturbed, "seconds": seconds}
+    entry |= {"result": result.as_json(), "machine": fingerprint()}
+    return dict(ledger.append(key, entry))
 
 
 def summary(entries: list[dict[str, Any]]) -> str:

@@ -1,11 +1,61 @@
-"""The ledger of a proof: lines appended to a file, read again by the next start."""
+"""The ledger of a proof: what was measured under its terms, kept line by line, by key."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from ...toolkit.console import say
+from ...toolkit.errors import UnusableInputError
+from ...toolkit.runs.lines import append_line, read_lines
+
+Key = tuple[str | int | float | None, ...]
 
 
-def mend(path: Path) -> None:
-    """Take a last line that was cut short off a file, so that lines can follow."""
-    if path.exists() and (data := path.read_bytes()) and not data.endswith(b"\n"):
-        path.write_bytes(data[: data.rfind(b"\n") + 1])
+class Ledger:
+    """A file of lines that each have terms, a key and a value, all JSON; it is read once.
+
+    Lines under other terms are left alone.  Raises UnusableInputError for a line that cannot be
+    read; a last one that was cut short is none.
+    """
+
+    def __init__(self, path: Path, terms: Mapping[str, Any]) -> None:
+        self.path, self.terms = path, json.loads(json.dumps(terms))
+        self._values: dict[Key, Any] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        newest = self.terms
+        for number, line in read_lines(path):
+            try:
+                data = json.loads(line)
+                newest, key, value = data["terms"], tuple(data["key"]), data["value"]
+                if newest == self.terms:
+                    self._values[key] = value
+            except (ValueError, KeyError, TypeError) as error:
+                raise UnusableInputError(
+                    f"{path}, line {number} cannot be read: {error!r}; move the file away to begin"
+                    " anew"
+                ) from None
+        if newest != self.terms:
+            differing = sorted(k for k, value in self.terms.items() if newest.get(k) != value)
+            what = f"the newest in {path} is not gone on with"
+            say(f"{path.stem}: {what}: another {', '.join(differing)}")
+
+    @property
+    def values(self) -> Mapping[Key, Any]:
+        """What is there, in the order it was measured."""
+        return MappingProxyType(self._values)
+
+    def get(self, key: Key) -> Any | None:
+        """Return the value of a key, if it was measured."""
+        return self._values.get(key)
+
+    def append(self, key: Key, value: Any) -> Any:
+        """Write a value down, and return it as a reader of the file has it."""
+        data = {"terms": self.terms, "key": key, "value": value}
+        append_line(self.path, data)
+        self._values[key] = kept = json.loads(json.dumps(value))
+        return kept

@@ -18,11 +18,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import random
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -45,9 +44,9 @@ from ..load.generator import ALONE
 from ..search.slo import Slo, parse_slo
 from ..search.space import Setup
 from ..search.tune import choices_of, next_users, score, tune
+from ..sweep.ground import Ground
 from ..sweep.measure import Window
-from ..sweep.session import Ground
-from .ledger import mend
+from .ledger import Ledger
 from .peers.servers import Contestant, digest
 from .peers.table import NONE
 from .ratio import told
@@ -68,6 +67,11 @@ class TunedSettings:
     usual: Setup
     users: int
 
+    @classmethod
+    def of(cls, data: dict[str, Any]) -> TunedSettings:
+        """Return what a ledger has."""
+        return cls(**data | {name: Setup(**data[name]) for name in ("best", "usual")})
+
 
 @dataclass(frozen=True)
 class Glance:
@@ -84,77 +88,32 @@ class Glance:
     score: float
     doubts: Sequence[str] = ()
 
-
-@dataclass
-class Kept:
-    """What was measured under the same terms; what comes is appended to the file."""
-
-    path: Path
-    terms: Mapping[str, Any]
-    found: dict[float | None, TunedSettings] = field(default_factory=dict)
-    looks: dict[tuple[str, int, Setup], Glance] = field(default_factory=dict)
-
     @classmethod
-    def read(cls, path: Path, terms: Mapping[str, Any]) -> Kept:
-        """Return what a file has; raise UnusableInputError for a line that cannot be read."""
-        kept = cls(path, terms)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        mend(path)
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        own: Mapping[str, Any] = terms
-        for number, line in enumerate(lines, start=1):
-            try:
-                data = json.loads(line)
-                own, record = data["terms"], _record(data)
-            except (ValueError, KeyError, TypeError) as error:
-                raise UnusableInputError(
-                    f"{path}, line {number} cannot be read: {error!r}"
-                ) from None
-            if own == terms:
-                kept._enter(record)
-        if own != terms:
-            apart = sorted(name for name in terms if own.get(name) != terms[name])
-            say(f"tuning: the newest in {path} is not gone on with: another {', '.join(apart)}")
-        return kept
-
-    def keep(self, record: TunedSettings | Glance) -> None:
-        """Enter what was measured, and write it down."""
-        self._enter(record)
-        kind = "found" if isinstance(record, TunedSettings) else "look"
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"terms": self.terms, kind: asdict(record)}) + "\n")
-
-    def _enter(self, record: TunedSettings | Glance) -> None:
-        if isinstance(record, TunedSettings):
-            self.found[record.budget] = record
-        else:
-            self.looks[record.stage, record.number, record.choice] = record
-
-
-def _record(data: Mapping[str, Any]) -> TunedSettings | Glance:
-    if own := data.get("found"):
-        return TunedSettings(**own | {name: Setup(**own[name]) for name in ("best", "usual")})
-    own = data["look"]
-    return Glance(**own | {"choice": Setup(**own["choice"])})
+    def of(cls, data: dict[str, Any]) -> Glance:
+        """Return what a ledger has."""
+        return cls(**data | {"choice": Setup(**data["choice"])})
 
 
 @dataclass(frozen=True)
 class TuningProof:
-    """What is measured; what is kept is not measured again."""
+    """What is measured; what its ledger has is not measured again."""
 
     variant: str
     slo: Slo
     ground: Ground
-    kept: Kept
+    ledger: Ledger
     seconds: float
 
     def tuned(self, budget: float | None) -> TunedSettings:
         """Return what ``tune`` finds."""
-        if budget not in self.kept.found:
-            result = tune(self.variant, self.slo, budget, self.ground)
-            best, usual = result.best.choice, result.usual.choice
-            self.kept.keep(TunedSettings(budget, best, usual, result.usual.users))
-        return self.kept.found[budget]
+        key = ("tune", budget)
+        data = self.ledger.get(key) or self.ledger.append(key, asdict(self._tune(budget)))
+        return TunedSettings.of(data)
+
+    def _tune(self, budget: float | None) -> TunedSettings:
+        result = tune(self.variant, self.slo, budget, self.ground)
+        best, usual = result.best.choice, result.usual.choice
+        return TunedSettings(budget, best, usual, result.usual.users)
 
     def search(self, found: TunedSettings, passes: int) -> dict[Setup, list[Glance]]:
         """Return a look a pass at every choice; its number of users follows its own latency."""
@@ -164,33 +123,43 @@ class TuningProof:
         for number in range(1, passes + 1):
             order = list(looks)
             random.Random(number).shuffle(order)
-            self._turn(SEARCH, number, {choice: users[choice] for choice in order}, self.seconds)
-            for choice, own in looks.items():
-                own.append(self.kept.looks[SEARCH, number, choice])
-                users[choice] = own[-1].then
+            asked = {choice: users[choice] for choice in order}
+            for choice, look in self._turn(SEARCH, number, asked, self.seconds).items():
+                looks[choice].append(look)
+                users[choice] = look.then
         return looks
 
     def final(self, users: Mapping[Setup, int], rounds: int) -> dict[Setup, list[Glance]]:
         """Return a look a round at each of a few choices, measured in turns."""
         # Among others, or asked by others, it is another final.
-        asked = repr(sorted(users.items())).encode()
-        stage = f"final {hashlib.sha256(asked).hexdigest()[:8]}"
+        final = hashlib.sha256(repr(sorted(users.items())).encode())
+        stage = f"final {final.hexdigest()[:8]}"
+        looks: dict[Setup, list[Glance]] = {choice: [] for choice in users}
         for number in range(1, rounds + 1):
             order = list(users) if number % 2 else list(users)[::-1]
-            self._turn(stage, number, {choice: users[choice] for choice in order}, FINAL_SECONDS)
-        numbers = range(1, rounds + 1)
-        return {c: [self.kept.looks[stage, number, c] for number in numbers] for c in users}
+            asked = {choice: users[choice] for choice in order}
+            for choice, look in self._turn(stage, number, asked, FINAL_SECONDS).items():
+                looks[choice].append(look)
+        return looks
 
-    def _turn(self, stage: str, number: int, users: Mapping[Setup, int], seconds: float) -> None:
-        left = [choice for choice in users if (stage, number, choice) not in self.kept.looks]
+    def _turn(
+        self, stage: str, number: int, users: Mapping[Setup, int], seconds: float
+    ) -> dict[Setup, Glance]:
+        """Return a look at each choice; what is new is measured, in their order."""
+        keys = {choice: (stage, number, choice.options) for choice in users}
+        left = [choice for choice, key in keys.items() if self.ledger.get(key) is None]
         with progress(f"tuning, {stage.split()[0]} {number}", len(left)) as step:
             for choice in left:
                 step(f"{choice}, {users[choice]} users")
-                cell = self._cell(choice, users[choice], seconds)
-                then = next_users(cell, users[choice], self.slo)
-                doubts = [warn.code for warn in invalidating(cell)]
-                own = score(cell, self.slo)
-                self.kept.keep(Glance(stage, number, choice, users[choice], then, own, doubts))
+                look = self._look(stage, number, choice, users[choice], seconds)
+                self.ledger.append(keys[choice], asdict(look))
+        return {choice: Glance.of(self.ledger.values[key]) for choice, key in keys.items()}
+
+    def _look(self, stage: str, number: int, choice: Setup, users: int, seconds: float) -> Glance:
+        cell = self._cell(choice, users, seconds)
+        then = next_users(cell, users, self.slo)
+        doubts = [warn.code for warn in invalidating(cell)]
+        return Glance(stage, number, choice, users, then, score(cell, self.slo), doubts)
 
     def _cell(self, choice: Setup, users: int, seconds: float) -> Cell:
         """Measure a choice, once more if something from outside spoils it."""
@@ -295,8 +264,8 @@ def prepared(given: argparse.Namespace) -> TuningProof:
         "gold": gold.digest,
         "machine": machine_digest(fingerprint()),
     }
-    kept = Kept.read(given.out or artifacts() / "proof" / "tuning.jsonl", terms)
-    return TuningProof(given.variant, slo, Ground.of([built], gold, ALONE), kept, given.seconds)
+    ledger = Ledger(given.out or artifacts() / "proof" / "tuning.jsonl", terms)
+    return TuningProof(given.variant, slo, Ground.of([built], gold, ALONE), ledger, given.seconds)
 
 
 def prove(
@@ -312,7 +281,7 @@ def prove(
     named = finalists(found, looks)
     last = proof.final({choice: settled(looks[choice])[1] for choice in named}, rounds)
     head = (
-        f"{proof.kept.terms['model']}, {proof.variant}, {proof.slo.text}: {len(looks)} settings,"
+        f"{proof.ledger.terms['model']}, {proof.variant}, {proof.slo.text}: {len(looks)} settings,"
         f" {passes} x {proof.seconds:g} s each ({spoilt} windows invalid);"
         f" then {rounds} rounds of {FINAL_SECONDS:g} s"
     )

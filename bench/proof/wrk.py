@@ -37,6 +37,7 @@ from ..load.sentences import Questions, gold_questions
 from ..serving.accounting import snapshot, usage
 from ..serving.served import Served, serve
 from ..sweep.measure import Window, measure
+from .ledger import Ledger
 from .ratio import told
 
 USERS = (1, 4, 8, 16)
@@ -100,21 +101,18 @@ def ours(server: Served, questions: Questions, users: int, variant: str) -> dict
     }
 
 
-def prove(model: str, variant: str, out: Path) -> None:
-    """Measure every number of users that ``out`` does not have yet, and append it there."""
+def prove(model: str, variant: str, ledger: Ledger) -> None:
+    """Measure every number of users that the ledger does not have yet."""
     gold = read_gold()
     (built,) = ensure(Store(model), [variant], gold)
     questions = gold_questions(gold, load(variant, built.manifest.digest, gold), seed=0)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    lines = out.read_text(encoding="utf-8").splitlines() if out.exists() else []
-    done = {entry["users"] for entry in map(json.loads, lines)}
-    for users in (users for users in USERS if users not in done):
-        with serve("reference", Settings(folder=built.folder)) as server:
-            rounds = _rounds(server, questions, users, variant)
-        entry = {"users": users, "model": model, "variant": variant, "rounds": rounds}
-        with out.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(entry | {"machine": fingerprint()}) + "\n")
-        say(f"wrk: {users} users measured")
+    for users in USERS:
+        if ledger.get((users,)) is None:
+            with serve("reference", Settings(folder=built.folder)) as server:
+                rounds = _rounds(server, questions, users, variant)
+            entry = {"users": users, "rounds": rounds, "machine": fingerprint()}
+            ledger.append((users,), entry)
+            say(f"wrk: {users} users measured")
 
 
 def _rounds(
@@ -167,10 +165,11 @@ def main() -> None:
     parser.add_argument("--variant", default="onnx-int8")
     parser.add_argument("--summary", action="store_true", help="only print the table")
     given = parser.parse_args()
-    out = artifacts() / "proof" / "wrk.jsonl"
+    terms = {"model": given.model, "variant": given.variant}
+    ledger = Ledger(artifacts() / "proof" / "wrk.jsonl", terms)
     if not given.summary:
-        prove(given.model, given.variant, out)
-    print(summary([json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]))
+        prove(given.model, given.variant, ledger)
+    print(summary(list(ledger.values.values())))
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ from ...toolkit.errors import GateFailedError, InvalidMeasurementError
 from ...toolkit.runs.cell import Cell
 from ...toolkit.runs.load import CLOSED, OPEN, REFERENCE_STACK, Load
 from ...toolkit.runs.point import Point
-from ...toolkit.runs.run_file import Header, append_cell, locked, read_run
 from ...toolkit.runs.validity import doubts
 from ...toolkit.stats import interval, variation
+from ..sweep.ground import Ground, new_header
 from ..sweep.measure import Window
-from ..sweep.session import Ground, begin_run, comparable, earlier_runs, new_header
+from ..sweep.session import Session, runs_folder
 from .bisection import Bracket, highest
 from .slo import Slo
 
@@ -29,6 +29,10 @@ FIRST_RATE = 8.0
 
 class NotHeldError(GateFailedError):
     """No load holds the objective (exit code 1)."""
+
+
+class UnconfirmedError(InvalidMeasurementError):
+    """The confirming runs say nothing (exit code 3)."""
 
 
 @dataclass(frozen=True)
@@ -83,48 +87,32 @@ class Capacity:
         return {name: getattr(self, name) for name in names} | {"run": str(self.run)}
 
 
-class MissingError(Exception):
-    """A cell that a replay would have to measure."""
-
-
 def capacity(variant: str, terms: CapacityTerms, ground: Ground) -> Capacity:
     """Search, confirm, and return the capacity; an interrupted search goes on where it stopped.
 
-    Raises NotHeldError if no load holds, InvalidMeasurementError if the confirming runs cannot be
-    trusted.
+    Raises NotHeldError if no load holds, UnconfirmedError if the confirming runs cannot be trusted.
     """
     header = new_header("capacity", terms.as_json() | ground.as_json(), ground, is_search=True)
-    path = _unfinished(header, variant, terms) or begin_run(header)
-    seed = read_run(path).header.seed
-    with locked(path):
-        return _Hunt(variant, terms, path, ground, seed).result()
-
-
-def _unfinished(header: Header, variant: str, terms: CapacityTerms) -> Path | None:
-    """Return the newest search that is this one, if it was left before its end."""
-    for path, run in earlier_runs():
-        if comparable(run.header) != comparable(header):
-            continue
+    with Session.resume_or_begin("capacity", header, runs_folder()) as session:
+        if session.is_resumed:
+            say(f"capacity: going on with {session.path} ({len(session.cells)} cells are there)")
         try:
-            _Hunt(variant, terms, path, None, 0).result()
-        except MissingError:
-            say(f"capacity: going on with {path} ({len(run.cells)} cells are there)")
-            return path
-        except (NotHeldError, InvalidMeasurementError):
-            pass
-        return None
-    return None
+            result = _Hunt(variant, terms, session, ground).result()
+        except (NotHeldError, UnconfirmedError):
+            session.finish()  # an end, too: the next search begins anew
+            raise
+        session.finish()
+        return result
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Hunt:
-    """One search; without a ground it only replays the cells that are there."""
+    """One search; what its session has is not measured again."""
 
     variant: str
     terms: CapacityTerms
-    path: Path
-    ground: Ground | None
-    seed: int
+    session: Session
+    ground: Ground
 
     def result(self) -> Capacity:
         is_open = self.terms.mode == OPEN
@@ -155,21 +143,20 @@ class _Hunt:
     def _holds(self, load: float) -> bool:
         cell = self._cell(load, PROBE)
         held = self.terms.slo.held(cell)
-        if self.ground is not None:
-            word = "holds" if held else "does not hold"
-            say(f"capacity: {self._shown(load)}: {cell.qps:.4g} QPS, {word}")
+        word = "holds" if held else "does not hold"
+        say(f"capacity: {self._shown(load)}: {cell.qps:.4g} QPS, {word}")
         return held
 
     def _confirms(self, cells: tuple[Cell, ...]) -> bool:
         for cell in cells:
             grave = [w for w in doubts(cell) if w.invalidates and w.outside]
             if grave and not cell.wrong and not cell.failed:
-                raise InvalidMeasurementError(
+                raise UnconfirmedError(
                     f"a confirming run cannot be trusted: {grave[0].seen}; {grave[0].advice}"
                 )
         kept = self.terms.slo.kept(cells)
         if kept is None:
-            raise InvalidMeasurementError(
+            raise UnconfirmedError(
                 f"too few answers for {self.terms.slo.text}: measure longer (--seconds)"
             )
         return kept
@@ -185,21 +172,18 @@ class _Hunt:
         failed = None if found.failed is None else number(found.failed)
         return Capacity(
             self.variant, self.terms.slo.text, self.terms.mode, number(found.held), failed,
-            round(qps, 3), round(low, 3), round(high, 3), cells, self.path,
+            round(qps, 3), round(low, 3), round(high, 3), cells, self.session.path,
         )  # fmt: skip
 
     def _cell(self, level: float, stage: str, repeat: int = 1) -> Cell:
+        """Return the cell of a level; measure it if it is new, or was disturbed."""
         point = Point(self.variant, self.terms.stack, self.terms.load(level), repeat, stage)
-        known = {cell.point: cell for cell in read_run(self.path).cells}
-        cell = known.get(point)
-        if cell is not None and not self._again(cell):
-            return cell
-        if self.ground is None:
-            raise MissingError
-        attempt = 1 if cell is None else cell.attempt + 1
-        window = self.terms.window(stage, self.seed, attempt)
-        append_cell(self.path, self.ground.measure(point, window))
-        return self._cell(level, stage, repeat)
+        cell = self.session.get(point)
+        while cell is None or self._again(cell):
+            attempt = 1 if cell is None else cell.attempt + 1
+            window = self.terms.window(stage, self.session.header.seed, attempt)
+            cell = self.session.append(self.ground.measure(point, window))
+        return cell
 
     def _again(self, cell: Cell) -> bool:
         """Tell whether a cell was disturbed and may be measured once more."""

@@ -11,157 +11,41 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, geometric_mean
-from typing import Any
 
 from ...toolkit.console import progress, say
-from ...toolkit.errors import GateFailedError, UnusableInputError
+from ...toolkit.errors import GateFailedError
 from ...toolkit.files import artifacts
 from ...toolkit.machine import usable_cores
 from ...toolkit.runs.cell import Cell
 from ...toolkit.runs.load import REFERENCE_STACK, Load
 from ...toolkit.runs.point import Point
-from ...toolkit.runs.run_file import Header, append_cell, create_run, locked, read_run
 from ...toolkit.stats import Variation, interval, variation
+from ..sweep.ground import Ground, new_header
 from ..sweep.measure import Window
-from ..sweep.session import Ground, comparable, new_header
+from ..sweep.session import Session
 from .bisection import highest
+from .schedule import (
+    CONFIRM_SECONDS,
+    CONFIRMATIONS,
+    LOOK_SECONDS,
+    WARMUP_SECONDS,
+    Schedule,
+    usual_budget,
+)
 from .slo import Slo, rough_percentile
 from .space import Setup, space
+from .tuned import Confirmed, Trial, Tuned
 
-REDUCTION = 3
 FIRST_LOOK, CONFIRMATION = "first look", "confirmation"  # stages; each rung is another
-CONFIRMATIONS = 3
-LOOK_SECONDS, CONFIRM_SECONDS, WARMUP_SECONDS = 2.0, 10.0, 1.0
-START_SECONDS = 2.5  # a cell's server and generator to start, where none has been measured
-LOOKS = 7  # about as many as the first look at the usual settings takes
-LEAST_SECONDS = 1.0  # of a rung's cell: with less there is nothing to tell apart
-USUAL_SECONDS = 2.0  # the least of the first rung's, where nobody has named a budget
-USUAL_BUDGET = 600.0  # then; more where there are more settings than that is enough for
 MOST_USERS = 512
 FURTHEST = 2.0  # from one rung to the next a choice's users at most double or halve
 
 
 class NothingHoldsError(GateFailedError):
     """No settings keep the objective (exit code 1)."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A choice asked by so many users: its score is QPS, less what came too late."""
-
-    choice: Setup
-    users: int
-    rung: int
-    cell: Cell
-    score: float
-    held: bool
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the trial as a JSON object."""
-        worst = rough_percentile(self.cell, 95)
-        return {
-            **self.choice.as_json(),
-            "users": self.users,
-            "rung": self.rung,
-            "seconds": round(self.cell.seconds, 2),
-            "qps": round(self.cell.qps, 3),
-            "p95_ms": round(worst, 3) if math.isfinite(worst) else None,
-            "score": round(self.score, 3),
-            "held": self.held,
-        }
-
-
-@dataclass(frozen=True)
-class Confirmed:
-    """A choice at the load it was confirmed at: QPS with its 95 % interval."""
-
-    choice: Setup
-    users: int
-    qps: float
-    low: float
-    high: float
-    held: bool
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
-        return asdict(self) | {"choice": self.choice.as_json()}
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """What was found: the best settings, the usual ones beside them, and every trial.
-
-    They are the same if nothing was confirmed to be better than the usual ones.
-    """
-
-    variant: str
-    slo: str
-    best: Confirmed
-    usual: Confirmed
-    trials: Sequence[Trial]
-    run: Path
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the result as a JSON object."""
-        return {
-            "variant": self.variant,
-            "slo": self.slo,
-            "settings": self.best.choice.as_json(),
-            "best": self.best.as_json(),
-            "usual": self.usual.as_json(),
-            "trials": [trial.as_json() for trial in self.trials],
-            "run": str(self.run),
-        }
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How many choices a rung has and how long each is measured, in seconds."""
-
-    rungs: tuple[tuple[int, float], ...]
-
-    @classmethod
-    def within(cls, budget: float, choices: int, start: float = START_SECONDS) -> Schedule:
-        """Return the longest schedule that fits a budget of seconds, start and end included.
-
-        ``start`` is what a cell takes before it measures.  Raises UnusableInputError for a budget
-        in which nothing could be told apart.
-        """
-        least = needed(choices, LEAST_SECONDS, start)
-        if budget < least:
-            raise UnusableInputError(
-                f"{choices} settings cannot be told apart in {budget:.0f} s: --budget"
-                f" {math.ceil(least / 60)}m or more"
-            )
-        idle = needed(choices, 0.0, start)  # what it takes and does not measure the choices
-        seconds = (budget - idle) / (needed(choices, 1.0, start) - idle)
-        rungs = enumerate(_counts(choices))
-        return cls(tuple((count, seconds * 2**rung) for rung, count in rungs))
-
-
-def needed(choices: int, seconds: float, start: float = START_SECONDS) -> float:
-    """Return the seconds of a search that has so many for each choice's first cell."""
-    around = start + WARMUP_SECONDS
-    begin = LOOKS * (around + LOOK_SECONDS)
-    end = 2 * CONFIRMATIONS * (around + CONFIRM_SECONDS)
-    rungs = enumerate(_counts(choices))
-    return begin + end + sum(count * (around + seconds * (1 << rung)) for rung, count in rungs)
-
-
-def usual_budget(choices: int) -> float:
-    """Return the seconds, in whole minutes, for so many choices where nobody has named a budget."""
-    return max(USUAL_BUDGET, 60.0 * math.ceil(needed(choices, USUAL_SECONDS) / 60))
-
-
-def _counts(choices: int) -> list[int]:
-    """Return how many choices each rung has."""
-    counts = [choices]
-    while counts[-1] > 2:
-        counts.append(max(2, -(-counts[-1] // REDUCTION)))
-    return counts
 
 
 def tune(variant: str, slo: Slo, budget: float | None, ground: Ground) -> Tuned:
@@ -177,19 +61,16 @@ def tune(variant: str, slo: Slo, budget: float | None, ground: Ground) -> Tuned:
     terms = {"name": "tune", "slo": slo.text, "rungs": schedule.rungs}
     terms |= {"choices": [choice.options for choice in choices]}
     header = new_header("tune", terms | ground.as_json(), ground, is_search=True)
-    path = _unfinished(header) or _begin(header)
-    with locked(path):
-        run = read_run(path)
-        known = {cell.point: cell for cell in run.cells}
-        seed = run.header.seed
-        search = _Search(variant, slo, choices, schedule, ground, path, seed, known)
+    with Session.resume_or_begin("tune", header, folder()) as session:
+        if session.is_resumed:
+            say(f"tune: going on with {session.path} ({len(session.cells)} cells are there)")
         try:
-            found = search.result()
+            result = _Search(variant, slo, choices, schedule, ground, session).result()
         except NothingHoldsError:
-            path.with_suffix(".done").touch()  # an end, too: the next search begins anew
+            session.finish()  # an end, too: the next search begins anew
             raise
-    path.with_suffix(".done").touch()
-    return found
+        session.finish()
+        return result
 
 
 def choices_of(variant: str, ground: Ground) -> list[Setup]:
@@ -208,40 +89,16 @@ def folder() -> Path:
     return artifacts() / "tuning"
 
 
-def _begin(header: Header) -> Path:
-    path = folder() / f"{header.run}.jsonl"
-    create_run(path, header)
-    return path
-
-
-def _unfinished(header: Header) -> Path | None:
-    """Return the newest search that is this one, if it was left before its end."""
-    for path in sorted(folder().glob("*.jsonl"), reverse=True):
-        try:
-            run = read_run(path)
-        except UnusableInputError as error:
-            say(f"tune: passing over an unreadable search ({error})")
-            continue
-        if comparable(run.header) == comparable(header):
-            if path.with_suffix(".done").exists():
-                return None
-            say(f"tune: going on with {path} ({len(run.cells)} cells are there)")
-            return path
-    return None
-
-
 @dataclass
 class _Search:
-    """One search; cells that are in the file already are not measured again."""
+    """One search; what its session has is not measured again."""
 
     variant: str
     slo: Slo
     choices: Sequence[Setup]
     schedule: Schedule
     ground: Ground
-    path: Path
-    seed: int
-    cells: dict[Point, Cell]
+    session: Session
 
     def result(self) -> Tuned:
         usual, users = self._first_look()
@@ -259,7 +116,9 @@ class _Search:
             best = usual
         if not found[best].held:
             say(f"tune: {self.slo.text} was just missed in the longer runs: take fewer users")
-        return Tuned(self.variant, self.slo.text, found[best], found[usual], trials, self.path)
+        return Tuned(
+            self.variant, self.slo.text, found[best], found[usual], trials, self.session.path
+        )
 
     def _first_look(self) -> tuple[Setup, int]:
         """Return the usual settings, and the most users at which they keep the objective, roughly.
@@ -278,7 +137,7 @@ class _Search:
     def _halve(self, first: int) -> list[Trial]:
         users = dict.fromkeys(self.choices, first)
         running, trials = list(self.choices), list[Trial]()
-        shuffler = random.Random(self.seed)
+        shuffler = random.Random(self.session.header.seed)
         for rung, (count, seconds) in enumerate(self.schedule.rungs, start=1):
             running = running if rung == 1 else running[:count]
             shuffler.shuffle(running)
@@ -328,12 +187,8 @@ class _Search:
 
     def _cell(self, point: Point, seconds: float) -> Cell:
         """Return a point's cell; measure what is new."""
-        if point in self.cells:
-            return self.cells[point]
-        cell = self.ground.measure(point, Window(seconds, WARMUP_SECONDS, seed=self.seed))
-        append_cell(self.path, cell)
-        self.cells[point] = cell
-        return cell
+        window = Window(seconds, WARMUP_SECONDS, seed=self.session.header.seed)
+        return self.session.get(point) or self.session.append(self.ground.measure(point, window))
 
 
 def _mean(rates: Sequence[float], between: Variation | None) -> tuple[float, float, float]:

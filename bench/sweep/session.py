@@ -1,129 +1,130 @@
-"""A sweep's session: what its points share, its run file, and earlier ones to go on with."""
+"""Sessions: a piece of work that keeps its cells in a run file, and goes on where it was left."""
 
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType, TracebackType
 from typing import Any
 
-from ...server.settings import Settings
-from ...toolkit.building.folders import Built
 from ...toolkit.console import say
 from ...toolkit.errors import UnusableInputError
 from ...toolkit.files import artifacts
-from ...toolkit.gate.answers import Answers, load
-from ...toolkit.gate.gold import GoldSet
-from ...toolkit.machine import fingerprint, versions
 from ...toolkit.runs.cell import Cell
 from ...toolkit.runs.point import Point
 from ...toolkit.runs.run_file import (
-    SEARCH_FORMAT,
-    SWEEP_FORMAT,
     Header,
-    Run,
+    HeldError,
+    append_cell,
+    as_read,
     create_run,
+    end_run,
+    locked,
+    read_header,
     read_run,
 )
-from ..load.generator import ALONE, Generators
-from ..load.sentences import Questions, ask, gold_questions, of_length
-from ..serving.served import Served
-from .measure import Window, measure, server_of
 
 
-@dataclass(frozen=True)
-class Ground:
-    """What all points of a sweep share: variants with their answers, and who makes the load."""
+class Session:
+    """A run file that one process measures into; what is in it is not measured again.
 
-    variants: Mapping[str, Built]
-    answers: Mapping[str, Answers]
-    gold: GoldSet
-    generators: Generators = ALONE
-    target: str = ""
-    cache: int = 0
+        with Session.resume_or_begin("capacity", header, folder) as session:
+            cell = session.get(point) or session.append(ground.measure(point, window))
+            session.finish()
+
+    The file is read once, when the session is made; from then on it is held alone, and what is
+    measured is kept beside it in memory, as a reader of the file has it.
+    """
+
+    def __init__(self, path: Path, *, is_resumed: bool = False) -> None:
+        self._held = ExitStack()
+        self._held.enter_context(locked(path))
+        try:
+            run = read_run(path)
+        except UnusableInputError:
+            self._held.close()
+            raise
+        self.path, self.header, self.is_ended = path, run.header, run.is_ended
+        self.is_resumed = is_resumed
+        self._cells = {cell.point: cell for cell in run.cells}
 
     @classmethod
-    def of(
+    def resume_or_begin(
         cls,
-        variants: Sequence[Built],
-        gold: GoldSet,
-        generators: Generators,
-        target: str = "",
-        cache: int = 0,
-    ) -> Ground:
-        """Return the ground of gated variants; raise UnusableInputError if one was not asked.
+        command: str,
+        header: Header,
+        folder: Path,
+        is_left: Callable[[Session], bool] | None = None,
+    ) -> Session:
+        """Return the newest session that is this one, if something is left of it, or a new one.
 
-        ``cache`` is how many answers the reference server may remember.
+        It is this one if the header is, all but name, time and seed.  Something is left where the
+        work was not finished; of work whose points are known beforehand ``is_left`` tells.  Raises
+        HeldError if another process is at it.
         """
-        by_name = {built.manifest.variant: built for built in variants}
-        answers = {name: load(name, b.manifest.digest, gold) for name, b in by_name.items()}
-        return cls(by_name, answers, gold, generators, target, cache)
+        session = cls._newest(command, header, folder)
+        if session is not None:
+            if not session.is_ended and (is_left is None or is_left(session)):
+                return session
+            session.close()
+        path = folder / f"{header.run}.jsonl"
+        create_run(path, header)
+        return cls(path)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return what of it belongs to the plan of a run."""
-        return {"generators": vars(self.generators), "target": self.target}
+    @classmethod
+    def _newest(cls, command: str, header: Header, folder: Path) -> Session | None:
+        wanted, is_explained = _comparable(header), False
+        for path in sorted(folder.glob("*.jsonl"), reverse=True):
+            try:
+                earlier = read_header(path)
+                if _comparable(earlier) == wanted:
+                    return cls(path, is_resumed=True)
+                if not is_explained and _is_namesake(earlier, header):
+                    is_explained = True
+                    if not read_run(path).is_ended:
+                        _explain(command, path, _comparable(earlier), wanted)
+            except HeldError:
+                raise
+            except UnusableInputError as error:
+                say(f"{command}: passing over an unreadable run ({error})")
+        return None
 
-    def measure(self, point: Point, window: Window) -> Cell:
-        """Measure one point with a fresh server; the ground's generators make the load.
+    @property
+    def cells(self) -> Mapping[Point, Cell]:
+        """The last attempt at every point that is there."""
+        return MappingProxyType(self._cells)
 
-        Raises InvalidMeasurementError if the server or the generator ended by itself.
-        """
-        usual = Settings(folder=self.variants[point.variant].folder, cache=self.cache)
-        window = replace(window, generators=self.generators)
-        with server_of(point, replace(usual, **dict(point.settings)), self.target) as server:
-            questions = self._questions(point, server, window.seed)
-            return measure(point, server, questions, window)
+    def get(self, point: Point) -> Cell | None:
+        """Return a point's last attempt, if it was measured."""
+        return self._cells.get(point)
 
-    def _questions(self, point: Point, server: Served, seed: int) -> Questions:
-        tokens = point.load.tokens
-        if tokens is None:
-            return gold_questions(self.gold, self.answers[point.variant], seed)
-        folder = self.variants[point.variant].folder
-        return ask(server.url, of_length(folder, self.gold, tokens, seed))
+    def append(self, cell: Cell) -> Cell:
+        """Write a cell down, and return it."""
+        append_cell(self.path, cell)
+        self._cells[cell.point] = kept = as_read(cell, self.header)
+        return kept
 
+    def finish(self) -> None:
+        """Write down that nothing is left, so that the next session like this one begins anew."""
+        end_run(self.path)
+        self.is_ended = True
 
-def new_header(
-    name: str,
-    plan: Mapping[str, Any],
-    ground: Ground,
-    seed: int | None = None,
-    *,
-    is_search: bool = False,
-) -> Header:
-    """Return the header of a run that begins now; a search's cells have stages."""
-    now = datetime.now(UTC)
-    gold = ground.gold
-    model = next(iter(ground.variants.values())).manifest.model
-    found = versions()
-    return Header(
-        run=f"{now:%Y%m%dT%H%M%S}Z-{name}-{model['name'].replace('/', '--')}",
-        started=now.isoformat(timespec="seconds"),
-        tool=found["tiankong"],
-        model=dict(model),
-        gold={"name": gold.name, "sha256": gold.digest, "items": len(gold.items)},
-        plan=plan,
-        seed=random.SystemRandom().randrange(2**31) if seed is None else seed,
-        machine=fingerprint(),
-        versions=found,
-        variants={name: _entry(built) for name, built in ground.variants.items()},
-        format=SEARCH_FORMAT if is_search else SWEEP_FORMAT,
-    )
+    def close(self) -> None:
+        """Let go of the file."""
+        self._held.close()
 
+    def __enter__(self) -> Session:
+        return self
 
-def _entry(built: Built) -> Mapping[str, Any]:
-    manifest = built.manifest
-    return {
-        "digest": manifest.digest,
-        "size": manifest.size,
-        "model_file_size": manifest.model_file_size,
-        "engine": manifest.recipe.engine,
-        "summary": manifest.recipe.summary,
-        "notes": dict(manifest.notes),
-        "gate": None if manifest.gate is None else dict(manifest.gate),
-    }
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def runs_folder() -> Path:
@@ -131,23 +132,19 @@ def runs_folder() -> Path:
     return artifacts() / "runs"
 
 
-def begin_run(header: Header) -> Path:
-    """Start a run file and return its path."""
-    path = runs_folder() / f"{header.run}.jsonl"
-    create_run(path, header)
-    return path
-
-
-def earlier_runs() -> Iterator[tuple[Path, Run]]:
-    """Yield every readable run, the newest first."""
-    for path in sorted(runs_folder().glob("*.jsonl"), reverse=True):
-        try:
-            yield path, read_run(path)
-        except UnusableInputError as error:
-            say(f"sweep: passing over an unreadable run ({error})")
-
-
-def comparable(header: Header) -> dict[str, Any]:
+def _comparable(header: Header) -> dict[str, Any]:
     """Return what must agree for a run to be continued, in the form a file gives it back."""
     result: dict[str, Any] = json.loads(json.dumps(header.identity()))
     return result
+
+
+def _is_namesake(one: Header, other: Header) -> bool:
+    names = [(header.plan.get("name"), header.model.get("name")) for header in (one, other)]
+    return names[0] == names[1]
+
+
+def _explain(command: str, path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Say why the newest run of the same plan and model is not gone on with."""
+    names = there.keys() | wanted.keys()
+    differing = sorted(name for name in names if there.get(name) != wanted.get(name))
+    say(f"{command}: not going on with {path.name}: another {', '.join(differing)}")

@@ -12,12 +12,13 @@ from ...toolkit.gate.gold import GoldSet
 from ...toolkit.runs.cell import Cell
 from ...toolkit.runs.load import REFERENCE_STACK, TARGET_STACK
 from ...toolkit.runs.point import Point
-from ...toolkit.runs.run_file import Header, Run, append_cell, locked, read_run
+from ...toolkit.runs.run_file import Header
 from ...toolkit.runs.validity import invalidating, is_disturbed
 from ..load.generator import ALONE, Generators
+from .ground import Ground, new_header
 from .measure import Window
 from .plan import Plan
-from .session import Ground, begin_run, comparable, earlier_runs, new_header
+from .session import Session, runs_folder
 
 TRIES = 2  # of a point whose server or generator ended; the second end stops the sweep
 
@@ -38,28 +39,34 @@ def sweep(
     only variant.  Raises InvalidMeasurementError if a server or a generator keeps ending.
     """
     ground = Ground.of(variants, gold, generators, target, plan.cache)
+
+    def is_left(session: Session) -> bool:
+        return any(_todo(_points(plan, session.header, target), session, plan))
+
     header = _header(plan, ground, seed)
-    path = _unfinished(header, plan, target) or begin_run(header)
-    with locked(path):
-        _measure_missing(path, plan, ground)
-    return path
+    with Session.resume_or_begin("sweep", header, runs_folder(), is_left) as session:
+        _measure_missing(session, plan, ground)
+    return session.path
 
 
-def _measure_missing(path: Path, plan: Plan, ground: Ground) -> None:
-    run = read_run(path)
-    points = _points(plan, run.header, ground.target)
-    if run.cells:
-        say(f"sweep: going on with {path} ({len(run.cells)} of {len(points)} cells are there)")
-    while todo := list(_todo(points, read_run(path), plan)):  # ends: attempts are counted
+def _measure_missing(session: Session, plan: Plan, ground: Ground) -> None:
+    points, there = _points(plan, session.header, ground.target), len(session.cells)
+    if there:
+        say(f"sweep: going on with {session.path} ({there} of {len(points)} cells are there)")
+    while todo := list(_todo(points, session, plan)):  # ends: attempts are counted
         with progress("sweep", len(todo)) as step:
             for point, attempt, why in todo:
                 mark = f", attempt {attempt}: the last one was {why}" if why else ""
                 step(f"{points.index(point) + 1}/{len(points)} {point}{mark}")
-                append_cell(path, _persistent(ground, point, plan, run.header.seed, attempt))
+                window = _window(plan, session.header.seed, attempt)
+                session.append(_persistent(ground, point, window))
 
 
-def _persistent(ground: Ground, point: Point, plan: Plan, seed: int, attempt: int) -> Cell:
-    window = Window(plan.seconds, plan.warmup_seconds, seed=seed, attempt=attempt)
+def _window(plan: Plan, seed: int, attempt: int) -> Window:
+    return Window(plan.seconds, plan.warmup_seconds, seed=seed, attempt=attempt)
+
+
+def _persistent(ground: Ground, point: Point, window: Window) -> Cell:
     for left in range(TRIES - 1, -1, -1):
         try:
             return ground.measure(point, window)
@@ -70,14 +77,15 @@ def _persistent(ground: Ground, point: Point, plan: Plan, seed: int, attempt: in
     raise AssertionError("unreachable")
 
 
-def _todo(points: Sequence[Point], run: Run, plan: Plan) -> Iterator[tuple[Point, int, str]]:
+def _todo(
+    points: Sequence[Point], session: Session, plan: Plan
+) -> Iterator[tuple[Point, int, str]]:
     """Yield points without a cell, and those disturbed from outside that may be tried again.
 
     With each the number of the attempt and why one more is made.
     """
-    cells = {cell.point: cell for cell in run.cells}
     for point in points:
-        cell = cells.get(point)
+        cell = session.get(point)
         if cell is None:
             yield point, 1, ""
         elif is_disturbed(cell) and cell.attempt < plan.attempts:
@@ -107,29 +115,3 @@ def _header(plan: Plan, ground: Ground, seed: int | None) -> Header:
             f"plan {plan.name} pins the server to cores: a running one cannot be pinned"
         )
     return new_header(plan.name, plan.as_json() | ground.as_json(), ground, seed)
-
-
-def _unfinished(header: Header, plan: Plan, target: str) -> Path | None:
-    """Return the newest run that is this one, begun earlier and not yet complete."""
-    explained = False
-    for path, run in earlier_runs():
-        if comparable(run.header) == comparable(header):
-            missing = list(_todo(_points(plan, run.header, target), run, plan))
-            return path if missing else None
-        if not explained and _is_namesake(run.header, header):
-            explained = True
-            _explain(path, run, header)
-    return None
-
-
-def _is_namesake(one: Header, other: Header) -> bool:
-    names = [(header.plan.get("name"), header.model.get("name")) for header in (one, other)]
-    return names[0] == names[1]
-
-
-def _explain(path: Path, run: Run, header: Header) -> None:
-    """Say why the newest run of the same plan and model is not gone on with."""
-    parts = comparable(run.header), comparable(header)
-    differing = sorted(key for key in parts[0].keys() | parts[1].keys()
-                       if parts[0].get(key) != parts[1].get(key))  # fmt: skip
-    say(f"sweep: not going on with {path.name}: another {', '.join(differing)}")

@@ -5,32 +5,34 @@ Format history:
 2: open loop; raw times packed (:mod:`.packing`); the causes that make a cell doubtful stand in the
    cell (``warnings``, for other programs: this reader derives them again from the figures).
 3: of a search: a cell says of which ``stage`` it is and what the server was ``asked`` beyond its
-   usual settings; before, the number of the repeat stood for both.  A sweep's file has neither: it
-   is still written as format 2.
+   usual settings; before, the number of the repeat stood for both.  Its last line is ``end`` if it
+   came to its end.  A sweep's file has none of these (its plan says which cells it has when it is
+   complete): it is still written as format 2.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ..errors import UnusableInputError
-from ..files import MEBIBYTE
 from ..machine import digest
 from .cell import Cell
+from .lines import append_line, encoded, read_lines
 from .load import Load
 from .packing import pack, unpack
 from .point import Point
 from .validity import Warn, doubts
 
 __all__ = [
-    "SEARCH_FORMAT", "SWEEP_FORMAT", "Cell", "Header", "Run", "Warn",
-    "append_cell", "create_run", "locked", "read_run",
+    "SEARCH_FORMAT", "SWEEP_FORMAT", "Cell", "Header", "HeldError", "Run", "Warn",
+    "append_cell", "as_read", "create_run", "end_run", "locked", "read_header", "read_run",
 ]  # fmt: skip
 
 SWEEP_FORMAT, SEARCH_FORMAT = 2, 3
@@ -76,12 +78,14 @@ class Header:
 class Run:
     """A run file's content: its header, and its cells in the order they were measured.
 
-    ``cells`` has each point's last attempt; earlier ones are in ``superseded``.
+    ``cells`` has each point's last attempt; earlier ones are in ``superseded``.  ``is_ended`` tells
+    whether a search came to its end.
     """
 
     header: Header
     cells: tuple[Cell, ...]
     superseded: tuple[Cell, ...] = ()
+    is_ended: bool = False
 
 
 def create_run(path: Path, header: Header) -> None:
@@ -90,7 +94,7 @@ def create_run(path: Path, header: Header) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with beside.open("x", encoding="utf-8") as stream:
-            stream.write(_line({"kind": "run", "format": header.format, **asdict(header)}))
+            stream.write(encoded({"kind": "run", "format": header.format, **asdict(header)}))
             stream.flush()
             os.fsync(stream.fileno())
         os.link(beside, path)  # whole or not at all, and never over another
@@ -100,33 +104,38 @@ def create_run(path: Path, header: Header) -> None:
         beside.unlink(missing_ok=True)
 
 
+class HeldError(UnusableInputError):
+    """Another process measures into a run file."""
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a run file alone; raise UnusableInputError if another process measures into it."""
+    """Hold a run file alone; raise HeldError if another process measures into it."""
     import fcntl
 
     with path.open("rb") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UnusableInputError(f"another process is measuring into {path}") from None
+            raise HeldError(f"another process is measuring into {path}") from None
         yield
 
 
 def append_cell(path: Path, cell: Cell) -> None:
     """Append one cell and force it to the disk; a torn last line is cut off first."""
-    line = _line(_as_json(cell)).encode()
-    with path.open("r+b") as stream:
-        content_end = stream.seek(0, os.SEEK_END)
-        tail_start = max(0, content_end - 64 * MEBIBYTE)
-        stream.seek(tail_start)
-        tail = stream.read()
-        if not tail.endswith(b"\n"):
-            stream.truncate(tail_start + tail.rfind(b"\n") + 1)
-        stream.seek(0, os.SEEK_END)
-        stream.write(line)
-        stream.flush()
-        os.fsync(stream.fileno())
+    append_line(path, _as_json(cell))
+
+
+def end_run(path: Path) -> None:
+    """Append the line that says that a search came to its end."""
+    append_line(path, {"kind": "end"})
+
+
+def as_read(cell: Cell, header: Header) -> Cell:
+    """Return a cell as a reader of the file will have it: times rounded, its machine looked at."""
+    data = json.loads(encoded(_as_json(cell)))
+    del data["kind"]
+    return _cell(data, header)
 
 
 def _as_json(cell: Cell) -> dict[str, Any]:
@@ -148,30 +157,39 @@ def _flat(point: Point) -> dict[str, Any]:
     return data
 
 
-def _line(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")) + "\n"
-
-
 def read_run(path: Path) -> Run:
     """Read a run file; a torn last line (an interrupted write) is left out.
 
     Raises UnusableInputError naming the line that cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        return _run(path, read_lines(path))
     except OSError as error:
         raise UnusableInputError(f"run file {path} cannot be read: {error.strerror}") from None
-    *lines, _torn = text.split("\n")
+
+
+def read_header(path: Path) -> Header:
+    """Read a run file's first line alone; raise UnusableInputError if it is no header."""
+    try:
+        return _run(path, islice(read_lines(path), 1)).header
+    except OSError as error:
+        raise UnusableInputError(f"run file {path} cannot be read: {error.strerror}") from None
+
+
+def _run(path: Path, lines: Iterable[tuple[int, str]]) -> Run:
     header: Header | None = None
     cells: list[Cell] = []
-    for number, line in enumerate(lines, start=1):
+    is_ended = False
+    for number, line in lines:
         try:
             data = json.loads(line)
             kind = data.pop("kind")
             if kind == "run" and number == 1:
                 header = _header(data)
-            elif kind == "cell" and header is not None:
+            elif kind == "cell" and header is not None and not is_ended:
                 cells.append(_cell(data, header))
+            elif kind == "end" and header is not None and not is_ended:
+                is_ended = True
             else:
                 raise ValueError(f"a {kind!r} line has no place here")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -180,7 +198,8 @@ def read_run(path: Path) -> Run:
         raise UnusableInputError(f"run file {path} has no header: it was never begun")
     last = {cell.point: cell for cell in cells}
     counted = tuple(cell for cell in cells if last[cell.point] is cell)
-    return Run(header, counted, tuple(cell for cell in cells if last[cell.point] is not cell))
+    superseded = tuple(cell for cell in cells if last[cell.point] is not cell)
+    return Run(header, counted, superseded, is_ended)
 
 
 def _header(data: dict[str, Any]) -> Header:

@@ -19,7 +19,7 @@ import random
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,9 @@ from ....toolkit.runs.point import Point
 from ...load.sentences import Questions, gold_questions
 from ...serving.served import Served
 from ...sweep.measure import Window, undisturbed
-from ..ledger import mend
+from ..ledger import Key, Ledger
 from .servers import PEERS, USUAL, Contestant, digest, opened, parse_peers, script
-from .table import Tables, Turn, append, ours, read
+from .table import Tables, Turn, ours
 
 OURS = "onnx-int8,openvino-int8,onnx-fp32,pytorch-fp32"
 YARDSTICK = "onnx-fp32"
@@ -68,14 +68,17 @@ class PeerTerms:
 
 @dataclass
 class Match:
-    """Contestants with their variants, and the turns so far; new ones are appended to ``out``."""
+    """Contestants with their variants, and the turns so far; the ledger keeps new ones.
+
+    A turn's key has the digest of the variant and of the server's program: another is another.
+    """
 
     contestants: Sequence[Contestant]
     variants: Mapping[str, Built]
     questions: Mapping[str, Questions]
     pythons: Mapping[str, Path]
     terms: PeerTerms
-    out: Path
+    ledger: Ledger
     folder: Path = PEERS
     turns: list[Turn] = field(init=False)
 
@@ -84,11 +87,12 @@ class Match:
             each.name: digest(each, self.variants[each.variant], self.folder)
             for each in self.contestants
         }
-        self.turns = read(self.out, self.terms.as_json(), self.digests)
+        there = self.ledger.values.items()
+        own = self.digests.items()
+        self.turns = [Turn.read(data) for (name, made, *_), data in there if (name, made) in own]
 
     def play(self, levels: Sequence[int], rounds: int) -> None:
         """Measure what is not there yet; who cannot be started is not tried in later rounds."""
-        mend(self.out)
         given_up: set[Contestant] = set()
         for number in range(1, rounds + 1):
             order = list(self.contestants)
@@ -99,9 +103,7 @@ class Match:
                     given_up.add(contestant)
 
     def _left(self, contestant: Contestant, levels: Sequence[int], number: int) -> list[int]:
-        own = [t for t in self.turns if t.contestant == contestant and t.number == number]
-        there = {turn.users for turn in own if not turn.missing}
-        left = [users for users in levels if users not in there]
+        left = [n for n in levels if self.ledger.get(self._key(contestant, number, n)) is None]
         random.Random(f"{self.terms.seed}-{number}-{contestant.name}").shuffle(left)
         return left
 
@@ -133,8 +135,11 @@ class Match:
         return Turn.of(contestant, number, undisturbed(point, server, questions, window))
 
     def _keep(self, turn: Turn) -> None:
-        self.turns.append(turn)
-        append(self.out, self.terms.as_json(), self.digests[turn.contestant.name], turn)
+        key = self._key(turn.contestant, turn.number, turn.users)
+        self.turns.append(Turn.read(self.ledger.append(key, asdict(turn))))
+
+    def _key(self, contestant: Contestant, number: int, users: int) -> Key:
+        return (contestant.name, self.digests[contestant.name], number, users)
 
 
 def _said(turn: Turn) -> str:
@@ -226,10 +231,9 @@ def prepared(given: argparse.Namespace, gold: GoldSet) -> tuple[Match, Tables]:
         for name, built in variants.items()
     }
     out = given.out or artifacts() / "proof" / "peers.jsonl"
-    out.parent.mkdir(parents=True, exist_ok=True)
     machine = machine_digest(fingerprint())
     terms = PeerTerms(given.model, given.seconds, given.warmup, given.seed, gold.digest, machine)
-    match = Match(there, variants, asked, pythons, terms, out)
+    match = Match(there, variants, asked, pythons, terms, Ledger(out, terms.as_json()))
     return match, Tables(match.turns, rows, absent, mine[0] if mine else "")
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import geometric_mean, median
 from typing import Any
 
-from ....toolkit.errors import UnusableInputError
 from ....toolkit.runs.cell import Cell
 from ....toolkit.runs.load import ARTICLE_STACK, REFERENCE_STACK
 from ....toolkit.runs.validity import invalidating
@@ -70,6 +67,12 @@ class Turn:
             **{name: getattr(cell, name) for name in names},
         )
 
+    @classmethod
+    def read(cls, data: dict[str, Any]) -> Turn:
+        """Return what a ledger has."""
+        options = tuple((str(key), str(value)) for key, value in data["options"])
+        return cls(**data | {"options": options})
+
     @property
     def contestant(self) -> Contestant:
         """Whose it is."""
@@ -90,39 +93,6 @@ class Turn:
         """The 95th percentile by nearest rank, however few: only to compare within a round."""
         ordered = sorted(self.latencies_ms)
         return ordered[max(0, -(-95 * len(ordered) // 100) - 1)]
-
-
-def append(path: Path, terms: Mapping[str, Any], digest: str, turn: Turn) -> None:
-    """Write a turn at the end of a file, with what it was measured under."""
-    line = {"terms": terms, "digest": digest} | asdict(turn)
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-def read(path: Path, terms: Mapping[str, Any], digests: Mapping[str, str]) -> list[Turn]:
-    """Return the turns in a file that were measured under these terms.
-
-    Those of contestants not named in ``digests``, or with another digest (another variant, another
-    script), are left out.  A last line cut short is too; raises UnusableInputError for any other
-    line that cannot be read.
-    """
-    if not path.exists():
-        return []
-    found: list[Turn] = []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    for number, line in enumerate(lines, start=1):
-        try:
-            data = json.loads(line)
-            own = data.pop("terms"), data.pop("digest")
-            options = tuple((str(key), str(value)) for key, value in data.pop("options"))
-            turn = Turn(options=options, **data)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            if number == len(lines) and not line.endswith("\n"):
-                break
-            raise UnusableInputError(f"{path}, line {number} cannot be read: {error!r}") from None
-        if own == (terms, digests.get(turn.contestant.name)):
-            found.append(turn)
-    return found
 
 
 def verdict(ratios: Sequence[float], more_is_better: bool, other: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_up import Interrupted, number_runs
 
 from tiankong.bench.load.generator import Generators
 from tiankong.bench.search import capacity as hunting
@@ -22,7 +23,7 @@ from tiankong.bench.search.capacity import (
 )
 from tiankong.bench.search.slo import parse_slo
 from tiankong.bench.sweep.measure import Window
-from tiankong.bench.sweep.session import new_header, runs_folder
+from tiankong.bench.sweep.session import runs_folder
 from tiankong.toolkit.errors import InvalidMeasurementError, UnusableInputError
 from tiankong.toolkit.runs.cell import Cell
 from tiankong.toolkit.runs.load import OPEN, Load
@@ -42,10 +43,6 @@ OPEN_TERMS = replace(CLOSED_TERMS, mode=OPEN)
 FASTEST = 100.0  # answers a second the made-up server can give
 
 Spoil = Callable[[Cell], Cell]
-
-
-class Interrupted(BaseException):
-    """As when the user presses Ctrl-C."""
 
 
 def level(point: Point) -> float:
@@ -122,13 +119,7 @@ class FakeGround:
 @pytest.fixture
 def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeGround:
     monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path))
-    real, numbers = new_header, iter(range(100))
-
-    def header(*words: Any, **named: Any) -> Any:
-        name = f"{next(numbers):02}-capacity-m"  # more than one a second
-        return replace(real(*words, **named), run=name)
-
-    monkeypatch.setattr(hunting, "new_header", header)
+    number_runs(monkeypatch, hunting)
     return FakeGround()
 
 

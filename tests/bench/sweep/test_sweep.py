@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 import tiankong.bench.sweep.sweep as sweeping
-from tiankong.bench.sweep import session
 from tiankong.bench.sweep.plan import Grid, Plan
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.runs.load import Load
@@ -51,7 +50,7 @@ def again(home: Any, measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     runs = tmp_path / "runs"
     runs.mkdir()
     (runs / measured.name).write_bytes(measured.read_bytes())
-    monkeypatch.setattr(session, "runs_folder", lambda: runs)
+    monkeypatch.setattr(sweeping, "runs_folder", lambda: runs)
 
     def sweep(plan: Plan = PLAN) -> Path:
         return sweeping.sweep(plan, [home.variants[name] for name in NAMES], home.gold, seed=9)

@@ -15,11 +15,11 @@ import psutil
 import pytest
 
 from tiankong.bench.load.sentences import Questions, gold_questions
-from tiankong.bench.proof.ledger import mend
+from tiankong.bench.proof.ledger import Ledger
 from tiankong.bench.proof.peers import __main__ as peers
 from tiankong.bench.proof.peers import servers as peer_servers
 from tiankong.bench.proof.peers.servers import PEERS, Contestant, digest, parse_peers, serve_peer
-from tiankong.bench.proof.peers.table import Tables, Turn, append, ours, read, verdict
+from tiankong.bench.proof.peers.table import Tables, Turn, ours, verdict
 from tiankong.bench.serving.served import Served
 from tiankong.toolkit.errors import InvalidMeasurementError, UnusableInputError
 from tiankong.toolkit.gate.answers import load
@@ -122,27 +122,6 @@ def test_who_wins(ratios: list[float], more_is_better: bool, who: str) -> None:
     assert verdict(ratios, more_is_better, "them") == who
 
 
-def test_windows_are_read_again_if_the_terms_are_the_same(tmp_path: Path) -> None:
-    path, terms = tmp_path / "peers.jsonl", {"seed": 0}
-    options = Contestant("litserve", VARIANT, (("workers", "1"),))
-    kept = [turn(OTHER, 1, 5, 1.0, doubts=["stolen"]), turn(options, 2, 5, 1.0, doubts=[])]
-    for each in kept:
-        append(path, terms, "aaaa", each)
-    append(path, {"seed": 1}, "aaaa", kept[0])
-    append(path, terms, "bbbb", kept[0])
-    digests = dict.fromkeys((OTHER.name, options.name), "aaaa")
-    assert read(path, terms, digests) == kept
-    assert read(path, terms, {OTHER.name: "aaaa"}) == kept[:1]
-    whole = path.read_text(encoding="utf-8")
-    path.write_text(whole + whole[:40], encoding="utf-8")  # killed while it wrote
-    assert read(path, terms, digests) == kept
-    mend(path)
-    assert path.read_text(encoding="utf-8") == whole
-    path.write_text("{}\n" + whole, encoding="utf-8")
-    with pytest.raises(UnusableInputError, match="line 1 cannot be read"):
-        read(path, terms, digests)
-
-
 def test_peers_are_named_with_variants_and_options() -> None:
     assert parse_peers("litserve,optimum_onnxruntime,litserve:onnx-fp32@workers=1+threads=2") == [
         OTHER,
@@ -231,8 +210,8 @@ def match(folder: Path, home: Any, questions: Questions, *who: Contestant) -> pe
     terms = peers.PeerTerms("builtin-small", 1.0, 0.2, 0, home.gold.digest, "here")
     pythons = dict.fromkeys(("right", "wrong"), Path(sys.executable))
     built = {VARIANT: home.variants[VARIANT]}
-    out = folder / "peers.jsonl"
-    return peers.Match(who, built, {VARIANT: questions}, pythons, terms, out, folder)
+    ledger = Ledger(folder / "peers.jsonl", terms.as_json())
+    return peers.Match(who, built, {VARIANT: questions}, pythons, terms, ledger, folder)
 
 
 def test_servers_take_turns_and_what_is_there_is_not_measured_again(
@@ -252,10 +231,15 @@ def test_servers_take_turns_and_what_is_there_is_not_measured_again(
     assert found[dying].missing == f"{dying.name} ended (exit code 1): out of memory"
     starts = (folder / "wrong" / "starts").read_text(encoding="utf-8").split()
     assert starts == ["ready", "ready"]  # the second is the one that counts
-    lines = first.out.read_text(encoding="utf-8").splitlines()
+    lines = first.ledger.path.read_text(encoding="utf-8").splitlines()
     again = match(folder, home, questions, *who)
     again.play([2], 1)
-    assert first.out.read_text(encoding="utf-8").splitlines() == lines
+    assert first.ledger.path.read_text(encoding="utf-8").splitlines() == lines
+    assert again.turns == [turn for turn in first.turns if turn.contestant != dying]
+    with (folder / "wrong" / "serve.py").open("a") as script:
+        script.write("# changed\n")
+    changed = match(folder, home, questions, *who)
+    assert {turn.contestant for turn in changed.turns} == set(who[:2])
     shown = rows(Tables(again.turns, who, {}, VARIANT).level(2))
     assert "not 上" in shown["wrong"][-1] or ", not " in shown["wrong"][-1]
 

@@ -1,0 +1,118 @@
+"""The ground: what all points of a run share, and the header that says it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from ...server.settings import Settings
+from ...toolkit.building.folders import Built
+from ...toolkit.gate.answers import Answers, load
+from ...toolkit.gate.gold import GoldSet
+from ...toolkit.machine import fingerprint, versions
+from ...toolkit.runs.cell import Cell
+from ...toolkit.runs.point import Point
+from ...toolkit.runs.run_file import (
+    SEARCH_FORMAT,
+    SWEEP_FORMAT,
+    Header,
+)
+from ..load.generator import ALONE, Generators
+from ..load.sentences import Questions, ask, gold_questions, of_length
+from ..serving.served import Served
+from .measure import Window, measure, server_of
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What all points of a sweep share: variants with their answers, and who makes the load."""
+
+    variants: Mapping[str, Built]
+    answers: Mapping[str, Answers]
+    gold: GoldSet
+    generators: Generators = ALONE
+    target: str = ""
+    cache: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        variants: Sequence[Built],
+        gold: GoldSet,
+        generators: Generators,
+        target: str = "",
+        cache: int = 0,
+    ) -> Ground:
+        """Return the ground of gated variants; raise UnusableInputError if one was not asked.
+
+        ``cache`` is how many answers the reference server may remember.
+        """
+        by_name = {built.manifest.variant: built for built in variants}
+        answers = {name: load(name, b.manifest.digest, gold) for name, b in by_name.items()}
+        return cls(by_name, answers, gold, generators, target, cache)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what of it belongs to the plan of a run."""
+        return {"generators": vars(self.generators), "target": self.target}
+
+    def measure(self, point: Point, window: Window) -> Cell:
+        """Measure one point with a fresh server; the ground's generators make the load.
+
+        Raises InvalidMeasurementError if the server or the generator ended by itself.
+        """
+        usual = Settings(folder=self.variants[point.variant].folder, cache=self.cache)
+        window = replace(window, generators=self.generators)
+        with server_of(point, replace(usual, **dict(point.settings)), self.target) as server:
+            questions = self._questions(point, server, window.seed)
+            return measure(point, server, questions, window)
+
+    def _questions(self, point: Point, server: Served, seed: int) -> Questions:
+        tokens = point.load.tokens
+        if tokens is None:
+            return gold_questions(self.gold, self.answers[point.variant], seed)
+        folder = self.variants[point.variant].folder
+        return ask(server.url, of_length(folder, self.gold, tokens, seed))
+
+
+def new_header(
+    name: str,
+    plan: Mapping[str, Any],
+    ground: Ground,
+    seed: int | None = None,
+    *,
+    is_search: bool = False,
+) -> Header:
+    """Return the header of a run that begins now; a search's cells have stages."""
+    now = datetime.now(UTC)
+    gold = ground.gold
+    model = next(iter(ground.variants.values())).manifest.model
+    found = versions()
+    return Header(
+        run=f"{now:%Y%m%dT%H%M%S}Z-{name}-{model['name'].replace('/', '--')}",
+        started=now.isoformat(timespec="seconds"),
+        tool=found["tiankong"],
+        model=dict(model),
+        gold={"name": gold.name, "sha256": gold.digest, "items": len(gold.items)},
+        plan=plan,
+        seed=random.SystemRandom().randrange(2**31) if seed is None else seed,
+        machine=fingerprint(),
+        versions=found,
+        variants={name: _entry(built) for name, built in ground.variants.items()},
+        format=SEARCH_FORMAT if is_search else SWEEP_FORMAT,
+    )
+
+
+def _entry(built: Built) -> Mapping[str, Any]:
+    manifest = built.manifest
+    return {
+        "digest": manifest.digest,
+        "size": manifest.size,
+        "model_file_size": manifest.model_file_size,
+        "engine": manifest.recipe.engine,
+        "summary": manifest.recipe.summary,
+        "notes": dict(manifest.notes),
+        "gate": None if manifest.gate is None else dict(manifest.gate),
+    }

@@ -1,0 +1,52 @@
+"""Lines of JSON, only ever appended to a file; a torn last one (an interrupted write) is none."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+BLOCK = 64 * 1024
+
+
+def encoded(data: Mapping[str, Any]) -> str:
+    """Return an object as a line."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def append_line(path: Path, data: Mapping[str, Any]) -> None:
+    """Append one object to a file that is there, and force it to the disk.
+
+    A torn last line is cut off first.
+    """
+    line = encoded(data).encode()
+    with path.open("r+b") as stream:
+        _cut_torn_line(stream)
+        stream.write(line)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield every whole line with its number, from 1; raise OSError if the file cannot be read."""
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as stream:
+        for number, line in enumerate(stream, start=1):
+            if line.endswith("\n"):
+                yield number, line[:-1]
+
+
+def _cut_torn_line(stream: BinaryIO) -> None:
+    """Cut off what comes behind the last line's end, and leave the stream there."""
+    whole = start = stream.seek(0, os.SEEK_END)
+    while start:
+        start = max(0, start - BLOCK)
+        stream.seek(start)
+        if ends := stream.read(BLOCK).rfind(b"\n") + 1:
+            whole = start + ends
+            break
+    else:
+        whole = 0
+    stream.truncate(whole)
+    stream.seek(whole)
