@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from cells import changed
 
+from tiankong.reports import writing
 from tiankong.toolkit.runs.load import Load
 from tiankong.toolkit.runs.point import Point
 from tiankong.toolkit.runs.run_file import Cell, Header, Run
@@ -189,3 +190,31 @@ def make_open_cell() -> Callable[..., Cell]:
 @pytest.fixture(scope="session")
 def make_scaling() -> Callable[..., tuple[Cell, ...]]:
     return scaling_cells
+
+
+@pytest.fixture
+def quick_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots have their own tests, and take a second each."""
+    for plot in ("latency_plot", "cost_plot", "scaling_plot"):
+        monkeypatch.setattr(writing, plot, lambda *_: "<svg xmlns='http://www.w3.org/2000/svg'/>")
+
+
+@pytest.fixture
+def doubtful(make_run: Callable[..., Run], make_cell: Callable[..., Cell]) -> Run:
+    return make_run(
+        cells=(
+            make_cell("onnx-int8", "article", 1, 900),
+            make_cell("onnx-int8", "article", 8, 60, wrong=2),
+            make_cell("onnx-fp16", "article", 8, 60, failures={"<b>503</b>": 9}),
+        )
+    )
+
+
+@pytest.fixture
+def repeated(make_run: Callable[..., Run], make_cell: Callable[..., Cell]) -> Run:
+    cells = [
+        make_cell(name, "reference", 8, latency, repeat=repeat)
+        for name, latency in (("onnx-int8", 50.0), ("onnx-fp16", 51.0))
+        for repeat, latency in enumerate((latency, latency * 1.04), start=1)
+    ]
+    return make_run({}, tuple(cells))
