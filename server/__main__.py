@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..toolkit.errors import TiankongError
 from .ending import ended_at_once
 
-# The rest is imported when a signal that comes meanwhile finds somebody who answers it.
+# Everything else is imported later, when signals are already handled (ended_at_once).
 if TYPE_CHECKING:
     from .settings import Settings
 
@@ -18,7 +18,7 @@ EXAMPLE = "example: python -m tiankong.server --variant-dir artifacts/variants/b
 
 
 def read_arguments(argv: Sequence[str] | None = None) -> Settings:
-    """Return the settings of a command line; an option not given keeps its default."""
+    """Return the settings of a command line; options that are not given have their defaults."""
     from .settings import TABLE, Settings
 
     parser = argparse.ArgumentParser(
@@ -28,12 +28,12 @@ def read_arguments(argv: Sequence[str] | None = None) -> Settings:
         argument_default=argparse.SUPPRESS,
     )
     for row in TABLE:
-        own: dict[str, Any] = {"type": row.kind}
+        keywords: dict[str, Any] = {"type": row.kind}
         if row.kind is bool:
-            own = {"action": argparse.BooleanOptionalAction}
-        usual = "" if row.default is None or row.required else f" (default: {row.default})"
-        own |= {"dest": row.name, "required": row.required, "help": row.text + usual}
-        parser.add_argument(row.option, **own)
+            keywords = {"action": argparse.BooleanOptionalAction}
+        default = "" if row.default is None or row.required else f" (default: {row.default})"
+        keywords |= {"dest": row.name, "required": row.required, "help": row.text + default}
+        parser.add_argument(row.option, **keywords)
     return Settings(**vars(parser.parse_args(argv)))
 
 

@@ -16,35 +16,35 @@ from .settings import TABLE, Setting, Settings, known_stack
 
 
 def takes(rows: Sequence[Setting]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each of these settings, instead of its argument ``settings``.
+    """Replace a command's parameter ``settings`` by one option for each of these settings.
 
-    The folder is the command's own to set.
+    The command itself sets the folder.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
-        def run(**given: Any) -> None:
-            settings = Settings(Path(), **{row.name: given.pop(row.name) for row in rows})
-            command(settings=settings, **given)
+        def run(**arguments: Any) -> None:
+            settings = Settings(Path(), **{row.name: arguments.pop(row.name) for row in rows})
+            command(settings=settings, **arguments)
 
-        shown = inspect.signature(command, eval_str=True)
-        own = [each for each in shown.parameters.values() if each.name != "settings"]
+        signature = inspect.signature(command, eval_str=True)
+        own = [p for p in signature.parameters.values() if p.name != "settings"]
         options = [_parameter(row) for row in rows]
-        # Typer reads it to know the options.
-        vars(run)["__signature__"] = shown.replace(parameters=[*own, *options])
+        # Typer takes a command's options from its signature.
+        vars(run)["__signature__"] = signature.replace(parameters=[*own, *options])
         return run
 
     return decorate
 
 
 def _parameter(row: Setting) -> inspect.Parameter:
-    whole = row.kind is int
+    is_number = row.kind is int
     option = typer.Option(
         row.default,
         f"{row.option}/{row.negated}" if row.kind is bool else row.option,
         help=row.text,
-        min=row.least if whole else None,
-        max=row.most if whole else None,
+        min=row.least if is_number else None,
+        max=row.most if is_number else None,
     )
     kind = row.kind | None if row.default is None else row.kind
     return inspect.Parameter(

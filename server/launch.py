@@ -1,4 +1,4 @@
-"""Start a stack: the command line and environment of a subprocess, or right here."""
+"""Start a stack: as a subprocess (its command line and environment), or in this process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 VARIANT_DIR = "TIANKONG_VARIANT_DIR"
 STANDARD_ERROR = 2
-ARTICLE_TIMEOUT = 120  # seconds; the model loads inside it
+ARTICLE_TIMEOUT = 120  # seconds; includes loading the model
 TAKES: Mapping[Stack, Sequence[Part]] = {
     "reference": ("place", "speed", "requests", "connections"),
     "article": ("place",),
@@ -34,12 +34,12 @@ TAKES: Mapping[Stack, Sequence[Part]] = {
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_COLOR_PREFIX": "0",
-    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # a dead one is replaced so soon
-    "RAY_local_fs_capacity_threshold": "1.0",  # nothing is stored: a full disk is no news
-    # Ray's own ports take commands: they are this machine's, and want a password besides.
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # its only word for "listen on 127.0.0.1"
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # so that a dead proxy is replaced soon
+    "RAY_local_fs_capacity_threshold": "1.0",  # no warning of a full disk: nothing is stored there
+    # Ray's own ports accept commands: they listen on this machine only, and require a token too.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's only way to listen on 127.0.0.1
     "RAY_AUTH_MODE": "token",
-    # These would take away the proxy in which the middleware is.
+    # With these set to 1 there would be no proxy that runs our middleware.
     "RAY_SERVE_ENABLE_HA_PROXY": "0",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "0",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "tiankong.server.retries.middlewares",
@@ -49,7 +49,7 @@ RAY_ENVIRONMENT = {
 def command(stack: Stack, settings: Settings) -> list[str]:
     """Return the argv that serves ``settings.folder`` with a stack (see :func:`environment`).
 
-    The article's stack takes folder, host and port only: the rest is as its article has it.
+    The article's stack uses folder, host and port only: everything else is as in the article.
     """
     match stack:
         case "reference":
@@ -60,14 +60,14 @@ def command(stack: Stack, settings: Settings) -> list[str]:
             return [
                 *(sys.executable, "-m", "gunicorn", "--workers=2", "--threads=4"),
                 *("--worker-class=gthread", f"--timeout={ARTICLE_TIMEOUT}"),
-                # Its place is one file per user, so two servers would fight over it.
+                # The control socket is one file per user, so two servers would conflict.
                 *("--no-control-socket", f"--bind={_address(settings)}"),
                 "tiankong.server.article:create_app()",
             ]
 
 
 def environment(stack: Stack, settings: Settings) -> dict[str, str]:
-    """Return the variables a stack needs on top of the caller's environment."""
+    """Return the environment variables that a stack needs besides the caller's."""
     match stack:
         case "reference":
             return {}
@@ -76,12 +76,12 @@ def environment(stack: Stack, settings: Settings) -> dict[str, str]:
         case "ray":
             from secrets import token_hex
 
-            own = {DEADLINE: str(settings.deadline), BODY_LIMIT: str(settings.body_limit)}
-            return RAY_ENVIRONMENT | {"RAY_AUTH_TOKEN": token_hex(32)} | own
+            limits = {DEADLINE: str(settings.deadline), BODY_LIMIT: str(settings.body_limit)}
+            return RAY_ENVIRONMENT | {"RAY_AUTH_TOKEN": token_hex(32)} | limits
 
 
 def require_takes(stack: Stack, settings: Settings) -> None:
-    """Raise UnusableInputError if something was set that a stack does not have.
+    """Raise UnusableInputError if a setting was changed that a stack does not take.
 
     Raises ModuleNotFoundError if the stack is ``ray`` and Ray is not installed.
     """
@@ -104,7 +104,7 @@ def require_takes(stack: Stack, settings: Settings) -> None:
 def run(stack: Stack, settings: Settings) -> None:
     """Serve with a stack until SIGTERM or SIGINT.
 
-    Raises UnusableInputError if the port is taken, or the variant of no use to this stack.
+    Raises UnusableInputError if the port is in use, or if this stack cannot serve the variant.
     """
     runners: dict[Stack, Callable[[Settings], None]] = {
         "reference": run_reference,
@@ -117,19 +117,19 @@ def run(stack: Stack, settings: Settings) -> None:
 def run_ray(settings: Settings) -> None:
     """Serve with Ray Serve on this machine until SIGTERM or SIGINT.
 
-    Raises UnusableInputError if the port is taken, the file of API keys of no use, or the variant
-    missing or damaged.
+    Raises UnusableInputError if the port is in use, the file of API keys cannot be used, or the
+    variant is missing or damaged.
     """
     if settings.api_key_file:
         _require_keys(settings.api_key_file)
-    with bind(settings) as listener:  # Ray does not say clearly that a port is taken
+    with bind(settings) as listener:  # Ray has no clear error for a port in use
         port = listener.getsockname()[1]
     from ..toolkit.building.availability import require
 
     manifest = read_manifest(settings.folder)
     require(manifest.recipe)
     manifest.verify(settings.folder)
-    os.environ.update(environment("ray", settings))  # Ray reads it when it is imported
+    os.environ.update(environment("ray", settings))  # before the import: Ray reads it only then
     from .ray_serve import serve
 
     serve(replace(settings, port=port, replicas=settings.replicas or 1))
@@ -140,24 +140,25 @@ def run_reference(
 ) -> None:
     """Serve in this process until SIGTERM or SIGINT.
 
-    ``open_predictor`` opens what is served (None: :func:`open_served`).  Raises UnusableInputError
-    if the port is taken, the file of API keys of no use, or the variant missing or damaged.
+    ``open_predictor`` opens the variant (None: :func:`open_served`).  Raises UnusableInputError if
+    the port is in use, the file of API keys cannot be used, or the variant is missing or damaged.
     """
-    with ended_at_once(_tidy):  # until Uvicorn hears the signals
-        # A bad file of keys or a taken port should not cost the wait for the model.
+    with ended_at_once(_tidy):  # until Uvicorn handles the signals
+        # First, so that a bad file of keys or a port in use is reported before the model loads.
         if settings.api_key_file:
             _require_keys(settings.api_key_file)
-        gc.disable()  # until the server has settled: what is there by then stays
+        gc.disable()  # until the start is complete: most objects created by then live for ever
         with bind(settings) as listener:
             kind = read_manifest(settings.folder).recipe.kind
             if not kind.uses_openblas:
-                # NumPy's threads, which nothing here uses, would begin by running in circles.
+                # NumPy's OpenBLAS threads are not used here, but would spin at the start.
                 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-            with ThreadPoolExecutor(1) as beside:
-                opening = beside.submit(open_predictor or open_served, settings)
+            with ThreadPoolExecutor(1) as opener:
+                opening = opener.submit(open_predictor or open_served, settings)
                 from ..toolkit.engines.kinds import import_engine
 
-                # First what the model waits for, then what takes as long to import as it to open.
+                # First the engine, which the opening thread waits for.  Then the server's modules:
+                # importing them takes about as long as opening the model, so both overlap.
                 import_engine(kind)
                 from .reference import serve
 
@@ -166,8 +167,8 @@ def run_reference(
 
 
 def _tidy() -> None:
-    """Remove what a thread may be writing just now: the model's prepared form (prepared.py)."""
-    # What fails in the thread from here on is no news.
+    """Remove what a thread may be writing now: the prepared weights (prepared.py)."""
+    # Errors of that thread from now on are a consequence, so they are not shown.
     os.dup2(os.open(os.devnull, os.O_WRONLY), STANDARD_ERROR)
     remove_scratch()
 
@@ -195,7 +196,7 @@ def require_article(settings: Settings) -> None:
 
 
 def bind(settings: Settings) -> socket.socket:
-    """Return a TCP socket bound to host and port; raise UnusableInputError if it cannot be."""
+    """Return a TCP socket bound to host and port; raise UnusableInputError if that fails."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -210,7 +211,7 @@ def bind(settings: Settings) -> socket.socket:
 
 
 def _require_keys(path: Path) -> None:
-    from .http.api_keys import read_keys  # here: the start does not wait for what most do not need
+    from .http.api_keys import read_keys  # here, because most servers start without it
 
     read_keys(path)
 

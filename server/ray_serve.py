@@ -44,19 +44,20 @@ from .settings import TABLE, Settings
 NAME = "tiankong"
 GATHER_SECONDS = 2.0
 UPSCALE_SECONDS = 5.0
-HEALTH_SECONDS = 1.0  # between two looks at a replica: a dead one is replaced so soon
-LOOK_SECONDS = 0.2  # between two looks whether the last request of a replica has been answered
+HEALTH_SECONDS = 1.0  # between two health checks of a replica: a dead one is replaced soon
+LOOK_SECONDS = 0.2  # between two checks whether a stopping replica has answered its last request
 GONE_SECONDS = 5.0
-OBJECT_STORE_BYTES = 80_000_000  # near Ray's least: requests go by message
-# Of a failed deployment Ray gives the text of a traceback.
+OBJECT_STORE_BYTES = 80_000_000  # near Ray's minimum: requests do not use the object store
+# For a failed deployment Ray gives the text of a traceback; this finds our own error in it.
 OWN_ERROR = re.compile(r"tiankong\.toolkit\.errors\.\w+: (.+)")
 
 
 class Replica:
-    """One process with the whole reference server behind Ray's router.
+    """One process that runs the complete reference server behind Ray's router.
 
-    It is healthy once its warm-up gave the expected answer.  ``cores`` are its share of the
-    machine's, ``log_to`` names a pipe for the access log (empty: standard output, which Ray keeps).
+    It is healthy after its warm-up gave the expected answer.  ``cores`` is its share of the
+    machine's cores; ``log_to`` is a named pipe for the access log (empty: standard output, which
+    Ray writes to its own log).
     """
 
     def __init__(self, settings: Settings, cores: int, log_to: str = "") -> None:
@@ -66,56 +67,56 @@ class Replica:
         remarks: list[str] = []
         predictor = open_served(settings, cores, remarks.append)
         self._remark = " ".join(remarks)
-        if self._remark and not log_to:  # nobody will ask for it
+        if self._remark and not log_to:  # in a cluster nobody calls ``told``
             say(self._remark)
         settings = shared_out(settings, cores, shared=bool(predictor.engine.about.widths))
         pipe = os.open(log_to, os.O_WRONLY) if log_to else None
-        self._built = create_app(predictor, settings, pipe, self._everyone)
-        self._built.add_middleware(ServedBy, name=self._name)
-        self._service: Service = self._built.state.service
+        self._app = create_app(predictor, settings, pipe, self._everyone)
+        self._app.add_middleware(ServedBy, name=self._name)
+        self._service: Service = self._app.state.service
         self._settled = False
 
     def __serve_build_asgi_app__(self) -> Starlette:
-        """Return the app; its lifespan warms the service up."""
-        return self._built
+        """Return the app; its lifespan runs the warm-up."""
+        return self._app
 
     async def check_health(self) -> None:
-        """Raise UnusableInputError unless the warm-up went well."""
+        """Raise UnusableInputError unless the warm-up succeeded."""
         if self._service.not_ready:
             raise UnusableInputError(
                 f"{self._service.variant} cannot be served: {self._service.not_ready}:"
                 f" {self._service.failure}"
             )
-        if not self._settled:  # the first time: no request has come yet
+        if not self._settled:  # the first check, before any request
             self._settled = True
-            give_memory_back()  # what loading needed for a while
+            give_memory_back()  # memory that only loading needed
 
     async def told(self) -> tuple[str, dict[str, int | float | bool]]:
-        """Return what has to be said of the start (mostly nothing) and the settings in force."""
+        """Return a remark about the start to print (usually empty) and the settings in use."""
         return self._remark, self._service.in_force()
 
     async def counted(self) -> tuple[str, list[Metric]]:
-        """Return this replica's name and what it has counted."""
+        """Return this replica's name and its metrics."""
         return self._name, list(self._service.metrics.registry.collect())
 
     async def _everyone(self) -> Collected:
         parts = dict([await self.counted()])
-        with suppress(Exception):  # a scrape that lacks the others is better than none
-            asked = ray_serve.get_deployment_handle(*self._place).broadcast("counted")
-            found = await asked.results_async(timeout_s=GATHER_SECONDS, return_exceptions=True)
-            parts |= dict(entry for entry in found if not isinstance(entry, BaseException))
+        with suppress(Exception):  # a scrape without the other replicas is better than none
+            calls = ray_serve.get_deployment_handle(*self._place).broadcast("counted")
+            replies = await calls.results_async(timeout_s=GATHER_SECONDS, return_exceptions=True)
+            parts |= dict(entry for entry in replies if not isinstance(entry, BaseException))
         return Collected(parts)
 
 
 def application(settings: Settings, cores: int, log_to: str = "") -> ray_serve.Application:
-    """Return the Ray Serve application that serves with these settings, so many cores a replica."""
+    """Return the Ray Serve application for these settings; ``cores`` is the number per replica."""
     options: dict[str, Any] = {"num_replicas": max(1, settings.replicas)}
     if settings.max_replicas > settings.replicas:
         options = {
             "autoscaling_config": {
                 "min_replicas": max(1, settings.replicas),
                 "max_replicas": settings.max_replicas,
-                # More than one batch: the next ones wait.
+                # More than one batch in a replica means that sentences wait: start another replica.
                 "target_ongoing_requests": max(2, settings.max_batch),
                 "upscale_delay_s": UPSCALE_SECONDS,
             }
@@ -124,7 +125,7 @@ def application(settings: Settings, cores: int, log_to: str = "") -> ray_serve.A
         ray_serve.ingress()(Replica),
         name="Replica",
         ray_actor_options={"num_cpus": reserved(settings, cores)},
-        # The queue that refuses is the replica's own.
+        # Above the replica's own limits, so that its queue, not Ray's router, refuses requests.
         max_ongoing_requests=2 * (settings.queue_limit + (settings.streams or cores)),
         health_check_period_s=HEALTH_SECONDS,
         graceful_shutdown_wait_loop_s=LOOK_SECONDS,
@@ -137,18 +138,19 @@ def application(settings: Settings, cores: int, log_to: str = "") -> ray_serve.A
 
 
 def reserved(settings: Settings, cores: int) -> int:
-    """Return the CPUs that a replica reserves: its share of the cores, or the threads it was told.
+    """Return how many CPUs a replica reserves: its share of the cores, or its threads if more.
 
-    Ray counts them; it does not look at who has which core.
+    Ray only counts CPUs; it does not pin replicas to cores.
     """
     return max(cores, settings.threads)
 
 
 def shared_out(settings: Settings, cores: int, *, shared: bool) -> Settings:
-    """Return the settings of one replica: its cores are all in use, unless they say otherwise.
+    """Return the settings of one replica: it uses all its cores unless threads or streams are set.
 
-    ``shared`` tells whether batches share the cores; else each has its threads.  Replicas that
-    measured how many streams are best would measure each other.
+    ``shared`` tells whether batches share the cores; else each batch has its own threads.  The
+    number of streams is not measured at the start: replicas that measure at once disturb each
+    other.
     """
     threads = settings.threads or cores
     streams = cores if shared else max(1, cores // threads)
@@ -158,9 +160,9 @@ def shared_out(settings: Settings, cores: int, *, shared: bool) -> Settings:
 def app(arguments: Mapping[str, Any]) -> ray_serve.Application:
     """Return the application for ``serve run`` and its configuration files.
 
-    ``arguments`` are fields of :class:`.Settings`, and ``cores``: how many a replica has (as many
-    as ``threads``, else one: of the nodes nothing is known here).  ``folder`` has to be one on
-    every node.  Raises UnusableInputError for others.
+    ``arguments`` are fields of :class:`.Settings`, and ``cores``: the number for each replica (by
+    default ``threads``, else 1, because the nodes are not known here).  ``folder`` has to exist on
+    every node.  Raises UnusableInputError for other arguments.
     """
     kinds = {"cores": int} | {row.name: row.kind for row in TABLE}
     if unknown := sorted(set(arguments) - set(kinds)):
@@ -188,20 +190,20 @@ def _value(name: str, kind: type, value: Any) -> Any:
 
 
 def serve(settings: Settings) -> None:
-    """Serve on this machine until SIGTERM or SIGINT; accepted requests are finished first.
+    """Serve on this machine until SIGTERM or SIGINT; accepted requests are answered first.
 
-    Raises UnusableInputError if it cannot be served.
+    Raises UnusableInputError if the replicas do not start.
     """
     keys = settings.api_key_file.absolute() if settings.api_key_file else None
     settings = replace(settings, folder=settings.folder.absolute(), api_key_file=keys)
-    os.environ[ARTIFACTS] = str(artifacts().absolute())  # the replicas keep packed weights there
+    os.environ[ARTIFACTS] = str(artifacts().absolute())  # replicas store packed weights there
     cores = cores_each(settings.most_replicas)
     stopped = Event()
-    folder = Path(tempfile.mkdtemp(prefix="tk-", dir="/tmp"))  # paths of its sockets are long
+    folder = Path(tempfile.mkdtemp(prefix="tk-", dir="/tmp"))  # short: paths of sockets are limited
     try:
-        # Ray prints what its processes say; standard output is the access log's.
+        # Ray prints the output of its processes; standard output is for the access log alone.
         with _logged(folder / "log"), redirect_stdout(sys.stderr), _ray(settings, cores, folder):
-            # Now: Ray's own handler, since it was begun, ends the process without tidying up.
+            # After Ray's start, to replace its own handler, which exits without cleaning up.
             _stop_at_signals(stopped)
             _deploy(settings, cores, str(folder / "log"))
             stopped.wait()
@@ -214,7 +216,7 @@ def serve(settings: Settings) -> None:
 
 @contextmanager
 def _ray(settings: Settings, cores: int, folder: Path) -> Iterator[None]:
-    """Run Ray on this machine, for nobody else; nothing of it is left in the end."""
+    """Run Ray on this machine, for this process alone; at the end all its processes are gone."""
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         ray.init(
@@ -249,8 +251,8 @@ def _deploy(settings: Settings, cores: int, log_to: str) -> None:
     )
     try:
         with _muted():
-            built = application(settings, cores, log_to)
-            handle = ray_serve.run(built, name=NAME, route_prefix="/")
+            served = application(settings, cores, log_to)
+            handle = ray_serve.run(served, name=NAME, route_prefix="/")
     except RuntimeError as error:
         raise UnusableInputError(_reason(error)) from None
     remark, in_force = handle.told.remote().result()
@@ -262,17 +264,17 @@ def _deploy(settings: Settings, cores: int, log_to: str) -> None:
 
 
 def _reason(error: RuntimeError) -> str:
-    """Return why the replicas did not start: what they raised, else what Ray says."""
+    """Return why the replicas did not start: the error they raised, else Ray's message."""
     deployments = ray_serve.status().applications[NAME].deployments.values()
-    found = [line for one in deployments for line in OWN_ERROR.findall(one.message)]
-    return found[-1] if found else f"Ray Serve failed: {error}"
+    errors = [line for entry in deployments for line in OWN_ERROR.findall(entry.message)]
+    return errors[-1] if errors else f"Ray Serve failed: {error}"
 
 
 @contextmanager
 def _muted() -> Iterator[None]:
-    """Drop what Ray prints: a failed start is told in one line, a planned end is no loss.
+    """Hide what Ray prints: a failed start is reported in one line, a normal end not at all.
 
-    It prints what its processes say from a thread of its own, so all of this process is muted.
+    Ray prints the output of its processes from a thread, so the whole process is muted.
     """
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         yield
@@ -284,9 +286,9 @@ def _logging() -> LoggingConfig:
 
 @contextmanager
 def _logged(pipe: Path) -> Iterator[None]:
-    """Copy to standard output what is written to a named pipe: the replicas' access logs."""
+    """Copy a named pipe to standard output: the replicas write their access logs to it."""
     os.mkfifo(pipe, 0o600)
-    # For writing as well, so that reading does not end when the last replica does.
+    # Open for writing too, so that reading does not end when the last replica closes the pipe.
     descriptor = os.open(pipe, os.O_RDWR)
     copier = Thread(target=_copy, args=(descriptor, sys.stdout.fileno()), daemon=True)
     copier.start()
@@ -298,14 +300,14 @@ def _logged(pipe: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-END = b"\0"  # stands in no line of JSON
+END = b"\0"  # a byte that no line of JSON contains
 
 
 def _copy(source: int, target: int) -> None:
     while True:
         data = os.read(source, 1 << 16)
         text, end, _ = data.partition(END)
-        with suppress(OSError):  # nobody reads any more; the replicas must not notice
+        with suppress(OSError):  # standard output is closed: go on, or replicas would block
             while text:
                 text = text[os.write(target, text) :]
         if end:

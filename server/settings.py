@@ -1,7 +1,8 @@
-"""What a server is told at its start, read once and never changed.
+"""A server's settings: read once at its start, never changed.
 
-:class:`Settings` is the one table of settings: a field is a row, and everything else is made of it
-(both command lines, the arguments of a subprocess, a bundle's options, what each stack takes).
+:class:`Settings` is the only table of settings, a row for each field.  Everything else is derived
+from it: both command lines, the arguments of a subprocess, a bundle's options, and which settings
+each stack takes.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from ..toolkit.files import KIBIBYTE
 
 Stack = Literal["reference", "article", "ray"]
 Part = Literal["place", "speed", "requests", "connections", "replicas"]
-"""What a setting is about.
+"""The groups of settings.
 
-``connections`` are the reference server's own (Ray has its own), ``replicas`` are Ray's; only
-``place`` is the article's too.  ``speed`` may change how many answers there are in a second.
+All stacks take ``place``; the article's server takes nothing else.  ``speed`` may change the
+throughput.  ``connections`` are for the reference server alone (Ray has its own), ``replicas`` for
+Ray Serve.
 """
 DEADLINE, BODY_LIMIT = "TIANKONG_DEADLINE", "TIANKONG_BODY_LIMIT"  # for retries.py
 
@@ -30,13 +32,13 @@ class Setting:
     """One row of the table.
 
     Args:
-        name: of the field.
-        default: its usual value (MISSING where it is required).
-        part: what it is about.
-        text: its help, without the default.
-        kind: of its values; ``float`` are seconds.
-        least: the least value, of whole numbers.
-        most: the largest, where there is one.
+        name: the field's name.
+        default: the default value (MISSING if the setting is required).
+        part: the group it belongs to.
+        text: its help text, without the default.
+        kind: the type of its values; ``float`` is a time in seconds.
+        least: the least value of a whole number.
+        most: the largest value of a whole number, if there is a limit.
 
     """
 
@@ -50,7 +52,7 @@ class Setting:
 
     @property
     def required(self) -> bool:
-        """Tell whether it has to be given."""
+        """Whether it has no default."""
         return self.default is MISSING
 
     @property
@@ -64,13 +66,13 @@ class Setting:
         return f"--no-{self.option.removeprefix('--')}"
 
     def argument(self, value: Any) -> str:
-        """Return the word of a command line that says a value."""
+        """Return the command-line argument that sets it to a value."""
         if self.kind is bool:
             return self.option if value else self.negated
         return f"{self.option}={value.absolute() if isinstance(value, Path) else value}"
 
     def require(self, value: Any) -> None:
-        """Raise UnusableInputError unless a value makes sense."""
+        """Raise UnusableInputError unless a value is allowed."""
         if self.kind is float:
             if not 0 < value < math.inf:
                 raise UnusableInputError(f"{self.name} must be a number of seconds: {value}")
@@ -92,18 +94,18 @@ class Setting:
 def row(
     part: Part, text: str, kind: type, *, least: int = 0, most: int | None = None
 ) -> Mapping[str, Any]:
-    """Return what a field of :class:`Settings` says beyond name and default."""
+    """Return the metadata of a field of :class:`Settings`: its row without name and default."""
     return {"part": part, "text": text, "kind": kind, "least": least, "most": most}
 
 
 def setting(part: Part, default: Any, text: str, **limits: int) -> Any:
-    """Return a field of :class:`Settings` with a default; ``limits`` as :func:`row` takes them."""
+    """Return a field of :class:`Settings` with a default; ``limits`` go to :func:`row`."""
     return field(default=default, metadata=row(part, text, type(default), **limits))
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How one variant is served; raises UnusableInputError for a value that makes no sense."""
+    """How one variant is served; raises UnusableInputError for a value that is not allowed."""
 
     folder: Path = field(metadata=row("place", "a built variant", Path))
     host: str = setting("place", "127.0.0.1", "address to listen on")
@@ -146,15 +148,15 @@ class Settings:
 
     @property
     def most_replicas(self) -> int:
-        """Processes there may be at the same time."""
+        """The largest number of processes at the same time."""
         return max(1, self.replicas, self.max_replicas)
 
     def values(self, *parts: Part) -> dict[str, Any]:
-        """Return the settings of some parts by name."""
+        """Return the values of all settings in these parts, by name."""
         return {entry.name: getattr(self, entry.name) for entry in table(*parts)}
 
     def changed(self) -> list[Setting]:
-        """Return the rows whose value is not the usual one, the folder's apart."""
+        """Return the rows whose value is not the default, without the folder's."""
         return [
             entry
             for entry in TABLE
@@ -162,20 +164,20 @@ class Settings:
         ]
 
     def arguments(self, *, place: bool = True) -> list[str]:
-        """Return the arguments of ``python -m tiankong.server`` that say these settings.
+        """Return the arguments of ``python -m tiankong.server`` for these settings.
 
-        What is as usual is not said; ``place`` tells whether to say the folder, host and port.
+        Defaults are left out; ``place`` tells whether to include the folder, host and port.
         """
-        said = [entry for entry in self.changed() if entry.part != "place"]
+        changed = [entry for entry in self.changed() if entry.part != "place"]
         where = table("place") if place else []
-        return [entry.argument(getattr(self, entry.name)) for entry in (*where, *said)]
+        return [entry.argument(getattr(self, entry.name)) for entry in (*where, *changed)]
 
 
 TABLE = tuple(Setting(entry.name, entry.default, **entry.metadata) for entry in fields(Settings))
 
 
 def table(*parts: Part) -> list[Setting]:
-    """Return the rows of some parts, in the order of the table."""
+    """Return the rows of these parts, in the order of the table."""
     return [entry for entry in TABLE if entry.part in parts]
 
 

@@ -1,4 +1,4 @@
-"""Revisions: another version of this project, taken from git, that builds and serves by itself."""
+"""Revisions: another version of this project, taken from git, that builds and serves variants."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ BUILD_LIMIT_SECONDS = 1800
 
 @dataclass(frozen=True)
 class Revision:
-    """One commit's code in a folder of its own, and the Python that has what it needs.
+    """The code of one commit in its own folder, and a Python with the libraries that it needs.
 
-    It is asked through its own command line only (``build``, ``serve``): that is what the project
-    promises to keep.  Its variants lie beside it, since their recipes may differ too.
+    It is used only through its command line (``build``, ``serve``), which the project promises to
+    keep.  Its variants are stored in its folder, since their recipes may be different too.
     """
 
     commit: str
@@ -50,7 +50,7 @@ class Revision:
         return [str(self.python), "-m", "tiankong", *words]
 
     def build(self, variant: str) -> None:
-        """Build a variant with the revision's own code; raise UnusableInputError if it cannot."""
+        """Build a variant with the revision's own code; raise UnusableInputError if that fails."""
         say(f"compare: building {variant} at {self.commit[:12]}")
         done = subprocess.run(
             self._command("build", "--model", self.model, "--variants", variant),
@@ -65,12 +65,12 @@ class Revision:
     def serve(self, variant: str, stack: str, settings: Mapping[str, int]) -> Iterator[Served]:
         """Serve a built variant with the revision's own server until the block ends.
 
-        Raises InvalidMeasurementError if it does not become ready or has ended.
+        Raises InvalidMeasurementError if the server does not become ready, or ends too early.
         """
         port = free_port()
         words = ["serve", "--model", self.model, "--variant", variant, "--port", str(port)]
         words += ["--stack", stack] if stack != REFERENCE_STACK else []
-        # Only those that were asked for: an older revision may not know the others.
+        # Only the settings that were given: an older revision may not know the others.
         words += [row.argument(settings[row.name]) for row in TABLE if row.name in settings]
         url = f"http://127.0.0.1:{port}"
         name = f"the server of revision {self.commit[:12]}"
@@ -82,11 +82,11 @@ class Revision:
 
 
 def take_revision(name: str, model: str) -> Revision:
-    """Return a revision of the project in the current folder (any name git knows).
+    """Return a revision of this project, by any name that git knows in the current folder.
 
-    Its code is unpacked under ``artifacts/revisions/<commit>/``.  If it pins other libraries than
-    ours, it gets a virtual environment of its own.  Raises UnusableInputError if the current folder
-    is not this project's repository, or if there is no such revision.
+    Its code is unpacked under ``artifacts/revisions/<commit>/``.  If it pins other versions of
+    libraries than those installed, it gets its own virtual environment.  Raises UnusableInputError
+    if the current folder is not in this project's repository, or if there is no such revision.
     """
     commit = _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", name=name).decode()
     commit = commit.strip()
@@ -116,16 +116,16 @@ def _git(*words: str, name: str) -> bytes:
 
 
 def _python(folder: Path) -> Path:
-    """Return our Python if the revision needs what we have, else one of its own."""
-    theirs = _needs(folder / "tiankong" / "pyproject.toml")
-    if all(_is_installed(need) for need in theirs):
+    """Return this Python if it has all that the revision needs, else one in a new environment."""
+    requirements = _requirements(folder / "tiankong" / "pyproject.toml")
+    if all(_is_installed(requirement) for requirement in requirements):
         return Path(sys.executable)
     python = folder / "venv" / "bin" / "python"
     if not (folder / "venv" / "complete").exists():
         say(f"compare: {folder.name[:12]} pins other libraries: installing them beside it")
         shutil.rmtree(folder / "venv", ignore_errors=True)
         _pip(folder, [sys.executable, "-m", "venv", str(folder / "venv")])
-        _pip(folder, [str(python), "-m", "pip", "install", "--quiet", *sorted(theirs)])
+        _pip(folder, [str(python), "-m", "pip", "install", "--quiet", *sorted(requirements)])
         (folder / "venv" / "complete").touch()
     return python
 
@@ -137,8 +137,8 @@ def _pip(folder: Path, command: list[str]) -> None:
         raise UnusableInputError(f"revision {folder.name[:12]} cannot be installed: {last}")
 
 
-def _needs(pyproject: Path) -> set[str]:
-    """Return what a revision needs to build and serve, as it pins it."""
+def _requirements(pyproject: Path) -> set[str]:
+    """Return the requirements, with their versions, that a revision needs to build and serve."""
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
     extras = project.get("optional-dependencies", {})
     names = ("serve", "build", "bench")
@@ -146,9 +146,12 @@ def _needs(pyproject: Path) -> set[str]:
     return {need for need in wanted if not need.startswith("tiankong")}
 
 
-def _is_installed(need: str) -> bool:
-    """Tell whether a requirement is met by what is installed here (or is not for this platform)."""
-    requirement = Requirement(need)
+def _is_installed(line: str) -> bool:
+    """Tell whether a requirement is installed here, in an allowed version.
+
+    One that is not for this platform counts as installed.
+    """
+    requirement = Requirement(line)
     if requirement.marker is not None and not requirement.marker.evaluate():
         return True
     try:

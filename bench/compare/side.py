@@ -1,4 +1,4 @@
-"""Contenders: what ``compare`` sets side by side, from a few words to a running server.
+"""Contenders: the two sides of ``compare``, from a few words to a running server.
 
 onnx-int8                          a variant behind the reference server
 onnx-int8@streams=2,threads=1      with settings of its own
@@ -30,7 +30,7 @@ STACKS = (REFERENCE_STACK, ARTICLE_STACK, RAY_STACK)
 
 @dataclass(frozen=True)
 class Contender:
-    """One side of a comparison: a variant with settings, at a revision or here; or a URL."""
+    """One side of a comparison: a variant with settings, of a revision or this code; or a URL."""
 
     name: str
     variant: str = ""
@@ -41,20 +41,20 @@ class Contender:
 
     @property
     def label(self) -> str:
-        """What tables and JSON call it."""
+        """Its name in tables and in JSON."""
         return f"{self.name} ({self.revision})" if self.revision else self.name
 
 
 def _require_cores(text: str, cores: int) -> None:
-    there = len(allowed_cpus())
-    if cores > there:
-        raise UnusableInputError(f"{text!r}: there are {there} cores, not {cores}")
+    allowed = len(allowed_cpus())
+    if cores > allowed:
+        raise UnusableInputError(f"{text!r}: there are {allowed} cores, not {cores}")
 
 
 def parse_contender(text: str) -> Contender:
     """Return the contender that ``VARIANT[@KEY=VALUE,...]`` or a URL names.
 
-    Raises UnusableInputError for an unknown key or a value that makes no sense.
+    Raises UnusableInputError for an unknown key or a value that is not allowed.
     """
     if text.startswith(("http://", "https://")):
         return Contender(text, url=text.rstrip("/"))
@@ -83,7 +83,7 @@ def parse_contender(text: str) -> Contender:
 
 
 def opener(contender: Contender, built: Built | None, revision: Revision | None) -> Opener:
-    """Return what starts a contender's server: of ``revision``, else of what was built here."""
+    """Return a function that starts a contender's server, of a revision or of a built variant."""
     if contender.url:
         return partial(running, contender.url)
     if revision is not None:
@@ -95,7 +95,7 @@ def opener(contender: Contender, built: Built | None, revision: Revision | None)
 
 
 def settings_of(contender: Contender, built: Built) -> Settings:
-    """Return the server settings of a contender that is a variant built here."""
-    given: dict[str, Any] = {"replicas": 1} if contender.stack == RAY_STACK else {}
-    given |= {name: value for name, value in contender.settings.items() if name != "cores"}
-    return Settings(built.folder, **given)
+    """Return the server settings of a contender whose variant was built by this code."""
+    values: dict[str, Any] = {"replicas": 1} if contender.stack == RAY_STACK else {}
+    values |= {name: value for name, value in contender.settings.items() if name != "cores"}
+    return Settings(built.folder, **values)

@@ -1,9 +1,10 @@
 """The ceilings of this machine: the best rates that the engines' own kernels reach on it.
 
-A product's ceiling is measured with the kernel an engine itself would use, on the weights' shapes
-of the model that is explained, with many rows (a large batch), so that neither loading the weights
-nor starting threads counts.  First every form, shape and way to use the cores is tried once; then
-the best of each are measured again in every round, in turns with what is held against them.
+The ceiling of matrix products is measured with the engines' own kernels, on the weight shapes of
+the explained model.  There are many rows (a large batch), so that the time to load weights or to
+start threads is negligible.  First every kernel, shape and use of the cores is tried once.  Then
+the best ones are measured again in every round, in turns with the calls that are compared with
+them.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from .workload import BF16, FP32, INT8, OPERATIONS_A_PAIR
 
 Call = Callable[[], object]
 Shape = tuple[int, int]
-"""Rows and columns of a weight: (inner, columns)."""
+"""The shape of a weight matrix: (inner, columns)."""
 Kernels = Mapping[str, Sequence[str]]
-"""Precisions to measure by library."""
+"""The precisions to measure, by library."""
 
 ROWS = (256, 1024)
 TRY_SECONDS, CELL_SECONDS = 0.015, 0.06
-KEPT = 2  # cells of a precision measured in every round: the best may be so by chance
+KEPT = 2  # cells of a precision measured in every round: the best may be the best by chance
 LARGEST_SHAPES = 3
 LEAST_ARRAY, CACHES = 256 * MEBIBYTE, 4  # an array must be several times the last-level cache
 
@@ -42,7 +43,7 @@ ONNXRUNTIME, TORCH, OPENVINO = "onnxruntime", "torch", "openvino"
 
 @dataclass(frozen=True)
 class Multiplication:
-    """One way to multiply: a library's kernel, a shape, so many callers of so many threads."""
+    """One way to multiply: a library's kernel, a shape, and ``callers`` with ``threads`` each."""
 
     precision: str
     library: str
@@ -55,7 +56,7 @@ class Multiplication:
 
     @property
     def giga(self) -> float:
-        """10^9 operations of one call."""
+        """Operations of one call, in 10^9."""
         return OPERATIONS_A_PAIR * self.rows * self.inner * self.columns / 1e9
 
     @property
@@ -69,9 +70,10 @@ class Multiplication:
 
 @dataclass
 class Ceiling:
-    """What was reached at one precision with one use of the cores, a round an entry.
+    """The best rates reached at one precision on a number of cores.
 
-    ``rates`` are the best of each round (10^9 operations a second), ``cell`` the one that was best.
+    ``rates`` has the best of each round (10^9 operations a second); ``cell`` is the multiplication
+    with the best rate of all.
     """
 
     precision: str
@@ -97,7 +99,7 @@ class Ceiling:
 
 @dataclass
 class Bandwidth:
-    """Memory read or copied by so many threads: 10^9 bytes a second, a round an entry."""
+    """How fast so many threads read or copy memory: 10^9 bytes a second, for each round."""
 
     cores: int
     array_bytes: int
@@ -119,15 +121,16 @@ class Bandwidth:
 
 
 class Ceilings:
-    """Measures the ceilings a round at a time.
+    """Measures the ceilings, one round at a time.
 
     Args:
-        shapes: shapes of the model's weights, those that matter most first.
-        cores: numbers of cores to use: one, all, and what lies between, if asked for.
-        kernels: which count: (library, precisions) of ``onnxruntime``, ``torch``, ``openvino``.
+        shapes: shapes of the model's weights, those with the most operations first.
+        cores: the numbers of cores to measure with.
+        kernels: the precisions to measure for each of ``onnxruntime``, ``torch``, ``openvino``.
         isa: instruction sets of this CPU, as the fingerprint names them.
 
-    ``missing`` says by precision why it could not be measured.
+    ``best`` has the ceilings by precision and cores; ``missing`` says by precision why it could
+    not be measured.
 
     """
 
@@ -139,7 +142,7 @@ class Ceilings:
         self._calls: dict[Multiplication, list[Call]] = {}
         if all(cell.precision != BF16 for cell in self._cells):
             self.missing[BF16] = _why_no_bf16(isa)
-        self.found: dict[tuple[str, int], Ceiling] = {}
+        self.best: dict[tuple[str, int], Ceiling] = {}
         self._kept: dict[tuple[str, int], list[Multiplication]] = {}
         self._try_all()
         self.bandwidths = [Bandwidth(n, _array_bytes()) for n in sorted(cores)]
@@ -150,36 +153,36 @@ class Ceilings:
         for cell in self._cells:
             rate = self._rate(cell, TRY_SECONDS)
             tried.setdefault((cell.precision, cell.callers * cell.threads), []).append((rate, cell))
-            del self._calls[cell]  # dozens are tried, few are kept
+            del self._calls[cell]  # dozens are tried; memory is needed only for the best
         for key, rates in tried.items():
-            rates.sort(key=lambda each: -each[0])
+            rates.sort(key=lambda entry: -entry[0])
             self._kept[key] = [cell for _, cell in rates[:KEPT]]
-            self.found[key] = Ceiling(*key, cell=rates[0][1])
+            self.best[key] = Ceiling(*key, cell=rates[0][1])
 
     def measure(self) -> None:
-        """Measure one round of everything."""
+        """Measure one round of all ceilings and bandwidths."""
         for key, cells in self._kept.items():
             rates = [(self._rate(cell, CELL_SECONDS), cell) for cell in cells]
-            best, cell = max(rates, key=lambda each: each[0])
-            ceiling = self.found[key]
-            if not ceiling.rates or best > max(ceiling.rates):
+            rate, cell = max(rates, key=lambda entry: entry[0])
+            ceiling = self.best[key]
+            if not ceiling.rates or rate > max(ceiling.rates):
                 ceiling.cell = cell
-            ceiling.rates.append(best)
+            ceiling.rates.append(rate)
         for bandwidth in self.bandwidths:
             bandwidth.rates.append(_bandwidth(self._arrays, bandwidth.cores))
 
     def giga(self, cores: int, which: int | None = None) -> dict[str, float]:
-        """Return rates by precision: of one round, or typical ones."""
+        """Return the ceilings by precision: of round ``which``, or (None) the typical ones."""
         return {
             precision: ceiling.typical if which is None else ceiling.rates[which]
-            for (precision, used), ceiling in self.found.items()
+            for (precision, used), ceiling in self.best.items()
             if used == cores
         }
 
     def gigabytes(self, cores: int, which: int | None = None) -> float:
-        """Return the bandwidth: of one round, or the typical one."""
-        found = next(each for each in self.bandwidths if each.cores == cores)
-        return found.typical if which is None else found.rates[which]
+        """Return the bandwidth: of round ``which``, or (None) the typical one."""
+        bandwidth = next(b for b in self.bandwidths if b.cores == cores)
+        return bandwidth.typical if which is None else bandwidth.rates[which]
 
     def _rate(self, cell: Multiplication, seconds: float) -> float:
         if cell not in self._calls:
@@ -190,9 +193,9 @@ class Ceilings:
 def calls_per_second(
     calls: Sequence[Call], seconds: float, prepare: Callable[[], None] = lambda: None
 ) -> float:
-    """Return how many calls a second are made when each is repeated by a thread of its own.
+    """Return how many calls a second are made in total, each call repeated in its own thread.
 
-    A single call is repeated by this thread.  Every thread makes one call before the clock starts.
+    A single call is repeated in this thread.  Every thread makes one call before the clock starts.
     """
     if len(calls) == 1:
         prepare()
@@ -205,7 +208,7 @@ def calls_per_second(
             prepare()
             call()
         except BaseException:
-            ready.abort()  # or the others would wait for ever
+            ready.abort()  # otherwise the other threads would wait for ever
             raise
         ready.wait()
         return _repeat(call, seconds)
@@ -265,7 +268,7 @@ def installed(library: str) -> bool:
 
 
 def _prepare(cell: Multiplication) -> None:
-    """Set what is set for a thread and not for a call: PyTorch's number of threads."""
+    """Set PyTorch's number of threads, which is a setting of the calling thread, not of a call."""
     if cell.library == TORCH:
         import torch
 
@@ -273,9 +276,9 @@ def _prepare(cell: Multiplication) -> None:
 
 
 def _numbers(*shape: int) -> NDArray[np.float32]:
-    """Return numbers that are not zero; what they are does not change how long a product takes."""
-    some = np.random.default_rng(0).standard_normal(65521, np.float32)
-    numbers: NDArray[np.float32] = np.resize(some, shape)
+    """Return random numbers other than zero; a product's time does not depend on their values."""
+    repeated = np.random.default_rng(0).standard_normal(65521, np.float32)
+    numbers: NDArray[np.float32] = np.resize(repeated, shape)
     return numbers
 
 
@@ -290,16 +293,16 @@ def _open_onnx(cell: Multiplication) -> list[Call]:
         _onnx_model(cell), options, providers=["CPUExecutionProvider"]
     )
     kind = np.float32 if cell.precision == FP32 else np.uint8
-    given = (np.abs(_numbers(cell.rows, cell.inner)) * 40).astype(kind)
+    left = (np.abs(_numbers(cell.rows, cell.inner)) * 40).astype(kind)
     result = np.int32 if cell.form == "MatMulInteger" else np.float32
 
     def call() -> Call:
-        # Results go to memory that is there already, as inside a model.
+        # Results go to memory that is allocated before, as inside a model.
         binding = session.io_binding()
         output = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
             [cell.rows, cell.columns], result, "cpu"
         )
-        binding.bind_ortvalue_input("x", onnxruntime.OrtValue.ortvalue_from_numpy(given))
+        binding.bind_ortvalue_input("x", onnxruntime.OrtValue.ortvalue_from_numpy(left))
         binding.bind_ortvalue_output("y", output)
         return lambda: session.run_with_iobinding(binding)
 
@@ -311,10 +314,10 @@ def _onnx_model(cell: Multiplication) -> bytes:
 
     weight = _numbers(cell.inner, cell.columns)
     constants: dict[str, NDArray[Any]] = {"w": weight}
-    given, result = TensorProto.FLOAT, TensorProto.FLOAT
+    left, result = TensorProto.FLOAT, TensorProto.FLOAT
     inputs = ["x", "w"]
     if cell.precision == INT8:
-        given = TensorProto.UINT8
+        left = TensorProto.UINT8
         constants["w"] = (weight * 40).clip(-127, 127).astype(np.int8)
         constants["zero"] = np.array(128, np.uint8)
         inputs = ["x", "w", "zero"]
@@ -328,7 +331,7 @@ def _onnx_model(cell: Multiplication) -> bytes:
     graph = helper.make_graph(
         [helper.make_node(cell.form, inputs, ["y"], domain=domain)],
         "ceiling",
-        [helper.make_tensor_value_info("x", given, [cell.rows, cell.inner])],
+        [helper.make_tensor_value_info("x", left, [cell.rows, cell.inner])],
         [helper.make_tensor_value_info("y", result, [cell.rows, cell.columns])],
         [numpy_helper.from_array(values, name) for name, values in constants.items()],
     )
@@ -367,13 +370,16 @@ OPENERS: dict[str, Callable[[Multiplication], list[Call]]] = {
 
 
 def _array_bytes() -> int:
-    """Return the bytes to read: several times the last-level cache, if there is the memory."""
+    """Return the size of an array to read: several times the last-level cache, if memory allows."""
     wanted = max(LEAST_ARRAY, CACHES * cache_bytes())
     return min(wanted, psutil.virtual_memory().available // 8) // 4096 * 4096
 
 
 def _bandwidth(arrays: NDArray[np.float32], cores: int) -> float:
-    """Return the better of reading and copying, in 10^9 bytes a second (copies count twice)."""
+    """Return the higher rate of reading and copying, in 10^9 bytes a second.
+
+    A copied byte counts twice: it is read and written.
+    """
     source, target = (np.array_split(array, cores) for array in arrays)
 
     def once(work: Callable[[int], object]) -> float:

@@ -1,8 +1,8 @@
-"""How far a variant is from the machine, and what stands between.
+"""How far a variant is from the machine's limits, and why.
 
-Ceilings (ceilings.py), what a call computes (workload.py) and how long it takes are put together.
-Everything that is held against something else is measured in turns, in several rounds: a fraction
-of the ceiling is taken inside each round, and the median of the rounds is told with their spread.
+It combines the machine's ceilings (ceilings.py), what a call computes (workload.py) and how long it
+takes.  Figures that are compared with each other are measured in turns, in several rounds.  In each
+round the fraction of the ceiling is computed; the result is their median, with the spread.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ def explain(
     gold: Sequence[str],
     terms: ExplainTerms,
 ) -> Explanation:
-    """Measure a built variant against its machine.
+    """Measure a built variant and compare it with the machine's ceilings.
 
-    ``texts`` are sentences of exactly so many tokens for each length; ``gold`` are sentences as
-    they come (padding is counted on them).
+    ``texts`` has for each length sentences of exactly so many tokens.  ``gold`` are sentences of
+    natural lengths, to measure how many tokens are padding.
     """
     with (
         tempfile.TemporaryDirectory(prefix="tiankong-explain-") as scratch,
@@ -74,10 +74,10 @@ def explain(
             threads=plan.threads,
             streams=plan.cores,
             rounds=terms.rounds,
-            ceilings=list(ceilings.found.values()),
+            ceilings=list(ceilings.best.values()),
             missing=ceilings.missing,
             bandwidths=ceilings.bandwidths,
-            points=[_measured(plan, ceilings, each) for each in samples],
+            points=[_measured(plan, ceilings, point) for point in samples],
             profiles=profiles,
             casts=plan.subject.casts,
             request=request,
@@ -88,9 +88,9 @@ def explain(
 
 @dataclass(frozen=True)
 class _CallPlan:
-    """What is called: a subject with each of its batches, what one call computes, the cores.
+    """What is measured: a subject, its batches, the workload of one call of each, and the cores.
 
-    ``threads`` are those of one call, ``used`` the cores they can use at most.
+    ``threads`` is the number for one call, ``used`` the number of cores that they can use at most.
     """
 
     subject: Subject
@@ -104,7 +104,7 @@ class _CallPlan:
     def of(
         cls, subject: Subject, texts: Mapping[int, Sequence[str]], terms: ExplainTerms
     ) -> _CallPlan:
-        """Return the plan of a subject, its batches counted."""
+        """Return the plan of a subject; the operations of its batches are counted."""
         cores = usable_cores()
         threads = terms.threads or cores
         encoder = subject.predictor(threads).encoder
@@ -119,12 +119,12 @@ class _CallPlan:
 
     @property
     def used(self) -> int:
-        """Cores one call can use: over the usable cores no thread brings more."""
+        """The number of cores one call can use: its threads, but at most the usable cores."""
         return min(self.threads, self.cores)
 
     @property
     def predictor(self) -> Predictor:
-        """The variant opened for calls of so many threads."""
+        """The variant, opened for calls with ``threads`` threads."""
         return self.subject.predictor(self.threads)
 
 
@@ -149,28 +149,28 @@ def _facts(plan: _CallPlan, gold: Sequence[str]) -> Facts:
 
 
 def _ceilings(plan: _CallPlan) -> Ceilings:
-    """Return the ceilings on the shapes of the weights, those with most operations first."""
-    spent: dict[Shape, int] = {}
+    """Return the ceilings for the shapes of the weights, those with the most operations first."""
+    operations: dict[Shape, int] = {}
     for product in plan.works[0].products:
         if not product.inside:
             shape = (product.inner, product.columns)
-            spent[shape] = spent.get(shape, 0) + product.operations
-    shapes = sorted(spent, key=lambda shape: -spent[shape])
+            operations[shape] = operations.get(shape, 0) + product.operations
+    shapes = sorted(operations, key=lambda shape: -operations[shape])
     cores = {1, plan.used, plan.cores}
     return Ceilings(shapes, cores, plan.subject.kernels, fingerprint()["isa"])
 
 
 def _call_all(plan: _CallPlan, samples: Sequence[CallSamples]) -> None:
-    """Call every batch for a moment, alone and on every core, and note how fast that was."""
+    """Measure every batch for a moment: one call alone, and one call on every core at once."""
     subject, cores = plan.subject, plan.cores
-    for each, batch in zip(samples, plan.batches, strict=True):
+    for point, batch in zip(samples, plan.batches, strict=True):
         subject.prepare(plan.threads)
         alone = subject.call(batch, plan.threads)
         alone()
-        each.latencies_ms.append(_median_ms(alone, LATENCY_SECONDS))
+        point.latencies_ms.append(_median_ms(alone, LATENCY_SECONDS))
         call = subject.call(batch, 1)
         calls = calls_per_second([call] * cores, SATURATION_SECONDS, lambda: subject.prepare(1))
-        each.rates.append(calls * each.work.batch)
+        point.rates.append(calls * point.work.batch)
 
 
 def _measured(plan: _CallPlan, ceilings: Ceilings, samples: CallSamples) -> Measured:
@@ -201,7 +201,7 @@ def _floor(
 
 
 def _profiles(plan: _CallPlan, ceilings: Ceilings) -> list[Profile]:
-    """Profile the first length: the smallest batch alone, the largest on every core."""
+    """Profile the first length: the smallest batch alone, the largest one on every core at once."""
     first = plan.batches[: len(plan.terms.batches)]
     smallest, largest = min(first, key=_rows), max(first, key=_rows)
     giga = ceilings.giga(plan.used)
@@ -213,7 +213,7 @@ def _profiles(plan: _CallPlan, ceilings: Ceilings) -> list[Profile]:
 
 
 def _request(plan: _CallPlan, sentence: str) -> Request:
-    """Time one sentence whole and in parts, in turns."""
+    """Time one sentence in total and in parts, in turns."""
     plan.subject.prepare(plan.threads)
     predictor, encoder = plan.predictor, plan.predictor.encoder
     batch = _batch(encoder, [sentence], 1)
@@ -240,12 +240,12 @@ def _rows(batch: Batch) -> int:
 
 
 def padding(lengths: Sequence[int], batch: int = PADDING_BATCH) -> float:
-    """Return the share of tokens that are padding when sentences fill batches as they come."""
-    whole = sum(
+    """Return the share of padding tokens if batches are filled with sentences in their order."""
+    padded = sum(
         max(part) * len(part)
         for part in (lengths[n : n + batch] for n in range(0, len(lengths), batch))
     )
-    return 1 - sum(lengths) / whole if whole else 0.0
+    return 1 - sum(lengths) / padded if padded else 0.0
 
 
 def _median_ms(call: Callable[[], object], seconds: float) -> float:
@@ -258,13 +258,13 @@ def _median_ms(call: Callable[[], object], seconds: float) -> float:
 
 def _spinning(call: Callable[[], object]) -> float:
     """Return how many cores this process keeps busy just after a call has returned."""
-    found = []
+    busy_cores = []
     for _ in range(SPIN_TIMES):
         call()
         begun, used = time.perf_counter(), time.process_time()
         time.sleep(SPIN_SECONDS)
-        found.append((time.process_time() - used) / (time.perf_counter() - begun))
-    return statistics.median(found)
+        busy_cores.append((time.process_time() - used) / (time.perf_counter() - begun))
+    return statistics.median(busy_cores)
 
 
 def check_terms(terms: ExplainTerms, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What an explanation finds: its terms and its records."""
+"""The records of an explanation: what to measure, and the results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .workload import Floor, Workload
 
 @dataclass(frozen=True)
 class ExplainTerms:
-    """What to measure: sentence lengths in tokens, batches, threads of one call, rounds."""
+    """What to measure: sentence lengths in tokens, batch sizes, threads of one call, rounds."""
 
     lengths: Sequence[int] = (16, 32, 128)
     batches: Sequence[int] = (1, 8)
@@ -26,7 +26,7 @@ class ExplainTerms:
 
 @dataclass(frozen=True)
 class Share:
-    """A fraction of the ceiling (0..1): the median of the rounds, their smallest and largest."""
+    """A fraction of the ceiling (0..1): the median of the rounds, the lowest and the highest."""
 
     fraction: float
     low: float
@@ -34,7 +34,7 @@ class Share:
 
     @classmethod
     def of(cls, fractions: Sequence[float]) -> Share:
-        """Return the share of one fraction a round."""
+        """Return the share from the fractions of all rounds."""
         return cls(statistics.median(fractions), min(fractions), max(fractions))
 
     def as_json(self) -> dict[str, float]:
@@ -44,9 +44,10 @@ class Share:
 
 @dataclass
 class CallSamples:
-    """One length and batch: a call alone with all threads, and one call a core at once.
+    """The samples of one length and batch size, an entry for each round.
 
-    ``latencies_ms`` and ``rates`` (sentences a second) have an entry a round.
+    ``latencies_ms`` are of one call alone with all threads; ``rates`` (sentences a second) of one
+    single-threaded call on every core at once.
     """
 
     work: Workload
@@ -56,7 +57,7 @@ class CallSamples:
 
 @dataclass(frozen=True)
 class Measured:
-    """A point with its floors and fractions."""
+    """One length and batch size: latency and rate, their floors, their shares of the ceilings."""
 
     work: Workload
     alone: Floor
@@ -89,9 +90,9 @@ class Measured:
 
 @dataclass(frozen=True)
 class Request:
-    """One sentence from text to ranked tokens (milliseconds).
+    """The times of one sentence, from text to ranked tokens (milliseconds).
 
-    ``python_ms`` is what is neither tokenization nor engine: ranking, tokens of ids, checks.
+    ``python_ms`` is the rest beside tokenization and engine: ranking, ids to tokens, checks.
     """
 
     length: int
@@ -107,9 +108,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Explanation:
-    """All of it.
+    """All results of an explanation.
 
-    ``others_percent`` is what other processes and the host took of the CPUs we may use.
+    ``others_percent`` is the share of the usable CPUs that other processes and the host took.
     """
 
     variant: str
@@ -132,13 +133,13 @@ class Explanation:
 
     @property
     def at_batch_1(self) -> Measured:
-        """The smallest batch of the first length."""
+        """The smallest batch size of the first length."""
         first = [p for p in self.points if p.work.length == self.points[0].work.length]
         return min(first, key=lambda point: point.work.batch)
 
     @property
     def at_saturation(self) -> Measured:
-        """The batch of the first length that gave the most sentences a second."""
+        """The batch size of the first length with the most sentences a second."""
         first = [p for p in self.points if p.work.length == self.points[0].work.length]
         return max(first, key=lambda point: point.rate)
 

@@ -1,4 +1,4 @@
-"""What engineers trip over, told from a few facts, each with what to do about it."""
+"""Flags: common performance problems, detected from a few facts, each with advice."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from .workload import BF16, FP16, INT8
 WARNING, NOTE = "warning", "note"
 INT8_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
 X86 = {"x86_64", "AMD64", "i686"}
-SPINNING = 0.1  # cores kept busy by a process that has nothing to do
-PADDING = 0.1  # share of tokens
+SPINNING = 0.1  # limit of cores kept busy by an idle process
+PADDING = 0.1  # limit of the share of tokens that are padding
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the flags are told from.
+    """The facts that the flags depend on.
 
     ``isa`` are instruction sets as the fingerprint names them, ``precisions`` those of the
-    variant's products.  ``threads`` are one call's, ``streams`` the calls at once;
-    ``environment_threads`` what OMP_NUM_THREADS or its like asks for (None: nothing).  ``spinning``
-    is how many cores the process kept busy just after a call had returned.  ``shared`` says that
-    others may use these cores.  ``padding`` is the share (0..1) of tokens that are padding when
-    sentences as they come are put into batches of ``padding_batch``.
+    variant's products.  ``threads`` is the number for one call; ``environment_threads`` the number
+    that OMP_NUM_THREADS or a similar variable sets (None: not set).  ``spinning`` is how many cores
+    the process kept busy just after a call had returned.  ``shared``: other processes or machines
+    may use these cores.  ``padding`` is the share (0..1) of padding tokens if sentences in their
+    natural order are put into batches of ``padding_batch``.
     """
 
     architecture: str = "x86_64"
@@ -48,7 +48,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Flag:
-    """One thing that costs speed (a warning) or may (a note), and what to do."""
+    """A problem that costs speed (level ``warning``) or may cost speed (``note``), and advice."""
 
     code: str
     level: str
@@ -61,12 +61,12 @@ class Flag:
 
 
 def flags(facts: Facts) -> list[Flag]:
-    """Return everything that is wrong, warnings first."""
-    found = [
+    """Return all flags that apply, warnings first."""
+    raised = [
         *_instructions(facts), *_threads(facts), *_spinning(facts), *_half(facts),
         *_eight_bits(facts), *_padding(facts),
     ]  # fmt: skip
-    return sorted(found, key=lambda flag: flag.level != WARNING)
+    return sorted(raised, key=lambda flag: flag.level != WARNING)
 
 
 def _instructions(facts: Facts) -> Iterator[Flag]:
@@ -94,18 +94,18 @@ def _instructions(facts: Facts) -> Iterator[Flag]:
 
 def _threads(facts: Facts) -> Iterator[Flag]:
     asked = max(facts.threads, facts.environment_threads or 0)
-    given = "threads" if asked == facts.threads else "threads by the environment (OMP_NUM_THREADS)"
+    what = "threads" if asked == facts.threads else "threads by the environment (OMP_NUM_THREADS)"
     if facts.quota is not None and asked > facts.quota:
         yield Flag(
             "threads-over-quota", WARNING,
-            f"{asked} {given}, but the cgroup allows {facts.quota:g} cores",
+            f"{asked} {what}, but the cgroup allows {facts.quota:g} cores",
             f"use {max(1, int(facts.quota))} threads, or raise the container's CPU limit:"
             " over it, all threads are stopped until the next period",
         )  # fmt: skip
     if asked > facts.allowed_cpus:
         yield Flag(
             "threads-over-affinity", WARNING,
-            f"{asked} {given} on {facts.allowed_cpus} CPUs this process may use"
+            f"{asked} {what} on {facts.allowed_cpus} CPUs this process may use"
             f" (the machine has {facts.logical_cpus})",
             f"use {facts.allowed_cpus} threads, or widen the affinity mask (taskset, cpuset)",
         )  # fmt: skip

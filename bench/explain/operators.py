@@ -1,4 +1,4 @@
-"""Operators as an engine ran them: what kind of work each is, and what products it multiplies."""
+"""Operators as an engine ran them: the kind of work of each, and its matrix products."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ PRODUCT_OPERATORS = {
     "MatMul", "FusedMatMul", "Gemm", "FusedGemm", "MatMulInteger", "MatMulIntegerToFloat",
     "QLinearMatMul", "QGemm", "DynamicQuantizeMatMul", "MatMulNBits", "MatMulBnb4",
 }  # fmt: skip
-EIGHT_BITS = {"DynamicQuantizeMatMul"}  # float in, float out, 8-bit inside
-# Where the weight stands among the inputs that are not missing.
+EIGHT_BITS = {"DynamicQuantizeMatMul"}  # float input and output, 8-bit products inside
+# The index of the weight among the inputs that are not missing (1 for all other operators).
 QUANTIZED_WEIGHT = {"QLinearMatMul": 3, "QGemm": 3}
 ATTENTION_OPERATORS = {"Attention", "QAttention"}
 DYNAMIC_SCALES = {"DynamicQuantizeLinear", "DynamicQuantizeMatMul"}
@@ -57,16 +57,16 @@ KINDS: Mapping[str, Sequence[str]] = {
     RANKING: ["Softmax", "LogSoftmax", "TopK", "ArgMax"],
 }  # fmt: skip
 GROUP_OF = {operator: group for group, names in KINDS.items() for operator in names}
-HEADS_RANK = 4  # (batch, heads, tokens, ...): such tensors occur only inside attention
+HEADS_RANK = 4  # dimensions (batch, heads, tokens, ...): such tensors occur only inside attention
 
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator of one run of a graph.
+    """One operator in one run of a graph.
 
-    ``inputs`` and ``outputs`` are (type, shape) of those that are not missing, types named as ONNX
-    Runtime names them; ``parameter_bytes`` are those of its weights, ``activation_bytes`` those of
-    its other inputs.  ``ms`` is how long it ran.
+    ``inputs`` and ``outputs`` are the (type, shape) of those that are not missing; types have ONNX
+    Runtime's names.  ``parameter_bytes`` are the bytes of its weights, ``activation_bytes`` those
+    of its other inputs, ``ms`` its time.
     """
 
     name: str
@@ -84,19 +84,19 @@ class Operator:
 
     @property
     def group(self) -> str:
-        """What kind of work this is: one of :data:`GROUPS`."""
+        """The kind of work: one of :data:`GROUPS`."""
         if self.outputs and any(len(shape) == HEADS_RANK for _, shape in self.inputs[:1]):
             return ATTENTION
         return GROUP_OF.get(self.kind, OTHER)
 
     @property
     def is_cast(self) -> bool:
-        """Whether it turns one type of number into another and does nothing else."""
+        """Whether it only converts numbers from one type to another."""
         return GROUP_OF.get(self.kind) == CASTS
 
     @property
     def is_fp16(self) -> bool:
-        """Whether it takes or gives activations in float16."""
+        """Whether an input or output is in float16."""
         types = [kind for kind, _ in (*self.inputs, *self.outputs)]
         return "float16" in types
 
@@ -123,9 +123,9 @@ def size(tensor: tuple[str, Shape]) -> int:
 
 
 def products(operator: Operator, eight_bits: bool = False) -> list[Product]:
-    """Return what an operator multiplies; nothing for one that multiplies no matrices.
+    """Return the matrix products of an operator (empty if it has none).
 
-    ``eight_bits`` says that products with packed weights (``MatMulNBits``) are computed in 8 bits.
+    ``eight_bits``: products with packed weights (``MatMulNBits``) are computed in 8 bits.
     """
     if operator.kind in PRODUCT_OPERATORS:
         return [_matmul(operator, eight_bits)]
@@ -146,9 +146,9 @@ def _matmul(operator: Operator, eight_bits: bool) -> Product:
     left, output = operator.inputs[0][1], operator.outputs[0][1]
     columns = output[-1] if output else 1
     results = prod(output)
-    # Transposed or not, the left factor has rows x inner numbers for each product.
+    # The left factor has rows x inner numbers for each product, transposed or not.
     inner = prod(left) * columns // results if results else 0
-    # A weight is a constant; without one both factors were computed.
+    # A weight is a constant; without one, both factors are activations.
     constant = operator.parameter_bytes >= inner * columns // 2 > 0
     rows = results // columns if columns else 0
     count = 1
@@ -161,34 +161,35 @@ def _matmul(operator: Operator, eight_bits: bool) -> Product:
 
 
 def _attention(operator: Operator) -> list[Product]:
-    given, weight = operator.inputs[0][1], operator.inputs[1][1]
-    rows, inner = prod(given[:-1]), given[-1]
+    hidden, weight = operator.inputs[0][1], operator.inputs[1][1]
+    rows, inner = prod(hidden[:-1]), hidden[-1]
     projection = Product(
         _precision(operator, False), rows, inner, weight[-1],
         weight_bytes=operator.parameter_bytes,
     )  # fmt: skip
-    width = weight[-1] // 3
-    return [projection, *_inside((*given[:-1], width), (*given[:-1], width), (*given[:-1], width))]
+    projected = (*hidden[:-1], weight[-1] // 3)  # query, key and value have this shape each
+    return [projection, *_inside(projected, projected, projected)]
 
 
 def _inside(query: Shape, key: Shape, value: Shape) -> list[Product]:
-    """Return queries times keys, and what comes out times values, over all heads (float32).
+    """Return the two products inside attention, over all heads: queries x keys, scores x values.
 
-    Heads do not matter: all together multiply as much as one of the whole width.
+    They are in float32.  The number of heads does not matter: together they have as many operations
+    as a single head of the full width.
     """
     batch, tokens = key[0], key[-2]
     width, columns = prod(key) // (batch * tokens), prod(value) // (batch * tokens)
-    asked = prod(query) // (batch * width)
+    queries = prod(query) // (batch * width)
     return [
-        Product(FP32, asked, width, tokens, batch, inside=True),
-        Product(FP32, asked, tokens, columns, batch, inside=True),
+        Product(FP32, queries, width, tokens, batch, inside=True),
+        Product(FP32, queries, tokens, columns, batch, inside=True),
     ]
 
 
 def workload(
     operators: Iterable[Operator], length: int, batch: int, cache_bytes: int, eight_bits: bool
 ) -> Workload:
-    """Return what one run of a graph computes and moves."""
+    """Return the workload of one run of a graph: its products and the bytes it moves."""
     run = list(operators)
     tensors = [tensor for each in run for tensor in each.outputs]
     return Workload(
@@ -202,7 +203,7 @@ def workload(
 
 @dataclass(frozen=True)
 class Group:
-    """Operators of one kind in one run: how many, how long, and their products' floor."""
+    """Operators of one kind in one run: their number, time, and their products' least time."""
 
     name: str
     operators: int
@@ -220,17 +221,17 @@ class Group:
 
 
 def casts(run: Iterable[Operator]) -> dict[str, int]:
-    """Return how many Casts one run makes, by what they turn into what (``float to float16``)."""
-    found: dict[str, int] = {}
-    for each in run:
-        if each.is_cast and each.inputs and each.outputs:
-            name = f"{each.activation_type} to {each.outputs[0][0]}"
-            found[name] = found.get(name, 0) + 1
-    return found
+    """Return the number of Casts in one run, by their types (``float to float16``)."""
+    counts: dict[str, int] = {}
+    for operator in run:
+        if operator.is_cast and operator.inputs and operator.outputs:
+            name = f"{operator.activation_type} to {operator.outputs[0][0]}"
+            counts[name] = counts.get(name, 0) + 1
+    return counts
 
 
 def graph_facts(run: Sequence[Operator]) -> dict[str, int]:
-    """Return what flags are told from: float16, unsigned weights, scales taken at run time."""
+    """Return the facts about a graph for the flags: float16, unsigned weights, dynamic scales."""
     names = casts(run).items()
     return {
         "fp16_operators": sum(each.is_fp16 and not each.is_cast for each in run),

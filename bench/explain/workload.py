@@ -1,8 +1,7 @@
-"""What a variant computes: its products and bytes, and the least time a machine can take for them.
+"""What a variant computes: its matrix products and bytes, and the least time that they can take.
 
-Operations are counted as two for each multiplication with its addition.  Only products of matrices
-are counted: everything else is small beside them, or is what stands between a variant and the
-machine.
+A multiplication with its addition counts as two operations.  Only matrix products are counted:
+everything else is either small beside them, or overhead that an explanation has to show.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ COMPUTE, MEMORY = "compute", "memory"
 
 @dataclass(frozen=True)
 class Product:
-    """A product of matrices: ``count`` independent ones of (rows x inner) times (inner x columns).
+    """Matrix products: ``count`` independent ones of (rows x inner) times (inner x columns).
 
-    ``inside`` says that both factors are activations (the two products inside attention).
+    ``inside``: both factors are activations (the two products inside attention).
     """
 
     precision: str
@@ -34,7 +33,7 @@ class Product:
 
     @property
     def operations(self) -> int:
-        """Multiplications and additions."""
+        """The number of multiplications and additions."""
         return OPERATIONS_A_PAIR * self.count * self.rows * self.inner * self.columns
 
 
@@ -43,7 +42,7 @@ class Workload:
     """One call of an engine: ``batch`` sentences of ``length`` tokens, one [MASK] in each.
 
     ``activation_bytes`` are read and written by all operators together; ``large_bytes`` are those
-    of tensors that fit into no cache of ``cache_bytes`` and must come from memory.
+    of output tensors larger than the cache, which have to go through memory.
     """
 
     length: int
@@ -54,32 +53,32 @@ class Workload:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of all weights that are multiplied, each read once a call."""
+        """Bytes of all weights in products; each is read once in a call."""
         return sum(product.weight_bytes for product in self.products)
 
     def operations(self) -> dict[str, int]:
         """Return the operations of one call by precision."""
-        found: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for product in self.products:
-            found[product.precision] = found.get(product.precision, 0) + product.operations
-        return found
+            counts[product.precision] = counts.get(product.precision, 0) + product.operations
+        return counts
 
 
 @dataclass(frozen=True)
 class Floor:
-    """The least time of one call in milliseconds, and which of the two sets it."""
+    """The least time of one call in milliseconds, limited by computing or by memory."""
 
     compute_ms: float
     memory_ms: float
 
     @property
     def ms(self) -> float:
-        """The larger of both: they can overlap."""
+        """The larger of both times, because computing and reading memory can overlap."""
         return max(self.compute_ms, self.memory_ms)
 
     @property
     def bound(self) -> str:
-        """``compute`` or ``memory``."""
+        """What limits the time: ``compute`` or ``memory``."""
         return COMPUTE if self.compute_ms >= self.memory_ms else MEMORY
 
     def as_json(self) -> dict[str, Any]:
@@ -90,21 +89,21 @@ class Floor:
 def compute_ms(products: Sequence[Product], giga: Mapping[str, float]) -> float:
     """Return the time of products at the ceilings of their precisions (10^9 operations a second).
 
-    A precision that has no ceiling of its own is taken to run at that of float32, which is what a
-    machine without its instructions does.
+    For a precision without a ceiling that of float32 is used: a machine without instructions for
+    the precision computes in float32.
     """
-    return sum(each.operations / giga.get(each.precision, giga[FP32]) / 1e6 for each in products)
+    return sum(p.operations / giga.get(p.precision, giga[FP32]) / 1e6 for p in products)
 
 
 def floor(
     work: Workload, giga: Mapping[str, float], gigabytes: float, cache_bytes: int, calls: int = 1
 ) -> Floor:
-    """Return the least time for ``calls`` equal calls at once, per call.
+    """Return the least time of a call if ``calls`` equal calls run at once.
 
-    ``giga`` and ``gigabytes`` (a second) are the ceilings of all the cores that work.  Method: the
-    roofline of Williams, Waterman and Patterson, 2009, with a ceiling for each precision.
+    ``giga`` and ``gigabytes`` (a second) are the ceilings of all cores in use together.  Method:
+    the roofline of Williams, Waterman and Patterson, 2009, with a ceiling for each precision.
     """
-    # Calls at once may share the weights one of them has fetched, so they are counted once.
+    # Calls at once can share the weights that one of them has read, so these count once.
     fetched = max(0, work.weight_bytes - cache_bytes) / calls + work.large_bytes
     return Floor(compute_ms(work.products, giga), fetched / gigabytes / 1e6)
 
@@ -112,14 +111,14 @@ def floor(
 def of_bert(
     config: Mapping[str, Any], length: int, batch: int, precision: str, at_mask: bool = False
 ) -> list[Product]:
-    """Return the products of a BERT with a masked-LM head, from the numbers in config.json.
+    """Return the products of a BERT with a masked-LM head, from the sizes in config.json.
 
-    With ``at_mask`` the head is computed only where the [MASK] is (one in each sentence).  For
-    engines whose graph cannot be walked.
+    With ``at_mask`` the head is computed only at the [MASK] (one in each sentence).  This is for
+    engines whose graph cannot be inspected.
     """
     hidden, wide = int(config["hidden_size"]), int(config["intermediate_size"])
     heads, rows = int(config["num_attention_heads"]), batch * length
-    asked = batch if at_mask else rows
+    head_rows = batch if at_mask else rows
 
     def dense(rows: int, inner: int, columns: int) -> Product:
         stored = inner * columns * BYTES[precision]
@@ -132,5 +131,5 @@ def of_bert(
         dense(rows, hidden, wide),
         dense(rows, wide, hidden),
     ]
-    head = [dense(asked, hidden, hidden), dense(asked, hidden, int(config["vocab_size"]))]
+    head = [dense(head_rows, hidden, hidden), dense(head_rows, hidden, int(config["vocab_size"]))]
     return layer * int(config["num_hidden_layers"]) + head

@@ -1,4 +1,4 @@
-"""The cores: how a server's batches get them, and what part of them is one replica's."""
+"""CPU cores: how a server's batches use them, and how many each replica gets."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 
 def open_served(settings: Settings, cores: int = 0, tell: Callable[[str], None] = say) -> Predictor:
-    """Return the predictor as the reference server has it, on so many cores (0: the usable ones).
+    """Open the predictor as the reference server uses it, on ``cores`` cores (0: all usable ones).
 
-    Batches share the cores unless the settings give each its threads, or packed weights cannot be
-    kept here; ``tell`` is called with a line that says so.  Servers on one machine map the same
-    packed weights.  Raises UnusableInputError as :func:`.open_variant` does.
+    Batches share the cores, except in two cases: the settings give each batch its own threads, or
+    packed weights cannot be stored here (then ``tell`` is called with one line).  Servers on one
+    machine map the same packed weights into memory.  Raises UnusableInputError as
+    :func:`.open_variant` does.
     """
     from ...toolkit.building.opening import open_variant
     from ...toolkit.engines.prepared import NotPreparedError
@@ -36,5 +37,5 @@ def open_served(settings: Settings, cores: int = 0, tell: Callable[[str], None] 
 
 
 def cores_each(replicas: int) -> int:
-    """Return how many of the usable cores are one replica's share: at least one."""
+    """Return how many of the usable cores each replica gets: at least one."""
     return max(1, usable_cores() // max(1, replicas))

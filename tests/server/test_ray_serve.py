@@ -1,4 +1,4 @@
-"""How a replica is told what it may use; real replicas: test_replicas.py."""
+"""How many cores and threads a replica uses; real replicas: test_replicas.py."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'tiankong[r
 
 
 @pytest.mark.parametrize(
-    ("told", "cores", "shared", "threads", "streams"),
+    ("values", "cores", "shared", "threads", "streams"),
     [
-        ({}, 4, True, 4, 4),  # four batches have a thread each, one has all
+        ({}, 4, True, 4, 4),  # four batches use one thread each, a single batch uses all
         ({}, 4, False, 4, 1),
         ({"threads": 2}, 4, False, 2, 2),
         ({"threads": 3}, 4, False, 3, 1),
@@ -26,11 +26,11 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'tiankong[r
     ],
 )
 def test_a_replica_keeps_to_its_cores_unless_told_otherwise(
-    told: dict[str, int], cores: int, shared: bool, threads: int, streams: int
+    values: dict[str, int], cores: int, shared: bool, threads: int, streams: int
 ) -> None:
     from tiankong.server.ray_serve import shared_out
 
-    own = shared_out(Settings(Path("v"), replicas=2, **told), cores, shared=shared)  # type: ignore[arg-type]
+    own = shared_out(Settings(Path("v"), replicas=2, **values), cores, shared=shared)  # type: ignore[arg-type]
     assert (own.threads, own.streams) == (threads, streams)
 
 

@@ -1,4 +1,4 @@
-"""The replicas of a real Ray on this machine, one of them killed."""
+"""Replicas of a real Ray Serve on this machine; one of them is killed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tiankong.toolkit.processes import free_port
 from tiankong.toolkit.runs.validity import invalidating, is_disturbed
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'tiankong[ray]'")
-# It starts many processes, and is to be killed under load: not beside other tests.
+# It starts many processes and kills one under load: not at the same time as other tests.
 pytestmark = pytest.mark.machine
 
 VARIANT = "onnx-int8"
@@ -53,7 +53,7 @@ def fetch(url: str, question: Any = None, **headers: str) -> Reply:
 
 
 class Service:
-    """A variant served with Ray, the processes and what they printed."""
+    """A variant served with Ray Serve, its processes and their output."""
 
     def __init__(self, folder: Path, command: Sequence[str], **variables: str) -> None:
         self.port = free_port()
@@ -88,7 +88,7 @@ class Service:
 
 @pytest.fixture(scope="module")
 def expected(gated_variants: Any) -> dict[str, list[str]]:
-    """Return the gold sentences and the tokens that the variant answers, asked alone."""
+    """Return the gold sentences and the variant's tokens for each, asked without load."""
     from tiankong.toolkit.building.opening import open_variant
     from tiankong.toolkit.gate.gold import find_gold
 
@@ -115,7 +115,7 @@ def running(service: Service) -> Iterator[Service]:
 
 
 class Load:
-    """Threads that ask gold sentences until the block ends; every answer is compared."""
+    """Threads that ask gold sentences until the block ends; every answer is checked."""
 
     def __init__(self, url: str, expected: dict[str, list[str]]) -> None:
         self._url, self._expected = url, list(expected.items())
@@ -153,9 +153,9 @@ class Load:
             if reply.status != 200:
                 self.others.append((reply.status, reply.headers["Content-Type"], reply.body))
                 continue
-            found = [entry["token"] for entry in json.loads(reply.body)["results"]]
-            if found != tokens:
-                self.others.append((text, tokens, found))
+            answered = [entry["token"] for entry in json.loads(reply.body)["results"]]
+            if answered != tokens:
+                self.others.append((text, tokens, answered))
             else:
                 self.by.append(reply.headers["X-Served-By"])
 
@@ -239,7 +239,7 @@ def test_nothing_listens_to_other_machines_without_a_password(service: Service) 
     heard = [c for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.pid in own]
     assert any(entry.laddr.port == service.port for entry in heard)
     foreign = [entry for entry in heard if entry.laddr.ip not in ("127.0.0.1", "::ffff:127.0.0.1")]
-    # What replicas tell each other by: Ray has no word for where it listens.
+    # The port by which replicas talk to each other: Ray has no setting for its address.
     assert len(foreign) <= len(service.replicas())
     for entry in foreign:
         with grpc.insecure_channel(f"127.0.0.1:{entry.laddr.port}") as channel:
@@ -259,7 +259,7 @@ def test_a_killed_replica_costs_no_answer_and_comes_back(
         victim = service.replicas()[0]
         victim.kill()
         until = time.monotonic() + LIMIT
-        while not set(load.by) - before:  # the one that replaces it
+        while not set(load.by) - before:  # until the replacement answers
             assert time.monotonic() < until, load.others
             load.await_answers(20)
         load.await_answers(100)
@@ -286,7 +286,7 @@ def test_sigterm_under_load_ends_it_all_with_0(
         load.await_answers(20)
         code = service.end()
     assert code == 0, service.err.read_text()
-    # An answer, or a refusal that says to come again; at last, when all answers are given, nothing.
+    # An answer, or a refusal with Retry-After; after the last answer, no connection.
     refused = [other for other in load.others if isinstance(other, tuple)]
     assert load.others[: len(refused)] == refused
     assert {other[:2] for other in refused} == {(503, "application/problem+json")}
@@ -333,7 +333,7 @@ def test_a_sigterm_while_replicas_are_still_starting_is_a_good_end(
     until = time.monotonic() + LIMIT
     ready = False
     try:
-        while not ready:  # one of them is
+        while not ready:  # until one of them is ready
             assert time.monotonic() < until, service.err.read_text()
             with suppress(OSError):
                 ready = fetch(f"{service.url}/health/ready").status == 200
@@ -342,7 +342,7 @@ def test_a_sigterm_while_replicas_are_still_starting_is_a_good_end(
         code = service.end()
     assert code == 0
     said = service.err.read_text()
-    assert "SIGTERM received" not in said  # as Ray's own handler says
+    assert "SIGTERM received" not in said  # the message of Ray's own handler
     assert "Traceback" not in said
 
 

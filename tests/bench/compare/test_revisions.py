@@ -30,7 +30,7 @@ dev = ["surely-not-installed==1"]
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder that is in no repository; artifacts are kept beside it."""
+    """An empty folder outside any repository; artifacts are stored next to it."""
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -60,7 +60,7 @@ def committed(folder: Path, message: str = "one") -> str:
 
 @pytest.fixture
 def repository(here: Path) -> Path:
-    """A repository that looks like this project's."""
+    """A repository with the files by which this project is recognized."""
     git(here, "init", "--quiet")
     (here / "toolkit").mkdir()
     (here / "toolkit" / "cli.py").write_text("VERSION = 1\n")
@@ -70,7 +70,7 @@ def repository(here: Path) -> Path:
 
 
 def refused(name: str) -> str:
-    """Return what is said when a revision cannot be taken: one line."""
+    """Return the one-line error for a revision that cannot be taken."""
     with pytest.raises(UnusableInputError) as caught:
         take_revision(name, "builtin")
     assert "\n" not in str(caught.value)

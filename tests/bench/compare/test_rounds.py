@@ -202,12 +202,12 @@ def machine(time: Time, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def test_a_is_started_twice_in_every_generation(machine: Machine) -> None:
     openers = (machine.opener("http://a"), machine.opener("http://b"))
-    found = compare(NAMES, openers, QUESTIONS, CompareTerms(users=3))
-    assert (found.a, found.b, found.users, found.notes) == ("a", "b", 3, ())
-    assert found.verdict == CLOSE
+    comparison = compare(NAMES, openers, QUESTIONS, CompareTerms(users=3))
+    assert (comparison.a, comparison.b, comparison.users, comparison.notes) == ("a", "b", 3, ())
+    assert comparison.verdict == CLOSE
     assert machine.up == []
-    assert machine.starts == ["http://a", "http://b", "http://a"] * found.generations
-    assert len(machine.jobs) == found.generations > 1
+    assert machine.starts == ["http://a", "http://b", "http://a"] * comparison.generations
+    assert len(machine.jobs) == comparison.generations > 1
     for job in machine.jobs:
         assert list(job.targets) == ["http://a", "http://b", "http://a"]
         assert job.users == 3

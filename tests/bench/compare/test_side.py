@@ -93,7 +93,7 @@ def test_a_label_tells_revisions_apart() -> None:
     [
         ("a@streams=3", 3, None),
         ("a@threads=3", None, 3),
-        ("a@cores=3", None, None),  # the pinned server counts them itself
+        ("a@cores=3", None, None),  # the pinned server counts its cores itself
         ("a@cores=3,streams=1", 1, None),
         ("a@cores=3,streams=1,threads=2", 1, 2),
         ("a", None, None),
@@ -103,10 +103,10 @@ def test_settings_not_named_are_the_servers(
     text: str, streams: int | None, threads: int | None
 ) -> None:
     default = Settings(folder=BUILT.folder)
-    found = settings_of(parse_contender(text), BUILT)
-    assert found.folder == BUILT.folder
-    assert found.streams == (default.streams if streams is None else streams)
-    assert found.threads == (default.threads if threads is None else threads)
+    settings = settings_of(parse_contender(text), BUILT)
+    assert settings.folder == BUILT.folder
+    assert settings.streams == (default.streams if streams is None else streams)
+    assert settings.threads == (default.threads if threads is None else threads)
 
 
 def test_a_url_is_taken_as_it_is() -> None:

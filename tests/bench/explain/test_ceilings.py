@@ -32,19 +32,19 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("quick")
 def test_every_ceiling_is_measured_at_one_core_and_at_more() -> None:
     kernels = {ONNXRUNTIME: (FP32, INT8), TORCH: (FP32, BF16)}
-    found = Ceilings(SHAPES, {1, 2}, kernels, ["avx512_bf16"])
-    found.measure()
-    found.measure()
-    assert set(found.found) == {(p, n) for p in (FP32, INT8, BF16) for n in (1, 2)}
-    for ceiling in found.found.values():
+    measured = Ceilings(SHAPES, {1, 2}, kernels, ["avx512_bf16"])
+    measured.measure()
+    measured.measure()
+    assert set(measured.best) == {(p, n) for p in (FP32, INT8, BF16) for n in (1, 2)}
+    for ceiling in measured.best.values():
         assert len(ceiling.rates) == 2
         assert all(0 < rate < 1e7 and math.isfinite(rate) for rate in ceiling.rates)
         assert (ceiling.cell.inner, ceiling.cell.columns) in SHAPES
-    assert found.missing == {}
-    assert {each.cores for each in found.bandwidths} == {1, 2}
-    assert all(0 < each.typical < 1e5 for each in found.bandwidths)
-    assert set(found.giga(2)) == {FP32, INT8, BF16}
-    assert found.giga(1, 0)[FP32] == found.found[FP32, 1].rates[0]
+    assert measured.missing == {}
+    assert {each.cores for each in measured.bandwidths} == {1, 2}
+    assert all(0 < each.typical < 1e5 for each in measured.bandwidths)
+    assert set(measured.giga(2)) == {FP32, INT8, BF16}
+    assert measured.giga(1, 0)[FP32] == measured.best[FP32, 1].rates[0]
 
 
 @pytest.mark.usefixtures("quick")
@@ -53,10 +53,10 @@ def test_every_ceiling_is_measured_at_one_core_and_at_more() -> None:
     [([], "this CPU has no BF16 instructions"), (["avx512_bf16"], "needs torch or openvino")],
 )
 def test_what_is_not_measured_says_why(isa: list[str], reason: str) -> None:
-    found = Ceilings(SHAPES[:1], {1}, {ONNXRUNTIME: (FP32,)}, isa)
-    assert reason in found.missing[BF16]
-    found.measure()
-    assert BF16 not in found.giga(1)
+    measured = Ceilings(SHAPES[:1], {1}, {ONNXRUNTIME: (FP32,)}, isa)
+    assert reason in measured.missing[BF16]
+    measured.measure()
+    assert BF16 not in measured.giga(1)
 
 
 def test_operations_of_a_cell() -> None:

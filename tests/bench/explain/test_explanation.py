@@ -1,4 +1,4 @@
-"""Real variants of builtin-small, explained for real."""
+"""Explanations of real variants of builtin-small."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ SCHEMA = record(
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure for a moment: what is tested is that it measures, not how fast anything is."""
+    """Measure for a moment only: these tests check that it measures, not how fast anything is."""
     monkeypatch.setattr(ceilings, "LEAST_ARRAY", 1 << 22)
     monkeypatch.setattr(ceilings, "CACHES", 0)
     monkeypatch.setattr(ceilings, "TRY_SECONDS", 0.002)
@@ -109,7 +109,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def pinned() -> Any:
-    """One core: PyTorch's threads wait long for each other where cores are busy."""
+    """Use one core: PyTorch's threads wait long for each other if cores are busy."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     yield
@@ -123,16 +123,16 @@ ARGUMENTS = ("--model", "builtin-small", "--lengths", "8", "--batches", "1,2", "
 @pytest.mark.parametrize("variant", ["onnx-fp32", "onnx-int8", "pytorch-fp32"])
 def test_a_variant_explained(variant: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", variant, *ARGUMENTS, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    jsonschema.validate(found, SCHEMA)
-    assert [(p["length"], p["batch"]) for p in found["points"]] == [(8, 1), (8, 2)]
-    for point in found["points"]:
+    report = json.loads(capsys.readouterr().out)
+    jsonschema.validate(report, SCHEMA)
+    assert [(p["length"], p["batch"]) for p in report["points"]] == [(8, 1), (8, 2)]
+    for point in report["points"]:
         latency, work = point["latency"], point["giga_operations"]
         assert latency["fraction"] == pytest.approx(latency["floor"]["ms"] / latency["ms"])
-        giga = {c["precision"]: c["giga_per_second"] for c in found["ceilings"]}
+        giga = {c["precision"]: c["giga_per_second"] for c in report["ceilings"]}
         least = point["batch"] * sum(each / giga[name] for name, each in work.items()) * 1000
         assert latency["floor"]["compute_ms"] == pytest.approx(least)
-    for profile in found["profiles"]:
+    for profile in report["profiles"]:
         spent = sum(group["ms"] for group in profile["groups"])
         assert spent + profile["between_ms"] == pytest.approx(profile["engine_ms"])
 
@@ -140,12 +140,12 @@ def test_a_variant_explained(variant: str, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.usefixtures("quick", "pinned", "small_variants")
 def test_pytorch_multiplies_what_its_geometry_says(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "pytorch-fp32", *ARGUMENTS, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    report = json.loads(capsys.readouterr().out)
     g, length = small_geometry(), 8
     layer = length * (4 * g.hidden**2 + 2 * g.hidden * g.intermediate)
     layer += 2 * length**2 * g.hidden
     whole = 2 * (g.layers * layer + length * (g.hidden**2 + g.hidden * g.vocabulary))
-    for point in found["points"]:
+    for point in report["points"]:
         assert point["giga_operations"] == {"fp32": pytest.approx(whole / 1e9)}
 
 
@@ -223,11 +223,11 @@ def test_a_process_that_waits_burns_nothing_and_one_that_spins_does() -> None:
     spinner = threading.Thread(target=spin)
     spinner.start()
     try:
-        found = explain._spinning(lambda: None)
+        cores = explain._spinning(lambda: None)
     finally:
         done.set()
         spinner.join()
-    assert found > explain._spinning(lambda: None)
+    assert cores > explain._spinning(lambda: None)
 
 
 def test_an_engine_nobody_knows(

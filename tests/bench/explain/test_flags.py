@@ -1,4 +1,4 @@
-"""Each thing engineers trip over, planted alone."""
+"""Each flag alone, from facts that must raise it."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ def test_every_flag_says_what_to_do_and_warnings_come_first() -> None:
         SOUND, isa=(), precisions=(INT8,), quota=1.0, allowed_cpus=2, spinning=1.0, shared=True,
         fp16_casts=1, unsigned_weights=1, dynamic_scales=1, padding=0.5,
     )  # fmt: skip
-    found = flags(everything)
-    assert len(found) == 9
-    assert all(flag.advice and flag.what and "\n" not in flag.what for flag in found)
-    levels = [flag.level for flag in found]
+    raised = flags(everything)
+    assert len(raised) == 9
+    assert all(flag.advice and flag.what and "\n" not in flag.what for flag in raised)
+    levels = [flag.level for flag in raised]
     assert levels == sorted(levels, reverse=True)
 
 

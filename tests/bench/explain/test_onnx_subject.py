@@ -1,4 +1,4 @@
-"""Graphs counted as they ran, against formulae worked out by hand."""
+"""The operations of graphs that ran, against formulae worked out by hand."""
 
 from __future__ import annotations
 
@@ -126,13 +126,13 @@ def test_float16_on_a_cpu_is_found(tmp_path: Path) -> None:
     assert [flag.code for flag in flags(Facts(isa=isa, **facts))] == ["fp16-compute"]
 
 
-@pytest.mark.parametrize(("kind", "found"), [(np.uint8, ["u8u8"]), (np.int8, [])])
-def test_unsigned_weights_are_found(tmp_path: Path, kind: Any, found: list[str]) -> None:
+@pytest.mark.parametrize(("kind", "codes"), [(np.uint8, ["u8u8"]), (np.int8, [])])
+def test_unsigned_weights_are_found(tmp_path: Path, kind: Any, codes: list[str]) -> None:
     nodes = [helper.make_node("MatMulInteger", ["x", "w"], ["y"])]
     path = graph(tmp_path, nodes, TensorProto.UINT8, TensorProto.INT32, {"w": WEIGHTS.astype(kind)})
     facts = facts_of(path, tmp_path, np.ones((2, 8), np.uint8))
     isa = ("avx512_vnni", "avx512_bf16")
-    assert [flag.code for flag in flags(Facts(isa=isa, **facts))] == found
+    assert [flag.code for flag in flags(Facts(isa=isa, **facts))] == codes
 
 
 def test_scales_taken_at_run_time_are_found(tmp_path: Path) -> None:

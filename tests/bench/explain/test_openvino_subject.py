@@ -37,9 +37,9 @@ def test_the_products_are_its_geometrys(small_variants: dict[str, Built]) -> Non
     assert sum(each.weight_bytes for each in weights) == 4 * dense
     inside = [each for each in counted.products if each.inside]
     assert counted.fused_attention == (not inside)
-    found = {group.name: group for group in groups(compiled, 2, lambda: None)}
-    assert found[PRODUCTS].operators == len(weights)
-    assert found[PRODUCTS].ms > 0
+    by_name = {group.name: group for group in groups(compiled, 2, lambda: None)}
+    assert by_name[PRODUCTS].operators == len(weights)
+    assert by_name[PRODUCTS].ms > 0
 
 
 @pytest.mark.parametrize("precision", [FP32, BF16, INT8])

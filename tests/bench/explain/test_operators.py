@@ -35,25 +35,25 @@ WIDE = ("float", (2, 7, 32))
 
 
 def test_a_product_with_a_weight() -> None:
-    (found,) = products(operator("MatMul", ROWS, WEIGHT, out=WIDE, parameters=1024))
-    assert (found.rows, found.inner, found.columns, found.count) == (14, 8, 32, 1)
-    assert (found.precision, found.weight_bytes, found.inside) == (FP32, 1024, False)
+    (result,) = products(operator("MatMul", ROWS, WEIGHT, out=WIDE, parameters=1024))
+    assert (result.rows, result.inner, result.columns, result.count) == (14, 8, 32, 1)
+    assert (result.precision, result.weight_bytes, result.inside) == (FP32, 1024, False)
 
 
 def test_a_product_of_two_activations_is_attentions_own() -> None:
     left, right = ("float", (2, 4, 7, 16)), ("float", (2, 4, 16, 7))
     each = operator("MatMul", left, right, out=("float", (2, 4, 7, 7)))
-    (found,) = products(each)
-    assert (found.rows, found.inner, found.columns, found.count) == (7, 16, 7, 8)
-    assert found.inside
-    assert found.weight_bytes == 0
+    (result,) = products(each)
+    assert (result.rows, result.inner, result.columns, result.count) == (7, 16, 7, 8)
+    assert result.inside
+    assert result.weight_bytes == 0
     assert each.group == ATTENTION
 
 
 def test_a_transposed_product_counts_the_same() -> None:
     given = ("float", (8, 14))  # Gemm with transA
-    (found,) = products(operator("Gemm", given, WEIGHT, out=("float", (14, 32)), parameters=1024))
-    assert found.operations == 2 * 14 * 8 * 32
+    (result,) = products(operator("Gemm", given, WEIGHT, out=("float", (14, 32)), parameters=1024))
+    assert result.operations == 2 * 14 * 8 * 32
 
 
 @pytest.mark.parametrize(
@@ -61,14 +61,14 @@ def test_a_transposed_product_counts_the_same() -> None:
 )
 def test_eight_bit_products(kind: str) -> None:
     given, weight = ("uint8", (2, 7, 8)), ("int8", (8, 32))
-    (found,) = products(operator(kind, given, weight, out=WIDE, parameters=256))
-    assert (found.precision, found.operations) == (INT8, 2 * 14 * 8 * 32)
+    (result,) = products(operator(kind, given, weight, out=WIDE, parameters=256))
+    assert (result.precision, result.operations) == (INT8, 2 * 14 * 8 * 32)
 
 
 def test_a_product_quantized_inside_takes_and_gives_floats() -> None:
     weight = ("int8", (8, 32))
-    (found,) = products(operator("DynamicQuantizeMatMul", ROWS, weight, out=WIDE, parameters=256))
-    assert found.precision == INT8
+    (result,) = products(operator("DynamicQuantizeMatMul", ROWS, weight, out=WIDE, parameters=256))
+    assert result.precision == INT8
 
 
 @pytest.mark.parametrize(("eight_bits", "precision"), [(True, INT8), (False, FP32)])
@@ -77,8 +77,8 @@ def test_packed_weights_are_computed_as_their_accuracy_level_says(
 ) -> None:
     packed = ("uint8", (32, 1, 8))
     each = operator("MatMulNBits", ROWS, packed, out=WIDE, parameters=300)
-    (found,) = products(each, eight_bits)
-    assert (found.precision, found.operations) == (precision, 2 * 14 * 8 * 32)
+    (result,) = products(each, eight_bits)
+    assert (result.precision, result.operations) == (precision, 2 * 14 * 8 * 32)
 
 
 def test_fused_attention_is_its_projection_and_two_products() -> None:
@@ -91,8 +91,8 @@ def test_fused_attention_is_its_projection_and_two_products() -> None:
 
 def test_attention_of_one_query_over_all_keys() -> None:
     query, keys = ("float", (3, 1, 8)), ("float", (3, 7, 8))
-    found = products(operator("MultiHeadAttention", query, keys, keys, out=query))
-    assert sum(each.operations for each in found) == 2 * 2 * (3 * 1 * 7 * 8)
+    result = products(operator("MultiHeadAttention", query, keys, keys, out=query))
+    assert sum(each.operations for each in result) == 2 * 2 * (3 * 1 * 7 * 8)
 
 
 @pytest.mark.parametrize(

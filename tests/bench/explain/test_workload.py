@@ -1,4 +1,4 @@
-"""Operations, bytes and floors against numbers worked out by hand."""
+"""Operations, bytes and floors against numbers computed by hand."""
 
 from __future__ import annotations
 

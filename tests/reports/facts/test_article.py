@@ -1,4 +1,4 @@
-"""The article's figures and what arithmetic says about them."""
+"""The article's figures and what follows from them by arithmetic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Costs: arithmetic by hand, and prices the measurement says nothing about."""
+"""Costs computed by hand, and prices of machines that the measurement says nothing about."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_repeats_give_the_geometric_mean_and_an_interval_around_it(
     assert point.qps.value == pytest.approx((100 * 80 * 160) ** (1 / 3))
     assert point.p95_ms.value == pytest.approx((80 * 100 * 50) ** (1 / 3))
     assert point.qps.low * point.qps.high == pytest.approx(point.qps.value**2)
-    assert point.qps.low < 80  # three repeats that differ twofold say little
+    assert point.qps.low < 80  # a wide interval: the three repeats differ by a factor of two
     assert (point.repeats, point.valid_repeats) == (3, 3)
 
 
@@ -120,7 +120,7 @@ def test_every_part_of_a_load_makes_a_point_of_its_own(
     batched = next(point for point in found if point.load.batch == 4)
     assert (batched.qps.value, batched.sentences.value) == (50, 200)
     pinned = next(point for point in found if point.load.cores == 1)
-    assert pinned.qps_per_core == pinned.qps.value  # of the one core it had
+    assert pinned.qps_per_core == pinned.qps.value  # the server had one core
 
 
 def test_goodput_counts_what_came_in_time(
@@ -160,7 +160,7 @@ def test_repeats_with_too_few_answers_each_are_one_sample(
     enough = make_cell("onnx-int8", "reference", 1, 50)  # 400 answers
     few = make_cell("onnx-int8", "reference", 1, 200, repeat=2)  # 100 answers
     point = only(make_run({}, (enough, few)), "onnx-int8", 1)
-    assert point.p95_ms == Estimate(200)  # the slow repeat is in it; no interval from one repeat
+    assert point.p95_ms == Estimate(200)  # the slow repeat counts; one repeat gives no interval
     assert point.p50_ms is not None
     assert point.p50_ms.value == pytest.approx(100)
     assert point.p99_ms is None  # 500 answers are too few, even taken together

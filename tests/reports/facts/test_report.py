@@ -1,4 +1,4 @@
-"""A report refuses what must not stand on one page."""
+"""A report refuses runs that must not be on one page."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from tiankong.toolkit.runs.load import Load
 from tiankong.toolkit.runs.run_file import Cell, Run
 
 
-def found(run: Run) -> Scaling:
+def scaling_of(run: Run) -> Scaling:
     return scaling(points([run], "onnx-fp32", 130.0))
 
 
@@ -30,7 +30,7 @@ def test_the_axes_of_the_scaling_plan(
     make_run: Callable[..., Run], make_scaling: Callable[..., tuple[Cell, ...]]
 ) -> None:
     cells = (*make_scaling("onnx-int8"), *make_scaling("onnx-fp32", 2.0))
-    of = found(make_run({}, cells))
+    of = scaling_of(make_run({}, cells))
     assert [(one.name, one.levels, one.fixed) for one in of.axes] == [
         ("tokens", (8, 16, 32, 64), Load(1)),
         ("batch", (1, 2, 4), Load(1, tokens=16)),
@@ -48,12 +48,12 @@ def test_the_axes_of_the_scaling_plan(
 
 
 def test_a_table_of_four_user_levels_is_no_curve(make_run: Callable[..., Run]) -> None:
-    assert found(make_run()).axes == ()
+    assert scaling_of(make_run()).axes == ()
 
 
 def test_five_plain_user_levels_are(make_run: Callable[..., Run]) -> None:
     levels = {users: 20.0 * users for users in (1, 2, 4, 8, 16)}
-    (one,) = found(make_run({("onnx-int8", "reference"): levels})).axes
+    (one,) = scaling_of(make_run({("onnx-int8", "reference"): levels})).axes
     assert (one.name, one.levels, one.fixed) == ("users", (1, 2, 4, 8, 16), Load(0))
 
 
@@ -61,7 +61,7 @@ def test_fixed_lengths_come_before_plain_points(
     make_run: Callable[..., Run], make_scaling: Callable[..., tuple[Cell, ...]]
 ) -> None:
     levels = {users: 20.0 * users for users in (1, 2, 4, 8, 16)}
-    of = found(make_run({("onnx-int8", "reference"): levels}, make_scaling()))
+    of = scaling_of(make_run({("onnx-int8", "reference"): levels}, make_scaling()))
     assert axis("users", of).fixed.tokens == 16
 
 
@@ -70,7 +70,7 @@ def test_of_several_groups_the_longest_is_shown_and_the_rest_is_not_lost(
 ) -> None:
     cells = [make_cell("v", "reference", 1, 9, tokens=n) for n in (8, 16, 32)]
     cells += [make_cell("v", "reference", 4, 9, tokens=n) for n in (64, 128)]
-    of = found(make_run({}, tuple(cells)))
+    of = scaling_of(make_run({}, tuple(cells)))
     assert axis("tokens", of).fixed == Load(1)
     assert {point.load for point in of.others} == {Load(4, tokens=64), Load(4, tokens=128)}
 
@@ -79,7 +79,7 @@ def test_open_loops_lie_on_no_axis(
     make_run: Callable[..., Run], make_open_cell: Callable[..., Cell]
 ) -> None:
     cells = tuple(make_open_cell("v", 20.0, 9, tokens=n) for n in (8, 16))
-    assert found(make_run({}, cells)) == Scaling((), ())
+    assert scaling_of(make_run({}, cells)) == Scaling((), ())
 
 
 @pytest.mark.parametrize("code", ["en", "zh"])

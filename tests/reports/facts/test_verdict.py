@@ -1,4 +1,4 @@
-"""The verdict: never a variant that failed the gate, never a difference that is none."""
+"""The verdict: never a variant that failed the gate, never a difference that may be noise."""
 
 from __future__ import annotations
 
