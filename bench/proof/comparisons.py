@@ -10,7 +10,6 @@ same command goes on where it was interrupted.  ``--summary`` prints the table.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Iterator
@@ -34,6 +33,7 @@ from ..compare.rounds import CompareTerms, Opener, compare
 from ..load.sentences import Questions
 from ..serving.served import Served, serve, started
 from .ledger import Ledger
+from .program import command_line, ended_well
 
 TIMES = 20
 SLOWER_RATIO, FASTER_RATIO = 0.85, 1.15
@@ -69,16 +69,16 @@ def competitor(cpu: int) -> Iterator[None]:
 
 def main() -> None:
     """Run what is missing and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="builtin")
+    parser = command_line("comparisons", __doc__)
     parser.add_argument("--variant", default="onnx-int8")
     parser.add_argument("--times", type=int, default=TIMES)
     parser.add_argument("--summary", action="store_true", help="only print the table")
     given = parser.parse_args()
     terms = {"model": given.model, "variant": given.variant}
-    ledger = Ledger(artifacts() / "proof" / "comparisons.jsonl", terms)
-    if not given.summary:
-        prove(given.model, given.variant, given.times, ledger)
+    with ended_well("comparisons", resumes=True):
+        ledger = Ledger(artifacts() / "proof" / "comparisons.jsonl", terms)
+        if not given.summary:
+            prove(given.model, given.variant, given.times, ledger)
     print(summary(list(ledger.values.values())))
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import random
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,15 +26,14 @@ from statistics import fmean
 from typing import Any
 
 from ...toolkit.building.store import Store
-from ...toolkit.console import progress, say
-from ...toolkit.errors import InvalidMeasurementError, TiankongError, UnusableInputError
+from ...toolkit.console import progress
+from ...toolkit.errors import InvalidMeasurementError, UnusableInputError
 from ...toolkit.files import artifacts
 from ...toolkit.gate.examination import ensure
 from ...toolkit.gate.gold import read_gold
 from ...toolkit.machine import digest as machine_digest
 from ...toolkit.machine import fingerprint
 from ...toolkit.options import duration
-from ...toolkit.processes import interrupt_on_terminate
 from ...toolkit.runs.cell import Cell
 from ...toolkit.runs.load import REFERENCE_STACK, Load
 from ...toolkit.runs.point import Point
@@ -49,11 +47,11 @@ from ..sweep.measure import Window
 from .ledger import Ledger
 from .peers.servers import Contestant, digest
 from .peers.table import NONE
+from .program import command_line, ended_well
 from .ratio import told
 
 WARMUP_SECONDS = 1.0
 FINALISTS, FINAL_SECONDS = 5, 10.0
-INTERRUPTED = 130
 SEARCH = "search"
 HEAD = ("", "settings", "users", "requests/s in time", "of the best", "left out")
 
@@ -232,13 +230,8 @@ def _left_out(looks: Iterable[Glance]) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    result = argparse.ArgumentParser(
-        prog="python -m tiankong.bench.proof.tuning",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    result = command_line("tuning", __doc__)
     add = result.add_argument
-    add("--model", default="builtin")
     add("--variant", default="onnx-int8")
     add("--slo", default="p95=100ms")
     add("--budget", default="", help="of tune (default: its own)")
@@ -292,19 +285,12 @@ def prove(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print the table; exit code 3 if somebody in it has no figures."""
     given = parser().parse_args(arguments)
-    interrupt_on_terminate()
-    try:
+    with ended_well("tuning", resumes=True):
         budget = duration(given.budget) if given.budget else None
         text, lacking = prove(prepared(given), budget, given.passes, given.rounds)
         print(text)
         if lacking:
             raise InvalidMeasurementError(f"no figures: {'; '.join(lacking)} (try more --rounds)")
-    except TiankongError as error:
-        say(f"tuning: {error}")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        say("tuning: interrupted; what was measured is kept, the same command goes on")
-        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ both windows.  The others are kept too.  Results go to ``artifacts/proof/wrk.jso
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -38,6 +37,7 @@ from ..serving.accounting import snapshot, usage
 from ..serving.served import Served, serve
 from ..sweep.measure import Window, measure
 from .ledger import Ledger
+from .program import command_line, ended_well
 from .ratio import told
 
 USERS = (1, 4, 8, 16)
@@ -160,15 +160,15 @@ def _ratio(mine: Sequence[float], theirs: Sequence[float]) -> str:
 
 def main() -> None:
     """Measure what is missing and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="builtin")
+    parser = command_line("wrk", __doc__)
     parser.add_argument("--variant", default="onnx-int8")
     parser.add_argument("--summary", action="store_true", help="only print the table")
     given = parser.parse_args()
     terms = {"model": given.model, "variant": given.variant}
-    ledger = Ledger(artifacts() / "proof" / "wrk.jsonl", terms)
-    if not given.summary:
-        prove(given.model, given.variant, ledger)
+    with ended_well("wrk", resumes=True):
+        ledger = Ledger(artifacts() / "proof" / "wrk.jsonl", terms)
+        if not given.summary:
+            prove(given.model, given.variant, ledger)
     print(summary(list(ledger.values.values())))
 
 

@@ -26,7 +26,7 @@ from typing import Any
 from ....toolkit.building.folders import Built
 from ....toolkit.building.store import Store
 from ....toolkit.console import say
-from ....toolkit.errors import InvalidMeasurementError, TiankongError, UnusableInputError
+from ....toolkit.errors import InvalidMeasurementError, UnusableInputError
 from ....toolkit.files import artifacts
 from ....toolkit.gate.answers import load
 from ....toolkit.gate.examination import ensure
@@ -34,19 +34,18 @@ from ....toolkit.gate.gold import GoldSet, read_gold
 from ....toolkit.machine import digest as machine_digest
 from ....toolkit.machine import fingerprint
 from ....toolkit.options import names
-from ....toolkit.processes import interrupt_on_terminate
 from ....toolkit.runs.load import ARTICLE_STACK, Load
 from ....toolkit.runs.point import Point
 from ...load.sentences import Questions, gold_questions
 from ...serving.served import Served
 from ...sweep.measure import Window, undisturbed
 from ..ledger import Key, Ledger
+from ..program import command_line, ended_well
 from .servers import PEERS, USUAL, Contestant, digest, opened, parse_peers, script
 from .table import Tables, Turn, ours
 
 OURS = "onnx-int8,openvino-int8,onnx-fp32,pytorch-fp32"
 YARDSTICK = "onnx-fp32"
-INTERRUPTED = 130
 NO_PYTHON = "no environment: 'nox -s peers' makes one, or name its interpreter with --python"
 
 
@@ -190,13 +189,8 @@ def absences(
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    result = argparse.ArgumentParser(
-        prog="python -m tiankong.bench.proof.peers",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    result = command_line("peers", __doc__)
     add = result.add_argument
-    add("--model", default="builtin")
     add("--variants", default=OURS, help=f"what our server serves (default: {OURS})")
     add("--peers", default=USUAL, help=f"who else takes part (default: {USUAL})")
     add("--users", default="1,4,8,16", help="levels, comma-separated (default: 1,4,8,16)")
@@ -240,19 +234,12 @@ def prepared(given: argparse.Namespace, gold: GoldSet) -> tuple[Match, Tables]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print the tables; exit code 3 if somebody who took part has no figures."""
     given = parser().parse_args(arguments)
-    interrupt_on_terminate()
-    try:
+    with ended_well("peers", resumes=True):
         levels, gold = whole(given.users), read_gold()
         if given.rounds < 0 or given.seconds < 1 or given.warmup < 0:
             raise UnusableInputError("--rounds and --warmup are at least 0, --seconds at least 1")
         match, tables = prepared(given, gold)
         match.play(levels, given.rounds)
-    except TiankongError as error:
-        say(f"peers: {error}")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        say("peers: interrupted; what was measured is kept, the same command goes on")
-        sys.exit(INTERRUPTED)
     print(f"{given.model}, seed {given.seed}, {given.rounds} rounds, windows of {given.seconds:g} s"
           f" after {given.warmup:g} s of warm-up\n")  # fmt: skip
     print(tables.text())
