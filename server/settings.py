@@ -114,7 +114,7 @@ class Settings:
     streams: int = setting("speed", 0, "batches inferred at the same time, 0: measured")
     threads: int = setting("speed", 0, "threads for one batch, 0: usable cores, shared")
     max_batch: int = setting("speed", 8, "sentences in one inference, 1: each alone", least=1)
-    spin: bool = setting("speed", False, "ONNX Runtime's threads wait by running in circles")
+    spin: bool = setting("speed", False, "ONNX Runtime's threads wait by spinning")
     cache: int = setting("speed", 0, "answers to remember for repeated questions")
 
     queue_limit: int = setting("requests", 256, "sentences that may wait for a stream")
@@ -134,7 +134,7 @@ class Settings:
 
     replicas: int = setting("replicas", 0, "processes behind Ray Serve")
     max_replicas: int = setting(
-        "replicas", 0, "the most of them, started as the load grows, 0: as --replicas"
+        "replicas", 0, "at most so many processes, started as the load grows, 0: as --replicas"
     )
 
     def __post_init__(self) -> None:

@@ -98,7 +98,7 @@ def take_revision(name: str, model: str) -> Revision:
             with tarfile.open(fileobj=BytesIO(packed)) as archive:
                 archive.extractall(scratch / "tiankong", filter="data")
             if not (scratch / "tiankong" / "toolkit").is_dir():
-                raise UnusableInputError(f"revision {name} is none of this project")
+                raise UnusableInputError(f"revision {name} is not a version of this project")
     return Revision(commit, folder, _python(folder), model)
 
 

@@ -76,7 +76,7 @@ def parse_contender(text: str) -> Contender:
             )
     _require_cores(text, settings.get("cores", 1))
     if stack == ARTICLE_STACK and settings.keys() & set(SERVER_NUMBERS):
-        raise UnusableInputError(f"{text!r}: the article's server has none of these to set")
+        raise UnusableInputError(f"{text!r}: the article's server has none of these settings")
     if stack != RAY_STACK and "replicas" in settings:
         raise UnusableInputError(f"{text!r}: replicas are for stack={RAY_STACK}")
     return Contender(text, variant, stack=stack, settings=settings)

@@ -73,8 +73,8 @@ def _instructions(facts: Facts) -> Iterator[Flag]:
     if facts.architecture not in X86:
         yield Flag(
             "unknown-isa", NOTE,
-            f"instruction sets of {facts.architecture} are not looked at",
-            "hold the measured ceilings against each other: 8 bits should beat float32 fourfold",
+            f"the instruction sets of {facts.architecture} are not checked",
+            "compare the measured ceilings: 8 bits should be about four times as fast as float32",
         )  # fmt: skip
         return
     isa = set(facts.isa)
@@ -146,8 +146,8 @@ def _eight_bits(facts: Facts) -> Iterator[Flag]:
         yield Flag(
             "dynamic-scales", WARNING,
             f"{facts.dynamic_scales} operators take activation scales at run time from the batch",
-            "use fixed scales (step int8-static): an answer then depends on no neighbour, and no"
-            " pass over the activations is needed",
+            "use fixed scales (step int8-static): answers then do not depend on other sentences of"
+            " the batch, and no pass over the activations is needed",
         )  # fmt: skip
 
 
@@ -155,7 +155,7 @@ def _padding(facts: Facts) -> Iterator[Flag]:
     if facts.padding > PADDING:
         yield Flag(
             "padding", NOTE,
-            f"{facts.padding:.0%} of the tokens are padding when sentences as they come fill"
-            f" batches of {facts.padding_batch}",
-            "put sentences of like length into one batch, or ask each alone on its own stream",
+            f"{facts.padding:.0%} of the tokens are padding when batches of {facts.padding_batch}"
+            " are filled in order of arrival",
+            "put sentences of similar length into one batch, or run each alone on its own stream",
         )  # fmt: skip

@@ -31,7 +31,7 @@ def open_served(settings: Settings, cores: int = 0, tell: Callable[[str], None] 
             own = " of its replica, which has weights of its own" if cores else ""
             tell(
                 f"{error}; every batch gets all cores{own}"
-                " (a writable TIANKONG_ARTIFACTS mends that)"
+                " (a writable TIANKONG_ARTIFACTS fixes that)"
             )
     return open_variant(settings.folder, settings.threads or cores, spin=settings.spin)
 

@@ -86,7 +86,9 @@ def list_models() -> list[ModelInfo]:
 
 def _require_no_revision(name: str, revision: str | None) -> None:
     if revision is not None and (name in catalogue.NAMES or _is_path(name)):
-        raise UnusableInputError(f"{name} has no revisions, a model of the hub has: leave it out")
+        raise UnusableInputError(
+            f"{name} has no revisions (only hub models have them): leave it out"
+        )
 
 
 def _is_path(name: str) -> bool:

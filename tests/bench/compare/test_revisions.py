@@ -94,7 +94,7 @@ def test_a_repository_of_something_else_leaves_nothing(here: Path, tmp_path: Pat
     git(here, "init", "--quiet")
     (here / "README").write_text("another project\n")
     committed(here)
-    assert refused("HEAD") == "revision HEAD is none of this project"
+    assert refused("HEAD") == "revision HEAD is not a version of this project"
     assert list((tmp_path / "artifacts" / "revisions").iterdir()) == []
 
 
