@@ -39,6 +39,7 @@ from ...toolkit.runs.load import REFERENCE_STACK, Load
 from ...toolkit.runs.point import Point
 from ...toolkit.runs.validity import invalidating, is_disturbed
 from ..load.generator import ALONE
+from ..search.schedule import WARMUP_SECONDS
 from ..search.slo import Slo, parse_slo
 from ..search.space import Setup
 from ..search.tune import choices_of, next_users, score, tune
@@ -50,7 +51,6 @@ from .peers.table import NONE
 from .program import command_line, ended_well
 from .ratio import told
 
-WARMUP_SECONDS = 1.0
 FINALISTS, FINAL_SECONDS = 5, 10.0
 SEARCH = "search"
 HEAD = ("", "settings", "users", "requests/s in time", "of the best", "left out")
