@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tiankong.bench.serving.served import serve
+from tiankong.bench.sweep.ground import Ground, new_header
 from tiankong.server.bundle.lock import serving
 from tiankong.server.settings import Settings
 from tiankong.toolkit.building.opening import open_variant
@@ -34,7 +35,8 @@ pytestmark = pytest.mark.skipif(
 )
 PACKAGE = Path(__file__).parent / "plugin_package"
 MODEL = "builtin-small"
-STORE = Store(MODEL, own_recipes=PACKAGE / "recipes")
+RECIPES = PACKAGE / "recipes"
+STORE = Store(MODEL, own_recipes=RECIPES)
 TEXT = "床前明月光,疑是地[MASK]霜。"
 
 
@@ -88,17 +90,26 @@ def test_it_keeps_its_promises(variant: Built, tmp_path: Path) -> None:
     assert (result.variant, result.passed, result.reasons) == ("numpy-fp32", True, [])
 
 
-def test_it_is_served(variant: Built, installed: Path) -> None:
-    (answer,) = open_variant(variant.folder).predict([TEXT])
-    path = os.pathsep.join([str(installed), os.environ.get("PYTHONPATH", "")])
-    settings = Settings(folder=variant.folder)
-    with serve("reference", settings, variables={"PYTHONPATH": path}) as server:
+def test_the_command_line_and_the_server_give_its_answer(variant: Built, installed: Path) -> None:
+    path = {"PYTHONPATH": os.pathsep.join([str(installed), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "tiankong", "predict", TEXT, "--json", "--model", MODEL]
+    command += ["--variant", "numpy-fp32", "--recipes", str(RECIPES)]
+    printed = subprocess.run(command, capture_output=True, check=True, env=os.environ | path)
+    with serve("reference", Settings(folder=variant.folder), variables=path) as server:
         body = json.dumps({"text": TEXT}).encode()
         request = urllib.request.Request(f"{server.url}/predict", body)
         with urllib.request.urlopen(request) as response:
-            given = json.load(response)["results"]
-    assert [entry["token"] for entry in given] == [entry.token for entry in answer[0]]
-    assert given[0]["token"] == "上"
+            served = json.load(response)["results"]
+    told = json.loads(printed.stdout)["results"]
+    assert [entry["token"] for entry in served] == [entry["token"] for entry in told]
+    assert served[0]["token"] == "上"
+
+
+def test_a_run_and_a_manifest_carry_the_version_of_its_package(variant: Built) -> None:
+    ground = Ground({"numpy-fp32": variant}, {}, read_gold())
+    header = new_header("sweep", {}, ground)
+    assert header.versions["tiankong-numpy-bert"] == "1.0"
+    assert variant.manifest.versions["tiankong-numpy-bert"] == "1.0"
 
 
 def test_what_it_does_not_offer_is_said(variant: Built) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...server.settings import Settings
 from ...toolkit.building.folders import Built
+from ...toolkit.engines.kinds import kind_of
 from ...toolkit.gate.answers import Answers, load
 from ...toolkit.gate.gold import GoldSet
 from ...toolkit.machine import fingerprint, versions
@@ -89,17 +90,18 @@ def new_header(
     now = datetime.now(UTC)
     gold = ground.gold
     model = next(iter(ground.variants.values())).manifest.model
-    found = versions()
+    engines = [kind_of(built.manifest.recipe.engine) for built in ground.variants.values()]
+    installed = versions(*(name for kind in engines for name in kind.distributions))
     return Header(
         run=f"{now:%Y%m%dT%H%M%S}Z-{name}-{model['name'].replace('/', '--')}",
         started=now.isoformat(timespec="seconds"),
-        tool=found["tiankong"],
+        tool=installed["tiankong"],
         model=dict(model),
         gold={"name": gold.name, "sha256": gold.digest, "items": len(gold.items)},
         plan=plan,
         seed=random.SystemRandom().randrange(2**31) if seed is None else seed,
         machine=fingerprint(),
-        versions=found,
+        versions=installed,
         variants={name: _entry(built) for name, built in ground.variants.items()},
         format=SEARCH_FORMAT if is_search else SWEEP_FORMAT,
     )
