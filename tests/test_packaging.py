@@ -66,6 +66,12 @@ def test_importing_is_light(module: str) -> None:
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
 
 
+def test_the_help_needs_no_numpy() -> None:
+    program = "import sys, tiankong.__main__; print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr
+
+
 def test_opening_an_onnx_variant_needs_no_torch() -> None:
     modules = "tiankong.toolkit.engines.onnx_engine, tiankong.toolkit.engines.predictor"
     program = f"import sys, {modules}; print(*({{'torch', 'transformers'}} & sys.modules.keys()))"

@@ -35,7 +35,6 @@ from ...toolkit.options import (
     names,
     print_json,
 )
-from ...toolkit.runs.validity import doubts, is_disturbed, is_valid, summary
 from .compare import compare_revision
 
 if TYPE_CHECKING:
@@ -88,6 +87,8 @@ def sweep(
 
 def _show_run(run: Run, path: Path, as_json: bool, choice: Choice) -> None:
     if as_json:
+        from ...toolkit.runs.validity import summary
+
         cells = [summary(cell) for cell in run.cells]
         print_json({"run": str(path), "cells": cells, "skipped": choice.skipped_json()})
         return
@@ -102,6 +103,8 @@ def _require_valid(run: Run) -> None:
 
     That is: a point has no valid repeat, or a cell is invalid by the server's or variant's fault.
     """
+    from ...toolkit.runs.validity import doubts, is_disturbed, is_valid
+
     trusted = {cell.point.gathered for cell in run.cells if is_valid(cell)}
     bad = [
         cell
