@@ -141,7 +141,14 @@ OPENVINO = Kind(
     triton="openvino",
     subject=f"{OURS}.bench.explain.openvino_subject:OpenvinoSubject",
 )
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (PYTORCH, ONNXRUNTIME, OPENVINO)}
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        PYTORCH,
+        ONNXRUNTIME,
+        OPENVINO,
+    )
+}
 """The engines of this package by name; :func:`all_kinds` has those of other packages too."""
 
 
