@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .engines.kinds import DEPTH, TOP
+from .engines.outputs import DEPTH, TOP
 from .errors import GateFailedError, UnusableInputError
 from .options import (
     AsJson,

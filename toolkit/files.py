@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import hashlib
 import json
 import mmap
 import os
@@ -35,6 +34,8 @@ def package_path(name: str) -> Path:
 
 def sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file."""
+    import hashlib  # here: the help of the command line needs none
+
     with _content(path) as content:
         return hashlib.sha256(content).hexdigest()
 

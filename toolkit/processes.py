@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,6 +37,8 @@ def stop(process: subprocess.Popen[str]) -> None:
 
 def free_port() -> int:
     """Return a TCP port of the loopback interface that nobody listens on."""
+    import socket  # here: the help of the command line needs none
+
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

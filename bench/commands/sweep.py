@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...toolkit.building.recipes import SHIPPED
 from ...toolkit.commands import print_gate, require_passed
 from ...toolkit.console import say
 from ...toolkit.errors import InvalidMeasurementError
@@ -144,6 +143,8 @@ def bench(
     from ...toolkit.building.store import Store
 
     if against:
+        from ...toolkit.building.recipes import SHIPPED
+
         store = Store(model or "builtin", None, recipes)
         compare_revision(against, store, names(variants) or [SHIPPED], gold, fail)
         return

@@ -21,7 +21,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from ...toolkit.engines.kinds import CONTRIB
+from ...toolkit.engines.outputs import CONTRIB
 from ...toolkit.files import MEBIBYTE
 from ...toolkit.machine import BF16_FLAGS, cache_bytes
 from .workload import BF16, FP32, INT8, OPERATIONS_A_PAIR

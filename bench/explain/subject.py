@@ -15,7 +15,7 @@ import numpy as np
 
 from ...toolkit.building.manifest import read_manifest
 from ...toolkit.building.opening import open_variant
-from ...toolkit.engines.kinds import TOP
+from ...toolkit.engines.outputs import TOP
 from ...toolkit.engines.predictor import Predictor
 from ...toolkit.engines.text import Batch
 from ...toolkit.stats import middle_half

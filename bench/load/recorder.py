@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...toolkit.engines.kinds import TOP
+from ...toolkit.engines.outputs import TOP
 from ...toolkit.engines.predictor import Ranked, Ranking
 from ...toolkit.gate.answers import same_answer
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tiankong.bench.micro.ratios import BASELINE
-from tiankong.toolkit.engines.kinds import TOP
+from tiankong.toolkit.engines.outputs import TOP
 
 if TYPE_CHECKING:
     from tiankong.bench.micro.conftest import OpenVariants

@@ -21,8 +21,8 @@ import onnx
 
 from ...toolkit.building.workshop import calibration
 from ...toolkit.console import say
-from ...toolkit.engines.kinds import CONTRIB, DEPTH
 from ...toolkit.engines.onnx_engine import OnnxEngine
+from ...toolkit.engines.outputs import CONTRIB, DEPTH
 from ...toolkit.engines.predictor import Predictor, Ranking
 from ...toolkit.engines.text import TextEncoder
 from ...toolkit.gate.fidelity import fidelity

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from starlette.requests import Request
 
-from ...toolkit.engines.kinds import DEPTH, TOP
+from ...toolkit.engines.outputs import DEPTH, TOP
 from .problems import CLOSE, ProblemError
 
 

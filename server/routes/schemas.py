@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...toolkit.engines.kinds import DEPTH, TOP
+from ...toolkit.engines.outputs import DEPTH, TOP
 
 Schema = dict[str, Any]
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..engines.kinds import ROUNDING, Expected
+from ..engines.kinds import Expected
+from ..engines.outputs import ROUNDING
 from ..errors import UnusableInputError
 from ..files import read_json, sha256, write_json
 from .integrity import require_listed, require_sound_all

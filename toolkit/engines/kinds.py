@@ -1,4 +1,4 @@
-"""The registry of engines, and what engine files and graphs agree on by name.
+"""The registry of engines.
 
 A new engine is one file, which offers ``open_engine``, and one row of ``KINDS``.  Everything that
 depends on the engine reads its row.  Another installed package brings an engine by an entry point
@@ -26,14 +26,6 @@ ENGINES, BUILDING = f"{OURS}.toolkit.engines", f"{OURS}.toolkit.building"
 
 Mates = Literal["any", "same length", "none"]
 """Which sentences may be asked together so that every answer stays its own."""
-ROUNDING = 1e-5  # of a probability: more than the last bits of float32
-
-LOGITS, MASK_LOGITS = "logits", "mask_logits"
-TOP_SCORES, TOP_IDS = "top_scores", "top_ids"
-CONTRIB = "com.microsoft"  # the domain of ONNX Runtime's own operators
-TOP, DEPTH = 5, 50  # tokens of an answer, of a whole ranking: what graphs give at most
-
-POSITIONS = "tiankong/positions"  # (masks, 2): sentence and token of every [MASK]
 
 
 @dataclass(frozen=True)

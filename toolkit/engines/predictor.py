@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BrokenVariantError
-from .kinds import TOP, Expected, Mates
+from .kinds import Expected, Mates
+from .outputs import TOP
 from .text import Batch, TextEncoder
 
 Logits = NDArray[np.float32]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .graph_bytes import INT, INT64, message, parse
-from .kinds import CONTRIB, POSITIONS
+from .outputs import CONTRIB, POSITIONS
 
 PREFIX = "tiankong/unpadded"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..engines.kinds import DEPTH, TOP
+from ..engines.outputs import DEPTH, TOP
 from ..engines.predictor import Answer, Predictor, Ranked, Ranking
 from ..engines.text import TextError
 from ..errors import UnusableInputError

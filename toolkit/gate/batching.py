@@ -8,7 +8,7 @@ from itertools import cycle
 from random import Random
 
 from ..building.recipes import Promise
-from ..engines.kinds import DEPTH, ROUNDING, TOP
+from ..engines.outputs import DEPTH, ROUNDING, TOP
 from ..engines.predictor import Predictor, Ranking
 from ..engines.text import ceiling
 from .fidelity import delta

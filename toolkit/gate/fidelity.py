@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..engines.kinds import TOP
+from ..engines.outputs import TOP
 from ..engines.predictor import Ranking
 
 SMALLEST = 1e-9  # a probability below this counts as this, so that its logarithm exists

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..building.recipes import INDEPENDENT, REFERENCE, Promise
-from ..engines.kinds import TOP
+from ..engines.outputs import TOP
 from ..engines.predictor import Ranking
 from .answers import Answers
 from .batching import Batching

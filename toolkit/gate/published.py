@@ -17,7 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ..engines.kinds import DEPTH
+from ..engines.outputs import DEPTH
 from ..engines.predictor import Predictor, Ranked, Ranking
 from ..engines.text import TextError
 from ..errors import UnusableInputError

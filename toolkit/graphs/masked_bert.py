@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import BertForMaskedLM
 
-from ..engines.kinds import DEPTH
+from ..engines.outputs import DEPTH
 from ..errors import UnusableInputError
 
 HIDDEN_FROM_ATTENTION = -10000.0  # its exponential is 0 in float32 as in bfloat16

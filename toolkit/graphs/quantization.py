@@ -19,7 +19,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from ..engines.kinds import CONTRIB
+from ..engines.outputs import CONTRIB
 from ..engines.text import Batch
 from ..errors import UnusableInputError
 from .rewrites import Rewriter

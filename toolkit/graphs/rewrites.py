@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ..engines.kinds import CONTRIB, DEPTH, LOGITS, MASK_LOGITS, POSITIONS, TOP_IDS, TOP_SCORES
+from ..engines.outputs import CONTRIB, DEPTH, LOGITS, MASK_LOGITS, POSITIONS, TOP_IDS, TOP_SCORES
 from ..errors import UnusableInputError
 
 PREFIX = "tiankong"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tiankong.toolkit.building.recipes import Promise
-from tiankong.toolkit.engines.kinds import DEPTH, ROUNDING
+from tiankong.toolkit.engines.outputs import DEPTH, ROUNDING
 from tiankong.toolkit.engines.predictor import Answer, Engine, Logits, Predictor, Ranked
 from tiankong.toolkit.engines.text import Batch, TextEncoder
 from tiankong.toolkit.gate.answers import Answers

@@ -7,7 +7,7 @@ import doctest
 import numpy as np
 import pytest
 
-from tiankong.toolkit.engines.kinds import DEPTH
+from tiankong.toolkit.engines.outputs import DEPTH
 from tiankong.toolkit.gate import fidelity
 from tiankong.toolkit.gate.fidelity import divergence, no_distribution
 

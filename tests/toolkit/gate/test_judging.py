@@ -13,7 +13,7 @@ from tiankong.toolkit.building.folders import Built
 from tiankong.toolkit.building.manifest import Manifest, read_manifest, record_files, write_manifest
 from tiankong.toolkit.building.recipes import Promise, Recipe
 from tiankong.toolkit.building.store import Store
-from tiankong.toolkit.engines.kinds import DEPTH
+from tiankong.toolkit.engines.outputs import DEPTH
 from tiankong.toolkit.engines.predictor import Engine, Logits, Predictor, Ranked, Ranking
 from tiankong.toolkit.engines.text import Batch, TextEncoder
 from tiankong.toolkit.errors import BrokenVariantError, UnusableInputError
