@@ -76,16 +76,16 @@ def build(
     revision: str | None = None,
     recipes: PathLike | None = None,
 ) -> list[Built]:
-    """Build variants of a model and return them; those that are there already are kept.
+    """Build variants of a model and return them; valid ones that exist already are kept.
 
     Args:
         model: one of :func:`models`, a hub id or a folder.
         variants: names of recipes; empty means all that can be built here.
         revision: branch, tag or commit of a hub model.
-        recipes: a folder of your own recipes, beside the shipped ones.
+        recipes: a folder of your own recipes, in addition to the shipped ones.
 
     Each variant has its ``folder`` and its ``manifest``.  Raises UnusableInputError if the model
-    cannot be had or a recipe cannot be built of it here.
+    cannot be loaded or a recipe cannot be built from it on this machine.
 
     """
     return _store(model, revision, recipes).build(variants)
@@ -98,7 +98,7 @@ def check(
     gold: str = "builtin",
     recipes: PathLike | None = None,
 ) -> Gated:
-    """Run the gate: whether the answers still match the gold set and the reference variant.
+    """Run the gate: tell whether answers still match the gold set and the reference variant.
 
     Args:
         model: as for :func:`build`.
@@ -106,7 +106,7 @@ def check(
         gold: ``builtin``, ``heldout`` or the path of a JSON-lines file.
         recipes: as for :func:`build`.
 
-    The result has ``passed`` and one entry a variant in ``checks`` (shares lie in 0..1).  Raises
+    The result has ``passed`` and one entry per variant in ``checks`` (shares lie in 0..1).  Raises
     UnusableInputError if a gold answer is not in the vocabulary or a variant is damaged.
 
     """
@@ -125,12 +125,12 @@ def open_predictor(
     threads: int = 0,
     recipes: PathLike | None = None,
 ) -> Predictor:
-    """Open a variant in this process, built if missing, to ask it sentences.
+    """Open a variant in this process, to ask it sentences; it is built if missing.
 
     ``predictor.predict(["床前明月光,疑是地[MASK]霜。"], top_k=5)`` returns, for every sentence and
     every [MASK] in it, the tokens with their probabilities, best first.  ``threads`` is how many
     threads one batch gets; 0 means all usable cores.  Raises UnusableInputError if the variant
-    cannot be had or its files are damaged.
+    cannot be built or its files are damaged.
     """
     from .toolkit.building.opening import open_variant
 
@@ -153,11 +153,11 @@ def sweep(
         variants: names of recipes; empty means the plan's.
         plan: a plan's name (``smoke``, ``table``, ...) or the path of a TOML file.
         gold: as for :func:`check`; every answer is checked against it.
-        seed: of the order of the cells; None draws one.
+        seed: decides the order of the cells; None draws one.
         recipes: as for :func:`build`.
 
-    A sweep that was interrupted goes on where it stopped.  Raises InvalidMeasurementError if a
-    server or a load generator keeps ending by itself.
+    An interrupted sweep continues where it stopped.  Raises InvalidMeasurementError if a server or
+    a load generator keeps exiting by itself.
 
     """
     from .bench.sweep.plan import read_plan
@@ -184,10 +184,11 @@ def compare(
     """Compare two variants, measured in turns, and return the ratio of their QPS (B over A).
 
     ``a`` and ``b`` are named as for ``tiankong compare`` (``onnx-int8``,
-    ``onnx-int8@streams=2``, ``onnx-fp32@stack=article``, or a server's URL), ``users`` ask without
-    think time, for about ``seconds`` in all.  The result has ``ratio`` and ``control`` (A against
-    itself), each with its 95 % interval, and ``verdict``: ``faster``, ``slower`` or
-    ``too close to call``.  Raises InvalidMeasurementError if an answer is wrong under load.
+    ``onnx-int8@streams=2``, ``onnx-fp32@stack=article``, or a server's URL).  ``users`` callers
+    send requests without think time, for about ``seconds`` in all.  The result has ``ratio`` and
+    ``control`` (A against itself), each with its 95 % interval, and ``verdict``: ``faster``,
+    ``slower`` or ``too close to call``.  Raises InvalidMeasurementError if an answer is wrong under
+    load.
     """
     from .bench.compare.contest import Contest
     from .bench.compare.rounds import CompareTerms

@@ -34,11 +34,11 @@ def models(as_json: AsJson = False) -> None:
     """List what can be measured here, with geometry and size."""
     from .models.loading import list_models
 
-    found = list_models()
+    known = list_models()
     if as_json:
-        print_json({"models": [info.as_json() for info in found]})
+        print_json({"models": [info.as_json() for info in known]})
         return
-    for info in found:
+    for info in known:
         print(
             f"{info.name:<32} {info.layers} x {info.hidden}, {info.heads} heads,"
             f" vocabulary {info.vocabulary}, {info.parameters / 1e6:.1f} M parameters,"
@@ -57,7 +57,7 @@ def build(
     choice = store.choose(names(variants))
     built = store.build(choice.names)
     if as_json:
-        entries = [b.manifest.as_json() | _place(b) for b in built]
+        entries = [b.manifest.as_json() | _folder_json(b) for b in built]
         print_json({"model": model, "variants": entries, "skipped": choice.skipped_json()})
         return
     for entry in built:
@@ -66,7 +66,7 @@ def build(
         print(f"{entry.manifest.variant:<16} {size:7.1f} MB  {state}: {entry.folder}")
 
 
-def _place(built: Built) -> dict[str, Any]:
+def _folder_json(built: Built) -> dict[str, Any]:
     return {"folder": str(built.folder), "skipped": built.skipped}
 
 
@@ -188,16 +188,17 @@ def _batch(result: Check) -> str:
 
 
 def _print_publication(gated: Gated) -> None:
-    """Say whether the model is a checkpoint whose predictions are known."""
-    found = gated.publication
-    if found is None:
+    """Print whether the model is the checkpoint whose known predictions it was checked against."""
+    publication = gated.publication
+    if publication is None:
         return
-    kind = "" if found.checkpoint == "builtin" else "published "
-    if found.same:
-        print(f"this is the {kind}checkpoint {found.checkpoint}: {found.facts} predictions agree")
+    kind = "" if publication.checkpoint == "builtin" else "published "
+    if publication.same:
+        facts = publication.facts
+        print(f"this is the {kind}checkpoint {publication.checkpoint}: {facts} predictions agree")
         return
-    print(f"this is not the {kind}checkpoint {found.checkpoint}:")
-    for difference in found.differences:
+    print(f"this is not the {kind}checkpoint {publication.checkpoint}:")
+    for difference in publication.differences:
         print(f"  {difference}")
 
 

@@ -31,7 +31,7 @@ def progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
     if not sys.stderr.isatty():
         yield _plain_words(title)
         return
-    # Imported here: servers say a line and draw nothing.
+    # Imported here: servers print lines and need no bar.
     from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn
 
     with _bar(title, total, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()) as move:
@@ -72,7 +72,7 @@ def download_progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def _bar(title: str, total: int, *columns: ProgressColumn) -> Iterator[Callable[..., None]]:
-    """Yield a function that moves a bar: ``completed``, ``description``.  It leaves no trace."""
+    """Yield a function that updates a bar (``completed``, ``description``), removed at the end."""
     from rich.console import Console
     from rich.progress import Progress, TextColumn
 

@@ -1,7 +1,7 @@
-"""An ONNX file's outputs, taken off: with the library of its format alone, without onnx.
+"""Take an output off an ONNX file, with protobuf alone: serving must not need onnx.
 
-Serving must not need onnx, and a large output that nobody reads costs time and memory all the
-same: ONNX Runtime computes every output of a graph, whichever it is asked for.
+ONNX Runtime computes every output of a graph, whichever it is asked for.  So a large output that
+nobody reads costs time and memory all the same.
 """
 
 from __future__ import annotations
@@ -52,33 +52,33 @@ KINDS = {
 
 
 def without_output(model: bytes, name: str) -> bytes:
-    """Return an ONNX file's bytes without an output, and without the nodes only it needs.
+    """Return an ONNX file's bytes without an output and without the nodes that only it needs.
 
-    A file that has nodes with graphs inside them (If, Loop) is left as it is: what those read is
-    not looked at.
+    A file that has nodes with graphs inside them (If, Loop) is returned unchanged: this function
+    does not follow what inner graphs read.
     """
     parsed = parse(model)
     graph = parsed.graph
     if any(part.HasField("g") or part.graphs for node in graph.node for part in node.attribute):
         return model
-    _keep(graph.output, [output for output in graph.output if output.name != name])
+    _keep_only(graph.output, [output for output in graph.output if output.name != name])
     while True:
         read = {output.name for output in graph.output}
         read |= {entry for node in graph.node for entry in node.input}
         needed = [node for node in graph.node if read & set(node.output)]
         if len(needed) == len(graph.node):
             return bytes(parsed.SerializeToString())
-        _keep(graph.node, needed)
+        _keep_only(graph.node, needed)
 
 
-def _keep(field: Any, kept: list[Any]) -> None:
-    copies = [type(entry).FromString(entry.SerializeToString()) for entry in kept]
+def _keep_only(field: Any, entries: list[Any]) -> None:
+    copies = [type(entry).FromString(entry.SerializeToString()) for entry in entries]
     del field[:]
     field.extend(copies)
 
 
 def parse(model: bytes) -> Any:
-    """Return an ONNX file's bytes as a message."""
+    """Return the message that an ONNX file's bytes hold."""
     return message("Model").FromString(model)
 
 

@@ -25,40 +25,43 @@ OURS = "tiankong"
 ENGINES, BUILDING = f"{OURS}.toolkit.engines", f"{OURS}.toolkit.building"
 
 Mates = Literal["any", "same length", "none"]
-"""Which sentences may be asked together so that every answer stays its own."""
+"""Which sentences may share a batch without changing each other's answers."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """An engine as all others know it, without its library.
+    """What the package knows about an engine without importing its library.
 
     Args:
-        name: what recipes call it.
-        title: what sentences call it.
+        name: its name in recipes.
+        title: its name in texts for people.
         module: its file, which offers ``open_engine(files: VariantFiles, threads: Threads)`` and
-            returns an :class:`.Engine`.  Imported when needed: serving an ONNX variant must not
-            need torch, and the other way round.
-        distributions: what running its variants needs.  The version of the first is part of the
-            key of a prepared form (see prepared.py).
-        makers: the distributions that make its variants: another version makes them anew.
+            returns an :class:`.Engine`.  It is imported only when needed: serving an ONNX variant
+            must not need torch, serving a PyTorch variant must not need onnxruntime.
+        distributions: the distributions that run its variants.  The version of the first is part
+            of the key of a prepared form (see prepared.py).
+        makers: the distributions that build its variants.  If the version of one changes, ``build``
+            makes the variants again.
         builder: a function ``(workshop, recipe, folder)`` that writes the model's file, as
-            "module:name".  The usual one writes the ONNX graph that the recipe's steps make.
-        extra: which extra of this package brings its distributions, if it is not always there.
-        first_steps: the steps that every recipe begins with.
-        last_steps: the steps of which one may follow; None: any number of any steps.
-        precisions: what it can be told to compute in.
-        devices: where it can compute.
+            "module:name".  The default writes the ONNX graph that the recipe's steps make.
+        extra: the extra of this package that installs its distributions; without them its recipes
+            are refused.  Empty: this is not checked.
+        first_steps: the steps with which every recipe begins.
+        last_steps: the steps that may follow, at most one of them; None: any number of any steps.
+        precisions: the precisions it can compute in.
+        devices: the devices it can compute on.
         families: the families of models it can run (see families.py); empty: all.
-        runs_brought: it runs an ONNX file that somebody brings; such a recipe has no steps.
+        runs_brought: it runs ONNX files that a user brings; the recipe of such a file has no steps.
         pads_exactly: in float32, padding changes no bit of its answers.
-        shares_cores: batches at the same time can share the cores (see sharing.py).
-        self_contained: its prepared form is all it reads.
+        shares_cores: calls that run at the same time can share the cores (see sharing.py).
+        self_contained: it reads its prepared form only, not the variant's model file as well.
         spins: its threads can be told to spin while they wait.
-        limits_streams: it runs no more batches at once than fit the cores: further ones wait.
+        limits_streams: it runs only as many batches at once as fit the cores; further ones wait.
         uses_openblas: it may compute with NumPy's OpenBLAS.
         runs_article: the article's own server can serve its variants.
-        triton: its backend in Triton Inference Server; empty: there is none.
-        subject: what ``explain`` opens its variants with, as "module:class"; empty: nothing.
+        triton: the name of its backend in Triton Inference Server; empty: there is none.
+        subject: the class with which ``explain`` opens its variants, as "module:class"; empty:
+            ``explain`` cannot open them.
 
     """
 
@@ -146,10 +149,11 @@ KINDS: Mapping[str, Kind] = {
 
 @dataclass(frozen=True)
 class VariantFiles:
-    """What an engine is told of a variant.
+    """What an engine needs to open a variant.
 
-    ``file`` is the model's file inside ``folder``, ``digest`` says which variant it is, ``kept`` is
-    the folder of its prepared form (None: it was not looked for, or there is none).
+    ``file`` is the model's file, relative to ``folder``.  ``digest`` identifies the variant.
+    ``kept`` is the folder of its prepared form (see prepared.py); None: there is none, or nobody
+    looked for it.
     """
 
     folder: Path
@@ -170,8 +174,8 @@ class Threads:
     """How an engine uses the cores.
 
     ``each`` is the number of threads for one batch (0: all cores this process may use), ``spin``
-    whether they spin while they wait.  ``share``: batches at the same time share ``cores`` (0: all
-    this process may use) instead.
+    whether they spin while they wait.  With ``share`` these two are not used: calls that run at
+    the same time share ``cores`` cores (0: all this process may use).
     """
 
     each: int = 0
@@ -193,7 +197,7 @@ def find_kind(name: str) -> Kind | None:
 
     Raises UnusableInputError if the package that brings it is broken.
     """
-    return KINDS.get(name) or _brought(name)
+    return KINDS.get(name) or _plugin(name)
 
 
 def kind_of(name: str) -> Kind:
@@ -208,7 +212,7 @@ def all_kinds() -> dict[str, Kind]:
 
     Raises UnusableInputError if a package brings a broken one, or one of a name that is taken.
     """
-    from importlib.metadata import entry_points  # here: the start of a server does not need it
+    from importlib.metadata import entry_points  # here: a server's start does not need it
 
     others = {}
     for name in sorted(entry_points(group=GROUP).names):
@@ -220,7 +224,7 @@ def all_kinds() -> dict[str, Kind]:
 
 
 def import_engine(kind: Kind) -> ModuleType:
-    """Import an engine's file; the second who asks waits for the first.
+    """Import an engine's file; a second thread that imports it waits for the first.
 
     Raises ModuleNotFoundError if a library of this package's engines is not installed,
     UnusableInputError if another package's engine cannot be imported.
@@ -228,7 +232,7 @@ def import_engine(kind: Kind) -> ModuleType:
     try:
         module = import_module(kind.module)
     except ImportError as error:
-        if kind.name in KINDS:  # the command line says which extra brings it
+        if kind.name in KINDS:  # the command line names the extra that installs it
             raise
         raise UnusableInputError(
             f"the engine {kind.name!r} cannot be imported: {str(error) or repr(error)}"
@@ -239,7 +243,7 @@ def import_engine(kind: Kind) -> ModuleType:
 
 
 @cache
-def _brought(name: str) -> Kind | None:
+def _plugin(name: str) -> Kind | None:
     """Return the engine that another installed package brings under a name."""
     from importlib.metadata import entry_points
 
@@ -247,14 +251,14 @@ def _brought(name: str) -> Kind | None:
     if len(entries) > 1:
         packages = " and ".join(sorted(_package(entry) for entry in entries))
         raise UnusableInputError(f"{packages} both bring an engine {name!r}: keep one of them")
-    return _loaded(entries[0]) if entries else None
+    return _load(entries[0]) if entries else None
 
 
-def _loaded(entry: EntryPoint) -> Kind:
+def _load(entry: EntryPoint) -> Kind:
     broken = f"the engine {entry.name!r} of {_package(entry)} is broken"
     try:
         kind = entry.load()
-    except Exception as error:  # whatever happens when a module of others is imported
+    except Exception as error:  # importing another package's module may raise anything
         line = (str(error) or repr(error)).splitlines()[0]
         raise UnusableInputError(f"{broken}: {line}") from None
     if not isinstance(kind, Kind):

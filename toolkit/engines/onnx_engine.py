@@ -26,7 +26,7 @@ MASK_LOGITS, TOP_SCORES, TOP_IDS = "mask_logits", "top_scores", "top_ids"
 NEEDED, SPARE = ("input_ids", "attention_mask"), ("token_type_ids",)
 INPUTS = (*NEEDED, *SPARE)
 PREPARED, UNPADDED = "model.onnx", "unpadded.onnx"
-SPIN_US = 50  # 30 to 300 were alike (docs/performance.md)
+SPIN_US = 50  # 30 to 300 measured the same (docs/performance.md)
 TYPES = {
     "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(float)": np.float32,
     "tensor(bool)": np.bool_,
@@ -44,22 +44,22 @@ class OnnxEngine(Engine):
     """Runs an ONNX masked LM with the usual inputs.
 
     Inputs are ``input_ids``, ``attention_mask`` and, if the graph takes it, ``token_type_ids``, of
-    shape (sentences, tokens), of any type that holds them.  An axis may be fixed: sentences then
-    run in groups of that size, padded to that length.  The output is ``logits``, or the only one,
-    of shape (sentences, tokens, vocabulary), or those of a rewritten graph (see rewrites.py).
+    shape (sentences, tokens), of any type in ``TYPES``.  An axis may be fixed: sentences then run
+    in groups of that size, padded to that length.  The output is ``logits`` (or any name, if there
+    is only one output), of shape (sentences, tokens, vocabulary), or the outputs of a rewritten
+    graph (see rewrites.py).
 
-    One session serves any number of callers at once.  Its threads do not spin while they wait
-    unless told to: spinning threads take the cores from other callers and from neighbours on a
-    shared machine.
+    One session serves any number of callers at once.  By default its threads do not spin while they
+    wait: spinning threads take the cores from other callers and from other programs.
 
     Args:
         path: the ONNX file.
         threads: threads for one call (0: all cores this process may use).
-        spin: whether threads without work wait by running in circles.
-        spin_us: for how many microseconds at most (None: as long as ONNX Runtime likes).
+        spin: whether threads without work spin (busy-wait).
+        spin_us: the longest time they spin, in microseconds (None: ONNX Runtime's default).
 
-    Raises UnusableInputError if ONNX Runtime refuses the file, or its inputs or outputs are not
-    the usual.
+    Raises UnusableInputError if ONNX Runtime refuses the file, or if its inputs or outputs are not
+    those above.
 
     """
 
@@ -77,8 +77,8 @@ class OnnxEngine(Engine):
         self._fixed = sentences, tokens
 
     def _input_types(self, path: Path) -> dict[str, Any]:
-        given = {entry.name: entry.type for entry in self._session.get_inputs()}
-        for name, kind in given.items():
+        input_types = {entry.name: entry.type for entry in self._session.get_inputs()}
+        for name, kind in input_types.items():
             if name.startswith("past_key_values"):
                 raise UnusableInputError(
                     f"{path} is a decoder (it takes {name!r}), which sees only the words before a"
@@ -91,11 +91,11 @@ class OnnxEngine(Engine):
             if kind not in TYPES:
                 raise UnusableInputError(f"{path} takes {name!r} as {kind}, not as whole numbers")
         for name in NEEDED:
-            if name not in given:
+            if name not in input_types:
                 raise UnusableInputError(
                     f"{path} has no input {name!r}: export it with {' and '.join(NEEDED)}"
                 )
-        return {name: TYPES[kind] for name, kind in given.items()}
+        return {name: TYPES[kind] for name, kind in input_types.items()}
 
     def _usual_output(self, path: Path) -> str:
         """Return the name of the output with a row of logits for every token, or every mask."""
@@ -129,8 +129,8 @@ class OnnxEngine(Engine):
             (picked,) = self._run([MASK_LOGITS], batch)
         else:
             full = [self._run([self._output], part)[0] for part in self._parts(batch)]
-            whole = full[0] if len(full) == 1 else np.concatenate(full)
-            picked = whole[batch.rows, batch.columns]
+            every_token = full[0] if len(full) == 1 else np.concatenate(full)
+            picked = every_token[batch.rows, batch.columns]
         logits: Logits = picked.astype(np.float32, copy=False)
         return logits
 
@@ -143,11 +143,11 @@ class OnnxEngine(Engine):
 
     def _run(self, outputs: list[str], batch: Batch) -> list[NDArray[Any]]:
         feed = {n: getattr(batch, n).astype(t, copy=False) for n, t in self._inputs.items()}
-        found: list[NDArray[Any]] = self._session.run(outputs, feed)
-        return found
+        arrays: list[NDArray[Any]] = self._session.run(outputs, feed)
+        return arrays
 
     def _parts(self, batch: Batch) -> Iterator[Batch]:
-        """Yield the batch in the shape the graph takes: as it is, unless an axis is fixed."""
+        """Yield the batch unchanged, or in parts of the graph's shape if an axis is fixed."""
         sentences, tokens = self._fixed
         if (sentences or len(batch.input_ids), tokens or 0) == (len(batch.input_ids), 0):
             yield batch
@@ -162,12 +162,12 @@ class OnnxEngine(Engine):
 
 
 def sharing_engine(path: Path, digest: str, kept: Path | None = None, cores: int = 0) -> Engine:
-    """Return engines that share the cores and have one copy of the weights, packed.
+    """Return an engine whose calls share the cores; all its sessions map the same packed weights.
 
-    ``digest`` says which model it is, ``kept`` where :func:`.find` found its packed weights (then
-    nothing else is read), ``cores`` how many are shared (0: all this process may use).  Raises
-    UnusableInputError as :class:`OnnxEngine` does, NotPreparedError if packed weights cannot be
-    kept.
+    ``digest`` identifies the model.  ``kept`` is the folder where :func:`.find` found its packed
+    weights; then nothing else is read.  ``cores`` is how many are shared (0: all this process may
+    use).  Raises UnusableInputError as :class:`OnnxEngine` does, NotPreparedError if packed weights
+    cannot be stored.
     """
     cores = cores or usable_cores()
     folder = kept or prepare(path, digest, ONNXRUNTIME.name, partial(_write_prepared, path))
@@ -176,7 +176,7 @@ def sharing_engine(path: Path, digest: str, kept: Path | None = None, cores: int
     def of(width: int) -> OnnxEngine:
         if width == 1 or width < cores:
             return OnnxEngine(folder / shared, width)
-        # Alone: most often a single sentence, which has no padding.  Spinning disturbs nobody.
+        # The only call: usually one sentence, without padding.  Spinning disturbs no other call.
         return OnnxEngine(folder / PREPARED, width, spin=True, spin_us=SPIN_US)
 
     with ThreadPoolExecutor() as opening:
@@ -185,7 +185,7 @@ def sharing_engine(path: Path, digest: str, kept: Path | None = None, cores: int
 
 
 def _write_prepared(path: Path, folder: Path) -> None:
-    """Have ONNX Runtime write a model with packed weights: sessions of it map them."""
+    """Have ONNX Runtime write the model with packed weights, which sessions map into memory."""
     options = _options(1)
     options.optimized_model_filepath = str(folder / PREPARED)
     for key, value in {
@@ -196,11 +196,11 @@ def _write_prepared(path: Path, folder: Path) -> None:
         options.add_session_config_entry(key, value)
     session = _session(path, options)
     if {LOGITS, MASK_LOGITS} <= {output.name for output in session.get_outputs()}:
-        # Here: protobuf takes time to import.
+        # Imported here: protobuf takes time to import.
         from .graph_bytes import without_output
         from .unpadding import unpadded
 
-        # A row of the vocabulary for every token, of which we read those at the masks.
+        # LOGITS has a row of vocabulary size for every token; only the rows at masks are read.
         model = without_output((folder / PREPARED).read_bytes(), LOGITS)
         (folder / PREPARED).write_bytes(model)
         if graph := unpadded(model):
@@ -228,6 +228,6 @@ def _session(path: Path, options: Any) -> Any:
 
 
 def _padded(ids: Ids, sentences: int, tokens: int | None) -> Ids:
-    """Return ids with zeros (in the mask: not there) up to so many sentences and tokens."""
+    """Return an array padded with zeros (attention mask 0) to so many sentences and tokens."""
     more = (tokens or ids.shape[1]) - ids.shape[1]
     return np.pad(ids, ((0, sentences - len(ids)), (0, more)))

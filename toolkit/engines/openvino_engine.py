@@ -23,13 +23,13 @@ INPUTS = {"input_ids": 2, "attention_mask": 2, "token_type_ids": 2, "rows": 1, "
 MASK_LOGITS, TOP_SCORES, TOP_IDS = OUTPUTS = ("mask_logits", "top_scores", "top_ids")
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 
-# The first array that becomes a tensor loads NumPy's interface, in a way in which two threads that
-# are the first wait for each other for ever (openvino 2026.4).  So the importing one is the first.
+# The first array that becomes a tensor loads NumPy's interface.  Two threads that do this at the
+# same time wait for each other for ever (openvino 2026.4).  So it is done here, at import.
 openvino.Tensor(np.zeros(1, np.int32))
 
 
 def feed(batch: Batch) -> dict[str, NDArray[np.int32]]:
-    """Return a batch as the model takes it: int32 (the engine's own; int64 would be converted)."""
+    """Return a batch as the model takes it: in int32 (OpenVINO would convert int64)."""
     return {name: getattr(batch, name).astype(np.int32) for name in INPUTS}
 
 
@@ -43,17 +43,17 @@ def open_engine(files: VariantFiles, threads: Threads) -> Engine:
 class OpenvinoEngine(Engine):
     """Runs a model that :mod:`.conversion` made.
 
-    Calls from several threads run side by side: there are as many streams as calls of ``threads``
-    threads find cores, further calls wait for one of them.
+    Calls from several threads run at the same time, each in a stream of ``threads`` threads.  There
+    are as many streams as fit the cores; further calls wait for a free one.
 
     Args:
         path: the ``.xml`` file, its ``.bin`` beside it.
         threads: threads for one call (0: all cores this process may use).
-        precision: what is computed in where the model is not 8-bit: ``fp32`` or ``bf16``.  It is
-            always said: by itself OpenVINO takes bfloat16 where the CPU has it.
-        prepared: a folder where OpenVINO keeps, and looks for, what it has compiled.
+        precision: the precision where the model is not 8-bit: ``fp32`` or ``bf16``.  It is always
+            set: by default OpenVINO uses bfloat16 where the CPU has it.
+        prepared: the folder of OpenVINO's cache of compiled models (None: no cache).
 
-    Raises UnusableInputError if OpenVINO refuses the file or its inputs are not those.
+    Raises UnusableInputError if OpenVINO refuses the file or one of ``INPUTS`` is missing.
 
     """
 
@@ -71,9 +71,10 @@ class OpenvinoEngine(Engine):
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "INFERENCE_NUM_THREADS": streams * (threads or cores),
             "NUM_STREAMS": streams,
-            "ENABLE_CPU_PINNING": False,  # the scheduler knows the neighbours, we do not
-            # What is made ready for a length of sentence is kept, some six entries each: without
-            # it a sentence of another length takes twice its time, without a bound memory grows.
+            "ENABLE_CPU_PINNING": False,  # the scheduler knows the other processes, we do not
+            # OpenVINO caches what it prepares for a sentence length, some six entries each.  With
+            # no cache, a sentence of another length takes twice as long; with no limit, memory
+            # grows.
             "CPU_RUNTIME_CACHE_CAPACITY": 1000,
         }
         if prepared:
@@ -82,15 +83,15 @@ class OpenvinoEngine(Engine):
             self._model = openvino.Core().compile_model(str(path), "CPU", options)
         except Exception as error:  # the library's errors share no public base class
             raise UnusableInputError(f"OpenVINO cannot load {path}: {_last_line(error)}") from None
-        found = {name for entry in self._model.inputs for name in entry.names}
-        if missing := sorted(set(INPUTS) - found):
+        names = {name for entry in self._model.inputs for name in entry.names}
+        if missing := sorted(set(INPUTS) - names):
             raise UnusableInputError(f"{path} has no input {missing[0]!r}: build the variant again")
         self._offered = self._model.output(TOP_IDS).partial_shape[1].get_length()
-        self._own = threading.local()
+        self._local = threading.local()
 
     @property
     def precision_hint(self) -> object:
-        """What the compiled model was told to compute in where it is not 8-bit."""
+        """The precision in which the compiled model computes where it is not 8-bit."""
         return self._model.get_property("INFERENCE_PRECISION_HINT")
 
     def logits(self, batch: Batch) -> Logits:
@@ -108,10 +109,10 @@ class OpenvinoEngine(Engine):
         return ids.astype(np.int64), scores.copy()
 
     def _run(self, batch: Batch) -> openvino.InferRequest:
-        """Return this thread's own request after it has run: its results stay until the next."""
-        request: openvino.InferRequest | None = getattr(self._own, "request", None)
+        """Run a batch in this thread's own request; its results stay until the next run."""
+        request: openvino.InferRequest | None = getattr(self._local, "request", None)
         if request is None:
-            request = self._own.request = self._model.create_infer_request()
+            request = self._local.request = self._model.create_infer_request()
         request.infer(feed(batch), share_inputs=True)
         return request
 
@@ -119,11 +120,11 @@ class OpenvinoEngine(Engine):
 def sharing_engine(
     path: Path, digest: str, precision: str, kept: Path | None = None, cores: int = 0
 ) -> Engine:
-    """Return engines that share the cores; what OpenVINO compiles is kept.
+    """Return an engine whose calls share the cores; what OpenVINO compiles is cached on disk.
 
-    ``digest`` says which model it is, ``kept`` where :func:`.find` found what was compiled,
-    ``cores`` how many are shared (0: all this process may use).  Raises UnusableInputError as
-    :class:`OpenvinoEngine` does, NotPreparedError if it cannot be kept.
+    ``digest`` identifies the model.  ``kept`` is the folder where :func:`.find` found the cache.
+    ``cores`` is how many are shared (0: all this process may use).  Raises UnusableInputError as
+    :class:`OpenvinoEngine` does, NotPreparedError if the cache cannot be stored.
     """
     cores = cores or usable_cores()
 
@@ -131,11 +132,11 @@ def sharing_engine(
         OpenvinoEngine(path, cores, precision, folder)
 
     folder = kept or prepare(path, digest, OPENVINO.name, write)
-    # Few of them: each compiled model has memory of its own.
+    # Only a few widths: each compiled model has memory of its own.
     engines = {n: OpenvinoEngine(path, n, precision, folder) for n in widths(cores, step=4)}
     return SharingEngine(engines, folder)
 
 
 def _last_line(error: Exception) -> str:
-    """Return what the library says at last (the lines before it name its own source files)."""
+    """Return the last line of an error (the lines before it name the library's source files)."""
     return [line for line in str(error).splitlines() if line.strip()][-1].strip()

@@ -22,14 +22,14 @@ Best = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class About:
-    """What a server has to know of an engine; what wraps an engine hands it on whole.
+    """What a server needs to know about an engine; a wrapper passes its engine's on unchanged.
 
-    ``callers`` is how many calls the engine runs side by side (None: any number); further ones wait
-    in it.  ``prepares``: the first call of a new shape takes several times as long as the next.
-    ``widths``: how many threads a call may get, where that depends on how many calls there are.
-    ``kept``: the folder of the prepared form it runs (see prepared.py), None without one.
-    ``unpads``: batches of mixed lengths cost little more than their tokens (see unpadding.py).
-    ``parts``: the engines that it chooses from (see sharing.py); empty if it always runs itself.
+    ``callers`` is how many calls the engine runs at the same time (None: any number); it makes
+    further calls wait.  ``prepares``: the first call of a new shape takes several times as long as
+    the next.  ``widths``: the numbers of threads a call may get, if the number depends on how many
+    calls run.  ``kept``: the folder of the prepared form it runs (see prepared.py); None: it runs
+    none.  ``unpads``: padding in a batch of mixed lengths costs little (see unpadding.py).
+    ``parts``: the engines it chooses from (see sharing.py); empty: it is one engine.
     """
 
     callers: int | None = None
@@ -41,7 +41,7 @@ class About:
 
 
 class Engine(Protocol):
-    """What runs a model: one implementation a file (``*_engine.py``), all held to one test."""
+    """What runs a model: one implementation a file (``*_engine.py``), all checked by one test."""
 
     about: About = About()
 
@@ -51,7 +51,7 @@ class Engine(Protocol):
     def best(self, batch: Batch, top_k: int) -> Best:
         """Return the best tokens of every [MASK]; probabilities are over the whole vocabulary.
 
-        An engine that says so (``class MyEngine(Engine)``) inherits this from its logits.
+        A subclass (``class MyEngine(Engine)``) inherits this method, which ranks its logits.
         """
         return best_of(self.logits(batch), top_k)
 
@@ -70,11 +70,11 @@ Answer = list[list[Ranked]]
 
 
 class Predictor:
-    """A text encoder and an engine: the whole way from sentence to ranked tokens.
+    """A text encoder and an engine: the whole way from a sentence to ranked tokens.
 
-    ``mates`` says which sentences may be asked together (see :attr:`.Manifest.mates`), ``pad_to``
-    of what number of tokens every padded length is a multiple (see :class:`.Recipe`), ``expected``
-    what was answered when the gate asked (None: it never did).
+    ``mates`` says which sentences may share a batch (see :attr:`.Manifest.mates`).  Every padded
+    length is a multiple of ``pad_to`` tokens (see :class:`.Recipe`).  ``expected`` is what the
+    variant answered when the gate asked it (None: the gate has not).
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Predictor:
         top_k: int = TOP,
         candidates: Sequence[str] | None = None,
     ) -> list[Answer]:
-        """Do the same for sentences that ``encoder.encode`` has made ids of."""
+        """Do what :meth:`predict` does, for sentences that are ids already (``encoder.encode``)."""
         batch = self.encoder.batch(encoded, self.pad_to)
         ids, scores = (
             self.engine.best(batch, top_k)
@@ -152,7 +152,7 @@ def top_ids(scores: NDArray[np.float32], top_k: int) -> NDArray[np.int64]:
 
 
 def best_of(logits: Logits, top_k: int) -> Best:
-    """Return the best tokens of every row of logits; not-a-number throughout if one is none."""
+    """Return the best tokens of every row; all probabilities are NaN if a logit is not finite."""
     if not np.isfinite(logits).all():
         shape = (len(logits), top_k)
         return np.zeros(shape, np.int64), np.full(shape, np.nan, np.float32)
@@ -162,6 +162,6 @@ def best_of(logits: Logits, top_k: int) -> Best:
 
 
 def as_body(answer: Answer) -> dict[str, list[Any]]:
-    """Return an answer as /predict gives it: the first [MASK] as ``results``, all as ``masks``."""
+    """Return an answer as /predict's body: the first [MASK] as ``results``, all as ``masks``."""
     masks = [[{"token": best.token, "score": best.score} for best in mask] for mask in answer]
     return {"results": masks[0], "masks": masks}

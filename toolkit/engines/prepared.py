@@ -1,7 +1,8 @@
-"""A model as an engine has prepared it for this machine, kept on disk: sessions share it.
+"""The prepared form of a model: what an engine makes of it for this machine, cached on disk.
 
 Before an engine can run a model, it rearranges ("packs") the weights for the kernels of this CPU.
-That takes time, and each session has its own.  Kept on disk, it is done once for a machine.
+That takes time, and each session would hold a copy of its own.  From the cache, sessions share one
+copy, and a machine prepares a model once.
 """
 
 from __future__ import annotations
@@ -20,41 +21,42 @@ from ..errors import UnusableInputError
 from ..files import artifacts, crc32, folder_written_whole, read_json, require_disk, write_json
 from ..machine import processor
 
-FORMAT = 4  # 1: with all outputs; 2: sums were SHA-256; 3: padded only
+FORMAT = 4  # 1 had all outputs, 2 had SHA-256 sums, 3 had no unpadded graph
 SUMS = "sums.json"
-KEPT_SECONDS = 30 * 24 * 3600.0  # without use
-LARGER = 2.2  # the prepared model over the model: it may hold its weights packed and as they were
+KEPT_SECONDS = 30 * 24 * 3600.0  # a form that was not used for so long is removed
+# Size of a prepared form over the model's, at most: it may hold weights both packed and unpacked.
+LARGER = 2.2
 
 Write = Callable[[Path], None]
 """Writes the prepared form of a model as files of a folder."""
 
 
 class NotPreparedError(UnusableInputError):
-    """A model cannot be kept prepared here."""
+    """A model's prepared form cannot be stored here."""
 
 
 def find(digest: str, library: str) -> Path | None:
-    """Return the folder of a model's prepared form; None if it is not there undamaged."""
+    """Return the folder of a model's prepared form; None if it is missing or damaged."""
     try:
-        folder = _place(digest, library)
+        folder = _folder(digest, library)
     except ModuleNotFoundError:  # the library is not installed
         return None
     return folder if _undamaged(folder) else None
 
 
 def prepare(path: Path, digest: str, library: str, write: Write) -> Path:
-    """Return the folder of a model's prepared form; it is written if it is not there undamaged.
+    """Return the folder of a model's prepared form; write it if it is missing or damaged.
 
     Args:
         path: the model's file.
-        digest: says which model it is.
-        library: the engine's distribution: another version prepares otherwise.
+        digest: identifies the model.
+        library: the engine's distribution, whose version is part of the key.
         write: writes the files.
 
-    Raises NotPreparedError if there is no room for them or ``write`` fails.
+    Raises NotPreparedError if the disk has no room for them or ``write`` fails.
 
     """
-    folder = _place(digest, library)
+    folder = _folder(digest, library)
     try:
         with _one_at_a_time(folder.parent):
             if not _undamaged(folder):
@@ -68,9 +70,9 @@ def prepare(path: Path, digest: str, library: str, write: Write) -> Path:
 
 @contextmanager
 def _one_at_a_time(parent: Path) -> Iterator[None]:
-    """Let servers that start at the same time wait for the one that writes."""
+    """Lock the folder: of servers that start together one writes, the others wait."""
     if parent.is_dir() and not os.access(parent, os.W_OK):
-        yield  # made by somebody else: there is nothing to write
+        yield  # another user's folder: nothing can be written here
         return
     parent.mkdir(parents=True, exist_ok=True)
     with (parent / ".lock").open("w") as lock:
@@ -78,21 +80,21 @@ def _one_at_a_time(parent: Path) -> Iterator[None]:
         yield
 
 
-def _place(digest: str, library: str) -> Path:
-    """Return the folder, named by what it depends on: model, library, kind of machine."""
-    from importlib.metadata import version  # here: while it is imported others are already at work
+def _folder(digest: str, library: str) -> Path:
+    """Return the folder; its name is a hash of model, library, version and kind of CPU."""
+    from importlib.metadata import version  # here: imported in a thread while others work
 
     parts = [FORMAT, digest, library, version(library), *processor().values()]
     return artifacts() / "prepared" / hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
 def _undamaged(folder: Path) -> bool:
-    """Tell whether all is there as it was written; if so, it counts as used now."""
+    """Tell whether all files match their checksums; if so, mark the folder as used now."""
     try:
         sound = bool(_sums(folder) == read_json(folder / SUMS))
     except (UnusableInputError, OSError):
         return False
-    with suppress(OSError):  # a folder made by somebody else: it is used as it is
+    with suppress(OSError):  # another user's folder cannot be marked
         os.utime(folder)
     return sound
 
@@ -118,7 +120,7 @@ def _remove_unused(parent: Path) -> None:
 
 
 def recall(folder: Path, name: str) -> object:
-    """Return what was remembered of a prepared form under a name; None if nothing was."""
+    """Return the value stored under a name for a prepared form; None if there is none."""
     try:
         return _read_facts(folder).get(name)
     except UnusableInputError:
@@ -126,9 +128,9 @@ def recall(folder: Path, name: str) -> object:
 
 
 def remember(folder: Path, name: str, value: object) -> None:
-    """Keep a JSON value, measured with a prepared form on this machine, for the next start.
+    """Store a JSON value, measured with a prepared form on this machine, for the next start.
 
-    Where nothing can be written nothing is kept.
+    If nothing can be written, the value is dropped.
     """
     with suppress(OSError):
         try:

@@ -2,7 +2,7 @@
 
 One sentence is fastest with all cores at work on it.  Many are fastest with a core for each: no
 thread then waits for another between two operators.  So there are several engines with the same
-weights, from one thread to all cores, and each call takes the one that its company leaves it.
+weights, from one thread to all cores.  The more calls run, the fewer threads a new call gets.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from .text import Batch
 
 
 class SharingEngine(Engine):
-    """Engines by their number of threads; a call takes the widest that leaves others their share.
+    """Chooses an engine for each call: the one with the most threads that fits the call's share.
 
-    ``engines`` must have one of a single thread; ``kept`` is the folder of their prepared form;
-    ``unpads`` says that calls at the same time compute no padding.
+    ``engines`` maps numbers of threads to engines and must contain 1.  ``kept`` is the folder of
+    their prepared form.  ``unpads`` says that calls at the same time compute no padding.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class SharingEngine(Engine):
 
 
 def widths(cores: int, step: int = 2) -> list[int]:
-    """Return the numbers of threads worth an engine of their own on so many cores.
+    """Return the numbers of threads for which to open an engine on so many cores.
 
-    A call gets the widest that fits its share, so with a ``step`` of 2 at least half of it is used,
-    with 4 a quarter.
+    They grow by the factor ``step``.  A call gets the largest that fits its share of the cores, so
+    it uses more than half of its share with a ``step`` of 2, more than a quarter with 4.
 
     >>> widths(2), widths(6), widths(16), widths(16, step=4)
     ([1, 2], [1, 2, 4, 6], [1, 2, 4, 8, 16], [1, 4, 16])

@@ -1,4 +1,4 @@
-"""From sentences to token ids: the only tokenization there is, without transformers.
+"""From sentences to token ids.  All tokenization happens here, without transformers.
 
 A tokenizer is the ``tokenizer.json`` of a variant folder, read by the tokenizers library.
 """
@@ -21,7 +21,7 @@ Ids = NDArray[np.int64]
 
 
 class TextError(ValueError):
-    """A sentence the model cannot be asked (no [MASK], too long, ...)."""
+    """A sentence that the model cannot answer (no [MASK], too long, ...)."""
 
 
 class NoMaskError(TextError):
@@ -67,7 +67,7 @@ class TextEncoder:
         max_tokens: positions the model has, [CLS] and [SEP] included.
         max_masks: masks allowed in one sentence.
 
-    ``tokenizer`` is the tokenizer, ``mask_id`` the id of [MASK].
+    The attribute ``mask_id`` is the id of [MASK].
 
     """
 
@@ -115,7 +115,7 @@ class TextEncoder:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of one sentence with [CLS] and [SEP]; raise a TextError if unusable."""
-        if len(text) > LONG:  # encoding by itself holds up all other threads of Python
+        if len(text) > LONG:  # ``encode`` would hold the GIL meanwhile
             ids = self.tokenizer.encode_batch_fast([text])[0].ids
         else:
             ids = self.tokenizer.encode(text).ids
@@ -129,16 +129,16 @@ class TextEncoder:
         return ids
 
     def framed(self, ids: list[int]) -> list[int]:
-        """Return ids with the special tokens a sentence stands between ([CLS] and [SEP])."""
-        whole = self.tokenizer.encode(MASK).ids
-        place = whole.index(self.mask_id)
-        return [*whole[:place], *ids, *whole[place + 1 :]]
+        """Return ids with the special tokens around them ([CLS] before, [SEP] after)."""
+        example = self.tokenizer.encode(MASK).ids
+        place = example.index(self.mask_id)
+        return [*example[:place], *ids, *example[place + 1 :]]
 
     def cut(self, text: str, tokens: int) -> str | None:
         """Return a piece of a text that has exactly ``tokens`` tokens, specials included.
 
-        It keeps the first [MASK].  None if the text is too short or its pieces, encoded by
-        themselves, come out otherwise.
+        It keeps the first [MASK].  None if the text is too short, or if the piece has another
+        number of tokens when it is encoded on its own.
         """
         encoding = self.tokenizer.encode(text, add_special_tokens=False)
         specials = self.tokenizer.num_special_tokens_to_add(False)
@@ -152,7 +152,7 @@ class TextEncoder:
         return piece if len(ids) == tokens and ids.count(self.mask_id) == 1 else None
 
     def batch(self, encoded: Sequence[Sequence[int]], multiple: int = 1) -> Batch:
-        """Pad encoded sentences to the longest one, and that to a multiple of so many tokens."""
+        """Pad sentences to the longest one, rounded up to a multiple of ``multiple`` tokens."""
         longest = max(map(len, encoded))
         shape = (len(encoded), max(longest, min(ceiling(longest, multiple), self.max_tokens)))
         input_ids = np.full(shape, self._pad_id, dtype=np.int64)

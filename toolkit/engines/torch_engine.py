@@ -1,4 +1,4 @@
-"""The PyTorch engine: eager; in float32 on the CPU, the reference."""
+"""The PyTorch engine, in eager mode.  In float32 on the CPU it is the reference."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TorchEngine(Engine):
     Args:
         folder: the variant folder.
         threads: threads for one call (0: all cores this process may use).
-        precision: what is computed in: ``fp32``, ``bf16`` or ``fp16``.
+        precision: the precision of weights and arithmetic: ``fp32``, ``bf16`` or ``fp16``.
         device: ``cpu`` or ``cuda``.
 
     Raises UnusableInputError if the folder cannot be loaded.
@@ -47,7 +47,7 @@ class TorchEngine(Engine):
                 folder, local_files_only=True, use_safetensors=True, dtype=DTYPES[precision]
             )
             self._network = network.eval().to(device)
-        except Exception as error:  # the library raises many kinds
+        except Exception as error:  # the library raises many types
             raise UnusableInputError(
                 f"PyTorch cannot load {folder}: {str(error).splitlines()[0]}"
             ) from None
@@ -57,11 +57,11 @@ class TorchEngine(Engine):
     def logits(self, batch: Batch) -> Logits:
         """Return float32 logits of shape (masks, vocabulary)."""
         full = self._network(
-            **{name: self._there(getattr(batch, name)) for name in self._inputs}
+            **{name: self._on_device(getattr(batch, name)) for name in self._inputs}
         ).logits
-        picked = full[self._there(batch.rows), self._there(batch.columns)]
+        picked = full[self._on_device(batch.rows), self._on_device(batch.columns)]
         logits: Logits = np.asarray(picked.float().cpu().numpy())
         return logits
 
-    def _there(self, values: Ids) -> torch.Tensor:
+    def _on_device(self, values: Ids) -> torch.Tensor:
         return torch.from_numpy(values).to(self._network.device)

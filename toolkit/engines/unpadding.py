@@ -1,7 +1,7 @@
-"""An 8-bit ONNX graph without its padding: all but attention computes tokens of sentences only.
+"""Rewrite an 8-bit ONNX graph so that attention alone computes padding.
 
 Sentences of several lengths share a batch padded to the longest.  In the rewritten graph the rows
-of padding are taken out after the embedding and put back for attention alone ("effective
+of padding are removed after the embedding and restored for attention alone ("effective
 transformer", https://github.com/bytedance/effective_transformer; Zhai et al. 2022,
 arXiv:2210.03052).  Everything else works row by row, so no answer changes by a bit.
 """
@@ -20,13 +20,13 @@ PREFIX = "tiankong/unpadded"
 
 
 def unpadded(model: bytes) -> bytes | None:
-    """Return a graph that answers as the given one does and computes less in a mixed batch.
+    """Return a graph that gives the same answers and computes less in a batch of mixed lengths.
 
     Args:
         model: an ONNX file whose attention is fused and in 8 bits (QAttention), as ONNX Runtime
             optimizes what the steps ``head-at-mask`` and ``int8-static`` make.
 
-    Returns None for another graph.
+    Returns None for any other graph.
 
     """
     parsed = parse(model)
@@ -40,7 +40,7 @@ def unpadded(model: bytes) -> bytes | None:
 
 
 class _Editor:
-    """Writes a graph's nodes anew, in order."""
+    """Replaces a graph's nodes, in order."""
 
     def __init__(self, graph: Any) -> None:
         self._graph = graph
@@ -51,8 +51,8 @@ class _Editor:
     def rewrite(self, nodes: Sequence[Any], attentions: Sequence[Any]) -> None:
         makers = {name: node for node in nodes for name in node.output}
         embedded = makers[attentions[0].input[0]].input[0]  # before it is quantized
-        asked = next((n for n in nodes if n.op_type == "MultiHeadAttention"), None)
-        per_mask = set(asked.input[1:3]) if asked else set()  # keys and values of the last layer
+        last = next((n for n in nodes if n.op_type == "MultiHeadAttention"), None)
+        per_mask = set(last.input[1:3]) if last else set()  # keys and values of the last layer
         self._begin(self._shapes[attentions[0].input[1]][0])
         for node in nodes:
             if node.op_type == "QAttention":
@@ -66,7 +66,7 @@ class _Editor:
             elif embedded in node.output:
                 node.output[list(node.output).index(embedded)] = f"{embedded}/padded"
                 self._nodes.append(node)
-                self._take_out(f"{embedded}/padded", embedded)
+                self._remove_padding(f"{embedded}/padded", embedded)
             else:
                 self._nodes.append(node)
         copies = [type(node).FromString(node.SerializeToString()) for node in self._nodes]
@@ -74,25 +74,25 @@ class _Editor:
         self._graph.node.extend(copies)
 
     def _begin(self, width: int) -> None:
-        """Compute which rows are no padding, and where among these every token stands."""
+        """Compute which rows are not padding, and the index of every token among these."""
         self._tokens_wide = self._constant([-1, width])
         flat, one = self._constant([-1]), self._constant([1])
         mask = self._add("Reshape", ["attention_mask", flat])
         self._kept = self._add("Reshape", [self._add("NonZero", [mask]), flat])
         nth = self._add("CumSum", [mask, self._constant(0)])
-        # Padding stands where the token before it does: attention does not look at it.
+        # Padding gets the index of the token before it: attention masks it out anyway.
         place = self._add("Max", [self._add("Sub", [nth, one]), self._constant([0])])
         shape = self._add("Shape", ["attention_mask"])
         self._places = self._add("Reshape", [place, shape])
         three = self._add("Mul", [self._places, self._constant([3])])
         self._thirds = [three, *(self._add("Add", [three, self._constant([n])]) for n in (1, 2))]
 
-    def _take_out(self, padded: str, to: str) -> None:
+    def _remove_padding(self, padded: str, to: str) -> None:
         rows = self._add("Reshape", [padded, self._tokens_wide])
         self._add("Gather", [rows, self._kept], [to])
 
     def _attend(self, node: Any) -> None:
-        """Write QAttention as its product, without padding, and attention, with it."""
+        """Replace QAttention by its matrix product, without padding, and attention, with it."""
         values, weight, bias, scale, weight_scale, mask, zero, weight_zero = node.input
         product = self._add(
             "MatMulIntegerToFloat",
@@ -100,12 +100,12 @@ class _Editor:
             domain=CONTRIB,
         )
         rows = self._add("Reshape", [product, self._tokens_wide])  # query, key, value, query, ...
-        given = [self._add("Gather", [rows, third]) for third in self._thirds]
+        inputs = [self._add("Gather", [rows, third]) for third in self._thirds]
         heads = next(part.i for part in node.attribute if part.name == "num_heads")
         context = self._add(
-            "MultiHeadAttention", [*given, "", mask], domain=CONTRIB, num_heads=heads
+            "MultiHeadAttention", [*inputs, "", mask], domain=CONTRIB, num_heads=heads
         )
-        self._take_out(context, node.output[0])
+        self._remove_padding(context, node.output[0])
 
     def _add(
         self,
