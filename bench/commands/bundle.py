@@ -13,7 +13,7 @@ from ...server.settings import Settings, table
 from ...toolkit.console import say
 from ...toolkit.options import Gold, Model, Recipes
 
-# A path here is none in a container, and a cluster has replicas of its own.
+# No paths: those of this machine do not exist in a container.  No replicas: the cluster has them.
 OWN = [row for row in table("speed", "requests", "connections") if row.kind is not Path]
 
 

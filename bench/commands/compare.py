@@ -1,4 +1,4 @@
-"""The command that compares: compare; and the speed gate of bench."""
+"""The command ``compare``, and the speed gate of ``bench``."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def _keep(contest: Contest, result: Comparison) -> None:
 
 
 def _require_speed(results: Sequence[Comparison], limit: float | None) -> None:
-    """Raise GateFailedError for a regression, else InvalidMeasurementError if one is unsure."""
+    """Raise GateFailedError for a regression, or InvalidMeasurementError if one cannot be told."""
     if limit is None:
         return
-    found = {result: result.slower_than(limit) for result in results}
-    slower = [result.b for result, is_slower in found.items() if is_slower]
-    unsure = [result.b for result, is_slower in found.items() if is_slower is None]
+    verdicts = {result: result.slower_than(limit) for result in results}
+    slower = [result.b for result, is_slower in verdicts.items() if is_slower]
+    unsure = [result.b for result, is_slower in verdicts.items() if is_slower is None]
     if slower:
         raise GateFailedError(f"{', '.join(slower)}: slower than A by more than {limit:.0%}")
     if unsure:

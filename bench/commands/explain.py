@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..explain.findings import Explanation, Measured
     from ..explain.subject import Profile
 
-NOISY = 10.0  # per cent of the machine used by others
+NOISY = 10.0  # percent of the machine used by other processes
 UNITS = {"fp32": "GFLOP/s", "bf16": "GFLOP/s", "fp16": "GFLOP/s", "int8": "GOP/s"}
 SHOWN_REASONS = 4
 
@@ -44,59 +44,60 @@ def explain(
     (built,) = Store(model, None, recipes).get([variant])
     check_terms(terms, built.folder)
     texts = {length: of_length(built.folder, gold_set, length, 0) for length in terms.lengths}
-    found = explain_variant(
+    explanation = explain_variant(
         model, built.folder, texts, [item.text for item in gold_set.items], terms
     )
     if as_json:
-        print_json(found.as_json())
+        print_json(explanation.as_json())
     else:
-        print("\n".join(lines(found)))
+        print("\n".join(lines(explanation)))
 
 
-def lines(found: Explanation) -> Iterator[str]:
-    """Yield what a person reads: the verdict first, then what it rests on."""
-    isa = ", ".join(found.machine["isa"]) or "no instruction set that matters"
-    yield f"{found.variant} of {found.model}, {found.engine}; {found.machine['cpu']},"
-    yield f"{found.streams} usable cores, {isa}"
+def lines(explanation: Explanation) -> Iterator[str]:
+    """Yield the lines for a person: the verdict first, then the measurements behind it."""
+    isa = ", ".join(explanation.machine["isa"]) or "no instruction set that matters"
+    cpu = explanation.machine["cpu"]
+    yield f"{explanation.variant} of {explanation.model}, {explanation.engine}; {cpu},"
+    yield f"{explanation.streams} usable cores, {isa}"
     yield ""
-    yield from _verdict(found)
+    yield from _verdict(explanation)
     yield ""
-    yield from _flags(found)
-    yield from _ceilings(found)
+    yield from _flags(explanation)
+    yield from _ceilings(explanation)
     yield ""
-    yield from _points(found)
+    yield from _points(explanation)
     yield ""
-    yield from _profiles(found)
+    yield from _profiles(explanation)
     yield ""
-    yield from _rest(found)
+    yield from _rest(explanation)
 
 
-def _verdict(found: Explanation) -> Iterator[str]:
-    alone, most = found.at_batch_1, found.at_saturation
+def _verdict(explanation: Explanation) -> Iterator[str]:
+    alone, most = explanation.at_batch_1, explanation.at_saturation
     calls = "1 sentence" if alone.work.batch == 1 else f"{alone.work.batch} sentences"
     yield (
-        f"{calls} of {alone.work.length} tokens, {found.threads} threads:"
+        f"{calls} of {alone.work.length} tokens, {explanation.threads} threads:"
         f" {_share(alone.latency.fraction)} of the ceiling"
         f" ({_number(alone.latency_ms)} ms, at least {_number(alone.alone.ms)}"
         f" by {alone.alone.bound})"
     )
-    yield f"  between: {_reasons(found.profiles[0])}"
+    yield f"  between: {_reasons(explanation.profiles[0])}"
     best = most.rate / most.saturation.fraction
     yield (
-        f"saturation, {found.streams} streams of batches of {most.work.batch}:"
+        f"saturation, {explanation.streams} streams of batches of {most.work.batch}:"
         f" {_share(most.saturation.fraction)} of the ceiling"
         f" ({_number(most.rate)} sentences/s, at most {_number(best)} by {most.together.bound})"
     )
-    yield f"  between: {_reasons(found.profiles[1])}"
-    if found.others_percent > NOISY:
+    yield f"  between: {_reasons(explanation.profiles[1])}"
+    if explanation.others_percent > NOISY:
         yield (
-            f"other processes used {found.others_percent:.0f} % of the machine meanwhile:"
+            f"other processes used {explanation.others_percent:.0f} % of the machine meanwhile:"
             " measure again on a quiet one"
         )
 
 
 def _reasons(profile: Profile) -> str:
-    """Return what takes the time beyond the floor, the largest first, in shares of a call."""
+    """Return the causes of time beyond the floor, the largest first, in shares of a call."""
     costs = [
         (group.ms - group.floor_ms, group.name + " beyond their floor" * (group.floor_ms > 0))
         for group in profile.groups
@@ -123,11 +124,11 @@ def _share(fraction: float) -> str:
     return f"{fraction * 100:.0f} %"
 
 
-def _flags(found: Explanation) -> Iterator[str]:
-    for flag in found.flags:
+def _flags(explanation: Explanation) -> Iterator[str]:
+    for flag in explanation.flags:
         yield f"{flag.level}: {flag.what}"
         yield f"  what to do: {flag.advice}"
-    if found.flags:
+    if explanation.flags:
         yield ""
 
 
@@ -140,21 +141,21 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join(cells).rstrip()
 
 
-def _ceilings(found: Explanation) -> Iterator[str]:
-    cores = sorted({ceiling.cores for ceiling in found.ceilings})
-    rates = {(c.precision, c.cores): c.typical for c in found.ceilings}
+def _ceilings(explanation: Explanation) -> Iterator[str]:
+    cores = sorted({ceiling.cores for ceiling in explanation.ceilings})
+    rates = {(c.precision, c.cores): c.typical for c in explanation.ceilings}
     rows = []
-    for precision in dict.fromkeys(ceiling.precision for ceiling in found.ceilings):
+    for precision in dict.fromkeys(ceiling.precision for ceiling in explanation.ceilings):
         shown = [_rate(rates.get((precision, number))) for number in cores]
         rows.append([f"{precision} products, {UNITS[precision]}", *shown])
-    rows += [[f"{name} products", *["-"] * len(cores)] for name in found.missing]
-    memory = {each.cores: each.typical for each in found.bandwidths}
+    rows += [[f"{name} products", *["-"] * len(cores)] for name in explanation.missing]
+    memory = {each.cores: each.typical for each in explanation.bandwidths}
     rows.append(["memory, GB/s", *[_rate(memory.get(number)) for number in cores]])
     heads = [f"{number} core" + "s" * (number > 1) for number in cores]
     yield from table(["ceilings of this machine", *heads], rows)
-    for name, reason in found.missing.items():
+    for name, reason in explanation.missing.items():
         yield f"  {name} not measured: {reason}"
-    for ceiling in found.ceilings:
+    for ceiling in explanation.ceilings:
         if ceiling.cores == cores[-1]:
             yield f"  {ceiling.precision}: {ceiling.cell.words}"
 
@@ -163,12 +164,12 @@ def _rate(value: float | None) -> str:
     return "-" if value is None else _number(value)
 
 
-def _points(found: Explanation) -> Iterator[str]:
+def _points(explanation: Explanation) -> Iterator[str]:
     head = [
         "tokens x batch", "GOP/sentence", "weights MB", "activations MB",
         "floor ms", "one call ms", "of ceiling", "sentences/s", "of ceiling",
     ]  # fmt: skip
-    yield from table(head, [_point(point) for point in found.points])
+    yield from table(head, [_point(point) for point in explanation.points])
 
 
 def _point(point: Measured) -> list[str]:
@@ -187,8 +188,8 @@ def _point(point: Measured) -> list[str]:
     ]
 
 
-def _profiles(found: Explanation) -> Iterator[str]:
-    for profile in found.profiles:
+def _profiles(explanation: Explanation) -> Iterator[str]:
+    for profile in explanation.profiles:
         title = (
             f"{profile.length} x {profile.batch}, {_many(profile.streams, 'stream')}"
             f" of {_many(profile.threads, 'thread')}"
@@ -206,14 +207,14 @@ def _profiles(found: Explanation) -> Iterator[str]:
         yield ""
 
 
-def _rest(found: Explanation) -> Iterator[str]:
-    request = found.request
+def _rest(explanation: Explanation) -> Iterator[str]:
+    request = explanation.request
     yield (
         f"one sentence from text to tokens: {_number(request.total_ms)} ms = tokenization"
         f" {request.tokenization_ms:.2g} + engine {_number(request.engine_ms)}"
         f" + Python {request.python_ms:.2g}"
     )
-    if found.casts is not None:  # else the profile has them
-        shown = ", ".join(f"{count} {name}" for name, count in found.casts.items())
+    if explanation.casts is not None:  # else the profile has them
+        shown = ", ".join(f"{count} {name}" for name, count in explanation.casts.items())
         yield f"Casts that remain after load: {shown or 'none'}"
     yield "Fractions are medians of rounds in which ceiling and variant were measured in turns."

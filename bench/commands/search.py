@@ -103,35 +103,35 @@ def tune(
         require_enough(seconds, recipe.engine, batches=_may_share_batches(store, recipe))
     gold_set = find_gold(gold)
     built = ensure(store, [variant], gold_set)
-    found = find_settings(variant, objective, seconds, Ground.of(built, gold_set, ALONE))
-    data = found.as_json()
-    picture = found.run.with_suffix(".svg")
+    result = find_settings(variant, objective, seconds, Ground.of(built, gold_set, ALONE))
+    data = result.as_json()
+    picture = result.run.with_suffix(".svg")
     write_text(picture, space_picture(data))
     if as_json:
         print_json(data | {"picture": str(picture)})
         return
-    print_tuned(found)
+    print_tuned(result)
     say(f"picture of the space: {picture}")
 
 
 def _may_share_batches(store: Store, recipe: Recipe) -> bool:
-    """Tell whether sentences may share a batch: by the gate, or what the recipe says before it."""
+    """Tell whether sentences may share a batch: by the gate's result; before it, by the recipe."""
     from ...toolkit.building.recipes import INDEPENDENT
 
     try:
         return store.standing(recipe.name).manifest.mates != "none"
-    except UnusableInputError:  # if it is more than not built yet, that is said later
+    except UnusableInputError:  # not built yet; any other error is reported later
         return recipe.batch == INDEPENDENT
 
 
-def print_tuned(found: Tuned) -> None:
-    """Print the best settings beside the usual ones, and the command that serves with them."""
-    for word, one in (("best", found.best), ("usual", found.usual)):
-        held = "" if one.held else f"  (misses {found.slo})"
-        print(f"{word:6}{one.choice}: {one.qps:.4g} QPS at {one.users} users,"
-              f" 95 % interval {one.low:.4g} to {one.high:.4g}{held}")  # fmt: skip
-    if found.best.choice == found.usual.choice:
+def print_tuned(result: Tuned) -> None:
+    """Print the best and the default settings, and the command that serves with the best."""
+    for word, entry in (("best", result.best), ("usual", result.usual)):
+        missed = "" if entry.held else f"  (misses {result.slo})"
+        print(f"{word:6}{entry.choice}: {entry.qps:.4g} QPS at {entry.users} users,"
+              f" 95 % interval {entry.low:.4g} to {entry.high:.4g}{missed}")  # fmt: skip
+    if result.best.choice == result.usual.choice:
         print("nothing was confirmed to be better than the usual settings")
-    elif found.best.low < found.usual.high:
+    elif result.best.low < result.usual.high:
         print("too close to call: the intervals overlap")
-    print(f"tiankong serve --variant {found.variant} {found.best.choice.options}")
+    print(f"tiankong serve --variant {result.variant} {result.best.choice.options}")

@@ -75,9 +75,9 @@ def sweep(
     by = generators_from(processes, workers, bind)
     built = ensure(store, wanted, gold_set)
     if offer:
-        # The article's server is another variant's: its place is in a sweep of recipes.
-        own = tuple(each.manifest.variant for each in built)
-        chosen = replace(chosen, variants=own, yardstick="")
+        # No yardstick: the article's server belongs to a sweep of recipes.
+        measured = tuple(entry.manifest.variant for entry in built)
+        chosen = replace(chosen, variants=measured, yardstick="")
     path = run_sweep(chosen, built, gold_set, seed, by, target)
     run = read_run(path)
     _show_run(run, path, as_json, choice)
@@ -100,7 +100,8 @@ def _show_run(run: Run, path: Path, as_json: bool, choice: Choice) -> None:
 def _require_valid(run: Run) -> None:
     """Raise InvalidMeasurementError if the table cannot be trusted.
 
-    That is: a point has no valid repeat, or a cell is invalid by the server's or variant's fault.
+    It cannot be trusted if a point has no valid repeat, or if the server or the variant made a cell
+    invalid.
     """
     from ...toolkit.runs.validity import doubts, is_disturbed, is_valid
 

@@ -47,14 +47,14 @@ PACKED_PRODUCT, INT8_LEVEL = "MatMulNBits", 4
 
 
 class Profiled:
-    """A session that writes down every operator it runs, to a file in ``scratch``.
+    """A session that records every operator it runs in a file in ``scratch``.
 
     Args:
         path: the ONNX file.
         scratch: a folder for the profile.
         threads: threads for one call.
-        whole_shapes: keep the weights as they are, so that their shapes are in the profile too
-            (packed for a kernel they are left out).  Its times are not those of a usual session.
+        whole_shapes: do not pack the weights, so that the profile has their shapes too (it leaves
+            out packed weights).  The times are then not those of a usual session.
 
     """
 
@@ -72,9 +72,9 @@ class Profiled:
         )
         self._inputs = [entry.name for entry in self._session.get_inputs()]
         outputs = [entry.name for entry in self._session.get_outputs()]
-        asked = [name for name in (TOP_SCORES, TOP_IDS) if name in outputs]
-        # The same as the engine asks for.
-        self._outputs = asked or [MASK_LOGITS if MASK_LOGITS in outputs else outputs[0]]
+        ranked = [name for name in (TOP_SCORES, TOP_IDS) if name in outputs]
+        # The same outputs as the engine computes.
+        self._outputs = ranked or [MASK_LOGITS if MASK_LOGITS in outputs else outputs[0]]
         self._runs: list[list[Operator]] | None = None
 
     def __enter__(self) -> Profiled:
@@ -128,17 +128,18 @@ def _tensors(entries: Sequence[Mapping[str, Sequence[int]]]) -> list[tuple[str, 
 
 
 def typical(runs: Sequence[Sequence[Operator]]) -> tuple[list[Operator], float]:
-    """Return one run with the usual time of every operator, and what the profiler cost it.
+    """Return one run with the usual time of every operator, and the profiler's cost in that run.
 
-    A time is the mean over the half of the runs that took neither long nor short in all: operators
-    then add up to what a usual run takes.  Writing an operator down takes some microseconds that
-    are counted as its own.  The quickest operators only pass on a shape: what they seem to take is
-    that cost, and is taken off all.
+    A time is the mean over the middle half of the runs, by their total time: operators then add up
+    to the time of a usual run.  Recording an operator takes some microseconds, which the profile
+    counts as the operator's.  The quickest operators only pass on a shape, so their time is this
+    cost; it is subtracted from every operator.
     """
-    times = np.array([[each.ms for each in run] for run in runs])
+    times = np.array([[operator.ms for operator in run] for run in runs])
     means = times[middle_half(times.sum(axis=1))].mean(axis=0)
     cost = float(means.min()) if len(means) else 0.0
-    run = [replace(each, ms=float(ms) - cost) for each, ms in zip(runs[0], means, strict=True)]
+    pairs = zip(runs[0], means, strict=True)
+    run = [replace(operator, ms=float(ms) - cost) for operator, ms in pairs]
     return run, cost * len(run)
 
 
@@ -161,27 +162,26 @@ class OnnxSubject(Subject):
     """An ONNX graph: counted and profiled operator by operator, by ONNX Runtime itself."""
 
     def __init__(self, folder: Path, scratch: Path) -> None:
-
         super().__init__(folder, scratch)
         self.path = folder / read_manifest(folder).recipe.file
         self._counting = Profiled(self.path, scratch, 1, whole_shapes=True)
         self._counted: list[list[Operator]] | None = None
-        self._asked: list[tuple[int, int]] = []
+        self._shapes: list[tuple[int, int]] = []
         self._eight_bits = packed_in_eight_bits(self.path)
 
     def count(self, batches: Sequence[Batch]) -> None:
-        """Run batches once with all shapes written down; :meth:`workload` then knows them."""
+        """Run batches once and record all shapes, from which :meth:`workload` counts."""
         for batch in batches:
-            if _key(batch) not in self._asked:
-                self._asked.append(_key(batch))
+            if _shape(batch) not in self._shapes:
+                self._shapes.append(_shape(batch))
                 self._counting.run(batch)
         self._counted = self._counting.runs()
 
     def run_of(self, batch: Batch) -> list[Operator]:
         """Return the operators of one run, weights' shapes included."""
-        if self._counted is None or _key(batch) not in self._asked:
+        if self._counted is None or _shape(batch) not in self._shapes:
             raise UnusableInputError("this batch has not been counted")
-        return self._counted[self._asked.index(_key(batch))]
+        return self._counted[self._shapes.index(_shape(batch))]
 
     def workload(self, batch: Batch) -> Workload:
         """Return what one call computes and moves, from the shapes of the graph as it ran."""
@@ -189,7 +189,7 @@ class OnnxSubject(Subject):
         return workload(self.run_of(batch), length, rows, cache_bytes(), self._eight_bits)
 
     def facts(self, batch: Batch) -> dict[str, Any]:
-        """Return what the graph, as ONNX Runtime made it at load, has in it."""
+        """Return facts of the graph as ONNX Runtime optimized it at load."""
         run = self.run_of(batch)
         self.casts = casts(run)
         return graph_facts(run)
@@ -197,7 +197,7 @@ class OnnxSubject(Subject):
     def profile(
         self, batch: Batch, threads: int, streams: int, giga: Mapping[str, float]
     ) -> Profile:
-        """Return where the time of a call goes, operator by operator, in kinds."""
+        """Return where the time of a call goes, by kind of operator."""
         plain, times = self.call(batch, threads), []
         with (
             Profiled(self.path, self.scratch, threads) as profiled,
@@ -207,14 +207,13 @@ class OnnxSubject(Subject):
                 times.append(timed(plain))
                 profiled.run(batch)
         run, cost = typical(profiled.runs())
-        whole = self.run_of(batch)
-        work = [products(each, self._eight_bits) for each in whole]
+        work = [products(operator, self._eight_bits) for operator in self.run_of(batch)]
         rows, length = batch.input_ids.shape
-        found = _groups(run, work, giga)
-        return Profile(length, rows, threads, streams, usual(times), found, cost)
+        groups = _groups(run, work, giga)
+        return Profile(length, rows, threads, streams, usual(times), groups, cost)
 
 
-def _key(batch: Batch) -> tuple[int, int]:
+def _shape(batch: Batch) -> tuple[int, int]:
     rows, length = batch.input_ids.shape
     return rows, length
 
@@ -223,16 +222,16 @@ def _groups(
     run: Sequence[Operator], work: Sequence[Sequence[Product]], giga: Mapping[str, float]
 ) -> list[Group]:
     """Return operators by kind, with the floor of their products."""
-    names = [each.group for each in run]
-    found = []
-    for name in [each for each in GROUPS if each in names]:
+    names = [operator.group for operator in run]
+    groups: list[Group] = []
+    for name in [kind for kind in GROUPS if kind in names]:
         places = [place for place, group in enumerate(names) if group == name]
         multiplied = [product for place in places for product in work[place]]
         spent = sum(run[place].ms for place in places)
-        found.append(Group(name, len(places), spent, compute_ms(multiplied, giga)))
-        if name == ATTENTION and found[0].name == PRODUCTS:
-            found[-1:] = _split(found[-1], found[0], multiplied, giga)
-    return found
+        groups.append(Group(name, len(places), spent, compute_ms(multiplied, giga)))
+        if name == ATTENTION and groups[0].name == PRODUCTS:
+            groups[-1:] = _split(groups[-1], groups[0], multiplied, giga)
+    return groups
 
 
 def _split(
@@ -240,7 +239,7 @@ def _split(
 ) -> list[Group]:
     """Split fused attention into its projections and the rest.
 
-    The projections are taken to run as close to the ceiling as the other products do.
+    This assumes that the projections run as close to the ceiling as the other products do.
     """
     projections = [product for product in multiplied if not product.inside]
     if not projections or not others.floor_ms:

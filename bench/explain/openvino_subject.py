@@ -1,4 +1,4 @@
-"""OpenVINO's own account: which products a compiled model has, and where its time goes."""
+"""OpenVINO's own counters: which products a compiled model has, and where its time goes."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ KINDS = {
     FUSED: ("Subgraph",),
 }  # fmt: skip
 GROUP_OF = {kind: group for group, kinds in KINDS.items() for kind in kinds}
-ATTENDING = ("oftmax", "scaled_dot_product")  # of names of what was fused into one
+ATTENDING = ("oftmax", "scaled_dot_product")  # in the names of layers that were fused
 EXECUTED = "EXECUTED"
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What a compiled model multiplies; ``products`` lack those inside fused attention.
+    """The products of a compiled model.
 
-    ``fused_attention`` says that these are missing, ``asked_only`` that the last layer and the head
-    are computed only where the model is asked.
+    If ``fused_attention``, those inside attention are missing.  If ``asked_only``, the last layer
+    and the head are computed only at the masks.
     """
 
     products: Sequence[Product]
@@ -67,11 +67,11 @@ class Counted:
 
 
 class Compiled:
-    """A model compiled once more, for one shape, with times of its operators.
+    """A model compiled again, for one shape, with the times of its operators.
 
     Args:
         path: the model's file.
-        batch: what will be run (its shape is compiled in, so that every product's is known).
+        batch: the batch to run; its shape is compiled in, so the shape of every product is known.
         hint: the engine's precision hint.
         threads: threads for one call.
 
@@ -80,7 +80,7 @@ class Compiled:
     def __init__(self, path: Path, batch: Batch, hint: object, threads: int) -> None:
         core = openvino.Core()
         model = core.read_model(str(path))
-        self._feed = {each.any_name: getattr(batch, each.any_name) for each in model.inputs}
+        self._feed = {entry.any_name: getattr(batch, entry.any_name) for entry in model.inputs}
         model.reshape({name: list(values.shape) for name, values in self._feed.items()})
         for entry in model.inputs:
             kind = entry.element_type.to_dtype()
@@ -108,16 +108,16 @@ class Compiled:
 
     def count(self) -> Counted:
         """Return the products, from the shapes of the model as it was compiled."""
-        found, attention = [], False
+        products, attention = [], False
         for node in self._compiled.get_runtime_model().get_ordered_ops():
             facts = self._nodes[node.get_friendly_name()]
             kind = facts.get("layerType")
             if kind == "FullyConnected":
-                found.append(_dense(node, facts))
+                products.append(_dense(node, facts))
             elif kind in ("MatMul", "ScaledDotProductAttention"):
                 attention = True
-                found += _inside(node, facts, kind)
-        return Counted(found, not attention, "rows" in self._feed)
+                products += _inside(node, facts, kind)
+        return Counted(products, not attention, "rows" in self._feed)
 
     def times(self) -> list[tuple[str, float]]:
         """Return the (group, milliseconds) of every operator of the last run."""
@@ -137,13 +137,13 @@ class Compiled:
 
 
 def _shape(port: Any) -> tuple[int, ...]:
-    return tuple(each.get_length() for each in port.get_partial_shape())
+    return tuple(axis.get_length() for axis in port.get_partial_shape())
 
 
 def _dense(node: Any, facts: Mapping[str, str]) -> Product:
     left, output = _shape(node.input(0)), _shape(node.output(0))
     kind = facts["runtimePrecision"]
-    # Stored 8-bit weights are multiplied as such; others are turned into the precision computed in.
+    # 8-bit weights are multiplied as they are; others are converted to the precision in use.
     weight = prod(_shape(node.input(1))) * BYTES.get(kind, 4)
     return Product(
         PRECISIONS.get(kind, FP32), prod(output[:-1]), left[-1], output[-1], weight_bytes=weight
@@ -164,7 +164,7 @@ def _inside(node: Any, facts: Mapping[str, str], kind: str) -> list[Product]:
 
 
 def groups(compiled: Compiled, times: int, between: Callable[[], None]) -> list[Group]:
-    """Return the mean time of one call by kind of operator, over so many runs.
+    """Return the median time of one call by kind of operator, over so many runs.
 
     ``between`` is called before every run.
     """
@@ -178,11 +178,13 @@ def groups(compiled: Compiled, times: int, between: Callable[[], None]) -> list[
             own = [ms for name, ms in run if name == group]
             spent.setdefault(group, []).append(sum(own))
             counts[group] = len(own)
-    return [Group(name, counts[name], float(np.median(found))) for name, found in spent.items()]
+    return [
+        Group(name, counts[name], float(np.median(times_ms))) for name, times_ms in spent.items()
+    ]
 
 
 class OpenvinoSubject(Subject):
-    """OpenVINO: counted from the compiled model, profiled by its own counters."""
+    """OpenVINO: products are those of the compiled model, times are those of its counters."""
 
     def __init__(self, folder: Path, scratch: Path) -> None:
         super().__init__(folder, scratch)
@@ -198,10 +200,10 @@ class OpenvinoSubject(Subject):
         """Return what one call computes and moves, from the shapes of the compiled model."""
         rows, length = batch.input_ids.shape
         counted = self._compiled(batch, 1).count()
-        found = list(counted.products)
+        products = list(counted.products)
         if counted.fused_attention:
-            found += _attending(self._config, length, rows, counted.asked_only)
-        return Workload(length, rows, found)
+            products += _attending(self._config, length, rows, counted.asked_only)
+        return Workload(length, rows, products)
 
     def profile(
         self, batch: Batch, threads: int, streams: int, giga: Mapping[str, float]
@@ -211,17 +213,17 @@ class OpenvinoSubject(Subject):
         compiled = self._compiled(batch, threads)
         with busy(plain, streams - 1, lambda: self.prepare(threads)):
             count = calls_in(PROFILE_SECONDS, plain)
-            found = groups(compiled, count, lambda: times.append(timed(plain)))
+            measured = groups(compiled, count, lambda: times.append(timed(plain)))
         rows, length = batch.input_ids.shape
-        kinds = with_floors(found, self.workload(batch).products, giga)
+        kinds = with_floors(measured, self.workload(batch).products, giga)
         return Profile(length, rows, threads, streams, usual(times), kinds)
 
 
 def _attending(
     config: Mapping[str, Any], length: int, batch: int, asked_only: bool
 ) -> list[Product]:
-    """Return the products inside attention that no graph shows, from the numbers in config.json."""
-    inside = [each for each in of_bert(config, length, batch, FP32) if each.inside]
-    if asked_only:  # the last layer asks for one position of each sentence
+    """Return the products inside fused attention, which no graph shows, by config.json's sizes."""
+    inside = [p for p in of_bert(config, length, batch, FP32) if p.inside]
+    if asked_only:  # the last layer computes one position per sentence
         inside[-2:] = [replace(inside[-2], rows=1), replace(inside[-1], rows=1)]
     return inside

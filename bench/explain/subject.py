@@ -1,4 +1,4 @@
-"""What is explained: a variant behind the few questions that each engine answers in its own way."""
+"""The subject of ``explain``: a variant, and the questions that each engine answers differently."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ PROJECTIONS, INSIDE = "projections in attention (estimated)", "inside attention 
 
 @dataclass(frozen=True)
 class Profile:
-    """Where the time of one call goes, other streams being busy with the same.
+    """Where the time of one call goes, while the other streams run the same batch.
 
-    ``engine_ms`` is a call without a profiler, in turns with profiled ones; ``groups`` are its
-    operators by kind; ``profiler_ms`` is what writing them down cost and has been taken off.
+    ``engine_ms`` is the time of a call without a profiler, measured in turns with profiled calls.
+    ``groups`` are its operators by kind.  ``profiler_ms`` is the profiler's own cost, which is
+    subtracted from the groups.
     """
 
     length: int
@@ -45,7 +46,7 @@ class Profile:
 
     @property
     def between_ms(self) -> float:
-        """What no operator explains: gaps between them, results handed over."""
+        """The time that no operator accounts for: gaps between operators, passing on results."""
         return self.engine_ms - sum(group.ms for group in self.groups)
 
     def as_json(self) -> dict[str, Any]:
@@ -65,8 +66,8 @@ class Profile:
 class Subject(ABC):
     """A built variant and its engine.
 
-    ``kernels`` are those its ceilings are measured with; ``casts`` those left in a call (after
-    :meth:`facts`), by what they turn into what; None where the profile counts them.
+    ``kernels`` are the kernels that its ceilings are measured with.  ``casts`` counts the casts
+    that are left in a call, by their types; :meth:`facts` sets it; None if the profile counts them.
 
     Args:
         folder: the variant's folder.
@@ -82,13 +83,13 @@ class Subject(ABC):
         self._predictors: dict[int, Predictor] = {}
 
     def predictor(self, threads: int) -> Predictor:
-        """Return the variant opened for so many threads a call."""
+        """Return the variant opened for so many threads per call."""
         if threads not in self._predictors:
             self._predictors[threads] = open_variant(self.folder, threads)
         return self._predictors[threads]
 
     def prepare(self, threads: int) -> None:  # noqa: B027 (most engines have nothing to set)
-        """Set what an engine sets for a thread that calls it, not for a call."""
+        """Set what the engine sets once per calling thread."""
 
     def call(self, batch: Batch, threads: int) -> Callable[[], object]:
         """Return a function that runs one batch."""
@@ -96,7 +97,7 @@ class Subject(ABC):
         return lambda: engine.best(batch, TOP)
 
     def count(self, batches: Sequence[Batch]) -> None:  # noqa: B027 (most count when asked)
-        """Make ready to say what these batches compute."""
+        """Prepare :meth:`workload` for these batches."""
 
     @abstractmethod
     def workload(self, batch: Batch) -> Workload:
@@ -109,7 +110,7 @@ class Subject(ABC):
         """Return where the time of a call goes; ``giga`` are the ceilings of one call's share."""
 
     def facts(self, batch: Batch) -> dict[str, Any]:
-        """Return what flags are told from, as far as the engine knows (see flags.Facts)."""
+        """Return the facts that flags are derived from, if the engine has them (flags.Facts)."""
         return {}
 
 
@@ -142,7 +143,7 @@ def timed(call: Callable[[], object]) -> float:
 
 
 def usual(times: Sequence[float]) -> float:
-    """Return the mean of the half of some times that is neither long nor short."""
+    """Return the mean of the middle half of some times."""
     return float(np.asarray(times)[middle_half(times)].mean())
 
 
@@ -153,13 +154,13 @@ def calls_in(seconds: float, call: Callable[[], object]) -> int:
 
 
 def with_floors(
-    found: Sequence[Group], multiplied: Sequence[Product], giga: Mapping[str, float]
+    measured: Sequence[Group], multiplied: Sequence[Product], giga: Mapping[str, float]
 ) -> list[Group]:
-    """Return the groups in the usual order, with the floors of products and of attention."""
+    """Return the groups in the order of ``GROUPS``, products and attention with their floors."""
     floors = {
-        PRODUCTS: compute_ms([each for each in multiplied if not each.inside], giga),
-        ATTENTION: compute_ms([each for each in multiplied if each.inside], giga),
+        PRODUCTS: compute_ms([product for product in multiplied if not product.inside], giga),
+        ATTENTION: compute_ms([product for product in multiplied if product.inside], giga),
     }
     places = {name: place for place, name in enumerate(GROUPS)}
-    ordered = sorted(found, key=lambda group: places.get(group.name, len(places)))
+    ordered = sorted(measured, key=lambda group: places.get(group.name, len(places)))
     return [Group(g.name, g.operators, g.ms, floors.get(g.name, 0.0)) for g in ordered]

@@ -1,4 +1,4 @@
-"""PyTorch's operators: what an engine multiplies, and where its time goes."""
+"""PyTorch's operators: which products they compute, and where the time goes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ATTENDING = "scaled_dot_product"
 
 
 class ProductRecorder(TorchDispatchMode):
-    """Writes down every product of matrices that PyTorch runs while this is active."""
+    """Records every product of matrices that PyTorch runs while it is active."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -50,9 +50,9 @@ class ProductRecorder(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
         self.products += products(name, args)
-        tensors = [each for each in args if isinstance(each, torch.Tensor)]
+        tensors = [arg for arg in args if isinstance(arg, torch.Tensor)]
         if isinstance(result, torch.Tensor) and not result._is_view():
-            self.activation_bytes += sum(_bytes(each) for each in [result, *tensors[:1]])
+            self.activation_bytes += sum(_bytes(tensor) for tensor in [result, *tensors[:1]])
         return result
 
 
@@ -92,7 +92,7 @@ def _dense(left: torch.Tensor, right: torch.Tensor, columns: int) -> Product:
 
 
 def recorded(call: Callable[[], object]) -> ProductRecorder:
-    """Run a call and return what it multiplied."""
+    """Run a call and return the record of its products."""
     recorder = ProductRecorder()
     with recorder:
         call()
@@ -100,13 +100,13 @@ def recorded(call: Callable[[], object]) -> ProductRecorder:
 
 
 def groups(call: Callable[[], object], times: int) -> tuple[list[Group], float]:
-    """Return the time of one call by kind of operator (milliseconds), and that of all together."""
-    with profile(activities=[ProfilerActivity.CPU]) as found:
+    """Return the milliseconds of one call by kind of operator, and their sum."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
         for _ in range(times):
             call()
     counts: dict[str, int] = {}
     spent: dict[str, float] = {}
-    for entry in found.key_averages():
+    for entry in profiler.key_averages():
         if not entry.key.startswith("aten::"):
             continue
         group = _group(entry.key.removeprefix("aten::"))
@@ -117,21 +117,21 @@ def groups(call: Callable[[], object], times: int) -> tuple[list[Group], float]:
 
 def _group(name: str) -> str:
     for group, names in KINDS.items():
-        if name in names or any(ATTENDING in name and ATTENDING in each for each in names):
+        if name in names or any(ATTENDING in name and ATTENDING in other for other in names):
             return group
     return OTHER
 
 
 class TorchSubject(Subject):
-    """PyTorch: counted by what it dispatches, profiled by its own profiler."""
+    """PyTorch: products are counted as it dispatches them, times are those of its profiler."""
 
     def __init__(self, folder: Path, scratch: Path) -> None:
         super().__init__(folder, scratch)
         self.kernels = {ONNXRUNTIME: (INT8,), TORCH: (FP32, BF16)}
-        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its profiler announces itself
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else its profiler prints to the terminal
 
     def predictor(self, threads: int) -> Predictor:
-        """Return the one predictor: PyTorch's threads are set for the process, not for a model."""
+        """Return the only predictor: PyTorch's threads are set per process, not per model."""
         return super().predictor(1)
 
     def prepare(self, threads: int) -> None:
@@ -143,13 +143,13 @@ class TorchSubject(Subject):
     def workload(self, batch: Batch) -> Workload:
         """Return what one call computes and moves, from what PyTorch dispatches."""
         rows, length = batch.input_ids.shape
-        found = recorded(self.call(batch, 1))
-        return Workload(length, rows, found.products, found.activation_bytes)
+        record = recorded(self.call(batch, 1))
+        return Workload(length, rows, record.products, record.activation_bytes)
 
     def facts(self, batch: Batch) -> dict[str, Any]:
-        """Return the threads that the environment asks OpenMP for."""
-        asked = os.environ.get("OMP_NUM_THREADS", "")
-        return {"environment_threads": int(asked) if asked.isdecimal() else None}
+        """Return the number of threads that the environment sets for OpenMP."""
+        threads = os.environ.get("OMP_NUM_THREADS", "")
+        return {"environment_threads": int(threads) if threads.isdecimal() else None}
 
     def profile(
         self, batch: Batch, threads: int, streams: int, giga: Mapping[str, float]
@@ -160,7 +160,7 @@ class TorchSubject(Subject):
         with busy(plain, streams - 1, lambda: self.prepare(threads)):
             count = calls_in(PROFILE_SECONDS / 2, plain)
             times = [timed(plain) for _ in range(count)]
-            found, _ = groups(plain, count)
+            measured, _ = groups(plain, count)
         rows, length = batch.input_ids.shape
-        kinds = with_floors(found, self.workload(batch).products, giga)
+        kinds = with_floors(measured, self.workload(batch).products, giga)
         return Profile(length, rows, threads, streams, usual(times), kinds)

@@ -1,4 +1,4 @@
-"""CPU, throttling, swap and energy of process trees, by differences of the kernel's counters."""
+"""CPU, throttling, swap and energy of process trees, from differences of kernel counters."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from . import energy
 class Counters:
     """The kernel's counters at one moment.
 
-    CPU seconds of the servers' trees, of the generator's and our own; of the CPUs we may use, the
-    seconds they were busy and stolen; bytes swapped; throttling by process id; energy.
+    ``server``, ``generator`` and ``own`` are CPU seconds of the process trees of servers and load
+    generator and of this process.  ``busy`` and ``stolen`` are seconds summed over the CPUs this
+    process may use.  ``swapped`` is in bytes.  ``throttling`` is by process id.
     """
 
     clock: float
@@ -36,10 +37,10 @@ class Counters:
 
 @dataclass(frozen=True)
 class Usage:
-    """What was used between two snapshots; percent of all CPUs we may use (all = 100).
+    """What was used between two snapshots, in percent of all CPUs this process may use (all = 100).
 
-    ``server_quota`` is percent of the quota of the server's cgroup (None: no quota);
-    ``throttled`` percent of the quota's periods in which a process was held back.
+    ``server_quota`` is in percent of the quota of the server's cgroup (None: no quota).
+    ``throttled`` is the percentage of the quota's periods in which a process was throttled.
     """
 
     server: float
@@ -53,7 +54,7 @@ class Usage:
 
     @property
     def others(self) -> float:
-        """What other processes and the host took."""
+        """The CPU time that other processes and the host used."""
         return self.other + self.steal
 
 
@@ -79,10 +80,10 @@ def _seconds(tree: Iterable[psutil.Process]) -> float:
 
 
 def snapshot(servers: Sequence[int] = (), generator: int | None = None) -> Counters:
-    """Read the counters now; arguments are the process ids of the trees' roots.
+    """Read the counters now; the arguments are the ids of the trees' root processes.
 
-    ``servers`` is empty where the server is not on this machine, ``generator`` None where none
-    runs: a variant is explained in our own process.
+    ``servers`` is empty if the server is not on this machine.  ``generator`` is None if none runs:
+    ``explain`` calls the variant in this process.
     """
     cpus = psutil.cpu_times(percpu=True)
     ours = [cpus[number] for number in allowed_cpus() if number < len(cpus)]
@@ -110,16 +111,16 @@ def _busy(cpu: psutil._ntuples.scputimes) -> float:
 def usage(before: Counters, after: Counters) -> Usage:
     """Return what was used between two snapshots."""
     elapsed = max(after.clock - before.clock, 1e-9)
-    whole = elapsed * len(allowed_cpus()) / 100
+    one_percent = elapsed * len(allowed_cpus()) / 100
     server = after.server - before.server
     generator = after.generator - before.generator
     other = (after.busy - before.busy) - server - generator - (after.own - before.own)
     return Usage(
-        server=server / whole,
+        server=server / one_percent,
         server_quota=100 * server / elapsed / after.quota if after.quota else None,
-        generator=generator / whole,
-        other=max(0.0, other / whole),
-        steal=max(0.0, (after.stolen - before.stolen) / whole),
+        generator=generator / one_percent,
+        other=max(0.0, other / one_percent),
+        steal=max(0.0, (after.stolen - before.stolen) / one_percent),
         throttled=_throttled(before, after),
         swapped=max(0, after.swapped - before.swapped),
         joules=energy.joules(before.energy, after.energy),
@@ -127,7 +128,7 @@ def usage(before: Counters, after: Counters) -> Usage:
 
 
 def _throttled(before: Counters, after: Counters) -> float:
-    """Return the largest share of periods, in percent, in which any cgroup was held back."""
+    """Return the largest percentage of periods in which a cgroup was throttled."""
     shares = [0.0]
     for root in before.throttling.keys() & after.throttling.keys():
         for first, last in zip(before.throttling[root], after.throttling[root], strict=False):
@@ -139,7 +140,7 @@ def _throttled(before: Counters, after: Counters) -> float:
 def memory(root: int) -> tuple[int, int | None]:
     """Return bytes resident (RSS, shared pages counted in each process) and proportional (PSS).
 
-    PSS is None where the kernel does not tell it.
+    PSS is None if the kernel does not report it.
     """
     resident, proportional = 0, 0
     known = True

@@ -1,4 +1,4 @@
-"""What can be built and run here: every recipe there is, less what this machine cannot do."""
+"""Which recipes can be built and run here, and one line why not for the others."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Choice:
 
 
 NOTHING = Choice(())
-"""Where a file of the user's takes the place of recipes."""
+"""For a command that takes a user's file instead of recipes."""
 
 
 def why_not(recipe: Recipe) -> str | None:
@@ -82,19 +82,19 @@ def choose(
 
     Args:
         names: the recipes; none means all there are.
-        model: the model they are for; empty: whether they can be made of one is not asked.
-        revision: of a hub model.
-        optional: the names are a plan's, not a user's: leave out what cannot be.
+        model: the model they are for; empty: whether they suit a model is not checked.
+        revision: branch, tag or commit of a hub model.
+        optional: the names come from a plan, not from a user: skip what is impossible here.
         own_recipes: a folder of the user's own recipes.
 
-    What is left out is said, one line each.  Raises UnusableInputError for a named one that is
-    unknown or cannot be built or run here, and for a model that cannot be had.
+    Prints one line for each recipe that is skipped.  Raises UnusableInputError for a named recipe
+    that is unknown or cannot be built or run here, and for a model that cannot be loaded.
 
     """
     recipes = read_recipes(names, own_recipes)
     reasons = {recipe.name: why_not(recipe) for recipe in recipes}
     if model:
-        reasons = _of_model(recipes, reasons, model, revision)
+        reasons = _with_models_reasons(recipes, reasons, model, revision)
     if names and not optional:
         for name, why in reasons.items():
             if why:
@@ -108,11 +108,11 @@ def choose(
     return Choice(tuple(r for r in recipes if reasons[r.name] is None), skipped)
 
 
-def _of_model(
+def _with_models_reasons(
     recipes: Sequence[Recipe], reasons: dict[str, str | None], model: str, revision: str | None
 ) -> dict[str, str | None]:
-    """Return the reasons, with those why a recipe cannot be made of a model."""
-    from ..models.loading import config_of, has_wordpiece  # here: servers have no hub
+    """Return the reasons, and for recipes without one, why they cannot be made of the model."""
+    from ..models.loading import config_of, has_wordpiece  # here: a server cannot import it
 
     config = config_of(model, revision)
     refused = {r.name: reasons[r.name] or why_not_of_model(r, config) for r in recipes}
@@ -124,8 +124,9 @@ def _of_model(
 
 def _why_no_cuda(kind: Kind) -> str | None:
     try:
-        ctypes.CDLL("libcuda.so.1")  # the driver: most machines have none, and importing torch
-    except OSError:  # takes seconds
+        # Try the driver first: most machines have none, and importing torch takes seconds.
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
         return CUDA
     if "torch" not in kind.distributions:
         return None

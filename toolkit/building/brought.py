@@ -1,7 +1,7 @@
-"""An ONNX masked language model somebody brings: an Optimum export, a file of the hub, one's own.
+"""An ONNX masked language model that a user brings: an Optimum export, a hub file, their own.
 
-The file is looked at, tried out, and copied with its tokenizer into a variant folder, so that gate,
-server, sweep and report treat it as any other variant.  Nothing is changed in it.
+The file is inspected, tried out, and copied with its tokenizer into a variant folder.  Then gate,
+server, sweep and report treat it as any other variant.  The file is not changed.
 """
 
 from __future__ import annotations
@@ -43,9 +43,8 @@ if TYPE_CHECKING:
     from ..engines.onnx_engine import OnnxEngine
 
 FOLDER = "onnx"
-NO_LIMIT = 1_000_000  # a tokenizer that knows no longest sentence says a larger number
-MEMORY_COPIES = 3  # the file read, the session's weights, the copies it packs
-
+NO_LIMIT = 1_000_000  # model_max_length of a tokenizer without a limit is larger
+MEMORY_COPIES = 3  # the file as read, the session's weights, their packed copies
 
 ModelFacts = Mapping[str, Any]
 """What a manifest says of a model."""
@@ -56,12 +55,12 @@ def bring(
     model: str = "",
     reference: Callable[[], ModelFacts | None] = lambda: None,
 ) -> Built:
-    """Make a variant of what is brought; one made before of the same files is kept.
+    """Make a variant of a user's file, or return the one made before of the same files.
 
-    ``model`` is the one it will be compared with (empty: none).  ``reference`` returns what the
-    manifest of the model's reference variant says of it; it is called when the file was found
-    usable, because that variant may have to be built first.  Raises UnusableInputError, in one
-    line, for a file or tokenizer that cannot be used, or that do not belong together.
+    ``model`` is the model it will be compared with (empty: none).  ``reference`` returns what the
+    manifest of that model's reference variant says about the model.  It may have to build that
+    variant, so it is called only after the file has been read.  Raises UnusableInputError for a
+    file or tokenizer that cannot be used, or if the two do not belong together.
     """
     tokenizer = _tokenizer(offer.tokenizer)
     file = read_onnx_file(offer.onnx)
@@ -71,8 +70,8 @@ def bring(
     name = variant_name(offer.onnx)
     model = model or offer.tokenizer.resolve().name
     folder = variant_folder(model, name)
-    if standing := _standing(folder, sources):
-        return Built(folder, _held_to(folder, standing, offer.promise), skipped=True)
+    if existing := _existing(folder, sources):
+        return Built(folder, _with_promise(folder, existing, offer.promise), skipped=True)
     size = sum(path.stat().st_size for path in file.files.values())
     require_disk(artifacts(), size, f"copying {offer.onnx}")
     require_memory(MEMORY_COPIES * size, f"trying {offer.onnx}")
@@ -147,7 +146,7 @@ def _digest(
     config: Mapping[str, Any],
     reference: ModelFacts | None,
 ) -> str:
-    """Return one SHA-256 over all that the variant is made of."""
+    """Return one SHA-256 over everything that the variant is made from."""
     parts = {
         "files": {name: sha256(path) for name, path in file.files.items()},
         "tokenizer": tokenizer.to_str(),
@@ -159,7 +158,7 @@ def _digest(
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _standing(folder: Path, sources: str) -> Manifest | None:
+def _existing(folder: Path, sources: str) -> Manifest | None:
     try:
         manifest = read_manifest(folder)
         manifest.verify(folder)
@@ -168,11 +167,11 @@ def _standing(folder: Path, sources: str) -> Manifest | None:
     return manifest if manifest.notes.get("sources") == sources else None
 
 
-def _held_to(folder: Path, standing: Manifest, promise: Promise | None) -> Manifest:
-    """Return the manifest with a promise; a gate's result under another one does not stand."""
-    if promise is None or standing.recipe.promise == promise:
-        return standing
-    changed = replace(standing, recipe=replace(standing.recipe, promise=promise), gate=None)
+def _with_promise(folder: Path, manifest: Manifest, promise: Promise | None) -> Manifest:
+    """Return the manifest with a promise; a new promise removes the result of the gate."""
+    if promise is None or manifest.recipe.promise == promise:
+        return manifest
+    changed = replace(manifest, recipe=replace(manifest.recipe, promise=promise), gate=None)
     write_manifest(folder, changed)
     return changed
 
@@ -186,7 +185,7 @@ def _copy(file: OnnxFile, place: Path) -> str:
 
 
 def _engine(path: Path, named: Path) -> OnnxEngine:
-    """Open the copy; what is wrong with it is said of the file the user named."""
+    """Open the copy; an error names the user's file, not the copy."""
     from ..engines.onnx_engine import OnnxEngine
 
     try:
@@ -202,9 +201,9 @@ def _tokenizer_limit(folder: Path) -> int | None:
 
 
 def _positions(offer: Offer, config: Mapping[str, Any], file: OnnxFile, fixed: int | None) -> int:
-    """Return how many tokens a sentence may have: the least of what is said anywhere."""
-    told = [config.get("max_position_embeddings"), _tokenizer_limit(offer.tokenizer), fixed]
-    known = [limit for limit in told if isinstance(limit, int) and limit > 0] or file.positions
+    """Return how many tokens a sentence may have: the smallest limit that is known."""
+    limits = [config.get("max_position_embeddings"), _tokenizer_limit(offer.tokenizer), fixed]
+    known = [limit for limit in limits if isinstance(limit, int) and limit > 0] or file.positions
     if not known:
         raise UnusableInputError(
             f"nothing says how long a sentence may be for {offer.onnx}: put its config.json, or a"

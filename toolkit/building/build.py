@@ -1,4 +1,4 @@
-"""Build variants: a model and a recipe make a folder, written whole or not at all."""
+"""Build variants: a folder from a model and a recipe, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .workshop import Workshop
 BYTES_PER_PARAMETER = 4
 # Float32 copies on the disk at once: two intermediate graphs beside the one being written.
 SCRATCH_COPIES = 4
-# Float32 copies in memory at once: the network and what loads it; for a graph also the exporter's,
-# protobuf's and the optimizer's (measured at the geometry of bert-base-chinese: 10.9).
+# Float32 copies in memory at once: of the network and its loader; for a graph also of exporter,
+# protobuf and optimizer (measured at the geometry of bert-base-chinese: 10.9).
 NETWORK_COPIES, GRAPH_COPIES = 3, 11
 
 
 def build(model: str, recipes: Sequence[Recipe], revision: str | None = None) -> list[Built]:
     """Build the variants that are not there yet; those whose manifest still matches are kept.
 
-    The recipes are some that can be made of the model (:func:`.availability.choose`).  Raises
-    UnusableInputError if the model cannot be had, or disk or memory will not do.
+    It must be possible to make all ``recipes`` of the model (see :func:`.availability.choose`).
+    Raises UnusableInputError if the model cannot be loaded, or if disk or memory is too small.
     """
     info = _info(model, revision)
     kept = {recipe.name: _unchanged(model, recipe, info) for recipe in recipes}
@@ -47,7 +47,7 @@ def _info(model: str, revision: str | None) -> ModelInfo:
 
 
 def _unchanged(model: str, recipe: Recipe, info: ModelInfo) -> Built | None:
-    """Return the variant that stands, if it is whole and what would be built now."""
+    """Return the existing variant if it is undamaged and a build now would make the same."""
     folder = variant_folder(model, recipe.name)
     try:
         manifest = read_manifest(folder)

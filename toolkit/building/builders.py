@@ -1,4 +1,4 @@
-"""What writes a variant's model into its folder; the registry of engines names the functions."""
+"""The functions that write a variant's model into its folder; engines name theirs in kinds.py."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def write_graph(workshop: Workshop, recipe: Recipe, folder: Path) -> None:
 
 
 def write_weights(workshop: Workshop, recipe: Recipe, folder: Path) -> None:
-    """Write the weights as transformers does, rounded to what the recipe computes in."""
+    """Write the weights as transformers does, rounded to the recipe's precision."""
     from transformers.utils import logging
 
     from ..engines.torch_engine import DTYPES
 
     workshop.step(f"{recipe.name}: write weights")
-    logging.disable_progress_bar()  # ours is on the screen already
+    logging.disable_progress_bar()  # our own is on the screen already
     network, kind = workshop.loaded.network, DTYPES[recipe.precision]
     if network.dtype == kind:
         network.save_pretrained(folder)
@@ -34,7 +34,7 @@ def write_weights(workshop: Workshop, recipe: Recipe, folder: Path) -> None:
 
 
 def write_openvino(workshop: Workshop, recipe: Recipe, folder: Path) -> None:
-    """Write an OpenVINO model; the float32 one that recipes share is converted once."""
+    """Write an OpenVINO model; the float32 model that recipes share is converted only once."""
     from ..graphs import conversion
 
     target, plain = folder / recipe.file, workshop.scratch / "openvino_model.xml"

@@ -1,9 +1,9 @@
 """Where an ONNX file keeps weights outside itself, and whether they may be read from there.
 
-These are the only rules for it: a variant's folder and a file somebody brings are held to them.
+These are the only rules for it; they apply to a variant's folder and to a file that a user brings.
 
-The places are read without the onnx package: the serving environment has none, and ONNX Runtime's
-own protobuf classes are not reachable from Python.  An ONNX file is one protobuf message; this
+The places are read without the onnx package: the serving environment lacks it, and ONNX Runtime's
+own protobuf classes cannot be reached from Python.  An ONNX file is one protobuf message; this
 walks its wire format (protobuf.dev, "Encoding") along the messages that can hold a tensor
 (onnx.proto of ONNX 1.23) and skips the rest, so a file of 400 MB is never held in memory.
 """
@@ -21,9 +21,10 @@ IN_MEMORY = "_ORT_MEM_ADDR_"  # ONNX Runtime reads its own memory at such a "pla
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MAX_VARINT_BYTES = 10
 MAX_TAG_BITS = 32
-MAX_DEPTH = 100  # of messages in one another, as protobuf's own readers have it
+MAX_DEPTH = 100  # of nested messages: the limit of protobuf's own readers
 
-# Which fields of a message lead to a tensor, and to what message (onnx.proto's names, less Proto).
+# The fields of a message that can contain a tensor, and the type of message in each (onnx.proto's
+# names without Proto).
 PATHS: Mapping[str, Mapping[int, str]] = {
     "Model": {7: "Graph", 20: "TrainingInfo", 25: "Function"},
     "TrainingInfo": {1: "Graph", 2: "Graph"},
@@ -42,7 +43,7 @@ KEY, VALUE = 1, 2  # of an Entry
 
 
 class WireError(ValueError):
-    """The bytes are no protobuf message, or none that is an ONNX model."""
+    """The bytes are no protobuf message, or not that of an ONNX model."""
 
 
 def external_files(path: Path, *, hub_links: bool = False) -> dict[str, Path]:
@@ -50,10 +51,10 @@ def external_files(path: Path, *, hub_links: bool = False) -> dict[str, Path]:
 
     Every one of them is a regular file below the ONNX file's folder, and no symbolic link leads to
     it.  ``hub_links`` allows one kind of link: in a snapshot of the hub's cache a file is a link to
-    one of the repository's blobs.  It is for a file somebody brings, which may lie there; a
+    one of the repository's blobs.  It is for a file that a user brings, which may lie there.  A
     variant's folder holds copies, so there any link is damage.
 
-    Raises UnusableInputError, in one line, for weights anywhere else, and for what is no ONNX file.
+    Raises UnusableInputError for weights anywhere else, and if the file is no ONNX file.
     """
     try:
         places = external_locations(path)
@@ -81,7 +82,7 @@ def _file_at(path: Path, place: str, hub_links: bool) -> Path:
     file = path.parent / place
     if not file.is_file():
         raise UnusableInputError(f"{what}, which is missing or is not a file")
-    links = [part for part in _down(path.parent, place) if part.is_symlink()]
+    links = [part for part in _parts(path.parent, place) if part.is_symlink()]
     if links and not (hub_links and links == [file] and _is_blob(file)):
         raise UnusableInputError(
             f"{what}, a symbolic link: copy the model with its weights into one folder"
@@ -89,8 +90,8 @@ def _file_at(path: Path, place: str, hub_links: bool) -> Path:
     return file
 
 
-def _down(folder: Path, name: str) -> Iterator[Path]:
-    """Yield every folder on the way to a file, and the file."""
+def _parts(folder: Path, name: str) -> Iterator[Path]:
+    """Yield every folder on the path to a file, and the file."""
     for part in Path(name).parts:
         folder = folder / part
         yield folder
@@ -107,10 +108,10 @@ def _is_blob(link: Path) -> bool:
 
 
 def external_locations(path: Path) -> list[str]:
-    """Return every place outside the file that it says its tensors lie, in order, each once.
+    """Return the places outside the file that its tensors name, in order, without repetition.
 
-    An external tensor that names no place gives ``""``.  Raises WireError if the file is no ONNX
-    model, OSError if it cannot be read.
+    A tensor outside the file that names no place gives ``""``.  Raises WireError if the file is no
+    ONNX model, OSError if it cannot be read.
     """
     with path.open("rb") as stream:
         if not path.stat().st_size:
@@ -150,11 +151,11 @@ def _location(data: mmap.mmap, start: int, end: int) -> Iterator[str]:
 
 
 def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield number, wire type, and where the payload begins and ends, of each field."""
+    """Yield the number, wire type, and begin and end of the payload of each field."""
     place = start
     while place < end:
         tag, place = _varint(data, place, end)
-        if tag >> MAX_TAG_BITS:  # ONNX Runtime drops what is above, and reads another field
+        if tag >> MAX_TAG_BITS:  # ONNX Runtime drops higher bits and reads another field
             raise WireError(f"byte {place} begins no field of an ONNX file")
         field, wire = tag >> 3, tag & 7
         begin = place

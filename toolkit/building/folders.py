@@ -1,4 +1,4 @@
-"""Where variants lie on the disk."""
+"""Where the folders of variants are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .manifest import Manifest
 
 @dataclass(frozen=True)
 class Built:
-    """What became of one variant: its folder, its manifest, and whether it was there already."""
+    """One variant: its folder, its manifest, and whether it was not built because it existed."""
 
     folder: Path
     manifest: Manifest

@@ -1,7 +1,7 @@
-"""Whether the files of a folder are safe to load: nothing from outside, no pickles, nothing else.
+"""Check that the files of a folder are safe to load: nothing outside, no pickles, none unlisted.
 
-What is checked here needs no engine and runs before one: ONNX Runtime, PyTorch and OpenVINO open
-more than the file they are pointed at.  Messages are one line that says what to do.
+The checks need no engine and run before one opens a file, because ONNX Runtime, PyTorch and
+OpenVINO also open files other than the one they are given.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pathlib import Path
 from ..errors import UnusableInputError
 from .external_data import external_files, leaves_folder
 
-# Formats that are pickles, or hold some: reading one can run code.
+# Formats that are pickles or can contain one: reading it can run code.
 PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill", ".npy")
 PICKLED_NAME = re.compile(r"(pytorch_model|adapter_model|training_args).*\.bin")
 SAFETENSORS = ".safetensors"
-HEADER_LIMIT = 100_000_000  # bytes, as the safetensors library has it
-# What other programs leave in a folder, and what a manifest is for a moment while it is written.
+HEADER_LIMIT = 100_000_000  # bytes, the limit of the safetensors library
+# Hidden files of other programs; the manifest, and its temporary file while it is written.
 IGNORED = re.compile(r"\..*|variant\.json(\.\d+\.part)?")
 
 
 def require_sound(folder: Path, file: str, listed: Collection[str] | None = None) -> None:
-    """Raise UnusableInputError unless a model file can be loaded without touching anything else.
+    """Raise UnusableInputError unless loading a model file reads nothing else than its own files.
 
     Args:
         folder: where the file lies; the only folder it may take weights from.
@@ -33,7 +33,7 @@ def require_sound(folder: Path, file: str, listed: Collection[str] | None = None
         listed: names (relative, POSIX) of the files that belong to it; None: any in the folder.
 
     An ONNX file's external data must be regular files in the folder (see :mod:`.external_data`);
-    a safetensors file must be one; a pickle is refused.
+    a safetensors file must have a valid header; a pickle is refused.
 
     """
     path = folder / file
@@ -51,8 +51,8 @@ def require_sound(folder: Path, file: str, listed: Collection[str] | None = None
 def require_listed(folder: Path, files: Collection[str]) -> None:
     """Raise UnusableInputError if a variant's folder holds what its manifest does not list.
 
-    An engine might load a file that is not listed.  Nothing in the folder may be a symbolic link,
-    and nothing a pickle, listed or not.  (What is listed but missing is for the digests to tell.)
+    An engine might load a file that is not listed.  Nothing in the folder may be a symbolic link or
+    a pickle, listed or not.  (A listed file that is missing fails the check of digests.)
     """
     for name in _walk(folder):
         path = folder / name
@@ -70,7 +70,7 @@ def require_listed(folder: Path, files: Collection[str]) -> None:
 
 
 def require_sound_all(folder: Path, files: Collection[str], file: str) -> None:
-    """Hold every model file of a variant to :func:`require_sound`; ``file`` is what it runs."""
+    """Call :func:`require_sound` for each model file of a variant; its engine loads ``file``."""
     if file not in files:
         raise UnusableInputError(f"{folder}: its manifest does not list {file}: build it again")
     for name in files:

@@ -1,4 +1,4 @@
-"""``variant.json``: what a variant folder holds, where it came from, whether it is still whole.
+"""``variant.json``: what a variant folder holds, how it was made, and whether it is undamaged.
 
 Format history: 1 (first): recipe, model, files with sizes and SHA-256, versions, machine, gate.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 NAME = "variant.json"
 FORMAT = 1
-ALONE = "file"  # the source of a model that is one ONNX file: there is no reference for it
+ALONE = "file"  # the source of a model known only as one ONNX file: it has no reference
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Manifest:
 
     @property
     def model_file_size(self) -> int:
-        """Bytes of the file the engine loads, and of all that lies in its folder with it."""
+        """Bytes of the file the engine loads, and of the other files in that file's subfolder."""
         folder, _, file = self.recipe.file.rpartition("/")
         begin = f"{folder}/" if folder else file
         return sum(r.size for name, r in self.files.items() if name.startswith(begin))
@@ -69,20 +69,20 @@ class Manifest:
 
     @property
     def mates(self) -> Mates:
-        """What the gate found of batches; before it, what the recipe says.
+        """Which sentences may share a batch: by the gate's result; before it, by the recipe.
 
-        An answer that is rounded otherwise among longer sentences (padding makes other kernels or
-        other sums of them) is the same among sentences of its own length.  A file made elsewhere is
-        asked one by one until the gate has seen it.
+        Padding can change the last bits of an answer, because other kernels or another order of
+        sums are used.  Such an answer still stays the same among sentences of its own length.  A
+        file made elsewhere answers one sentence at a time until the gate has checked it.
         """
-        found = (self.gate or {}).get("batch")
-        if self.recipe.batch == DEPENDENT or (found and not found["independent"]):
+        result = (self.gate or {}).get("batch")
+        if self.recipe.batch == DEPENDENT or (result and not result["independent"]):
             return "none"
-        if found and found["max_delta"] <= ROUNDING:
+        if result and result["max_delta"] <= ROUNDING:
             return "any"
-        if found:
-            apart = found.get("same_length_delta")
-            return "none" if apart is None or apart > ROUNDING else "same length"
+        if result:
+            delta = result.get("same_length_delta")
+            return "none" if delta is None or delta > ROUNDING else "same length"
         if self.recipe.brought:
             return "none"
         exact = self.recipe.kind.pads_exactly and self.recipe.precision == "fp32"
@@ -91,16 +91,16 @@ class Manifest:
     @property
     def expected(self) -> Expected | None:
         """What the variant answered when the gate asked it; None before that."""
-        found = (self.gate or {}).get("expected")
-        if not found:
+        answer = (self.gate or {}).get("expected")
+        if not answer:
             return None
-        return Expected(found["text"], {r["token"]: r["score"] for r in found["results"]})
+        return Expected(answer["text"], {r["token"]: r["score"] for r in answer["results"]})
 
     def verify(self, folder: Path) -> None:
         """Raise UnusableInputError unless the folder is what the manifest says, and safe to load.
 
-        Every file is there with its size and digest, nothing else is, no file is a link or a
-        pickle, and no model takes weights from outside (see :mod:`.integrity`).
+        Every listed file exists with its size and digest, and there is no other file.  No file is a
+        link or a pickle, and no model takes weights from outside (see :mod:`.integrity`).
         """
         require_listed(folder, self.files)
         for name, record in self.files.items():
@@ -125,7 +125,7 @@ class Manifest:
         return replace(self, gate=gate)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the record as the JSON object that is written."""
+        """Return the record as the JSON object of the file."""
         return {
             "format": FORMAT,
             "variant": self.variant,
@@ -141,7 +141,7 @@ class Manifest:
 
 
 def record_files(folder: Path) -> dict[str, FileRecord]:
-    """Return the records of all files of a folder but the manifest, by relative POSIX name."""
+    """Return the records of a folder's files by relative POSIX name, without the manifest."""
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != NAME)
     return {
         path.relative_to(folder).as_posix(): FileRecord(path.stat().st_size, sha256(path))

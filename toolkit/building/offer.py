@@ -1,4 +1,4 @@
-"""What a user brings: an ONNX file, its tokenizer, and the promise it is held to."""
+"""What a user brings: an ONNX file, its tokenizer, and the promise it must keep."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from pathlib import Path
 from ..errors import UnusableInputError
 from .recipes import Promise, read_recipes
 
-USUAL_PROMISE = "onnx-int8"  # the recipe whose promise holds where a model is named and no other is
+USUAL_PROMISE = "onnx-int8"  # its promise applies if a model is named but no promise
 
 
 @dataclass(frozen=True)
 class Offer:
     """An ONNX file and the folder of its tokenizer.
 
-    ``promise`` None: what the file was held to before, if it was brought before.
+    ``promise`` is what the variant must keep; None: the promise of the last time, if the file was
+    brought before.
     """
 
     onnx: Path
@@ -24,9 +25,9 @@ class Offer:
 
 
 def read_offer(onnx: Path | None, tokenizer: Path | None) -> Offer | None:
-    """Return what ``--onnx`` and ``--tokenizer`` bring, None if they bring nothing.
+    """Return what ``--onnx`` and ``--tokenizer`` name, None if neither is given.
 
-    It is held to what it was held to before.  Raises UnusableInputError if one stands alone.
+    Its promise stays that of the last time.  Raises UnusableInputError if only one is given.
     """
     if onnx is None and tokenizer is None:
         return None
@@ -43,11 +44,11 @@ def read_promised_offer(
     hit_at_5: float | None,
     own_recipes: Path | None = None,
 ) -> Offer | None:
-    """Return what is brought to be judged, None if nothing is.
+    """Return the file that is brought with the promise it must keep, None if no file is.
 
-    It is held to the promise of the recipe that ``promise`` names.  Without ``model`` there is no
-    reference, and only ``hit_at_5`` can be asked for.  Raises UnusableInputError for options that
-    do not go together.
+    The promise is that of the recipe named by ``promise``.  Without ``model`` there is no
+    reference, so only ``hit_at_5`` can be promised.  Raises UnusableInputError for options that do
+    not go together.
     """
     offer = read_offer(onnx, tokenizer)
     if offer is None:
@@ -56,8 +57,8 @@ def read_promised_offer(
         return None
     if promise and not model:
         raise UnusableInputError("--promise compares with a model's reference: name it by --model")
-    asked = Promise()
+    required = Promise()
     if model:
         (recipe,) = read_recipes([promise or USUAL_PROMISE], own_recipes)
-        asked = recipe.promise
-    return replace(offer, promise=replace(asked, hit_at_5=hit_at_5 or asked.hit_at_5))
+        required = recipe.promise
+    return replace(offer, promise=replace(required, hit_at_5=hit_at_5 or required.hit_at_5))

@@ -1,4 +1,4 @@
-"""An ONNX file on the disk: what belongs to it, and what can be told without running it."""
+"""An ONNX file on the disk: the files that belong to it, and what can be read from its graph."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import onnx
 
 POINTER = b"version https://git-lfs"
-# Operators that take an activation's scale from the whole tensor, neighbours in a batch included.
+# Operators that compute a scale from the whole activation tensor, so from the whole batch.
 DYNAMIC = {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
 POSITION_TABLE = "position_embeddings"
 
@@ -25,9 +25,9 @@ class OnnxFile:
     """A model file and the files its weights lie in.
 
     ``files`` maps names relative to the model file's folder to paths, the model file (``name``)
-    first; ``parameters`` counts the numbers of all weights; ``positions`` holds the length of the
-    table of position embeddings, if one can be told by its name; ``dynamic`` says whether an
-    answer can depend on its neighbours in a batch.
+    first.  ``parameters`` counts the numbers of all weights.  ``positions`` holds the length of the
+    table of position embeddings, if a weight is named so.  ``dynamic`` says whether an answer can
+    depend on the other sentences of its batch.
     """
 
     name: str
@@ -38,7 +38,7 @@ class OnnxFile:
 
 
 def read_onnx_file(path: Path) -> OnnxFile:
-    """Read a file's structure; weights that lie beside it are found, not read.
+    """Read a file's graph; weights in other files are located, not read.
 
     Raises UnusableInputError if it is no ONNX file, or keeps weights outside its folder.
     """
@@ -67,7 +67,7 @@ def _parsed(path: Path) -> onnx.ModelProto:
             )
     try:
         model = onnx.load(str(path), load_external_data=False)
-    except Exception:  # protobuf's errors, and others for what is too large
+    except Exception:  # protobuf raises several types, others if it is too large
         model = onnx.ModelProto()
     if not model.graph.node or not model.opset_import:
         raise UnusableInputError(f"{path} is no ONNX file: name one that ONNX Runtime can load")

@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 def open_variant(
     folder: Path, threads: int = 0, *, spin: bool = False, share: bool = False, cores: int = 0
 ) -> Predictor:
-    """Open a built variant, its files checked against the manifest first.
+    """Open a built variant; its files are checked against the manifest.
 
     ``threads`` is the number of threads for one batch (0: all cores this process may use), ``spin``
-    whether ONNX Runtime's threads spin while they wait, ``share`` whether batches at the same time
-    share the cores where the engine can do that (see sharing.py), ``cores`` how many these are (0:
-    all this process may use).  Raises UnusableInputError if the folder is no variant, a file does
-    not match, it cannot be run here, or its threads cannot spin; NotPreparedError (``share`` only)
-    if packed weights cannot be kept.
+    whether ONNX Runtime's threads spin while they wait.  With ``share``, calls that run at the same
+    time share ``cores`` cores (0: all this process may use), if the engine can do that (see
+    sharing.py).  Raises UnusableInputError if the folder is no variant, a file does not match, the
+    variant cannot be run here, or its threads cannot spin; NotPreparedError (``share`` only) if
+    packed weights cannot be stored.
     """
     manifest = read_manifest(folder)
     recipe = manifest.recipe
     kind = kind_of(recipe.engine)
     share = share and kind.shares_cores
-    with ThreadPoolExecutor(1) as beside:  # hashing leaves the interpreter to the others
-        finding = beside.submit(find, manifest.digest, kind.distributions[0]) if share else None
-        checked = beside.submit(_checked_encoder, folder, manifest)
+    with ThreadPoolExecutor(1) as background:  # hashing releases the GIL
+        lookup = background.submit(find, manifest.digest, kind.distributions[0]) if share else None
+        checked = background.submit(_checked_encoder, folder, manifest)
         from .availability import require
 
         require(recipe)
         module = import_engine(kind)
-        kept = finding.result() if finding else None
+        kept = lookup.result() if lookup else None
         if not (kept and kind.self_contained):
             checked.result()
         if spin and not (share or kind.spins):

@@ -1,4 +1,4 @@
-"""Protocol Buffers' text format, as much of it as a configuration needs.
+"""Write Protocol Buffers' text format, as far as a configuration needs it.
 
 The rules are those of https://protobuf.dev/reference/protobuf/textformat-spec/.
 """
@@ -60,4 +60,4 @@ def _scalar(value: Scalar) -> str:
         case int():
             return str(value)
         case _:
-            return json.dumps(value)  # quotes, and escapes that the format shares with JSON
+            return json.dumps(value)  # the format has JSON's quotes and escapes

@@ -13,12 +13,12 @@ from ..engines.kinds import Kind, all_kinds, find_kind, kind_of
 from ..errors import UnusableInputError
 from ..files import package_path
 
-SHIPPED = "onnx-int8"  # the usual variant, where none is named
+SHIPPED = "onnx-int8"  # the default variant, if none is named
 
 FOLDER = package_path("variants")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 REFERENCE = "pytorch-fp32"
-OWN = "own-"  # how the names of variants begin that a user brought as a file
+OWN = "own-"  # how names of variants made from a user's file begin
 STEPS = (
     "export", "fuse", "head-at-mask", "last-layer-at-mask", "plain-norms", "top-k", "fp16",
     "fp16-naive", "int8-dynamic", "int8-static", "share-embedding", "small-tables",
@@ -33,14 +33,14 @@ INDEPENDENT, DEPENDENT = BATCH = ("independent", "dependent")
 class Promise:
     """What a variant promises against the reference, on every gold set.
 
-    Shares lie in 0..1.  ``top5`` is what share of items must have the same top-5 (as a set, or
-    ``"ordered"`` as a sequence); ``max_delta`` bounds the difference of any top-5 probability;
-    ``hit_at_5_loss`` is how far hit@5 may fall below the reference's, ``hit_at_5`` the least it
-    must be whatever the reference's (the only promise that needs no reference).  ``divergence``
-    bounds the mean, ``worst_divergence`` the largest divergence from the reference in nats, over
-    gold and probe sentences (see fidelity.py).  ``batch_delta`` bounds how much a top-5 probability
-    may depend on the batch; tokens whose probabilities differ by no more than ``batch_tie`` of them
-    may take each other's places there.
+    Shares lie in 0..1.  ``top1_agreement`` and ``top5_agreement`` are the least shares of items
+    with the reference's top-1 and top-5 (compared as a set; if ``ordered``, as a sequence).
+    ``max_delta`` bounds the difference of any top-5 probability.  ``hit_at_5_loss`` is how far
+    hit@5 may fall below the reference's.  ``hit_at_5`` is the least hit@5, the only promise that
+    needs no reference.  ``divergence`` bounds the mean divergence from the reference over gold and
+    probe sentences, ``worst_divergence`` the largest, both in nats (see fidelity.py).
+    ``batch_delta`` bounds how much a top-5 probability may depend on the batch; tokens whose
+    probabilities differ by at most the fraction ``batch_tie`` may swap places there.
     """
 
     top1_agreement: float = 0.0
@@ -59,12 +59,13 @@ class Promise:
 class Recipe:
     """One way to make a variant: the engine that runs it, the steps that make its file.
 
-    ``precision`` is what is computed in (of an 8-bit variant: what is not 8-bit), ``device`` where.
-    ``batch`` is ``independent``, or ``dependent`` for one whose answers depend on their neighbours
-    in a batch (scales taken from the whole tensor): a server asks such a variant one by one.
-    ``pad_to``: sentences are padded to a multiple of so many tokens, in a batch and alone.  Where
-    the last bits depend on the padded length, sentences of like length then share a batch and keep
-    their answers to the last bit; and an engine that prepares for each length has fewer of them.
+    ``precision`` is the precision of the arithmetic (in an 8-bit variant, of the operators that are
+    not 8-bit), ``device`` where it runs.  ``batch`` is ``independent``, or ``dependent`` if an
+    answer depends on the other sentences of its batch (scales taken from the whole tensor); a
+    server runs such a variant one sentence at a time.  ``pad_to``: sentences are padded to a
+    multiple of so many tokens, in a batch and alone.  If the last bits depend on the padded length,
+    sentences of similar length can then share a batch without any change; and an engine that
+    prepares for each length has fewer lengths.
     """
 
     name: str
@@ -85,7 +86,7 @@ class Recipe:
 
     @property
     def brought(self) -> bool:
-        """Whether it was not made but brought (see brought.py)."""
+        """Whether the variant is a user's file (see brought.py), not made by steps."""
         return self.kind.runs_brought and not self.steps
 
     def as_json(self) -> dict[str, Any]:
@@ -146,7 +147,7 @@ def _check_steps(origin: str, kind: Kind, steps: Sequence[str]) -> None:
 
 
 def _wanted_steps(kind: Kind) -> str:
-    """Return in a sentence which steps an engine's recipes have."""
+    """Return a sentence that says which steps an engine's recipes have."""
     first, last = kind.first_steps, kind.last_steps
     if last is None:
         quoted = " and ".join(f"'{step}'" for step in first)
@@ -169,8 +170,8 @@ def _check_arithmetic(origin: str, kind: Kind, precision: object, device: object
     if kind.precisions == ("fp32",) and precision != "fp32":
         raise UnusableInputError(f"{origin}: {_an(kind.name)} recipe takes no precision")
     if device not in kind.devices:
-        able = " or ".join(_an(k.name) for k in all_kinds().values() if device in k.devices)
-        raise UnusableInputError(f"{origin}: only {able} recipe runs on the device {device!r}")
+        capable = " or ".join(_an(k.name) for k in all_kinds().values() if device in k.devices)
+        raise UnusableInputError(f"{origin}: only {capable} recipe runs on the device {device!r}")
     if precision == "fp16" and device == "cpu":
         raise UnusableInputError(f"{origin}: a CPU does not compute in fp16: set device = 'cuda'")
     if precision not in kind.precisions:
@@ -215,7 +216,7 @@ def read_recipe(path: Path) -> Recipe:
 def read_recipes(names: Sequence[str] = (), own_recipes: Path | None = None) -> list[Recipe]:
     """Return the named recipes (all there are, the reference first, if none is named).
 
-    ``own_recipes`` is a folder of the user's own, which stand beside the shipped ones.  Raises
+    ``own_recipes`` is a folder of the user's own, in addition to the shipped ones.  Raises
     UnusableInputError for an unknown name, a broken file and a name that is taken.
     """
     paths = _files(FOLDER) | ({} if own_recipes is None else _own_files(own_recipes))

@@ -2,16 +2,16 @@
 
     store = Store("builtin-small")
     (int8,) = store.get(["onnx-int8"])       # built if missing; recipe and digests checked
-    store.build(["onnx-int8"])               # built anew as well if the libraries are others
-    store.to_open("onnx-int8")               # digests are left to whoever opens it
-    store.standing("onnx-int8")              # as it lies there: nothing is built or checked
+    store.build(["onnx-int8"])               # built again also if libraries have changed
+    store.to_open("onnx-int8")               # as get, but opening it will check the digests
+    store.standing("onnx-int8")              # the existing one: nothing is built or checked
 
-and, on top of it, the gate (:mod:`...gate.examination`)::
+The gate builds on it (:mod:`...gate.examination`)::
 
-    built = ensure(store, ["onnx-int8"], find_gold("builtin"))     # gated on this gold set as well
+    built = ensure(store, ["onnx-int8"], find_gold("builtin"))     # also passed through the gate
 
-Recipes of the user's own (``own_recipes``) stand beside the shipped ones.  An ONNX file that a user
-brings (``offer``) is the first variant of its store.
+The user's own recipes (``own_recipes``) are known in addition to the shipped ones.  If a user
+brings an ONNX file (``offer``), it is the first variant of its store.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Store:
     """The variants of one model.
 
     Args:
-        model: a built-in model, a hub id or a folder; empty for a file that is brought alone.
-        revision: of a hub model, where a variant has to be built.
+        model: a built-in model, a hub id or a folder; empty if a file is brought without a model.
+        revision: branch, tag or commit of a hub model, used when a variant is built.
         own_recipes: a folder of the user's own recipes.
         offer: an ONNX file that the user brings.
 
-    Making one reads nothing.
+    Creating a store reads no file.
 
     """
 
@@ -51,7 +51,7 @@ class Store:
 
     @property
     def name(self) -> str:
-        """The model's name; that of the tokenizer's folder for a file that is brought alone."""
+        """The model's name; for a file that is brought without a model, its tokenizer folder's."""
         if self.model or self.offer is None:
             return self.model
         return model_folder(self.offer.tokenizer.resolve().name).name
@@ -62,16 +62,16 @@ class Store:
 
     def require(self, name: str) -> None:
         """Raise UnusableInputError if a name is unknown or cannot be run on this machine."""
-        self._on_this_machine([name])
+        self._runnable([name])
 
     def get(self, names: Sequence[str] = (), *, reference: bool = False) -> list[Built]:
-        """Return variants, built if missing, recipe and digests checked.
+        """Return variants; missing ones are built, recipe and digests of all are checked.
 
         No names: all that can be built and run here, or only the file that is brought.  With
-        ``reference`` the reference variant is made ready too, though not returned unless named.
-        Raises UnusableInputError for a name that is unknown or cannot be had here, for files that
-        are not what their manifest says, and for a variant that another recipe, other built-in
-        weights or another folder of the same name made.
+        ``reference`` the reference variant is built and checked too, but returned only if named.
+        Raises UnusableInputError for a name that is unknown or impossible here, for files that
+        differ from their manifest, and for a variant made from another recipe, other built-in
+        weights or another folder of the same name.
         """
         if self.offer is None:
             return self._verified(names, reference=reference)
@@ -81,50 +81,50 @@ class Store:
         return [brought, *(self._verified(names, reference=reference) if names else [])]
 
     def build(self, names: Sequence[str] = ()) -> list[Built]:
-        """Return variants as they would be built now: damaged and outdated ones are made anew.
+        """Return variants as they would be built now: damaged and outdated ones are built again.
 
-        Outdated is what another recipe, model or version of a library made.  Raises
-        UnusableInputError as :func:`.build.build` does.
+        A variant is outdated if its recipe, its model or the version of a library has changed.
+        Raises UnusableInputError as :func:`.build.build` does.
         """
         from .build import build  # here: a server needs nothing that builds
 
         return build(self.model, self.choose(names).recipes, self.revision)
 
     def to_open(self, name: str = "") -> Built:
-        """Return one variant to be opened, which checks its digests; built if missing.
+        """Return one variant, built if missing; its digests are left to opening, which checks them.
 
-        No name: the file that is brought, otherwise the usual variant.  A hub model is not asked
-        for where the variant stands.
+        No name: the file that is brought, otherwise the default variant.  If the variant exists,
+        the hub is not contacted.
         """
         if self.offer is None:
-            (built,) = self._recipes_met(self._on_this_machine([name or SHIPPED]))
+            (built,) = self._of_recipes(self._runnable([name or SHIPPED]))
             return built
         if name:
             raise UnusableInputError(f"--onnx brings a variant of its own: leave out {name}")
         return self._bring(self.offer)
 
     def standing(self, name: str) -> Built:
-        """Return a variant as it lies there; raise UnusableInputError if it was never built."""
+        """Return an existing variant unchecked; raise UnusableInputError if there is none."""
         folder = variant_folder(self.name, name)
         return Built(folder, read_manifest(folder), skipped=True)
 
     def _verified(self, names: Sequence[str], *, reference: bool) -> list[Built]:
         if names:
-            recipes = self._on_this_machine([*names, REFERENCE] if reference else names)
+            recipes = self._runnable([*names, REFERENCE] if reference else names)
         else:
             recipes = self.choose().recipes
-        variants = self._recipes_met(recipes)
+        variants = self._of_recipes(recipes)
         for built in variants:
             built.manifest.verify(built.folder)
         return [built for built in variants if not names or built.manifest.variant in names]
 
-    def _on_this_machine(self, names: Sequence[str]) -> Sequence[Recipe]:
-        """Return the named recipes; whether they suit the model is asked when one is built."""
+    def _runnable(self, names: Sequence[str]) -> Sequence[Recipe]:
+        """Return the named recipes; whether they suit the model is checked when one is built."""
         return choose(names, own_recipes=self.own_recipes).recipes
 
-    def _recipes_met(self, recipes: Sequence[Recipe]) -> list[Built]:
+    def _of_recipes(self, recipes: Sequence[Recipe]) -> list[Built]:
         """Return variants of these recipes, built if missing; their digests are not checked."""
-        missing = [r.name for r in recipes if not self._is_there(r.name)]
+        missing = [r.name for r in recipes if not self._exists(r.name)]
         if missing:
             self.build(missing)
         variants = [self.standing(recipe.name) for recipe in recipes]
@@ -137,11 +137,11 @@ class Store:
                 )
         return variants
 
-    def _is_there(self, name: str) -> bool:
+    def _exists(self, name: str) -> bool:
         return (variant_folder(self.name, name) / MANIFEST).exists()
 
     def _is_of_model(self, manifest: Manifest) -> bool:
-        """Tell whether a variant was made of this model, as far as can be told without loading."""
+        """Tell whether a variant was made of this model, as far as is known without loading it."""
         from ..models.loading import builtin_info
 
         if (info := builtin_info(self.model)) is not None:
@@ -156,7 +156,7 @@ class Store:
         return bring(offer, self.model, self._reference_model)
 
     def _reference_model(self) -> Mapping[str, Any] | None:
-        """Return what the reference's manifest says of the model (it is built if missing)."""
+        """Return what the reference's manifest says of the model; build it if it is missing."""
         if not self.model:
             return None
         (reference,) = self._verified([REFERENCE], reference=False)

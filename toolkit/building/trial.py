@@ -1,4 +1,4 @@
-"""The trial of an ONNX file somebody brings: whether it can fill blanks with its tokenizer."""
+"""Try out an ONNX file that a user brings: it must fill blanks with its tokenizer."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 
     from ..engines.onnx_engine import OnnxEngine
 
-BLIND = 0.02  # of what words before a blank change, less than this after it: not a masked LM
+# The effect on a blank of words after it, over that of words before it.  Less: not a masked LM.
+BLIND = 0.02
 CAVEAT = "One ONNX file, brought by its owner and compared with no reference."
 CAVEAT_ZH = "一个自带的 ONNX 文件，没有与任何参考模型比较。"
 
 
 @dataclass(frozen=True)
 class Guest:
-    """A file that is tried out before it becomes a variant."""
+    """A user's file that is tried out before it becomes a variant."""
 
     offer: Offer
     file: OnnxFile
@@ -41,24 +42,24 @@ class Guest:
         encoder = TextEncoder(tokenizer, self.positions)
         ordinary = sorted(set(tokenizer.get_vocab().values()))
         one, other = ordinary[len(ordinary) // 2], ordinary[len(ordinary) // 3]
-        width = self._asked(encoder, [encoder.mask_id]).shape[-1]
+        width = self._mask_logits(encoder, [encoder.mask_id]).shape[-1]
         self._require_width(tokenizer, width)
         self._require_sight(encoder, one, other)
         frame = tokenizer.num_special_tokens_to_add(False)
-        self._asked(encoder, [encoder.mask_id, *[one] * (self.positions - frame - 1)])
+        self._mask_logits(encoder, [encoder.mask_id, *[one] * (self.positions - frame - 1)])
         return int(width)
 
-    def _asked(self, encoder: TextEncoder, ids: list[int]) -> Logits:
+    def _mask_logits(self, encoder: TextEncoder, ids: list[int]) -> Logits:
         """Return the logits at the one [MASK] of a sentence of ids."""
-        whole = encoder.framed(ids)
+        sentence = encoder.framed(ids)
         try:
-            logits: Logits = self.engine.logits(encoder.batch([whole]))[0]
+            logits: Logits = self.engine.logits(encoder.batch([sentence]))[0]
         except UnusableInputError:
             raise
         except Exception as error:  # the library's errors share no public base class
             line = " ".join(str(error).split())[:300]
             raise UnusableInputError(
-                f"{self.offer.onnx} cannot be asked {len(whole)} tokens (the longest sentence is"
+                f"{self.offer.onnx} cannot be asked {len(sentence)} tokens (the longest sentence is"
                 f" said to have {self.positions}): {line}"
             ) from None
         return logits
@@ -78,11 +79,11 @@ class Guest:
         mask, many = [encoder.mask_id], 6
 
         def change(before: bool) -> float:
-            asked = [
-                self._asked(encoder, [word] * many + mask if before else mask + [word] * many)
+            logits = [
+                self._mask_logits(encoder, [word] * many + mask if before else mask + [word] * many)
                 for word in (one, other)
             ]
-            return float(np.abs(asked[0] - asked[1]).max())
+            return float(np.abs(logits[0] - logits[1]).max())
 
         if change(before=False) <= BLIND * change(before=True):
             raise UnusableInputError(
@@ -91,7 +92,7 @@ class Guest:
             )
 
     def model(self, name: str, config: Mapping[str, Any], width: int) -> dict[str, Any]:
-        """Return what is said of a model that is nothing but this file."""
+        """Return the manifest's facts of a model of which only this file is known."""
         sizes = {
             "layers": "num_hidden_layers",
             "hidden": "hidden_size",

@@ -1,11 +1,11 @@
 """A model repository for Triton Inference Server, made of built variants.
 
-    DIR/onnx-int8/config.pbtxt      what the model takes and gives, how it is run
+    DIR/onnx-int8/config.pbtxt      the model's inputs and outputs, how it is run
     DIR/onnx-int8/1/model.onnx      version 1
     DIR/onnx-int8/tokenizer.json    for clients: Triton gets ids, not sentences
 
-The layout and the fields are those of Triton's model repository and model configuration pages and
-of model_config.proto (triton-inference-server/common); what the backends read, of their READMEs.
+Layout and fields follow Triton's pages on model repositories and model configuration and
+model_config.proto (triton-inference-server/common); the parameters follow the backends' READMEs.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ class TritonTensor:
 
 @dataclass(frozen=True)
 class Graph:
-    """What a model takes and gives, by the engine that runs it.
+    """A model's inputs and outputs, as its engine describes them.
 
-    ``batch`` is whether the first axis of every tensor is the sentences', and their answers do not
-    depend on each other; ``why`` says in a sentence what follows for batches.
+    ``batch``: the first axis of every tensor counts sentences, and their answers do not depend on
+    each other.  ``why`` says in a sentence what follows for batches.
     """
 
     inputs: Sequence[TritonTensor]
@@ -77,7 +77,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class Running:
-    """How Triton runs each model: instances, and threads of each (0: one for every core)."""
+    """How Triton runs each model: its instances, and the threads of each (0: one per core)."""
 
     instances: int = 1
     threads: int = 0
@@ -136,22 +136,22 @@ def _write_model(place: Path, built: Built, running: Running) -> None:
 
 def config_of(name: str, backend: str, graph: Graph, running: Running) -> dict[str, Any]:
     """Return the fields of a ModelConfig that all backends share."""
-    most = running.max_batch if graph.batch else 0
+    max_batch = running.max_batch if graph.batch else 0
     config: dict[str, Any] = {
         "name": name,
         "backend": backend,
-        "max_batch_size": most,
+        "max_batch_size": max_batch,
         "version_policy": {"specific": {"versions": [int(VERSION)]}},
-        "input": [_field(tensor, most) for tensor in graph.inputs],
-        "output": [_field(tensor, most) for tensor in graph.outputs],
+        "input": [_field(tensor, max_batch) for tensor in graph.inputs],
+        "output": [_field(tensor, max_batch) for tensor in graph.outputs],
         "instance_group": [{"count": running.instances, "kind": Word("KIND_CPU")}],
     }
-    return config | ({"dynamic_batching": {}} if most else {})
+    return config | ({"dynamic_batching": {}} if max_batch else {})
 
 
-def _field(tensor: TritonTensor, most: int) -> Message:
-    """Return an input or output; where Triton makes batches, their axis is not written."""
-    dims = tensor.dims[1:] if most else tensor.dims
+def _field(tensor: TritonTensor, max_batch: int) -> Message:
+    """Return an input or output; where Triton makes batches, the batch axis is left out."""
+    dims = tensor.dims[1:] if max_batch else tensor.dims
     return {"name": tensor.name, "data_type": Word(tensor.kind), "dims": list(dims)}
 
 
@@ -159,7 +159,7 @@ def _field(tensor: TritonTensor, most: int) -> Message:
 
 
 def describe_onnx(path: Path, mask_id: int) -> Graph:
-    """Return what ONNX Runtime says of a file, tried out for batches."""
+    """Return what ONNX Runtime says of a file; run it once to see whether it can be batched."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -184,7 +184,7 @@ def _onnx_tensor(entry: Any, path: Path) -> TritonTensor:
 
 
 def _gives_rows_of_sentences(session: Any, mask_id: int) -> bool:
-    """Tell whether every output's first axis is the sentences': three of them, two masks each."""
+    """Tell whether the first axis of every output counts sentences (tried with two masks each)."""
     sentences, tokens = 3, 7
     values = {"attention_mask": 1}
     feed = {}
@@ -196,9 +196,9 @@ def _gives_rows_of_sentences(session: Any, mask_id: int) -> bool:
 
 
 def onnx_files(path: Path) -> dict[str, Path]:
-    """Return the files of a model by the names Triton looks for: its own, and its weights'."""
-    found = read_onnx_file(path)
-    return {"model.onnx" if name == found.name else name: p for name, p in found.files.items()}
+    """Return a model's files by name: Triton looks for model.onnx, weights keep their names."""
+    model = read_onnx_file(path)
+    return {"model.onnx" if name == model.name else name: p for name, p in model.files.items()}
 
 
 def onnx_parameters(running: Running) -> dict[str, str]:
@@ -210,7 +210,7 @@ def onnx_parameters(running: Running) -> dict[str, str]:
 
 
 def describe_openvino(path: Path, mask_id: int) -> Graph:
-    """Return what OpenVINO says of a file; its backend pads batches, so Triton makes none."""
+    """Return what OpenVINO says of a file; Triton makes no batches: the backend would pad them."""
     import openvino
 
     model = openvino.Core().read_model(path)
@@ -240,7 +240,7 @@ def openvino_parameters(running: Running) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Backend:
-    """What is known of one of Triton's backends."""
+    """How to describe and configure models for one of Triton's backends."""
 
     describe: Callable[[Path, int], Graph]
     files: Callable[[Path], dict[str, Path]]
@@ -251,4 +251,4 @@ BACKENDS = {
     "onnxruntime": Backend(describe_onnx, onnx_files, onnx_parameters),
     "openvino": Backend(describe_openvino, openvino_files, openvino_parameters),
 }
-"""By the name that Triton gives it."""
+"""The backends by their names in Triton."""

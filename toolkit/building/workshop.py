@@ -1,4 +1,4 @@
-"""The workshop: makes the variants of one loaded model."""
+"""The workshop, which makes the variants of one loaded model."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class SourceModel:
         return SourceModel(tokenizer, config, self.positions, kept)
 
     def origin(self) -> Origin:
-        """Return what steps have to know of it."""
+        """Return what steps need to know about it."""
         from ..graphs.steps import Origin
 
         encoder = TextEncoder(self.tokenizer, self.positions)
@@ -63,18 +63,18 @@ class SourceModel:
 class Workshop:
     """Makes variants of one loaded model; graphs that recipes share are made once.
 
-    ``loaded`` is the model, ``scratch`` a folder for what recipes share, ``step`` says what is done
-    next.
+    ``loaded`` is the model, ``scratch`` a folder for files that recipes share.  ``step`` is called
+    with a few words before each piece of work.
     """
 
     def __init__(self, loaded: LoadedModel, scratch: Path, step: Callable[[str], None]) -> None:
         self.loaded = loaded
         self.scratch = scratch
         self.step = step
-        self._made: dict[tuple[str, ...], Path] = {}
+        self._graphs: dict[tuple[str, ...], Path] = {}
 
     def build(self, recipe: Recipe, folder: Path) -> Built:
-        """Make one variant, written whole or not at all, and ask it something."""
+        """Make one variant and try it; its folder is written completely or not at all."""
         source = self.source(recipe.steps)
         with folder_written_whole(folder) as place:
             inputs = family(source.config).inputs
@@ -89,32 +89,32 @@ class Workshop:
         return Built(folder, manifest, skipped=False)
 
     def graph(self, steps: tuple[str, ...], variant: str) -> Path:
-        """Return the file that a chain of steps makes, from the longest part already made."""
+        """Return the ONNX file that a chain of steps makes; equal parts of chains are made once."""
         from ..graphs import steps as graphs
 
-        if steps in self._made:
-            return self._made[steps]
+        if steps in self._graphs:
+            return self._graphs[steps]
         target = self.scratch / f"{'-'.join(steps)}.onnx"
         if len(steps) == 1:
             self.step(f"{variant}: export")
             graphs.export(self.loaded.network, target)
         else:
-            # Changes of one graph in memory are made together: a file is 400 MB.
+            # Consecutive rewrites change one graph in memory, without files of 400 MB between them.
             last = list(takewhile(lambda step: step in graphs.REWRITES, reversed(steps)))[::-1]
             last = last or [steps[-1]]
             source = self.graph(steps[: -len(last)], variant)
             for step in last:
                 self.step(f"{variant}: {step}")
             graphs.make(source, target, last, self.source(steps).origin())
-        self._made[steps] = target
+        self._graphs[steps] = target
         give_memory_back()
         return target
 
     def source(self, steps: Sequence[str]) -> SourceModel:
-        """Return the model as the last of some steps sees it."""
+        """Return tokenizer and configuration as they are after some steps."""
         loaded = self.loaded
-        whole = SourceModel(loaded.tokenizer, loaded.config, loaded.info.positions)
-        return whole.pruned() if "prune-vocabulary" in steps else whole
+        model = SourceModel(loaded.tokenizer, loaded.config, loaded.info.positions)
+        return model.pruned() if "prune-vocabulary" in steps else model
 
     def _manifest(self, recipe: Recipe, folder: Path, source: SourceModel) -> Manifest:
         notes = {}
@@ -141,14 +141,14 @@ class Workshop:
 
 
 def calibration(encoder: TextEncoder) -> Iterator[list[int]]:
-    """Yield the ids of the calibration sentences, without those a small model cannot be asked."""
+    """Yield the ids of the calibration sentences; those a small model cannot take are left out."""
     for text in CALIBRATION.read_text(encoding="utf-8").splitlines():
         with suppress(TextError):
             yield encoder.encode(text)
 
 
 def _verify(folder: Path) -> None:
-    """Open what was written, by its digests, and ask it something."""
+    """Open the written folder, which checks its digests, and ask it the probe sentences."""
     predictor = open_variant(folder)
     for probe in PROBES:
         (answer,) = predictor.predict([probe])
