@@ -1,4 +1,4 @@
-"""ONNX files as other exporters write them, and what becomes of them."""
+"""ONNX files as other exporters write them, and the variants made of them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def opened(onnx_file: Path, words: Path) -> Predictor:
     return open_variant(bring(Offer(onnx_file, words)).folder)
 
 
-def assert_same(given: list[Any], expected: list[Any], close: float = 1e-5) -> None:
-    for ours, theirs in zip(given, expected, strict=True):
+def assert_same(actual: list[Any], expected: list[Any], close: float = 1e-5) -> None:
+    for ours, theirs in zip(actual, expected, strict=True):
         for mine, yours in zip(ours, theirs, strict=True):
             assert [entry.token for entry in mine] == [entry.token for entry in yours]
             scores = [[entry.score for entry in ranking] for ranking in (mine, yours)]
@@ -44,7 +44,7 @@ def value_of(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
 
 
 def computed(model: onnx.ModelProto, name: str, number: int) -> None:
-    """Compute an input instead: everywhere the same number."""
+    """Replace an input by a constant: the same number for every token."""
     model.graph.input.remove(value_of(model, name))
     value = helper.make_tensor("number", TensorProto.INT64, [1], [number])
     model.graph.node.insert(0, helper.make_node("Shape", ["input_ids"], ["ids_shape"]))

@@ -9,7 +9,7 @@ from tiankong.toolkit.runs.cell import Cell
 from tiankong.toolkit.runs.load import Load
 from tiankong.toolkit.runs.point import Point
 
-# A cell has settings, too: its point's are called what the run file calls them.
+# ``settings`` are a cell's; a point's settings have the run file's name here: ``asked``.
 PARTS = {kind: {field.name for field in fields(kind)} - {"settings"} for kind in (Load, Point)}
 
 

@@ -1,4 +1,4 @@
-"""What several rooms share: the variants of the built-in small model, built and gated once."""
+"""Fixtures for several rooms: the variants of the built-in small model, built and gated once."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 ARTIFACTS = "TIANKONG_ARTIFACTS"
 SHARED = "TIANKONG_TEST_ARTIFACTS"  # set by nox: several test processes build the variants once
 LOADING = {"bench", "e2e"}
-QUIET = {"explain"}  # within them: what is tried there is tried for an instant
+QUIET = {"explain"}  # a room within them whose tests measure for an instant only
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the rooms whose tests measure: they want the machine for themselves."""
+    """Mark the tests of rooms that measure: they need the machine for themselves."""
     for item in items:
         rooms = set(item.path.relative_to(Path(__file__).parent).parts)
         if rooms & LOADING and not rooms & QUIET:
@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Hold other test processes off while something is made in a folder they share."""
+    """Lock a folder that test processes share: the others wait while one writes there."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -47,8 +47,8 @@ def shared_artifacts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
     A test that needs a folder of its own sets the variable again with monkeypatch.
     """
     before = os.environ.get(ARTIFACTS)
-    given = os.environ.get(SHARED)
-    folder = Path(given) if given else tmp_path_factory.mktemp("artifacts")
+    shared = os.environ.get(SHARED)
+    folder = Path(shared) if shared else tmp_path_factory.mktemp("artifacts")
     os.environ[ARTIFACTS] = str(folder)
     yield folder
     if before is None:
@@ -59,7 +59,7 @@ def shared_artifacts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 
 @pytest.fixture(scope="session")
 def small_variants(shared_artifacts: Path) -> dict[str, Built]:
-    """All variants of builtin-small that can be here, built once.  Copy one before spoiling it."""
+    """All variants of builtin-small that this machine can run, built once.  Damage copies only."""
     from tiankong.toolkit.building.store import Store
 
     with one_at_a_time(shared_artifacts):
@@ -68,7 +68,7 @@ def small_variants(shared_artifacts: Path) -> dict[str, Built]:
 
 @pytest.fixture(scope="session")
 def gated_variants(small_variants: dict[str, Built], shared_artifacts: Path) -> dict[str, Built]:
-    """The same variants after the gate on the built-in gold set (their answers are kept)."""
+    """The same variants after the gate on the built-in gold set; manifests have its result."""
     from tiankong.toolkit.building.store import Store
     from tiankong.toolkit.gate.examination import ensure
     from tiankong.toolkit.gate.gold import find_gold

@@ -1,4 +1,4 @@
-"""ONNX models whose one external tensor is in a place of its own in each: every place there is."""
+"""ONNX models with one external tensor each, together in every place a tensor can be in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onnx import AttributeProto, GraphProto, TensorProto, helper, numpy_helper
 
 
 def outside(location: str | None) -> TensorProto:
-    """A tensor whose four numbers lie in another file; None: it does not say where."""
+    """A tensor whose four numbers are in another file; with None it does not say in which."""
     tensor = TensorProto(
         name="weight", dims=[4], data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL
     )
@@ -41,8 +41,8 @@ def _attribute(attribute: AttributeProto) -> onnx.ModelProto:
 
 
 def _sparse(values: TensorProto, indices: TensorProto | None = None) -> onnx.SparseTensorProto:
-    whole = numpy_helper.from_array(np.arange(4), "indices")
-    return onnx.SparseTensorProto(values=values, indices=indices or whole, dims=[4])
+    ordinary = numpy_helper.from_array(np.arange(4), "indices")
+    return onnx.SparseTensorProto(values=values, indices=indices or ordinary, dims=[4])
 
 
 def initializer(tensor: TensorProto) -> onnx.ModelProto:
@@ -85,8 +85,8 @@ def branch(tensor: TensorProto) -> onnx.ModelProto:
     """In one of the two graphs of an If."""
     yes = numpy_helper.from_array(np.array(True), "yes")
     ones = numpy_helper.from_array(np.ones(4, np.float32), "weight")
-    whole, inner = _graph(weights=(ones,)), _graph(weights=(tensor,))
-    node = helper.make_node("If", ["yes"], ["y"], then_branch=whole, else_branch=inner)
+    ordinary, inner = _graph(weights=(ones,)), _graph(weights=(tensor,))
+    node = helper.make_node("If", ["yes"], ["y"], then_branch=ordinary, else_branch=inner)
     return _model(helper.make_graph([node], "g", [_value("x")], [_value("y")], [yes]))
 
 
@@ -119,10 +119,10 @@ def function_body(tensor: TensorProto) -> onnx.ModelProto:
 
 
 def function_default(tensor: TensorProto) -> onnx.ModelProto:
-    """As the value a function's attribute has where the call gives none."""
+    """In the default value of a function's attribute."""
     body = helper.make_node("Constant", [], ["weight"])
-    given = AttributeProto(name="value", type=AttributeProto.TENSOR, ref_attr_name="w")
-    body.attribute.append(given)
+    reference = AttributeProto(name="value", type=AttributeProto.TENSOR, ref_attr_name="w")
+    body.attribute.append(reference)
     return _function(body, helper.make_attribute("w", tensor))
 
 

@@ -28,7 +28,7 @@ MARKS = "，。床前明月光疑是地上霜下"
 
 @dataclass
 class Switches:
-    """What goes wrong.
+    """The failures to produce.
 
     Attributes:
         status: answer everything with this status and ``error_code``.

@@ -1,4 +1,4 @@
-"""A made-up server to tune, and what tests of searches share."""
+"""A simulated server to tune, and what tests of searches share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FOLDER = Path("nowhere")
 
 
 def number_runs(patch: pytest.MonkeyPatch, module: ModuleType) -> None:
-    """Let a module's runs be called by number: there may be more than one a second."""
+    """Name a module's runs by number, because names by the second would not be unique."""
     real, numbers = module.new_header, count()
 
     def header(name: str, *words: Any, **named: Any) -> Any:
@@ -34,11 +34,11 @@ def number_runs(patch: pytest.MonkeyPatch, module: ModuleType) -> None:
 
 
 class Interrupted(BaseException):
-    """As when the user presses Ctrl-C."""
+    """Stands for the user's Ctrl-C."""
 
 
 class FakeGround:
-    """A server that is only made up: how fast it is depends on its settings and the users."""
+    """A simulated server, whose speed is a formula of its settings and the number of users."""
 
     def __init__(self, engine: str = "onnxruntime", slow: float = 1.0, mates: str = "any") -> None:
         recipe = SimpleNamespace(engine=engine, summary="")
@@ -56,7 +56,7 @@ class FakeGround:
         return {"target": ""}
 
     def rate(self, choice: Setup, users: int) -> float:
-        """Return requests a second: one sentence alone takes 10 ms, in a batch of 16 a third."""
+        """Return requests per second: a sentence alone takes 10 ms, in a batch of 16 a third."""
         batch = max(1.0, min(choice.max_batch, users / (choice.streams + 1)))
         speed = 100 * (1 + 2 * np.log2(batch) / 4)
         speed *= {1: 1.0, 2: 0.9, 4: 0.8}[choice.streams]

@@ -1,4 +1,4 @@
-"""A server that a test has started: a port for it, its readiness, its answers."""
+"""Helpers for a server that a test starts: a free port, waiting until it is ready, a request."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Real variants of builtin-small, spoiled for real.
+"""Real variants of builtin-small with real damage.
 
-Every plant brings its manifest up to date, as one would who does not know the variant is damaged:
-only answers can give it away.
+Every damaged copy gets a manifest that matches its files, so that only its answers can give it
+away.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Change = Callable[[str, np.ndarray], "np.ndarray | None"]
 
 @dataclass(frozen=True)
 class Greenhouse:
-    """Copies a variant, spoils the copy, lets the gate look at it."""
+    """Copies a variant, damages the copy, and runs the gate on it."""
 
     variants: dict[str, Built]
     exam: Exam
@@ -36,7 +36,7 @@ class Greenhouse:
     place: Path
 
     def check(self, variant: str, spoil: Callable[[Path], None]) -> Check:
-        """Return the gate's result for a spoiled copy, under the variant's own promise."""
+        """Return the gate's result for a damaged copy, under the variant's own promise."""
         folder = self.place / variant
         shutil.copytree(self.variants[variant].folder, folder)
         spoil(folder)
@@ -59,7 +59,7 @@ def harmless(result: Check) -> None:
 
 
 def spoil_weights(change: Change) -> Callable[[Path], None]:
-    """Return what applies a change to every weight by its name (None: leave it)."""
+    """Return a function that applies a change to every weight of a folder (None: leave it)."""
 
     def spoil(folder: Path) -> None:
         touched = 0
@@ -85,14 +85,14 @@ def spoil_weights(change: Change) -> Callable[[Path], None]:
 
 
 def zeroed(layer: int, matrix: str) -> Change:
-    """One matrix of a layer; in a fused graph query, key and value stand side by side."""
+    """Set one matrix of a layer to zero; a fused graph has query, key and value in one matrix."""
     part = {"query": 0, "key": 1, "value": 2}.get(matrix.rsplit(".", 1)[-1])
 
     def change(name: str, weight: np.ndarray) -> np.ndarray | None:
         if weight.ndim == 2 and part is not None and f"Attention_{layer}_qkv_weight" in name:
-            if weight.shape[0] == weight.shape[1]:  # the last layer's are apart
-                asked = matrix.rsplit(".", 1)[-1] in name
-                return np.zeros_like(weight) if asked else None
+            if weight.shape[0] == weight.shape[1]:  # the last layer has them as separate matrices
+                matches = matrix.rsplit(".", 1)[-1] in name
+                return np.zeros_like(weight) if matches else None
             spoiled = weight.copy()
             width = weight.shape[1] // 3
             spoiled[:, part * width : (part + 1) * width] = 0

@@ -1,7 +1,7 @@
-"""What an earlier version made is still read: run files, a variant, its prepared weights.
+"""Files of an earlier version can still be read: run files, a variant, its prepared weights.
 
-``data/before`` was made on a machine of two cores by the version before the package was divided
-into rooms; ``expected.json`` has what that version read in it.
+``data/before`` was made on a machine with two cores by the version before the package was divided
+into rooms.  ``expected.json`` contains what that version read from the files.
 """
 
 from __future__ import annotations
@@ -26,15 +26,17 @@ EXPECTED: dict[str, Any] = json.loads((BEFORE / "expected.json").read_text(encod
 VARIANT = BEFORE / "onnx-int8"
 
 
-def told(cell: dict[str, Any]) -> dict[str, Any]:
-    """Return a cell's figures with the codes of its warnings (their words may change)."""
+def with_warning_codes(cell: dict[str, Any]) -> dict[str, Any]:
+    """Return a cell's figures with only the codes of its warnings: their words may change."""
     return cell | {"warnings": [warning["code"] for warning in cell["warnings"]]}
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED["runs"]))
 def test_a_run_file_says_what_it_said(name: str) -> None:
     cells = [json.loads(json.dumps(summary(c))) for c in read_run(BEFORE / f"{name}.jsonl").cells]
-    assert [told(cell) for cell in cells] == [told(cell) for cell in EXPECTED["runs"][name]]
+    assert [with_warning_codes(cell) for cell in cells] == [
+        with_warning_codes(cell) for cell in EXPECTED["runs"][name]
+    ]
 
 
 def test_a_run_is_written_as_it_was(tmp_path: Path) -> None:
@@ -63,8 +65,10 @@ def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_prepared_weights_are_known_again(artifacts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     version = importlib.metadata.version
-    kept = {"onnxruntime": EXPECTED["onnxruntime"]}
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: kept.get(name) or version(name))
+    versions = {"onnxruntime": EXPECTED["onnxruntime"]}
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: versions.get(name) or version(name)
+    )
     monkeypatch.setattr(prepared, "processor", lambda: EXPECTED["processor"])
     folder = prepared.find(EXPECTED["digest"], "onnxruntime")
     assert folder is not None

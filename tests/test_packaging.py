@@ -30,13 +30,13 @@ def project() -> dict[str, Any]:
 def test_the_packages_are_the_folders(project: dict[str, Any]) -> None:
     setuptools = project["tool"]["setuptools"]
     patterns = ["*.py", *setuptools["package-data"]["*"]]
-    found = {
+    folders = {
         path.parent.relative_to(ROOT)
         for room in ROOMS
         for pattern in patterns
         for path in (ROOT / room).rglob(pattern)
     }
-    kept = [f for f in found if not any(part in f.as_posix() for part in NOT_PACKAGES)]
+    kept = [f for f in folders if not any(part in f.as_posix() for part in NOT_PACKAGES)]
     expected = {"tiankong", *(".".join(("tiankong", *folder.parts)) for folder in kept)}
     assert set(setuptools["packages"]) == expected
     assert setuptools["packages"] == sorted(set(setuptools["packages"]))

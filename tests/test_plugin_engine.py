@@ -1,4 +1,4 @@
-"""An installed package brings an engine: it is built, gated, asked and served as ours are."""
+"""An engine from another package: its variant is built, gated, asked and served like ours."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TEXT = "床前明月光,疑是地[MASK]霜。"
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder the package is installed in, as pip does it."""
+    """The folder into which pip has installed the package."""
     source = shutil.copytree(PACKAGE, tmp_path_factory.mktemp("source") / "package")
     target = tmp_path_factory.mktemp("installed")
     subprocess.run(
@@ -55,7 +55,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def artifacts(small_variants: dict[str, Built], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of artifacts with nothing but the reference."""
+    """An artifacts folder with only the reference variant."""
     folder = tmp_path_factory.mktemp("artifacts")
     reference = small_variants["pytorch-fp32"].folder
     shutil.copytree(reference, folder / "variants" / MODEL / reference.name)
@@ -64,7 +64,7 @@ def artifacts(small_variants: dict[str, Built], tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def variant(installed: Path, artifacts: Path) -> Built:
-    """The variant of the package's engine, made by a recipe that lies beside it."""
+    """The variant of the package's engine, made from a recipe that comes with the package."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(installed)
         patch.setenv("TIANKONG_ARTIFACTS", str(artifacts))
@@ -100,8 +100,8 @@ def test_the_command_line_and_the_server_give_its_answer(variant: Built, install
         request = urllib.request.Request(f"{server.url}/predict", body)
         with urllib.request.urlopen(request) as response:
             served = json.load(response)["results"]
-    told = json.loads(printed.stdout)["results"]
-    assert [entry["token"] for entry in served] == [entry["token"] for entry in told]
+    predicted = json.loads(printed.stdout)["results"]
+    assert [entry["token"] for entry in served] == [entry["token"] for entry in predicted]
     assert served[0]["token"] == "上"
 
 

@@ -1,4 +1,4 @@
-"""A file to bring, the tokenizer to it, and a place of its own for what becomes of it."""
+"""A file to bring, its tokenizer, and an artifacts folder for the variant made of it."""
 
 from __future__ import annotations
 

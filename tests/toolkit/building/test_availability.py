@@ -1,4 +1,4 @@
-"""Left out with one line where all are meant, an error where named."""
+"""An impossible recipe is skipped with one line, or an error if it was named."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tiankong.toolkit.errors import UnusableInputError
 
 
 def made(**changes: str) -> Recipe:
-    given: dict[str, Any] = {"name": "mine", "summary": "x", "engine": "pytorch", "file": "f"}
-    given |= changes
-    if given["engine"] == "openvino":
-        given["steps"] = list(OPENVINO.first_steps)
-    return Recipe.from_json(given, "x")
+    data: dict[str, Any] = {"name": "mine", "summary": "x", "engine": "pytorch", "file": "f"}
+    data |= changes
+    if data["engine"] == "openvino":
+        data["steps"] = list(OPENVINO.first_steps)
+    return Recipe.from_json(data, "x")
 
 
 @pytest.fixture

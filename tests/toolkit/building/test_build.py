@@ -1,4 +1,4 @@
-"""Built once, again when damaged, and never half."""
+"""A variant is built once, built again if damaged, and never left half built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""toolkit/building/external_data.py: all places outside a file that it names are read."""
+"""All places outside an ONNX file that it names are read."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def test_every_place_a_tensor_can_be_in_is_read(place: Place, tmp_path: Path) ->
 
 
 def test_no_field_that_leads_to_a_tensor_is_left_out() -> None:
-    """Held to the schema of the onnx package: a new version may have a new place."""
+    """Compared with the schema of the onnx package: a new version may have a new place."""
     messages = list(onnx.ModelProto.DESCRIPTOR.file.message_types_by_name.values())
     holding, before = {"TensorProto"}, 0
-    while len(holding) > before:  # messages hold one another: until there are no more
+    while len(holding) > before:  # messages are nested: repeat until none is new
         before = len(holding)
         holding |= {m.name for m in messages if _leading(m, holding)}
     paths = {
@@ -62,14 +62,14 @@ def _leading(message: Any, holding: set[str]) -> dict[int, str]:
 
 
 def used(places: list[Place]) -> set[tuple[str, int]]:
-    """The fields on the ways to the tensor, in all models of this test together."""
-    found: set[tuple[str, int]] = set()
+    """The fields on the path to the tensor, in all models of this test together."""
+    fields: set[tuple[str, int]] = set()
     for place in places:
-        _note_way(place(outside("own.data")), found)
-    return found
+        _note_path(place(outside("own.data")), fields)
+    return fields
 
 
-def _note_way(message: Any, found: set[tuple[str, int]]) -> bool:
+def _note_path(message: Any, fields: set[tuple[str, int]]) -> bool:
     if isinstance(message, TensorProto):
         return bool(message.external_data)
     leads = False
@@ -77,8 +77,8 @@ def _note_way(message: Any, found: set[tuple[str, int]]) -> bool:
         if field.message_type is None:
             continue
         inner = [value] if hasattr(value, "ListFields") else list(value)
-        if sum(_note_way(each, found) for each in inner):  # of all of them, not only the first
-            found.add((message.DESCRIPTOR.name.removesuffix("Proto"), field.number))
+        if sum(_note_path(each, fields) for each in inner):  # of all of them, not only the first
+            fields.add((message.DESCRIPTOR.name.removesuffix("Proto"), field.number))
             leads = True
     return leads
 

@@ -1,4 +1,4 @@
-"""toolkit/building/integrity.py: what a folder may hold before an engine opens it."""
+"""What a folder may contain before an engine opens it."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def test_pickles_under_any_name(tmp_path: Path) -> None:
         require_sound(tmp_path, path.name)
 
 
-# --- variant folders: every way of spoiling one, through every door -----------------------------
+# --- variant folders: every kind of damage, by every command that opens one ----------------------
 
 
 def rewritten(folder: Path) -> None:
-    """Bring the manifest up to what the folder holds now, as one who spoils it would."""
+    """Make the manifest match the folder's present files, as an attacker would."""
     data = json.loads((folder / NAME).read_text(encoding="utf-8"))
     records = record_files(folder)
     data["files"] = {n: {"size": r.size, "sha256": r.sha256} for n, r in records.items()}

@@ -1,4 +1,4 @@
-"""Variant.json written, read, and held against the folder."""
+"""The manifest is written, read, and compared with the folder."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ def test_what_the_gate_saw_is_what_to_expect(folder: Path) -> None:
     assert made.expected is None
     assert made.with_gate(gate_of()).expected is None
     results = [{"token": "上", "score": 0.9}, {"token": "下", "score": 0.05}]
-    given = made.with_gate(gate_of() | {"expected": {"text": "[MASK]", "results": results}})
-    assert given.expected == Expected("[MASK]", {"上": 0.9, "下": 0.05})
+    gated = made.with_gate(gate_of() | {"expected": {"text": "[MASK]", "results": results}})
+    assert gated.expected == Expected("[MASK]", {"上": 0.9, "下": 0.05})
 
 
 def test_sizes(folder: Path) -> None:

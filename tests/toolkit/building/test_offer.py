@@ -1,4 +1,4 @@
-"""What the options that bring a file say together."""
+"""The options that bring a file, together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_options_that_do_not_go_together(tmp_path: Path) -> None:
     assert read_offer(None, None) is None
     assert read_promised_offer(None, None, "builtin", "", None) is None
     assert read_offer(tmp_path, tmp_path) == Offer(tmp_path, tmp_path, None)
-    for given, message in (
+    for options, message in (
         ((tmp_path, None, "", "", None), "go together"),
         ((None, tmp_path, "", "", None), "go together"),
         ((tmp_path, tmp_path, "", "onnx-int8", None), "--promise compares"),
@@ -27,6 +27,6 @@ def test_options_that_do_not_go_together(tmp_path: Path) -> None:
         ((tmp_path, tmp_path, "builtin", "onnx-none", None), "unknown variant"),
     ):
         with pytest.raises(UnusableInputError, match=message):
-            read_promised_offer(*given)
+            read_promised_offer(*options)
     with pytest.raises(UnusableInputError, match="--variants beside"):
         Store("", offer=Offer(tmp_path, tmp_path)).get(["onnx-int8"])

@@ -24,7 +24,7 @@ STORE = Store(MODEL)
 
 @pytest.fixture
 def own(small_variants: dict[str, Built], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An artifacts folder of the test's own with onnx-int8 in it; what it lacks is no use here."""
+    """An artifacts folder of the test's own with onnx-int8 in it."""
     monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path))
     shutil.copytree(small_variants["onnx-int8"].folder, variant_folder(MODEL, "onnx-int8"))
     return variant_folder(MODEL, "onnx-int8")
@@ -44,7 +44,7 @@ def test_a_variant_of_another_version_is_refused(own: Path, part: str, key: str)
     for use in (lambda: STORE.get(["onnx-int8"]), lambda: STORE.to_open("onnx-int8")):
         with pytest.raises(UnusableInputError, match="made by another version"):
             use()
-    assert STORE.standing("onnx-int8").folder == own  # as it lies there
+    assert STORE.standing("onnx-int8").folder == own  # returned unchecked
 
 
 def test_damage_is_found_unless_opening_will_find_it(own: Path) -> None:

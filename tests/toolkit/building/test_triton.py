@@ -75,18 +75,18 @@ def described(entries: Any, begin: int) -> list[tuple[str, str, list[int]]]:
 def test_the_configuration_is_what_the_file_says(
     name: str, repository: Path, schema: ModuleType
 ) -> None:
-    given = config(schema, repository / name)
+    written = config(schema, repository / name)
     session = onnxruntime.InferenceSession(str(repository / name / "1" / "model.onnx"))
-    begin = 1 if given.max_batch_size else 0
-    assert tensors(schema, given.input) == described(session.get_inputs(), begin)
-    assert tensors(schema, given.output) == described(session.get_outputs(), begin)
-    assert (given.name, given.backend) == (name, "onnxruntime")
-    assert list(given.version_policy.specific.versions) == [1]
-    (group,) = given.instance_group
+    begin = 1 if written.max_batch_size else 0
+    assert tensors(schema, written.input) == described(session.get_inputs(), begin)
+    assert tensors(schema, written.output) == described(session.get_outputs(), begin)
+    assert (written.name, written.backend) == (name, "onnxruntime")
+    assert list(written.version_policy.specific.versions) == [1]
+    (group,) = written.instance_group
     assert (group.count, group.kind) == (2, schema.ModelInstanceGroup.KIND_CPU)
-    threads = given.parameters["intra_op_thread_count"].string_value
+    threads = written.parameters["intra_op_thread_count"].string_value
     assert threads == "3"
-    assert given.HasField("dynamic_batching") == (given.max_batch_size > 0)
+    assert written.HasField("dynamic_batching") == (written.max_batch_size > 0)
     assert sorted(p.name for p in (repository / name).iterdir()) == [
         "1", "config.pbtxt", "tokenizer.json",
     ]  # fmt: skip
@@ -151,9 +151,9 @@ def test_what_must_not_be_batched_is_not(
     monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path / "artifacts"))
     built = brought(small_variants["onnx-fp32"], tmp_path, change)
     (folder,) = write_repository(tmp_path / "models", [built], Running())
-    given = config(schema, folder)
-    assert (given.max_batch_size, given.HasField("dynamic_batching")) == (0, False)
-    assert all(list(field.dims) == dims for field in given.input)
+    written = config(schema, folder)
+    assert (written.max_batch_size, written.HasField("dynamic_batching")) == (0, False)
+    assert all(list(field.dims) == dims for field in written.input)
     assert sorted(p.name for p in (folder / "1").iterdir()) == ["mine.data", "model.onnx"]
     onnxruntime.InferenceSession(str(folder / "1" / "model.onnx"))
 
@@ -200,15 +200,15 @@ def test_openvino_files_are_described(
     (place,) = write_repository(
         tmp_path / "models", [small_variants["openvino-int8"]], Running(threads=2)
     )
-    given = config(schema, place)
+    written = config(schema, place)
     assert sorted(p.name for p in (place / "1").iterdir()) == ["model.bin", "model.xml"]
     words = [(n, "TYPE_INT32", [-1, -1]) for n in ("input_ids", "attention_mask", "token_type_ids")]
     places = [(n, "TYPE_INT32", [-1]) for n in ("rows", "columns")]
-    assert sorted(tensors(schema, given.input)) == sorted(words + places)
-    assert sorted(tensors(schema, given.output)) == [
+    assert sorted(tensors(schema, written.input)) == sorted(words + places)
+    assert sorted(tensors(schema, written.output)) == [
         ("mask_logits", "TYPE_FP32", [-1, 7021]),
         ("top_ids", "TYPE_INT32", [-1, 50]),
         ("top_scores", "TYPE_FP32", [-1, 50]),
     ]
-    assert (given.backend, given.max_batch_size) == ("openvino", 0)
-    assert given.parameters["INFERENCE_NUM_THREADS"].string_value == "2"
+    assert (written.backend, written.max_batch_size) == ("openvino", 0)
+    assert written.parameters["INFERENCE_NUM_THREADS"].string_value == "2"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trouble:
-    """What is wrong with a place, and what is said of it; SECRET is an absolute path."""
+    """An error in a place, and the message about it; SECRET is an absolute path."""
 
     location: str | None
     said: str
@@ -61,7 +61,7 @@ TROUBLES = {
 
 
 def spoilt(folder: Path, place: Place, trouble: Trouble) -> Path:
-    """Write a model with a trouble into a folder, and what the trouble needs."""
+    """Write a model with a trouble into a folder, with the files that the trouble needs."""
     secret = folder.parent / "secret"
     secret.write_bytes(bytes(16))
     location = trouble.location
@@ -114,7 +114,7 @@ def variant(
 
 
 def open_folder(variant: Path) -> None:
-    """Open the variant, its manifest brought up to what the folder holds."""
+    """Open the variant with a manifest that matches the folder's files."""
     data = json.loads((variant / NAME).read_text(encoding="utf-8"))
     records = record_files(variant)
     data["files"] = {n: {"size": r.size, "sha256": r.sha256} for n, r in records.items()}

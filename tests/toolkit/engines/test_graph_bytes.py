@@ -1,4 +1,4 @@
-"""Held to the onnx library, and to what ONNX Runtime makes of the result."""
+"""The result is compared with the onnx library's, and run by ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def test_an_output_and_what_only_it_needs_are_gone() -> None:
     assert [output.name for output in slim.graph.output] == ["small"]
     assert slim.producer_name == "kept"
     session = onnxruntime.InferenceSession(slim.SerializeToString())
-    given = np.array([1, -2], np.float32)
-    np.testing.assert_allclose(session.run(None, {"x": given})[0], np.exp(-given), rtol=1e-6)
+    values = np.array([1, -2], np.float32)
+    np.testing.assert_allclose(session.run(None, {"x": values})[0], np.exp(-values), rtol=1e-6)
 
 
 def test_another_name_changes_nothing_that_counts() -> None:

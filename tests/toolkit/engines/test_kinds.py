@@ -1,4 +1,4 @@
-"""One row an engine, also those of other packages, and how such a package can be wrong."""
+"""The registry's rows, engines of other packages, and the errors such a package can have."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plant:
     monkeypatch.syspath_prepend(tmp_path)
 
     def write(row: str = ROW, name: str = "", package: str = "beads", file: str = "") -> str:
-        number = next(COUNTER)  # what has been read of a name stays
+        number = next(COUNTER)  # engines are cached by name
         name, module = name or f"abacus-{number}", f"abacus_{number}"
         code = "from tiankong.toolkit.engines.kinds import Kind\n"
         code += f"KIND = {row.format(name=name, module=f'{module}_engine')}\n"

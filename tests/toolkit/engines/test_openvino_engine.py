@@ -1,4 +1,4 @@
-"""Many callers, changing lengths, bad files, and nothing to build."""
+"""Many callers, changing lengths, unusable files, and serving without the build libraries."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ print(len(answered), flush=True)
 
 
 def test_two_threads_may_be_the_first_to_ask(eight: Path) -> None:
-    """In OpenVINO's bindings they could wait for each other for ever."""
+    """OpenVINO's bindings could deadlock them."""
     argv = [sys.executable, "-c", FIRST_TOGETHER, str(eight)]
     ran = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
     assert ran.stdout == "2\n"
 
 
 def test_every_length_and_no_memory_lost(eight: Path) -> None:
-    """Something is kept for every length, but once: asking again takes no more memory."""
+    """OpenVINO caches something per length, but once: asking again takes no more memory."""
     predictor = open_variant(eight)  # all cores for one call: one stream, one cache
     process = psutil.Process()
 
@@ -137,8 +137,8 @@ def test_a_model_with_other_inputs(tmp_path: Path) -> None:
     import openvino
     from openvino import opset13
 
-    given = opset13.parameter([-1, -1], np.int32, name="pixels")
-    model = openvino.Model([opset13.relu(given)], [given], "other")
+    pixels = opset13.parameter([-1, -1], np.int32, name="pixels")
+    model = openvino.Model([opset13.relu(pixels)], [pixels], "other")
     openvino.save_model(model, str(tmp_path / "m.xml"))
     with pytest.raises(UnusableInputError, match="has no input 'attention_mask'"):
         OpenvinoEngine(tmp_path / "m.xml")

@@ -46,7 +46,7 @@ def expected(small_variants: dict[str, Built]) -> Logits:
 
     model = load_model("builtin-small")
     encoder, rows = TextEncoder(model.tokenizer), []
-    for text in MIXED:  # one by one: no padding, none of our engines
+    for text in MIXED:  # one by one, without padding and without our engines
         ids = encoder.encode(text)
         with torch.inference_mode():
             full = model.network(input_ids=torch.tensor([ids])).logits[0].numpy()
@@ -62,15 +62,15 @@ def test_every_engine_against_pytorch(
         pytest.skip(f"{name} cannot be here")
     predictor = open_variant(small_variants[name].folder)
     batch = predictor.encoder.batch([predictor.encoder.encode(text) for text in MIXED])
-    given = predictor.engine.logits(batch)
-    assert given.dtype == np.float32
-    assert given.shape == expected.shape == (14, len(vocabulary.tokens()))
-    worst = float(np.abs(given - expected).max())
+    actual = predictor.engine.logits(batch)
+    assert actual.dtype == np.float32
+    assert actual.shape == expected.shape == (14, len(vocabulary.tokens()))
+    worst = float(np.abs(actual - expected).max())
     assert worst <= CLOSE[name]
 
 
 class Fixed(Engine):
-    """An engine that gives one row of logits whatever is asked."""
+    """An engine that always returns the same row of logits."""
 
     def __init__(self, row: Logits) -> None:
         self.row = row
@@ -129,8 +129,8 @@ def test_top_ids_ties_go_to_the_lower_id() -> None:
 
 
 def test_probabilities_of_large_logits() -> None:
-    given = probabilities(np.array([[1000.0, 1000.0, -1000.0]], dtype=np.float32))
-    assert given.tolist() == [[0.5, 0.5, 0.0]]
+    actual = probabilities(np.array([[1000.0, 1000.0, -1000.0]], dtype=np.float32))
+    assert actual.tolist() == [[0.5, 0.5, 0.0]]
 
 
 def test_open_variant_names_what_is_wrong(small_variants: dict[str, Built], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Written once, used again, made anew when damaged, refused in one line."""
+"""A prepared form is written once and used again, written again if damaged; errors are one line."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ BATCH = Batch(EMPTY, EMPTY, EMPTY, NOWHERE, NOWHERE)
 
 
 class Held(Engine):
-    """Answers with its width, once it is let go."""
+    """Answers with its width when the test releases it."""
 
     def __init__(self, width: int, log: list[int]) -> None:
         self.width, self.log = width, log
@@ -46,7 +46,7 @@ class Held(Engine):
 
 @contextmanager
 def running(shared: SharingEngine, engine: Held) -> Iterator[None]:
-    """Have a call run, in the engine it should get, while the block is executed."""
+    """Keep a call running, in the engine it should get, while the block runs."""
     engine.begun.clear()
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(shared.logits, BATCH)
@@ -106,7 +106,7 @@ def test_the_answers_of_every_width_are_the_same(small_variants: dict[str, Built
 
 
 def test_more_than_the_graph_ranks(small_variants: dict[str, Built]) -> None:
-    """Those come from the logits at the masks, which the prepared graph still has."""
+    """They come from the logits at the masks, which the prepared graph still has."""
     built = small_variants["onnx-int8"]
     text = ["今天天气真[MASK]啊,适合出去[MASK]。"]
     plain, shared = open_variant(built.folder, threads=1), open_variant(built.folder, share=True)

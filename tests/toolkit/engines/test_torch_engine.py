@@ -1,4 +1,4 @@
-"""Bfloat16 and, where there is a CUDA device, float16 on it."""
+"""Bfloat16; float16 where there is a CUDA device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same answers to the last bit, of tokens alone."""
+"""Without padding, answers are the same to the last bit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LENGTHS = {
 
 
 def sentence(length: int) -> str:
-    """Return so many characters, every ninth of which is asked."""
+    """Return a sentence of so many characters, every ninth of which is a [MASK]."""
     text = (CHARACTERS * (length // len(CHARACTERS) + 1))[:length]
     asked = range(0, length, 9) if length < 60 else [length // 2]
     return "".join("[MASK]" if n in asked else c for n, c in enumerate(text))
@@ -65,8 +65,8 @@ def test_the_answers_are_the_same_to_the_last_bit(
     engine = OnnxEngine(folder / UNPADDED, 1)
     expected = plain.logits(batch)
     assert np.array_equal(engine.logits(batch), expected)
-    for given, wanted in zip(engine.best(batch, 5), plain.best(batch, 5), strict=True):
-        assert np.array_equal(given, wanted)
+    for actual, wanted in zip(engine.best(batch, 5), plain.best(batch, 5), strict=True):
+        assert np.array_equal(actual, wanted)
     alone = [engine.logits(batch_of(encoder, [length])) for length in lengths]
     assert np.array_equal(np.concatenate(alone), expected)
 
@@ -74,7 +74,7 @@ def test_the_answers_are_the_same_to_the_last_bit(
 def test_padding_is_not_computed(
     small_variants: dict[str, Built], kept: Path, tmp_path: Path
 ) -> None:
-    """Held by the shapes of what the products give."""
+    """The shapes of the products' outputs show it."""
     path = Path(shutil.copytree(kept, tmp_path / "kept")) / UNPADDED
     model = onnx.load(str(path), load_external_data=False)
     products = [n.output[0] for n in model.graph.node if n.op_type == "MatMulIntegerToFloat"]
