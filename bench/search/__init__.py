@@ -1,1 +1,1 @@
-"""Search: objectives, the highest load that holds one, the best settings for one."""
+"""Search: objectives (SLOs), the highest load that meets one, the best settings for one."""

@@ -1,16 +1,16 @@
-"""The search for the highest load that holds: doubling until it fails, then bisecting."""
+"""Finds the highest load at which an objective holds: doubles until it fails, then bisects."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-FINE = 0.05  # relative distance at which bisecting ends
+FINE = 0.05  # bisecting stops when the loads that held and failed are this close (relative)
 
 
 @dataclass(frozen=True)
 class Bracket:
-    """The highest load that held and the lowest that failed; None where there was none."""
+    """The highest load that held and the lowest that failed; None if no load did."""
 
     held: float | None
     failed: float | None
@@ -19,12 +19,13 @@ class Bracket:
 def highest(
     holds: Callable[[float], bool], first: float, most: float, whole: bool, fine: float = FINE
 ) -> Bracket:
-    """Return the highest load up to ``most`` that holds, supposing that more load never helps.
+    """Return the highest load up to ``most`` that holds, with the lowest that failed.
 
-    ``whole`` loads are whole numbers (users), others any (rates).
+    Assumes that no load above a failed one holds.  ``whole``: loads are whole numbers (users);
+    otherwise any number (rates).  ``first`` is the load to begin with.
 
     >>> highest(lambda load: load <= 11, first=1, most=100, whole=True)
-    Found(held=11, failed=12)
+    Bracket(held=11, failed=12)
     """
     held: float | None = None
     load = first
@@ -42,7 +43,7 @@ def highest(
 
 
 def _below(holds: Callable[[float], bool], failed: float, whole: bool, fine: float) -> Bracket:
-    """Halve a first load that failed until something holds; whole loads end at 1."""
+    """Halve a load that failed until one holds; stop at 1 (whole) or at a 64th of it."""
     load, least = failed, 1 if whole else failed / 64
     while load > least:
         load = max(1, load // 2) if whole else load / 2

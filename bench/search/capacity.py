@@ -1,4 +1,4 @@
-"""Capacity: the highest load that holds an objective, searched for and then confirmed."""
+"""Capacity: the highest load that meets an objective, found by short probes, then confirmed."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from .slo import Slo
 
 PROBE, CONFIRMATION = "probe", "confirmation"  # stages
 CONFIRMATIONS = 3
-BACKWARDS = 0.9  # of a load that was not confirmed
+BACKWARDS = 0.9  # a load that was not confirmed is multiplied by this
 RETREATS = 6
 MOST_USERS, MOST_RATE = 1024, 4096.0
 FIRST_RATE = 8.0
 
 
 class NotHeldError(GateFailedError):
-    """No load holds the objective (exit code 1)."""
+    """No load meets the objective (exit code 1)."""
 
 
 class UnconfirmedError(InvalidMeasurementError):
-    """The confirming runs say nothing (exit code 3)."""
+    """The confirming runs are too few or too disturbed to decide (exit code 3)."""
 
 
 @dataclass(frozen=True)
 class CapacityTerms:
-    """What to search for and how long to measure: seconds of a probe and of a confirmation."""
+    """What to search for, and how many seconds a probe and a confirming run take."""
 
     slo: Slo
     mode: str = CLOSED
@@ -47,11 +47,11 @@ class CapacityTerms:
     stack: str = REFERENCE_STACK
 
     def load(self, level: float) -> Load:
-        """Return a level's load: users in a closed loop, requests a second in an open one."""
+        """Return the load of a level: users (closed loop) or requests per second (open loop)."""
         return Load(0, level) if self.mode == OPEN else Load(int(level))
 
     def window(self, stage: str, seed: int, attempt: int) -> Window:
-        """Return the window of one measurement."""
+        """Return the measurement window of a stage."""
         seconds = self.probe_seconds if stage == PROBE else self.confirm_seconds
         return Window(seconds, self.warmup_seconds, seed=seed, attempt=attempt)
 
@@ -65,9 +65,9 @@ class CapacityTerms:
 class Capacity:
     """The confirmed load and its QPS with the 95 % interval from the confirming runs.
 
-    ``load`` is users (closed) or requests a second (open); ``failed_load`` the lowest that did
-    not hold (None: none was met).  In an open loop ``high`` reaches up to it: the truth lies
-    between what held and what did not.
+    ``load`` is users (closed loop) or requests per second (open loop).  ``failed_load`` is the
+    lowest load that did not hold (None: every load held).  In an open loop ``high`` reaches up to
+    it, because the true capacity lies between the load that held and the one that failed.
     """
 
     variant: str
@@ -88,9 +88,10 @@ class Capacity:
 
 
 def capacity(variant: str, terms: CapacityTerms, ground: Ground) -> Capacity:
-    """Search, confirm, and return the capacity; an interrupted search goes on where it stopped.
+    """Search, confirm, and return the capacity; an interrupted search is resumed.
 
-    Raises NotHeldError if no load holds, UnconfirmedError if the confirming runs cannot be trusted.
+    Raises NotHeldError if no load meets the objective, UnconfirmedError if the
+    confirming runs cannot be trusted.
     """
     header = new_header("capacity", terms.as_json() | ground.as_json(), ground, is_search=True)
     with Session.resume_or_begin("capacity", header, runs_folder()) as session:
@@ -99,7 +100,7 @@ def capacity(variant: str, terms: CapacityTerms, ground: Ground) -> Capacity:
         try:
             result = _Hunt(variant, terms, session, ground).result()
         except (NotHeldError, UnconfirmedError):
-            session.finish()  # an end, too: the next search begins anew
+            session.finish()  # a failed search is complete, too: the next one begins anew
             raise
         session.finish()
         return result
@@ -107,7 +108,7 @@ def capacity(variant: str, terms: CapacityTerms, ground: Ground) -> Capacity:
 
 @dataclass(frozen=True)
 class _Hunt:
-    """One search; what its session has is not measured again."""
+    """One search; cells that its session has are not measured again."""
 
     variant: str
     terms: CapacityTerms
@@ -117,17 +118,17 @@ class _Hunt:
     def result(self) -> Capacity:
         is_open = self.terms.mode == OPEN
         first, most = (FIRST_RATE, MOST_RATE) if is_open else (1, MOST_USERS)
-        found = highest(self._holds, first, most, whole=not is_open)
-        lowest = found.failed
+        bracket = highest(self._holds, first, most, whole=not is_open)
+        lowest = bracket.failed
         for _ in range(RETREATS):
-            if found.held is None:
+            if bracket.held is None:
                 break
             repeats = range(1, CONFIRMATIONS + 1)
-            cells = tuple(self._cell(found.held, CONFIRMATION, repeat) for repeat in repeats)
+            cells = tuple(self._cell(bracket.held, CONFIRMATION, repeat) for repeat in repeats)
             if self._confirms(cells):
-                return self._capacity(found, cells)
-            say(f"capacity: {self._shown(found.held)} was not confirmed by longer runs")
-            found = Bracket(self._lower(found.held), found.held)
+                return self._capacity(bracket, cells)
+            say(f"capacity: {self._shown(bracket.held)} was not confirmed by longer runs")
+            bracket = Bracket(self._lower(bracket.held), bracket.held)
             lowest = None
         raise NotHeldError(
             f"{self.variant}: no load could be confirmed to hold {self.terms.slo.text}"
@@ -149,34 +150,34 @@ class _Hunt:
 
     def _confirms(self, cells: tuple[Cell, ...]) -> bool:
         for cell in cells:
-            grave = [w for w in doubts(cell) if w.invalidates and w.outside]
-            if grave and not cell.wrong and not cell.failed:
+            causes = [w for w in doubts(cell) if w.invalidates and w.outside]
+            if causes and not cell.wrong and not cell.failed:
                 raise UnconfirmedError(
-                    f"a confirming run cannot be trusted: {grave[0].seen}; {grave[0].advice}"
+                    f"a confirming run cannot be trusted: {causes[0].seen}; {causes[0].advice}"
                 )
-        kept = self.terms.slo.kept(cells)
-        if kept is None:
+        is_met = self.terms.slo.kept(cells)
+        if is_met is None:
             raise UnconfirmedError(
                 f"too few answers for {self.terms.slo.text}: measure longer (--seconds)"
             )
-        return kept
+        return is_met
 
-    def _capacity(self, found: Bracket, cells: tuple[Cell, ...]) -> Capacity:
+    def _capacity(self, bracket: Bracket, cells: tuple[Cell, ...]) -> Capacity:
         rates = [cell.qps for cell in cells]
         low, high = interval(rates, variation([rates])) or (min(rates), max(rates))
         qps = sum(rates) / len(rates)
-        if self.terms.mode == OPEN and found.failed is not None:
-            high = max(high, found.failed)
-        assert found.held is not None
+        if self.terms.mode == OPEN and bracket.failed is not None:
+            high = max(high, bracket.failed)
+        assert bracket.held is not None
         number = float if self.terms.mode == OPEN else int
-        failed = None if found.failed is None else number(found.failed)
+        failed = None if bracket.failed is None else number(bracket.failed)
         return Capacity(
-            self.variant, self.terms.slo.text, self.terms.mode, number(found.held), failed,
+            self.variant, self.terms.slo.text, self.terms.mode, number(bracket.held), failed,
             round(qps, 3), round(low, 3), round(high, 3), cells, self.session.path,
         )  # fmt: skip
 
     def _cell(self, level: float, stage: str, repeat: int = 1) -> Cell:
-        """Return the cell of a level; measure it if it is new, or was disturbed."""
+        """Return the cell of a level; measure it if it is missing or was disturbed."""
         point = Point(self.variant, self.terms.stack, self.terms.load(level), repeat, stage)
         cell = self.session.get(point)
         while cell is None or self._again(cell):
@@ -186,10 +187,10 @@ class _Hunt:
         return cell
 
     def _again(self, cell: Cell) -> bool:
-        """Tell whether a cell was disturbed and may be measured once more."""
+        """Return whether a cell was disturbed and may be measured once more."""
         outside = [w for w in doubts(cell) if w.invalidates and w.outside]
-        real = [w for w in outside if w.code != "unstable" or cell.point.stage != PROBE]
-        return bool(real) and cell.attempt < 2
+        relevant = [w for w in outside if w.code != "unstable" or cell.point.stage != PROBE]
+        return bool(relevant) and cell.attempt < 2
 
     def _shown(self, load: float) -> str:
         return f"{load:.4g} requests/s" if self.terms.mode == OPEN else f"{load:.0f} users"

@@ -1,6 +1,6 @@
-"""The schedule of a search for settings: how many choices each rung has, and how long each takes.
+"""The schedule of ``tune``: how many choices each rung has, and how long each is measured.
 
-A rung has a third of the choices of the one before, each measured twice as long.
+Each rung keeps a third of the choices of the rung before, and measures each twice as long.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from ...toolkit.errors import UnusableInputError
 REDUCTION = 3
 LOOK_SECONDS, CONFIRM_SECONDS, WARMUP_SECONDS = 2.0, 10.0, 1.0
 CONFIRMATIONS = 3
-START_SECONDS = 2.5  # a cell's server and generator to start, where none has been measured
-LOOKS = 7  # about as many as the first look at the usual settings takes
-LEAST_SECONDS = 1.0  # of a rung's cell: with less there is nothing to tell apart
-USUAL_SECONDS = 2.0  # the least of the first rung's, where nobody has named a budget
-USUAL_BUDGET = 600.0  # then; more where there are more settings than that is enough for
+START_SECONDS = 2.5  # for a cell's server and generator to start, if no cell has been measured yet
+LOOKS = 7  # about the number of cells that the first look at the usual settings takes
+LEAST_SECONDS = 1.0  # of a cell in the first rung: shorter ones cannot tell choices apart
+USUAL_SECONDS = 2.0  # the least for a cell in the first rung if the user names no budget
+USUAL_BUDGET = 600.0  # seconds if the user names no budget; more if many settings need more
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Schedule:
     def within(cls, budget: float, choices: int, start: float = START_SECONDS) -> Schedule:
         """Return the longest schedule that fits a budget of seconds, start and end included.
 
-        ``start`` is what a cell takes before it measures.  Raises UnusableInputError for a budget
-        in which nothing could be told apart.
+        ``start`` is the seconds that a cell takes to start its server and generator.  Raises
+        UnusableInputError if the budget is too small to tell the choices apart.
         """
         least = needed(choices, LEAST_SECONDS, start)
         if budget < least:
@@ -39,14 +39,14 @@ class Schedule:
                 f"{choices} settings cannot be told apart in {budget:.0f} s: --budget"
                 f" {math.ceil(least / 60)}m or more"
             )
-        idle = needed(choices, 0.0, start)  # what it takes and does not measure the choices
+        idle = needed(choices, 0.0, start)  # seconds that do not go into measuring the choices
         seconds = (budget - idle) / (needed(choices, 1.0, start) - idle)
         rungs = enumerate(_counts(choices))
         return cls(tuple((count, seconds * 2**rung) for rung, count in rungs))
 
 
 def needed(choices: int, seconds: float, start: float = START_SECONDS) -> float:
-    """Return the seconds of a search that has so many for each choice's first cell."""
+    """Return the seconds that a search takes if each choice's first cell takes ``seconds``."""
     around = start + WARMUP_SECONDS
     begin = LOOKS * (around + LOOK_SECONDS)
     end = 2 * CONFIRMATIONS * (around + CONFIRM_SECONDS)
@@ -55,7 +55,7 @@ def needed(choices: int, seconds: float, start: float = START_SECONDS) -> float:
 
 
 def usual_budget(choices: int) -> float:
-    """Return the seconds, in whole minutes, for so many choices where nobody has named a budget."""
+    """Return the budget if the user names none: seconds, a whole number of minutes."""
     return max(USUAL_BUDGET, 60.0 * math.ceil(needed(choices, USUAL_SECONDS) / 60))
 
 

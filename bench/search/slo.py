@@ -16,7 +16,7 @@ from ...toolkit.stats import SUPPORT
 
 PART = re.compile(r"p(?P<rank>\d+)=(?P<value>\d+(?:\.\d+)?)(?P<unit>ms|s)")
 UNITS = {"ms": 1.0, "s": 1000.0}
-LEAST = 20  # latencies for a first look at any percentile; the confirmation asks for full support
+LEAST = 20  # latencies that a rough percentile needs; the confirmation needs more: SUPPORT
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Slo:
     limits_ms: tuple[tuple[int, float], ...]
 
     def held(self, cell: Cell) -> bool:
-        """Tell whether one cell keeps every limit (as far as its sample tells).
+        """Return whether one cell keeps every limit, by rough percentiles of its sample.
 
         Wrong answers, or more failures than a valid cell may have, break every objective.
         """
@@ -38,9 +38,9 @@ class Slo:
         return all(rough_percentile(cell, rank) <= limit for rank, limit in self.limits_ms)
 
     def kept(self, cells: Sequence[Cell]) -> bool | None:
-        """Tell whether repeats together keep every limit; None if they are too few to say.
+        """Return whether repeats together keep every limit; None if their sample is too small.
 
-        All latencies of the repeats are taken together.
+        The percentiles are those of all latencies of all repeats.
         """
         if any(cell.wrong or cell.failed > MAX_FAILURE_SHARE * cell.requests for cell in cells):
             return False
@@ -52,7 +52,7 @@ class Slo:
 
 
 def rough_percentile(cell: Cell, rank: int) -> float:
-    """Return a percentile whether or not the sample supports it."""
+    """Return a percentile of a cell even if the sample is too small for a reliable one."""
     return _rank(np.asarray(cell.latencies_ms, float), rank, cell.failed + cell.wrong)
 
 
@@ -62,16 +62,16 @@ def _rank(latencies: np.ndarray, rank: int, lost: int) -> float:
 
 
 def parse_slo(text: str) -> Slo:
-    """Return the objective that a text names; raise UnusableInputError if it is none."""
+    """Parse an objective; raise UnusableInputError if the text is not one."""
     limits: dict[int, float] = {}
     for part in text.replace(" ", "").lower().split(","):
-        found = PART.fullmatch(part)
-        rank = int(found["rank"]) if found else 0
-        if found is None or rank not in SUPPORT or rank in limits or not float(found["value"]):
+        match = PART.fullmatch(part)
+        rank = int(match["rank"]) if match else 0
+        if match is None or rank not in SUPPORT or rank in limits or not float(match["value"]):
             known = ", ".join(f"p{rank}" for rank in SUPPORT)
             raise UnusableInputError(
                 f"{part!r} is no objective: write p95=100ms, or several with commas"
                 f" (percentiles: {known}, each once; units: ms, s)"
             )
-        limits[rank] = float(found["value"]) * UNITS[found["unit"]]
+        limits[rank] = float(match["value"]) * UNITS[match["unit"]]
     return Slo(text, tuple(sorted(limits.items())))

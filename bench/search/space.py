@@ -1,4 +1,4 @@
-"""The space of serving settings that ``tune`` looks through."""
+"""The space of serving settings that ``tune`` searches."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 from ...toolkit.engines.kinds import kind_of
 
 MAX_BATCHES = (1, 2, 4, 8, 16)
-SHARED = 0  # threads: batches share the cores
+SHARED = 0  # as number of threads: concurrent batches share all cores
 
 
 @dataclass(frozen=True, order=True)
 class Setup:
-    """One point of the space: settings of the server that may make it faster or slower."""
+    """One point of the space: the server settings that affect speed."""
 
     streams: int
     threads: int
@@ -24,15 +24,16 @@ class Setup:
 
     @classmethod
     def usual(cls, settings: Mapping[str, Any], engine: str) -> Setup:
-        """Return the point of a server that was started as it comes, by its settings in force."""
-        found = {field.name: settings[field.name] for field in fields(cls)}
-        threads = found["threads"]
+        """Return the point of a server started without options, from its effective settings."""
+        values = {field.name: settings[field.name] for field in fields(cls)}
+        threads = values["threads"]
         shares = settings.get("least_threads", threads) < threads
-        # On one core both are 1, yet to name it would turn off what else comes with shared cores:
-        # the prepared form, and that no padding is computed.
+        # On one core both numbers of threads are 1, so they do not show whether cores are shared.
+        # But --threads 1 would turn off what shared cores bring: the prepared weights, and skipping
+        # the padding.
         if shares or (threads == 1 and kind_of(engine).shares_cores):
-            found["threads"] = SHARED
-        return cls(**found)
+            values["threads"] = SHARED
+        return cls(**values)
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings by name."""
@@ -52,13 +53,13 @@ class Setup:
 
 
 def space(engine: str, cores: int, *, batches: bool = True) -> list[Setup]:
-    """Return every choice worth a look for an engine on so many cores, the usual one among them.
+    """Return every setting worth measuring for an engine on ``cores`` cores, the usual one too.
 
-    Streams and threads are powers of two, or all cores; together they fill the cores and at most
-    twice as many.  Batches may share the cores instead, where the engine can do that.  An engine
-    that limits its streams has no more than fit the cores: more would only wait.  ``batches`` says
-    whether sentences may share one: where they may not, the server asks each alone, whatever it is
-    told.
+    Streams and threads are powers of two, or the number of cores; their product is at least the
+    number of cores and at most twice that.  If the engine can let batches share the cores, that is
+    a choice as well.  An engine that limits its streams gets no more than fit the cores: more would
+    only wait.  ``batches`` is False for a variant whose sentences must not share a batch: the
+    server then runs each sentence alone, so only a batch size of 1 makes sense.
 
     >>> [(c.streams, c.threads) for c in space("openvino", 2, batches=False)]
     [(1, 2), (2, 1), (1, 0), (2, 0)]
@@ -73,7 +74,7 @@ def _choices(engine: str, cores: int, max_batches: Sequence[int]) -> Iterator[Se
     for streams, threads, batch in product(sizes, sizes, max_batches):
         if threads <= cores <= streams * threads <= most:
             yield Setup(streams, threads, batch)
-            if kind.spins and threads > 1:  # the caller's own thread never waits
+            if kind.spins and threads > 1:  # a single thread never waits for the others
                 yield Setup(streams, threads, batch, spin=True)
     if kind.shares_cores:
         for streams, batch in product(sizes, max_batches):

@@ -1,9 +1,10 @@
-"""Tune: the serving settings with the most answers in time, found by successive halving.
+"""Tune: finds the serving settings with the most answers in time, by successive halving.
 
-Many choices get a short look, the better third of them one twice as long, and so on (successive
+Many choices are measured briefly, the better third of them twice as long, and so on (successive
 halving: Jamieson and Talwalkar 2016, https://arxiv.org/abs/1502.07943, with a reduction of 3).
-The number of users a choice is asked by follows its own latency, so that each is judged near the
-load at which it just keeps the objective.  At the end the best and the usual settings take turns.
+The number of users of a choice is adapted to its latency, so that each is judged near the load at
+which it just keeps the objective.  At the end the best and the usual settings are measured in
+turns.
 """
 
 from __future__ import annotations
@@ -39,17 +40,17 @@ from .slo import Slo, rough_percentile
 from .space import Setup, space
 from .tuned import Confirmed, Trial, Tuned
 
-FIRST_LOOK, CONFIRMATION = "first look", "confirmation"  # stages; each rung is another
+FIRST_LOOK, CONFIRMATION = "first look", "confirmation"  # stages; each rung is a stage of its own
 MOST_USERS = 512
-FURTHEST = 2.0  # from one rung to the next a choice's users at most double or halve
+FURTHEST = 2.0  # largest factor by which a choice's users change from one rung to the next
 
 
 class NothingHoldsError(GateFailedError):
-    """No settings keep the objective (exit code 1)."""
+    """No settings meet the objective (exit code 1)."""
 
 
 def tune(variant: str, slo: Slo, budget: float | None, ground: Ground) -> Tuned:
-    """Search, confirm, and return the best settings; an interrupted search goes on.
+    """Search, confirm, and return the best settings; an interrupted search is resumed.
 
     ``budget`` is in seconds (None: as many as the settings need).  Raises NothingHoldsError if no
     settings keep the objective, and UnusableInputError for a budget too small.
@@ -67,31 +68,31 @@ def tune(variant: str, slo: Slo, budget: float | None, ground: Ground) -> Tuned:
         try:
             result = _Search(variant, slo, choices, schedule, ground, session).result()
         except NothingHoldsError:
-            session.finish()  # an end, too: the next search begins anew
+            session.finish()  # a failed search is complete, too: the next one begins anew
             raise
         session.finish()
         return result
 
 
 def choices_of(variant: str, ground: Ground) -> list[Setup]:
-    """Return what to try for a variant here."""
+    """Return the settings to try for a variant on this machine."""
     manifest = ground.variants[variant].manifest
     return space(manifest.recipe.engine, usable_cores(), batches=manifest.mates != "none")
 
 
 def require_enough(budget: float, engine: str, *, batches: bool) -> None:
-    """Raise UnusableInputError for a budget of seconds that is too small for an engine here."""
+    """Raise UnusableInputError if a budget (seconds) is too small for an engine on this machine."""
     Schedule.within(budget, len(space(engine, usable_cores(), batches=batches)))
 
 
 def folder() -> Path:
-    """Return where searches are kept."""
+    """Return the folder that holds the run files of searches."""
     return artifacts() / "tuning"
 
 
 @dataclass
 class _Search:
-    """One search; what its session has is not measured again."""
+    """One search; cells that its session has are not measured again."""
 
     variant: str
     slo: Slo
@@ -111,28 +112,28 @@ class _Search:
         if not latest[best].held and latest[best].score <= 0:
             raise NothingHoldsError(f"no settings of {self.variant} keep {self.slo.text}")
         pair = {choice: self._users_after(latest[choice]) for choice in (best, usual)}
-        found = self._confirm(pair)
-        if (found[usual].held, found[usual].qps) >= (found[best].held, found[best].qps):
+        final = self._confirm(pair)
+        if (final[usual].held, final[usual].qps) >= (final[best].held, final[best].qps):
             best = usual
-        if not found[best].held:
+        if not final[best].held:
             say(f"tune: {self.slo.text} was just missed in the longer runs: take fewer users")
         return Tuned(
-            self.variant, self.slo.text, found[best], found[usual], trials, self.session.path
+            self.variant, self.slo.text, final[best], final[usual], trials, self.session.path
         )
 
     def _first_look(self) -> tuple[Setup, int]:
-        """Return the usual settings, and the most users at which they keep the objective, roughly.
+        """Return the usual settings and, roughly, the most users at which they keep the objective.
 
-        They are what the server says it is served with.
+        The usual settings are those that a server started without options reports.
         """
 
         def holds(users: float) -> bool:
             return self.slo.held(self._look(int(users)))
 
-        found = highest(holds, 1, MOST_USERS, whole=True, fine=0.2)
+        bracket = highest(holds, 1, MOST_USERS, whole=True, fine=0.2)
         usual = self._look(1)
         engine = self.ground.variants[self.variant].manifest.recipe.engine
-        return Setup.usual(usual.settings, engine), int(found.held or 1)
+        return Setup.usual(usual.settings, engine), int(bracket.held or 1)
 
     def _halve(self, first: int) -> list[Trial]:
         users = dict.fromkeys(self.choices, first)
@@ -141,14 +142,14 @@ class _Search:
         for rung, (count, seconds) in enumerate(self.schedule.rungs, start=1):
             running = running if rung == 1 else running[:count]
             shuffler.shuffle(running)
-            found = []
+            rung_trials = []
             with progress(f"tune, rung {rung}", len(running)) as step:
                 for choice in running:
                     step(f"{choice}, {users[choice]} users")
-                    found.append(self._trial(choice, users[choice], rung, seconds))
-            trials += found
+                    rung_trials.append(self._trial(choice, users[choice], rung, seconds))
+            trials += rung_trials
             running.sort(key=lambda choice: standing_of(choice, trials), reverse=True)
-            users = {t.choice: self._users_after(t) for t in found}
+            users = {t.choice: self._users_after(t) for t in rung_trials}
         return trials
 
     def _trial(self, choice: Setup, users: int, rung: int, seconds: float) -> Trial:
@@ -160,7 +161,7 @@ class _Search:
         return next_users(trial.cell, trial.users, self.slo)
 
     def _confirm(self, pair: Mapping[Setup, int]) -> dict[Setup, Confirmed]:
-        """Measure the choices in turns, and say what each gives."""
+        """Measure the choices in turns, and return the result of each."""
         cells: dict[Setup, list[Cell]] = {choice: [] for choice in pair}
         with progress("tune, confirming", len(pair) * CONFIRMATIONS) as step:
             for repeat in range(1, CONFIRMATIONS + 1):
@@ -169,44 +170,44 @@ class _Search:
                     step(f"{choice}, {pair[choice]} users")
                     point = self._point(pair[choice], CONFIRMATION, choice, repeat)
                     cells[choice].append(self._cell(point, CONFIRM_SECONDS))
-        groups = [[cell.qps for cell in each] for each in cells.values()]
+        groups = [[cell.qps for cell in own] for own in cells.values()]
         between = variation([rates for rates in groups if min(rates)])
-        found = {}
+        results = {}
         for choice, rates in zip(cells, groups, strict=True):
             held = self.slo.kept(cells[choice]) is not False
-            found[choice] = Confirmed(choice, pair[choice], *_mean(rates, between), held)
-        return found
+            results[choice] = Confirmed(choice, pair[choice], *_mean(rates, between), held)
+        return results
 
     def _look(self, users: int) -> Cell:
         return self._cell(self._point(users, FIRST_LOOK), LOOK_SECONDS)
 
     def _point(self, users: int, stage: str, choice: Setup | None = None, repeat: int = 1) -> Point:
-        """Return the point of a choice (None: the server as it comes)."""
+        """Return the point of a choice (None: a server started without options)."""
         settings = () if choice is None else tuple(choice.as_json().items())
         return Point(self.variant, REFERENCE_STACK, Load(users), repeat, stage, settings)
 
     def _cell(self, point: Point, seconds: float) -> Cell:
-        """Return a point's cell; measure what is new."""
+        """Return the cell of a point; measure it if it is missing."""
         window = Window(seconds, WARMUP_SECONDS, seed=self.session.header.seed)
         return self.session.get(point) or self.session.append(self.ground.measure(point, window))
 
 
 def _mean(rates: Sequence[float], between: Variation | None) -> tuple[float, float, float]:
-    """Return the mean of a few rates, and the ends of its interval."""
-    if not min(rates):  # nothing was answered: there is no logarithm of it
+    """Return the mean of a few rates, and the lower and upper end of its interval."""
+    if not min(rates):  # a rate of 0 has no logarithm: no geometric mean
         return fmean(rates), min(rates), max(rates)
     return geometric_mean(rates), *(interval(rates, between) or (min(rates), max(rates)))
 
 
 def standing_of(choice: Setup, trials: Sequence[Trial]) -> float:
-    """Return the mean of a choice's scores; longer trials count for more."""
+    """Return the mean of a choice's scores, weighted by the seconds of each trial."""
     own = [trial for trial in trials if trial.choice == choice]
     seconds = sum(trial.cell.seconds for trial in own)
     return sum(trial.score * trial.cell.seconds for trial in own) / seconds
 
 
 def next_users(cell: Cell, users: int, slo: Slo) -> int:
-    """Return the users at which a server should just keep the objective, after a cell with some.
+    """Return the users at which a server should just keep the objective, given one cell.
 
     At saturation latency grows with the number of users (Little's law).
     """
@@ -216,9 +217,9 @@ def next_users(cell: Cell, users: int, slo: Slo) -> int:
 
 
 def score(cell: Cell, slo: Slo) -> float:
-    """Return the QPS of a cell, reduced where more answers came late than the objective allows.
+    """Return the QPS of a cell, reduced if more answers came late than the objective allows.
 
-    By the share that was in time over the share that has to be; 0 if an answer was wrong.
+    The factor is the share of answers in time divided by the share required; 0 if any is wrong.
     """
     if cell.wrong or not len(cell.latencies_ms):
         return 0.0

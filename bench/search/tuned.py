@@ -1,4 +1,4 @@
-"""What a search for settings found: its trials, the best settings and the usual ones."""
+"""The result of ``tune``: its trials, the best settings and the usual ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .space import Setup
 
 @dataclass(frozen=True)
 class Trial:
-    """A choice asked by so many users: its score is QPS, less what came too late."""
+    """A choice measured under ``users`` users; its score is its QPS reduced for late answers."""
 
     choice: Setup
     users: int
@@ -41,7 +41,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A choice at the load it was confirmed at: QPS with its 95 % interval."""
+    """A choice in the confirming runs: its load, and its QPS with the 95 % interval."""
 
     choice: Setup
     users: int
@@ -51,15 +51,15 @@ class Confirmed:
     held: bool
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
+        """Return the confirmed choice as a JSON object."""
         return asdict(self) | {"choice": self.choice.as_json()}
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What was found: the best settings, the usual ones beside them, and every trial.
+    """The best settings, the usual ones for comparison, and every trial.
 
-    They are the same if nothing was confirmed to be better than the usual ones.
+    ``best`` equals ``usual`` if no other settings were confirmed to be better.
     """
 
     variant: str

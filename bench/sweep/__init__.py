@@ -1,1 +1,1 @@
-"""Sweep: a plan measured point by point into a run file."""
+"""Sweep: measures a plan point by point and writes the cells to a run file."""

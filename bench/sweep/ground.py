@@ -1,4 +1,4 @@
-"""The ground: what all points of a run share, and the header that says it."""
+"""The ground: what all points of a run share, and the run file header that records it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,11 @@ from .measure import Window, measure, server_of
 
 @dataclass(frozen=True)
 class Ground:
-    """What all points of a sweep share: variants with their answers, and who makes the load."""
+    """What all points of a run share: variants, their expected answers, the load generators.
+
+    ``target`` is the URL of a server that runs already (empty: start one for each point);
+    ``cache`` is the number of answers that the reference server's answer cache may hold.
+    """
 
     variants: Mapping[str, Built]
     answers: Mapping[str, Answers]
@@ -47,22 +51,22 @@ class Ground:
         target: str = "",
         cache: int = 0,
     ) -> Ground:
-        """Return the ground of gated variants; raise UnusableInputError if one was not asked.
+        """Return the ground of variants that passed the gate.
 
-        ``cache`` is how many answers the reference server may remember.
+        Raises UnusableInputError if a variant's expected answers to the gold set are not stored.
         """
         by_name = {built.manifest.variant: built for built in variants}
         answers = {name: load(name, b.manifest.digest, gold) for name, b in by_name.items()}
         return cls(by_name, answers, gold, generators, target, cache)
 
     def as_json(self) -> dict[str, Any]:
-        """Return what of it belongs to the plan of a run."""
+        """Return the part of the ground that is recorded in a run's plan."""
         return {"generators": vars(self.generators), "target": self.target}
 
     def measure(self, point: Point, window: Window) -> Cell:
         """Measure one point with a fresh server; the ground's generators make the load.
 
-        Raises InvalidMeasurementError if the server or the generator ended by itself.
+        Raises InvalidMeasurementError if the server or the generator ended on its own.
         """
         usual = Settings(folder=self.variants[point.variant].folder, cache=self.cache)
         window = replace(window, generators=self.generators)
@@ -86,7 +90,7 @@ def new_header(
     *,
     is_search: bool = False,
 ) -> Header:
-    """Return the header of a run that begins now; a search's cells have stages."""
+    """Return the header of a run that starts now; only the cells of a search have stages."""
     now = datetime.now(UTC)
     gold = ground.gold
     model = next(iter(ground.variants.values())).manifest.model

@@ -1,4 +1,4 @@
-"""One cell measured: a server under one load, with its CPU, memory and energy."""
+"""Measuring one cell: a server under one load, with its CPU time, memory and energy."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from ..serving.accounting import Counters, memory, snapshot, usage
 from ..serving.served import Served, in_force, running, serve
 
 ARTICLE_SETTINGS = {"workers": 2, "threads": 4}
-# Of the reference server, as it tells them.
+# The reference server's settings that a cell records, as the server reports them.
 SETTINGS = (*(row.name for row in table("speed")), "least_threads")
 
 
 @dataclass(frozen=True)
 class Window:
-    """How long a point is measured, how long it is warmed up, and by whom it is loaded."""
+    """How a point is measured: length, warm-up, load generators, seed, number of the attempt."""
 
     seconds: float
     warmup_seconds: float
@@ -37,7 +37,7 @@ class Window:
 
 
 def server_of(point: Point, settings: Settings, target: str = "") -> AbstractContextManager[Served]:
-    """Serve a point's variant behind its stack, or take the server that runs at ``target``."""
+    """Serve a point's variant behind its stack, or use the server that runs at ``target``."""
     if target:
         return running(target)
     stack: Stack = "article" if point.stack == ARTICLE_STACK else "reference"
@@ -81,7 +81,7 @@ def measure(point: Point, server: Served, questions: Questions, window: Window) 
 
 
 def undisturbed(point: Point, server: Served, questions: Questions, window: Window) -> Cell:
-    """Measure one point on a running server, once more if something from outside spoils it.
+    """Measure one point on a running server, and once more if an outside cause disturbed it.
 
     Raises InvalidMeasurementError as :func:`measure` does.
     """
@@ -138,5 +138,5 @@ def _settings(point: Point, server: Served) -> dict[str, Any]:
         return {}
     if point.stack == ARTICLE_STACK:
         return dict(ARTICLE_SETTINGS)
-    found = in_force(server.url, point.variant)
-    return {name: found[name] for name in SETTINGS}
+    settings = in_force(server.url, point.variant)
+    return {name: settings[name] for name in SETTINGS}

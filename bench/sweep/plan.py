@@ -1,12 +1,12 @@
-"""Plans: what a sweep measures, one TOML file each in ``bench/plans/``.
+"""Plans: what a sweep measures.  Each is a TOML file in ``bench/plans/``.
 
-    levels = [1, 4]       # closed loop: so many users, no think time
-    rates = [20, 40.5]    # open loop: Poisson arrivals, so many a second
-    tokens = [16, 128]    # sentences of so many tokens instead of the gold set
+    levels = [1, 4]       # closed loop: number of users, without think time
+    rates = [20, 40.5]    # open loop: Poisson arrivals, requests per second
+    tokens = [16, 128]    # sentences of this many tokens instead of the gold set
     batches = [1, 8]      # sentences in a request
-    cores = [1, 2]        # cores the server is pinned to
-    cache = 1000          # the server remembers so many answers; without it, none
-    [[parts]]             # several such grids in one plan; what a part leaves out stands above
+    cores = [1, 2]        # number of cores the server is pinned to
+    cache = 1000          # answers in the server's cache; without this key, no cache
+    [[parts]]             # several grids in one plan; a part inherits the keys above it
 
 Every variant is measured at every combination.
 """
@@ -34,7 +34,7 @@ MOST_TOKENS, LEAST_TOKENS = 512, 8
 
 @dataclass(frozen=True)
 class Grid:
-    """One part of a plan: every combination is measured.  Empty: as it is without the axis."""
+    """One part of a plan: every combination is measured.  An empty axis does not vary."""
 
     levels: tuple[int, ...] = ()
     rates: tuple[float, ...] = ()
@@ -43,7 +43,7 @@ class Grid:
     cores: tuple[int, ...] = ()
 
     def points(self, variant: str, stack: str, repeat: int) -> Iterator[Point]:
-        """Yield every point of one variant behind one stack."""
+        """Yield every point of one variant served by one stack."""
         axes = (self.tokens or (None,), self.batches or (1,), self.cores or (None,))
         for tokens, batch, cores in product(*axes):
             loads = [Load(users, None, tokens, batch, cores) for users in self.levels]
@@ -54,12 +54,12 @@ class Grid:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure: grids, each point ``seconds`` long after the warm-up, ``repeats`` times.
+    """What to measure: all points of the grids, ``repeats`` times for ``seconds`` each.
 
-    ``variants`` empty means all.  ``yardstick`` names the variant the article's server serves
-    (empty: leave the article's server out).  ``model`` is used where the user names none.
-    A point that outside causes made invalid is measured up to ``attempts`` times.  ``cache`` is how
-    many answers the reference server may remember.
+    ``variants`` empty means all.  ``yardstick`` names the variant that the article's server serves
+    (empty: the article's server is not measured).  ``model`` is used if the user names none.
+    A point that outside causes made invalid is measured up to ``attempts`` times.  ``cache`` is the
+    number of answers in the reference server's cache (0: no cache).
     """
 
     name: str
@@ -82,13 +82,13 @@ class Plan:
         return data | {"grids": grids, "variants": list(self.variants), "levels": levels}
 
     def of(self, variants: Sequence[str]) -> Plan:
-        """Return the plan for variants that the user names; for its own where none is named."""
+        """Return the plan for the variants that the user names (none: for its own)."""
         return replace(self, variants=tuple(variants)) if variants else self
 
     def needs(self, *, target: bool = False) -> list[str]:
-        """Return the variants to build: its own and the yardstick's; empty means all there are.
+        """Return the variants to build: the plan's own and the yardstick; empty means all.
 
-        A sweep of a running server (``target``) starts no server of the article.
+        A sweep of a running server (``target``) does not start the article's server.
         """
         yardstick = [self.yardstick] if self.yardstick and not target else []
         return [*self.variants, *yardstick] if self.variants else []
@@ -98,7 +98,7 @@ class Plan:
     ) -> list[Point]:
         """Return every point in the order to measure: shuffled, so drift spreads over all rows.
 
-        Each repeat is shuffled by itself, so that a point's repeats lie apart in time.
+        Each repeat is shuffled separately, so that the repeats of a point lie apart in time.
         """
         shuffler = random.Random(seed)
         result: list[Point] = []
@@ -114,7 +114,7 @@ class Plan:
                 yield from grid.points(variant, stack, repeat)
             if self.yardstick and stack == REFERENCE_STACK:
                 for point in grid.points(self.yardstick, ARTICLE_STACK, repeat):
-                    if point.load.batch == 1:  # the article's server takes one sentence a request
+                    if point.load.batch == 1:  # the article's server takes one sentence per request
                         yield point
 
 
@@ -148,9 +148,9 @@ def _plan(name: str, data: Mapping[str, Any], origin: str) -> Plan:
         if not _number(value) or not least <= value < math.inf:
             raise UnusableInputError(f"{origin}: {key!r} is not a number of at least {least}")
     _check_names(data, origin)
-    given = {key: value for key, value in data.items() if key in fields}
+    options = {key: value for key, value in data.items() if key in fields}
     variants = tuple(data.get("variants", ()))
-    return Plan(name, _grids(data, origin), **(given | {"variants": variants}))
+    return Plan(name, _grids(data, origin), **(options | {"variants": variants}))
 
 
 def _grids(data: Mapping[str, Any], origin: str) -> tuple[Grid, ...]:

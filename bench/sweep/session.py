@@ -1,4 +1,4 @@
-"""Sessions: a piece of work that keeps its cells in a run file, and goes on where it was left."""
+"""Sessions: a sweep or search that stores its cells in a run file and resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from ...toolkit.runs.run_file import (
 
 
 class Session:
-    """A run file that one process measures into; what is in it is not measured again.
+    """A run file that one process appends to; cells that it has are not measured again.
 
         with Session.resume_or_begin("capacity", header, folder) as session:
             cell = session.get(point) or session.append(ground.measure(point, window))
             session.finish()
 
-    The file is read once, when the session is made; from then on it is held alone, and what is
-    measured is kept beside it in memory, as a reader of the file has it.
+    The file is read once, when the session is created, and is locked until the session is closed.
+    New cells are also kept in memory, exactly as a reader of the file would get them.
     """
 
     def __init__(self, path: Path, *, is_resumed: bool = False) -> None:
-        self._held = ExitStack()
-        self._held.enter_context(locked(path))
+        self._lock = ExitStack()
+        self._lock.enter_context(locked(path))
         try:
             run = read_run(path)
         except UnusableInputError:
-            self._held.close()
+            self._lock.close()
             raise
         self.path, self.header, self.is_ended = path, run.header, run.is_ended
         self.is_resumed = is_resumed
@@ -58,11 +58,11 @@ class Session:
         folder: Path,
         is_left: Callable[[Session], bool] | None = None,
     ) -> Session:
-        """Return the newest session that is this one, if something is left of it, or a new one.
+        """Resume the newest run of the same work if it is unfinished; otherwise begin a new one.
 
-        It is this one if the header is, all but name, time and seed.  Something is left where the
-        work was not finished; of work whose points are known beforehand ``is_left`` tells.  Raises
-        HeldError if another process is at it.
+        Work is the same if the headers are equal except for name, time and seed.  It is unfinished
+        if its end was not recorded and, where the points are known beforehand, ``is_left`` says
+        that some must still be measured.  Raises HeldError if another process has the run open.
         """
         session = cls._newest(command, header, folder)
         if session is not None:
@@ -93,27 +93,27 @@ class Session:
 
     @property
     def cells(self) -> Mapping[Point, Cell]:
-        """The last attempt at every point that is there."""
+        """The last attempt at every measured point."""
         return MappingProxyType(self._cells)
 
     def get(self, point: Point) -> Cell | None:
-        """Return a point's last attempt, if it was measured."""
+        """Return the last attempt at a point; None if it was not measured."""
         return self._cells.get(point)
 
     def append(self, cell: Cell) -> Cell:
-        """Write a cell down, and return it."""
+        """Append a cell to the file, and return it as a reader of the file gets it."""
         append_cell(self.path, cell)
-        self._cells[cell.point] = kept = as_read(cell, self.header)
-        return kept
+        self._cells[cell.point] = stored = as_read(cell, self.header)
+        return stored
 
     def finish(self) -> None:
-        """Write down that nothing is left, so that the next session like this one begins anew."""
+        """Record that the work is complete: the next session of the same work begins anew."""
         end_run(self.path)
         self.is_ended = True
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._held.close()
+        """Release the lock on the file."""
+        self._lock.close()
 
     def __enter__(self) -> Session:
         return self
@@ -128,23 +128,25 @@ class Session:
 
 
 def runs_folder() -> Path:
-    """Return the folder of run files."""
+    """Return the folder that holds the run files."""
     return artifacts() / "runs"
 
 
 def _comparable(header: Header) -> dict[str, Any]:
-    """Return what must agree for a run to be continued, in the form a file gives it back."""
+    """Return what must be equal for a run to be resumed, as it reads back from JSON."""
     result: dict[str, Any] = json.loads(json.dumps(header.identity()))
     return result
 
 
-def _is_namesake(one: Header, other: Header) -> bool:
-    names = [(header.plan.get("name"), header.model.get("name")) for header in (one, other)]
+def _is_namesake(first: Header, second: Header) -> bool:
+    names = [(header.plan.get("name"), header.model.get("name")) for header in (first, second)]
     return names[0] == names[1]
 
 
-def _explain(command: str, path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Say why the newest run of the same plan and model is not gone on with."""
-    names = there.keys() | wanted.keys()
-    differing = sorted(name for name in names if there.get(name) != wanted.get(name))
+def _explain(
+    command: str, path: Path, earlier: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> None:
+    """Say why the newest run of the same plan and model is not resumed."""
+    names = earlier.keys() | wanted.keys()
+    differing = sorted(name for name in names if earlier.get(name) != wanted.get(name))
     say(f"{command}: not going on with {path.name}: another {', '.join(differing)}")

@@ -1,4 +1,4 @@
-"""The sweep: every point of a plan measured with a fresh server and a fresh generator."""
+"""The sweep: measures every point of a plan with a fresh server and a fresh generator."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .measure import Window
 from .plan import Plan
 from .session import Session, runs_folder
 
-TRIES = 2  # of a point whose server or generator ended; the second end stops the sweep
+TRIES = 2  # of a point whose server or generator ends on its own; after that the sweep stops
 
 
 def sweep(
@@ -31,12 +31,12 @@ def sweep(
     generators: Generators = ALONE,
     target: str = "",
 ) -> Path:
-    """Measure what the plan asks for and return the run file.
+    """Measure the points of a plan and return the path of the run file.
 
-    A run of the same plan, model, variants, gold set, versions and machine that was interrupted
-    is continued where it stopped; otherwise a new one begins.  ``target`` is the URL of a server
-    that runs already; the plan's points are then measured there, whatever it serves must be the
-    only variant.  Raises InvalidMeasurementError if a server or a generator keeps ending.
+    An interrupted run with the same plan, model, variants, gold set, versions and machine is
+    resumed where it stopped; otherwise a new one begins.  ``target`` is the URL of a server that
+    runs already: the points are then measured there, and ``variants`` must be the one it serves.
+    Raises InvalidMeasurementError if a server or a generator repeatedly ends on its own.
     """
     ground = Ground.of(variants, gold, generators, target, plan.cache)
 
@@ -80,9 +80,9 @@ def _persistent(ground: Ground, point: Point, window: Window) -> Cell:
 def _todo(
     points: Sequence[Point], session: Session, plan: Plan
 ) -> Iterator[tuple[Point, int, str]]:
-    """Yield points without a cell, and those disturbed from outside that may be tried again.
+    """Yield the points to measure: those without a cell, and disturbed ones with attempts left.
 
-    With each the number of the attempt and why one more is made.
+    Each comes with the number of the next attempt and the reason for it (empty for the first).
     """
     for point in points:
         cell = session.get(point)

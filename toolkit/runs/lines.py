@@ -1,4 +1,4 @@
-"""Lines of JSON, only ever appended to a file; a torn last one (an interrupted write) is none."""
+"""Append-only files, one JSON object per line; a torn last line (interrupted write) is ignored."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ BLOCK = 64 * 1024
 
 
 def encoded(data: Mapping[str, Any]) -> str:
-    """Return an object as a line."""
+    """Return an object as a line of JSON."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def append_line(path: Path, data: Mapping[str, Any]) -> None:
-    """Append one object to a file that is there, and force it to the disk.
+    """Append one object to an existing file, and force it to the disk.
 
     A torn last line is cut off first.
     """
@@ -38,7 +38,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _cut_torn_line(stream: BinaryIO) -> None:
-    """Cut off what comes behind the last line's end, and leave the stream there."""
+    """Cut off the bytes after the last line end, and leave the stream positioned there."""
     whole = start = stream.seek(0, os.SEEK_END)
     while start:
         start = max(0, start - BLOCK)

@@ -1,4 +1,4 @@
-"""Loads: how requests are sent: users or arrival rate, sentence length, batch, server cores."""
+"""Loads: how requests are sent (users or arrival rate, length, batch) and to how many cores."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ LoadOrder = tuple[int, float, int, int, int]
 
 @dataclass(frozen=True)
 class Load:
-    """One load.
+    """One load, in a closed loop (users) or an open one (rate).
 
     Args:
         users: concurrent users without think time; 0 in an open loop.
-        rate: intended arrivals a second; None in a closed loop.
+        rate: intended requests per second; None in a closed loop.
         tokens: length of every sentence, [CLS] and [SEP] included; None: the gold set's own.
         batch: sentences in a request.
         cores: number of cores the server is pinned to; None: all usable cores.
@@ -56,7 +56,7 @@ class Load:
         return (self.users, self.rate or 0.0, self.tokens or 0, self.batch, self.cores or 0)
 
     def __str__(self) -> str:
-        """Return the load in a few words."""
+        """Return a short description of the load."""
         words = [f"{self.users} users" if self.rate is None else f"{self.rate:g} requests/s"]
         words += [] if self.tokens is None else [f"{self.tokens} tokens"]
         words += [] if self.batch == 1 else [f"batches of {self.batch}"]

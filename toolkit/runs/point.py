@@ -1,4 +1,4 @@
-"""Points: a variant served by a stack under a load; each repeat is a point of its own."""
+"""Points: a variant, served by a stack, under a load; each repeat is a point of its own."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .load import REFERENCE_STACK, Load
 class Point:
     """One thing to measure; it is the key of its cell.
 
-    ``stage`` is the step of a search that measures it (empty in a sweep), ``settings`` are the
-    server settings that are not the usual ones, by name.
+    ``stage`` is the step of the search that measures it (empty in a sweep).  ``settings`` are the
+    server settings that are not the usual ones, as pairs of name and value.
     """
 
     variant: str
@@ -29,6 +29,6 @@ class Point:
         return replace(self, repeat=1, stage="", settings=())
 
     def __str__(self) -> str:
-        """Return the point in a few words, without repeat, stage and settings."""
+        """Return a short description of the point, without repeat, stage and settings."""
         stack = "" if self.stack == REFERENCE_STACK else f" on the {self.stack}'s server"
         return f"{self.variant}{stack}, {self.load}"

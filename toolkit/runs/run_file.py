@@ -1,13 +1,13 @@
-"""Run files: a header line, then one line a measured cell, appended and never rewritten.
+"""Run files: a header line, then one line per measured cell; lines are appended, never rewritten.
 
 Format history:
 1 (first): closed loop, raw latencies in milliseconds, CPU by process tree.
-2: open loop; raw times packed (:mod:`.packing`); the causes that make a cell doubtful stand in the
-   cell (``warnings``, for other programs: this reader derives them again from the figures).
-3: of a search: a cell says of which ``stage`` it is and what the server was ``asked`` beyond its
-   usual settings; before, the number of the repeat stood for both.  Its last line is ``end`` if it
-   came to its end.  A sweep's file has none of these (its plan says which cells it has when it is
-   complete): it is still written as format 2.
+2: open loop; raw times packed (:mod:`.packing`); a cell lists the causes that make it doubtful
+   (``warnings``, for other programs: this reader derives them again from the figures).
+3: for searches: a cell records its ``stage``, and in ``asked`` the server settings that are not the
+   usual ones; before, the number of the repeat encoded both.  The last line of a finished search is
+   ``end``.  A sweep's file needs none of these (its plan says which cells make it complete), so it
+   is still written as format 2.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SWEEP_FORMAT, SEARCH_FORMAT = 2, 3
 READABLE = (1, 2, 3)
 PACKED = ("latencies_ms", "ends_ms", "late_ms")
 LOAD = tuple(field.name for field in fields(Load))
-# The order of a cell's first fields, as it always was.
+# The order of a cell's first fields; it has always been this one.
 FIRST = (
     "variant", "stack", "users", "seconds", "latencies_ms", "started", "mode", "rate", "tokens",
     "batch", "cores", "repeat",
@@ -48,7 +48,7 @@ FIRST = (
 
 @dataclass(frozen=True)
 class Header:
-    """Everything a run's cells have in common.
+    """What all cells of a run have in common.
 
     ``variants`` maps a variant's name to its digest, sizes, summary and gate result.
     """
@@ -66,7 +66,7 @@ class Header:
     format: int = SWEEP_FORMAT
 
     def identity(self) -> dict[str, Any]:
-        """Return what must be equal for a run to be continued: all but name, time and seed."""
+        """Return what must be equal for a run to be resumed: all but name, time and seed."""
         data = asdict(self)
         for key in ("run", "started", "seed"):
             del data[key]
@@ -78,8 +78,8 @@ class Header:
 class Run:
     """A run file's content: its header, and its cells in the order they were measured.
 
-    ``cells`` has each point's last attempt; earlier ones are in ``superseded``.  ``is_ended`` tells
-    whether a search came to its end.
+    ``cells`` has the last attempt at each point; earlier ones are in ``superseded``.  ``is_ended``
+    says whether a search is finished.
     """
 
     header: Header
@@ -97,7 +97,7 @@ def create_run(path: Path, header: Header) -> None:
             stream.write(encoded({"kind": "run", "format": header.format, **asdict(header)}))
             stream.flush()
             os.fsync(stream.fileno())
-        os.link(beside, path)  # whole or not at all, and never over another
+        os.link(beside, path)  # atomic: the complete file or none; never replaces another file
     except FileExistsError:
         raise UnusableInputError(f"run file {path} exists already") from None
     finally:
@@ -105,12 +105,12 @@ def create_run(path: Path, header: Header) -> None:
 
 
 class HeldError(UnusableInputError):
-    """Another process measures into a run file."""
+    """Another process has locked a run file."""
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a run file alone; raise HeldError if another process measures into it."""
+    """Lock a run file; raise HeldError if another process has locked it."""
     import fcntl
 
     with path.open("rb") as stream:
@@ -127,12 +127,12 @@ def append_cell(path: Path, cell: Cell) -> None:
 
 
 def end_run(path: Path) -> None:
-    """Append the line that says that a search came to its end."""
+    """Append the line that says that a search is finished."""
     append_line(path, {"kind": "end"})
 
 
 def as_read(cell: Cell, header: Header) -> Cell:
-    """Return a cell as a reader of the file will have it: times rounded, its machine looked at."""
+    """Return a cell as a reader of the file will get it: times rounded, machine compared."""
     data = json.loads(encoded(_as_json(cell)))
     del data["kind"]
     return _cell(data, header)
@@ -149,7 +149,7 @@ def _as_json(cell: Cell) -> dict[str, Any]:
 
 
 def _flat(point: Point) -> dict[str, Any]:
-    """Return a point's fields as they stand in a line."""
+    """Return a point's fields in the form of a line of the file."""
     load = {"mode": point.load.mode, **asdict(point.load)}
     data = {"variant": point.variant, "stack": point.stack, **load, "repeat": point.repeat}
     if point.stage or point.settings:
@@ -158,7 +158,7 @@ def _flat(point: Point) -> dict[str, Any]:
 
 
 def read_run(path: Path) -> Run:
-    """Read a run file; a torn last line (an interrupted write) is left out.
+    """Read a run file; a torn last line (an interrupted write) is ignored.
 
     Raises UnusableInputError naming the line that cannot be read.
     """
@@ -220,8 +220,8 @@ def _cell(data: dict[str, Any], header: Header) -> Cell:
 
 
 def _point(data: dict[str, Any]) -> Point:
-    """Take a point's fields out of a line; raise TypeError for what cannot be one."""
-    data.pop("mode", None)  # the load says it
+    """Remove a point's fields from a line and return the point; raise TypeError if invalid."""
+    data.pop("mode", None)  # the load implies it
     load = Load(**{name: data.pop(name) for name in LOAD if name in data})
     settings = tuple(data.pop("asked", {}).items())
     names = [name for name in ("variant", "stack", "repeat", "stage") if name in data]
