@@ -41,17 +41,22 @@ from .program import command_line, ended_well
 
 NOBODY = 65534
 TARGET_MEGABYTES = 400
-INSTALLERS = ("setuptools", "pip")  # what venv brings along; of them only Python 3.11's the first
+INSTALLERS = ("setuptools", "pip")  # what venv installs; setuptools only up to Python 3.11
 BLOCK = 512
 UNWRITABLE = ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
-KEPT = ("PATH", "LANG", "LC_ALL")  # of our variables; to install, pip's own too
+KEPT = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+)  # environment variables passed on; pip's own (PIP_*) as well while installing
 
 
 @dataclass(frozen=True)
 class BundleProof:
-    """What came out: bytes on the disk, seconds, bytes resident, answers and those that differ.
+    """The result: bytes on the disk, seconds, resident bytes, number of answers, texts that differ.
 
-    ``installed`` is the environment before pip was taken out of it, ``kept`` what the server wrote.
+    ``installed`` is the size of the environment before pip is removed; ``kept`` is the size of what
+    the server wrote.
     """
 
     installed: int
@@ -65,13 +70,13 @@ class BundleProof:
 
     @property
     def whole(self) -> int:
-        """Bytes of environment and variant."""
+        """Bytes of the environment and the variant together."""
         return self.environment + self.variant
 
 
 @dataclass(frozen=True)
 class Stranger:
-    """Who installs and serves: a home of its own, none of our environment, no rights."""
+    """The user who installs and serves: an own home, none of our environment, no privileges."""
 
     home: Path
 
@@ -82,21 +87,21 @@ class Stranger:
 
     @property
     def kept(self) -> Path:
-        """The only folder it can write to: what the server prepares is kept there."""
+        """The only folder the user can write to; the server stores its prepared weights there."""
         return self.home / "kept"
 
     @property
     def venv(self) -> Path:
-        """The environment it makes."""
+        """The virtual environment."""
         return self.home / "venv"
 
     @property
     def python(self) -> Path:
-        """The Python of the environment it made."""
+        """The Python of the virtual environment."""
         return self.venv / "bin" / "python"
 
     def command(self, *argv: str | Path) -> list[str]:
-        """Return an argv that runs as the user without rights, in the bundle, with little else."""
+        """Return an argv that runs unprivileged, in the bundle's folder, with few variables."""
         words = [str(word) for word in argv]
         within = ["env", "--ignore-environment", f"--chdir={self.bundle}", f"HOME={self.home}"]
         drop = [
@@ -106,24 +111,24 @@ class Stranger:
         return [*(drop if os.geteuid() == 0 else []), *within, *_kept(), *words]
 
     def base_python(self) -> str:
-        """Return a Python of our own version that this user may run, with venv and pip.
+        """Return a Python of our version, with venv and pip, that this user may run.
 
         Raises UnusableInputError if there is none (it may lie in a home closed to others).
         """
         name = f"python{sys.version_info.major}.{sys.version_info.minor}"
-        for found in (
+        for python in (
             os.path.realpath(sys.executable),
             f"/usr/local/bin/{name}",
             f"/usr/bin/{name}",
         ):
-            asked = subprocess.run(self.command(found, "-c", "import ensurepip, venv"),
+            probe = subprocess.run(self.command(python, "-c", "import ensurepip, venv"),
                                    capture_output=True)  # fmt: skip
-            if asked.returncode == 0:
-                return found
+            if probe.returncode == 0:
+                return python
         raise UnusableInputError(f"there is no {name} with venv that a user without rights may run")
 
     def run(self, *argv: str | Path) -> str:
-        """Run a command to its end; raise GateFailedError with its last word if it fails."""
+        """Run a command; raise GateFailedError with its last line of output if it fails."""
         words = self.command(*_pips(), *argv)
         done = subprocess.run(words, capture_output=True, text=True)
         if done.returncode != 0:
@@ -137,14 +142,14 @@ def _kept() -> list[str]:
 
 
 def _pips() -> list[str]:
-    """Return how pip is configured here by variables: an index is not the bundle's to say."""
-    given = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-    return [f"{name}={value}" for name, value in given.items()]
+    """Return the variables that configure pip here: the bundle does not say which index to use."""
+    variables = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    return [f"{name}={value}" for name, value in variables.items()]
 
 
 @contextmanager
 def stranger() -> Iterator[Stranger]:
-    """Yield somebody with an empty home, which is removed in the end."""
+    """Yield a user with an empty home folder, which is removed at the end."""
     if os.geteuid() == 0 and shutil.which("setpriv") is None:
         raise UnusableInputError("as root this needs setpriv (package util-linux), or another user")
     with tempfile.TemporaryDirectory() as folder:
@@ -160,9 +165,9 @@ def stranger() -> Iterator[Stranger]:
 
 
 def install(who: Stranger) -> int:
-    """Make an empty virtual environment as somebody, and install the bundle's requirements.
+    """Create a virtual environment as the user, and install the bundle's requirements in it.
 
-    Returns the bytes it takes before pip is removed.
+    Returns the bytes that the environment takes before pip is removed.
     """
     if os.geteuid() == 0:
         os.chown(who.home, NOBODY, NOBODY)
@@ -175,7 +180,7 @@ def install(who: Stranger) -> int:
     for path in (who.home, *who.home.rglob("*")):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode & UNWRITABLE)
-    who.kept.chmod(0o777)  # as container, unit and pod have it
+    who.kept.chmod(0o777)  # container, unit and pod have a writable folder too
     return size
 
 
@@ -199,22 +204,22 @@ def serve_and_ask(who: Stranger, texts: Sequence[str]) -> tuple[float, int, list
 
 
 def prove(who: Stranger) -> BundleProof:
-    """Install the bundle in somebody's home, serve from it, ask the gold sentences and compare."""
+    """Install the bundle as the user, serve from it, and compare the answers to the gold set."""
     installed = install(who)
     texts = read_gold().texts()
-    seconds, resident, given = serve_and_ask(who, texts)
+    seconds, resident, answers = serve_and_ask(who, texts)
     variant = who.bundle / "variant"
     predictor = open_variant(variant)
-    # Deeper than what is given: two tokens may be tied for the last place.
+    # More places than the server returns: two tokens may be tied for the last place.
     expected = [predictor.predict([text], 2 * DEPTH)[0][0] for text in texts]
-    pairs = zip(texts, expected, given, strict=True)
+    pairs = zip(texts, expected, answers, strict=True)
     differing = tuple(text for text, mine, its in pairs if not same_answer(mine, its))
     sizes = (installed, on_disk(who.venv), on_disk(variant), on_disk(who.kept))
     return BundleProof(*sizes, seconds, resident, len(texts), differing)
 
 
 def on_disk(path: Path) -> int:
-    """Return the bytes that a file, or a folder with all that is in it, takes on the disk."""
+    """Return the bytes that a file, or a folder with its contents, takes on the disk."""
     within = path.rglob("*") if path.is_dir() else ()
     return sum(each.lstat().st_blocks * BLOCK for each in (path, *within))
 
@@ -245,9 +250,9 @@ def main() -> None:
         if subprocess.run([*argv, "--model", given.model]).returncode != 0:
             raise GateFailedError("there is no bundle to prove")
         say("bundled: it is installed, served and asked")
-        found = prove(who)
-    print(table(found))
-    if found.differing or found.whole > TARGET_MEGABYTES * 1e6:
+        proof = prove(who)
+    print(table(proof))
+    if proof.differing or proof.whole > TARGET_MEGABYTES * 1e6:
         sys.exit(1)
 
 

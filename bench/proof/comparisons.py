@@ -44,7 +44,7 @@ LOOP = "while True: pass"
 
 @contextmanager
 def slowed(built: Built, extra: float) -> Iterator[Served]:
-    """Serve a variant with ``extra`` of its inferences made twice."""
+    """Serve a variant; a share ``extra`` of its inferences is made twice."""
     port = free_port()
     argv = [sys.executable, "-m", "tiankong.bench.proof.slowed", "--variant-dir",
             str(built.folder.absolute()), "--port", str(port), "--extra", str(extra)]  # fmt: skip
@@ -92,8 +92,9 @@ def prove(model: str, variant: str, times: int, ledger: Ledger) -> None:
     plain: Opener = partial(serve, "reference", Settings(folder=built.folder))
     slow = partial(slowed, built, CALIBRATION["extra"])
     terms = CompareTerms(seconds=CALIBRATION["seconds"])
-    calibration = _kept(ledger, "calibration", 0, (plain, slow), questions, terms)
-    # Inferences are a share s of a request's cost: doing x of them twice costs 1 + x s.
+    calibration = _compared(ledger, "calibration", 0, (plain, slow), questions, terms)
+    # If inference is a share s of a request's cost, then making a share x of the inferences twice
+    # makes a request cost 1 + x s times as much.
     share = (1 / calibration["result"]["ratio"] - 1) / CALIBRATION["extra"]
     down = partial(slowed, built, (1 / SLOWER_RATIO - 1) / share)
     up = partial(slowed, built, (FASTER_RATIO - 1) / share)
@@ -104,17 +105,20 @@ def prove(model: str, variant: str, times: int, ledger: Ledger) -> None:
     }
     for number in range(times):
         for kind, openers in pairs.items():
-            _kept(ledger, kind, number, openers, questions, CompareTerms(seed=number))
+            _compared(ledger, kind, number, openers, questions, CompareTerms(seed=number))
 
 
-def _kept(
+def _compared(
     ledger: Ledger, kind: str, number: int, openers: tuple[Opener, Opener], questions: Questions,
     terms: CompareTerms,
 ) -> dict[str, Any]:  # fmt: skip
-    """Return what a comparison gave; every second is made beside another process."""
+    """Return the result of one comparison; measure it if the ledger does not have it.
+
+    Comparisons with an odd number run while another process uses one core.
+    """
     key, is_disturbed = (kind, number), number % 2 == 1
-    if (kept := ledger.get(key)) is not None:
-        return dict(kept)
+    if (stored := ledger.get(key)) is not None:
+        return dict(stored)
     begun = time.monotonic()
     with competitor(allowed_cpus()[-1]) if is_disturbed else nullcontext():
         result = compare(("A", "B"), openers, (questions, questions), terms)
@@ -126,7 +130,7 @@ def _kept(
 
 
 def summary(entries: list[dict[str, Any]]) -> str:
-    """Return the table of what was called what, as Markdown."""
+    """Return a Markdown table of how often each planted difference got which verdict."""
     heads = ["planted", "other process", "comparisons", SLOWER, CLOSE, FASTER, "ratios", "longest"]
     lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
     names = {"same": "nothing", "slower": f"{SLOWER_RATIO:g} x", "faster": f"{FASTER_RATIO:g} x"}

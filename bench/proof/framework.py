@@ -64,10 +64,10 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class Instant(Engine):
-    """Gives the same answer to everything, at once."""
+    """An engine that returns the same answer to everything, at once."""
 
     def logits(self, batch: Batch) -> Logits:
-        """Return nothing of use: ``best`` has the answer."""
+        """Return logits that nobody uses: ``best`` has the answer."""
         raise NotImplementedError
 
     def best(self, batch: Batch, top_k: int) -> Best:
@@ -78,7 +78,7 @@ class Instant(Engine):
 
 
 def in_fastapi(app: Starlette) -> FastAPI:
-    """Return a FastAPI app with the same state, handlers and middleware, and the hot route."""
+    """Return a FastAPI app with the same state, handlers, middleware and the measured route."""
     fast = FastAPI(
         exception_handlers=dict(app.exception_handlers), middleware=list(app.user_middleware)
     )
@@ -102,7 +102,7 @@ async def _ask(app: App) -> int:
 
 
 async def _turn(app: App) -> float:
-    """Return the processor time of a request, in seconds."""
+    """Return the CPU time of a request, in seconds."""
     began = time.process_time()
     for _ in range(REQUESTS):
         if await _ask(app) != 200:
@@ -113,16 +113,16 @@ async def _turn(app: App) -> float:
 async def _turns(apps: list[App]) -> list[list[float]]:
     for app in apps:
         await _turn(app)
-    found: list[list[float]] = [[] for _ in apps]
+    seconds: list[list[float]] = [[] for _ in apps]
     for turn in range(TURNS):
         order = range(len(apps)) if turn % 2 else reversed(range(len(apps)))
         for index in order:
-            found[index].append(await _turn(apps[index]))
-    return found
+            seconds[index].append(await _turn(apps[index]))
+    return seconds
 
 
 def difference(folder: Path) -> tuple[float, float]:
-    """Return the processor time of a request (seconds), and how much more it is with FastAPI."""
+    """Return the CPU time of a request (seconds), and how many seconds FastAPI adds."""
     predictor = Predictor("instant", TextEncoder.from_folder(folder), Instant())
     app = routes.create_app(predictor, Settings(folder, streams=1, access_log=False))
     service = app.state.service
@@ -134,7 +134,7 @@ def difference(folder: Path) -> tuple[float, float]:
 
 
 def imports() -> float:
-    """Return how much longer (seconds) FastAPI takes to import than Starlette alone."""
+    """Return how many seconds longer importing FastAPI takes than importing Starlette."""
     return median(_import("fastapi") - _import("starlette.applications") for _ in range(IMPORTS))
 
 
@@ -149,9 +149,9 @@ def _import(module: str) -> float:
 
 
 def throughput(built: Built, gold: GoldSet) -> float:
-    """Return requests a second of the served variant at 16 users.
+    """Return requests per second of the served variant at 16 users.
 
-    Raises InvalidMeasurementError if the measurement is no good.
+    Raises InvalidMeasurementError if the measurement is invalid.
     """
     variant = built.manifest.variant
     questions = gold_questions(gold, load(variant, built.manifest.digest, gold), seed=0)
@@ -164,7 +164,7 @@ def throughput(built: Built, gold: GoldSet) -> float:
 
 
 def main() -> None:
-    """Measure and say it in three lines."""
+    """Measure, and print the result in three lines."""
     parser = command_line("framework", __doc__)
     parser.add_argument("--variant", default="onnx-int8")
     given = parser.parse_args()

@@ -39,11 +39,13 @@ repeats = 2
 CELLS = 6
 VICTIMS = ("sweep", "generator", "server")
 MARKS = {"generator": "locust", "server": "tiankong.server"}
-LONGEST_LIFE = 12.0  # seconds before the kill: a sweep's start and a cell or two
+LONGEST_LIFE = (
+    12.0  # seconds until the kill: enough for the sweep to start and measure a cell or two
+)
 
 
 def main() -> None:
-    """Kill, look, and complete; exit 1 if anything was lost."""
+    """Kill, check the run files, and complete the sweep; exit with 1 if anything was lost."""
     parser = command_line("kills", __doc__, "builtin-small")
     parser.add_argument("--times", type=int, default=TIMES)
     parser.add_argument("--seed", type=int, default=0)
@@ -58,7 +60,7 @@ def prove(model: str, plan: Path, times: int, source: random.Random, planned: in
     """Return 0 if every run file stayed readable and the last sweep completed its planned cells."""
     command = [sys.executable, "-m", "tiankong", "sweep", "--model", model, "--plan", str(plan)]
     before = set(_runs())
-    held: dict[Path, int] = {}
+    cells_before: dict[Path, int] = {}
     for number in range(1, times + 1):
         victim = source.choice(VICTIMS)
         life = source.uniform(0.5, LONGEST_LIFE)
@@ -69,12 +71,12 @@ def prove(model: str, plan: Path, times: int, source: random.Random, planned: in
             except TiankongError as error:
                 say(f"kills: {number}: {error}")
                 return 1
-            if cells < held.get(path, 0):
+            if cells < cells_before.get(path, 0):
                 say(f"kills: {number}: {path} lost cells")
                 return 1
-            held[path] = cells
-        kept = list(held.values())
-        say(f"kills: {number}: {victim} after {life:.1f} s, exit code {code}, cells {kept}")
+            cells_before[path] = cells
+        counts = list(cells_before.values())
+        say(f"kills: {number}: {victim} after {life:.1f} s, exit code {code}, cells {counts}")
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     new = sorted(set(_runs()) - before)
     complete = [len(read_run(path).cells) for path in new]
@@ -95,7 +97,7 @@ def _kill_once(command: list[str], victim: str, life: float) -> int:
         if victim == "sweep":
             sweep.kill()
         else:
-            # There may be none at this moment: then the next one of its kind.
+            # No such process may run at this moment: then wait for the next one.
             while sweep.poll() is None and not _kill_child(sweep.pid, MARKS[victim]):
                 time.sleep(0.02)
         return sweep.wait()

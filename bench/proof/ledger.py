@@ -1,4 +1,4 @@
-"""The ledger of a proof: what was measured under its terms, kept line by line, by key."""
+"""The ledger of a proof: an append-only file of results, by key and terms."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Key = tuple[str | int | float | None, ...]
 
 
 class Ledger:
-    """A file of lines that each have terms, a key and a value, all JSON; it is read once.
+    """A file of JSON lines, each with terms (what the result depends on), a key and a value.
 
-    Lines under other terms are left alone.  Raises UnusableInputError for a line that cannot be
-    read; a last one that was cut short is none.
+    The file is read once; lines with other terms are ignored, and so is a torn last line.  Raises
+    UnusableInputError for any other line that cannot be read.
     """
 
     def __init__(self, path: Path, terms: Mapping[str, Any]) -> None:
@@ -46,16 +46,16 @@ class Ledger:
 
     @property
     def values(self) -> Mapping[Key, Any]:
-        """What is there, in the order it was measured."""
+        """The values under these terms, in the order they were measured."""
         return MappingProxyType(self._values)
 
     def get(self, key: Key) -> Any | None:
-        """Return the value of a key, if it was measured."""
+        """Return the value of a key; None if it was not measured."""
         return self._values.get(key)
 
     def append(self, key: Key, value: Any) -> Any:
-        """Write a value down, and return it as a reader of the file has it."""
+        """Append a value to the file, and return it as a reader of the file gets it."""
         data = {"terms": self.terms, "key": key, "value": value}
         append_line(self.path, data)
-        self._values[key] = kept = json.loads(json.dumps(value))
-        return kept
+        self._values[key] = stored = json.loads(json.dumps(value))
+        return stored

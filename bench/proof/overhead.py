@@ -50,15 +50,15 @@ from .program import command_line, ended_well
 from .ratio import told
 
 SECONDS, WARMUP_SECONDS = 6.0, 1.5
-SATURATION = 64  # users: whole batches of like lengths are always there to be had
+SATURATION = 64  # users: enough waiting sentences to fill batches of similar lengths
 WAYS = ("predictor", "scheduler", "server")
 
 Rates = dict[str, float]
-"""Sentences a second by way, and the generator's percent of the machine as ``generator``."""
+"""Sentences per second of each way; under ``generator`` its percent of the machine's CPU time."""
 
 
 def alone(predictor: Predictor, settings: Settings, gold: GoldSet, seconds: float) -> float:
-    """Return sentences a second of the predictor in as many threads as there are streams."""
+    """Return sentences per second of the predictor, called by one thread per stream."""
     texts = sorted((item.text for item in gold.items), key=len)
     size = settings.max_batch
     batches = cycle([texts[i : i + size] for i in range(0, len(texts), size)])
@@ -99,7 +99,7 @@ async def _scheduled(service: Service, users: int, texts: Iterator[str], seconds
 def scheduled(
     predictor: Predictor, settings: Settings, users: int, questions: Questions, seconds: float
 ) -> float:
-    """Return sentences a second through the service, without HTTP."""
+    """Return sentences per second through the service, without HTTP."""
     service = Service(predictor, settings)
     try:
         return asyncio.run(_scheduled(service, users, cycle(questions.texts), seconds))
@@ -108,15 +108,15 @@ def scheduled(
 
 
 def rounds(built: Built, gold: GoldSet, users: int, count: int, out: Path) -> list[Rates]:
-    """Return so many rounds of one variant; each begins with another way than the one before.
+    """Measure ``count`` rounds of one variant; consecutive rounds begin with different ways.
 
-    Each is appended to ``out`` when it ends; one whose server was measured invalidly is left out.
-    Raises InvalidMeasurementError if none is left.
+    Each round is appended to ``out``; one with an invalid measurement of the server is left out.
+    Raises InvalidMeasurementError if no round is left.
     """
     settings = Settings(folder=built.folder)
     variant = built.manifest.variant
     questions = gold_questions(gold, load(variant, built.manifest.digest, gold), seed=0)
-    found: list[Rates] = []
+    valid_rounds: list[Rates] = []
     with serve("reference", settings) as server:
         settings = replace(settings, streams=in_force(server.url, variant)["streams"])
         predictor = open_served(settings)
@@ -131,17 +131,19 @@ def rounds(built: Built, gold: GoldSet, users: int, count: int, out: Path) -> li
         for number in range(count):
             start = number % len(WAYS)
             order = [*WAYS[start:], *WAYS[:start]]
-            one = {key: rate for way in order for key, rate in ways[way]().items()}
-            if "server" not in one:
+            rates = {key: rate for way in order for key, rate in ways[way]().items()}
+            if "server" not in rates:
                 say(f"overhead: {variant}, round {number + 1} of {count} does not count")
                 continue
-            found.append(one)
+            valid_rounds.append(rates)
             with out.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps({"variant": variant, "users": users} | found[-1]) + "\n")
+                stream.write(
+                    json.dumps({"variant": variant, "users": users} | valid_rounds[-1]) + "\n"
+                )
             say(f"overhead: {variant}, round {number + 1} of {count}")
-    if not found:
+    if not valid_rounds:
         raise InvalidMeasurementError(f"{variant}: no round counts; try again on a calmer machine")
-    return found
+    return valid_rounds
 
 
 def _served(server: Served, questions: Questions, users: int, variant: str) -> Rates:
@@ -155,16 +157,16 @@ def _served(server: Served, questions: Questions, users: int, variant: str) -> R
     return {"server": cell.qps, "generator": cell.generator_cpu_percent}
 
 
-def summary(variant: str, users: int, found: Sequence[Rates]) -> str:
-    """Return one row of the table: rates, and what is left of the predictor's."""
-    rates = [f"{geometric_mean(one[way] for one in found):.1f}" for way in WAYS]
-    shares = [_share(found, way, "predictor") for way in WAYS[1:]]
-    generator = sum(one["generator"] for one in found) / len(found)
+def summary(variant: str, users: int, measured: Sequence[Rates]) -> str:
+    """Return one row of the table: the rates, and their ratios to the predictor's rate."""
+    rates = [f"{geometric_mean(one_round[way] for one_round in measured):.1f}" for way in WAYS]
+    shares = [_share(measured, way, "predictor") for way in WAYS[1:]]
+    generator = sum(one_round["generator"] for one_round in measured) / len(measured)
     return f"| {' | '.join([variant, str(users), *rates, *shares, f'{generator:.1f} %'])} |"
 
 
-def _share(found: Sequence[Rates], way: str, of: str) -> str:
-    return told([one[way] / one[of] for one in found])
+def _share(measured: Sequence[Rates], way: str, of: str) -> str:
+    return told([rates[way] / rates[of] for rates in measured])
 
 
 def main() -> None:

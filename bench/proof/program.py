@@ -1,4 +1,4 @@
-"""How every proof begins and ends: the start of its command line, and its exit code."""
+"""What all proofs share: the start of the command line, errors as one line, the exit code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...toolkit.processes import interrupt_on_terminate
 def command_line(name: str, text: str | None, model: str = "builtin") -> argparse.ArgumentParser:
     """Return the command line of a proof, which adds options of its own to ``--model``.
 
-    ``text`` is the module's docstring; it is printed by ``--help`` as it stands.
+    ``text`` is the module's docstring; ``--help`` prints it unchanged.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m tiankong.bench.proof.{name}",
@@ -28,9 +28,9 @@ def command_line(name: str, text: str | None, model: str = "builtin") -> argpars
 
 @contextmanager
 def ended_well(name: str, *, resumes: bool = False) -> Iterator[None]:
-    """End the process as the toolkit's commands end: one line, and the exit code promised for it.
+    """End the process on errors as the toolkit's commands do: one line, and the promised exit code.
 
-    ``resumes`` says that what was measured is kept, and not measured again by the same command.
+    ``resumes``: results are stored, and the same command run again does not measure them again.
     """
     interrupt_on_terminate()
     try:

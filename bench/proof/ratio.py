@@ -1,4 +1,4 @@
-"""A ratio of rounds in turns, as tables tell it."""
+"""The text of a ratio, as tables show it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ...toolkit.stats import interval, variation
 
 
 def told(ratios: Sequence[float], digits: int = 3) -> str:
-    """Return the geometric mean of each round's ratio, with its 95 % interval where there is one.
+    """Return the geometric mean of the rounds' ratios, with its 95 % interval if it has one.
 
     >>> told([2.0])
     '2.000'

@@ -41,7 +41,7 @@ BITS, BLOCK, ACCURACY = 8, 128, 4
 
 
 def main() -> None:
-    """Make the graphs, ask them, time them, print a table."""
+    """Make the graphs, compare their answers, time them, and print a table."""
     parser = command_line("schemes", __doc__)
     parser.add_argument("--rounds", type=int, default=20)
     given = parser.parse_args()
@@ -80,7 +80,7 @@ def _made(model: str, folder: Path) -> tuple[TextEncoder, dict[str, Path]]:
 
 
 def _one_scale(model: onnx.ModelProto) -> None:
-    """Round every 8-bit weight again, with the largest of its channels' scales for all."""
+    """Requantize every 8-bit weight with same_scales scale: the largest of its channels' scales."""
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     for name, tensor in stored.items():
         if not name.endswith("_scale") or f"{name.removesuffix('_scale')}_int8" not in stored:
@@ -92,8 +92,8 @@ def _one_scale(model: onnx.ModelProto) -> None:
         along = scales[:, None] if axis == 0 else scales
         values = np.clip(np.rint(values * along / scales.max()), -127, 127).astype(np.int8)
         weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
-        one = np.full_like(scales, scales.max())
-        tensor.CopyFrom(onnx.numpy_helper.from_array(one, name))
+        same_scales = np.full_like(scales, scales.max())
+        tensor.CopyFrom(onnx.numpy_helper.from_array(same_scales, name))
 
 
 def _nbits(source: Path, target: Path) -> None:
@@ -109,9 +109,9 @@ def _nbits(source: Path, target: Path) -> None:
 
 
 def _products_apart(model: onnx.ModelProto) -> None:
-    """Write fused attention as products of their own, which is what MatMulNBits takes the place of.
+    """Split fused attention into MatMul nodes, because MatMulNBits replaces only those.
 
-    The decoder's transposed embedding is written out for the same reason.
+    The decoder's transposed embedding is stored as a weight for the same reason.
     """
     rewriter = Rewriter(model)
     for node in [n for n in model.graph.node if n.op_type == "Attention"]:
@@ -167,7 +167,7 @@ def _timed(
             begin = number * size % (len(texts) - size)
             batch = list(texts[begin : begin + size])
             for name, predictor in predictors.items():
-                predictor.predict(batch)  # this length for the first time
+                predictor.predict(batch)  # warm-up: the first batch of a length is slower
                 start = time.perf_counter()
                 predictor.predict(batch)
                 seconds.setdefault((name, size), []).append(time.perf_counter() - start)

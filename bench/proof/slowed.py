@@ -21,7 +21,7 @@ from ...toolkit.engines.text import Batch
 
 
 class SlowedEngine(Engine):
-    """An engine that makes ``extra`` of its inferences twice (0.2: every fifth)."""
+    """An engine that makes a share ``extra`` of its inferences twice (0.2: every fifth)."""
 
     def __init__(self, inner: Engine, extra: float) -> None:
         self._inner, self._extra = inner, extra
@@ -30,13 +30,13 @@ class SlowedEngine(Engine):
         self._lock = Lock()
 
     def logits(self, batch: Batch) -> Logits:
-        """Return the inner engine's logits, having inferred once more where it is due."""
+        """Return the inner engine's logits, after an extra inference if one is due."""
         for _ in range(self._due()):
             self._inner.logits(batch)
         return self._inner.logits(batch)
 
     def best(self, batch: Batch, top_k: int) -> Best:
-        """Return the inner engine's best tokens, likewise."""
+        """Return the inner engine's best tokens, after an extra inference if one is due."""
         for _ in range(self._due()):
             self._inner.best(batch, top_k)
         return self._inner.best(batch, top_k)

@@ -58,7 +58,7 @@ HEAD = ("", "settings", "users", "requests/s in time", "of the best", "left out"
 
 @dataclass(frozen=True)
 class TunedSettings:
-    """What ``tune`` said within a budget (None: its own), and the users the usual settings took."""
+    """The result of ``tune`` within a budget (None: its own); ``users`` for the usual settings."""
 
     budget: float | None
     best: Setup
@@ -67,15 +67,15 @@ class TunedSettings:
 
     @classmethod
     def of(cls, data: dict[str, Any]) -> TunedSettings:
-        """Return what a ledger has."""
+        """Return the settings that a ledger stores as ``data``."""
         return cls(**data | {name: Setup(**data[name]) for name in ("best", "usual")})
 
 
 @dataclass(frozen=True)
 class Glance:
-    """One window: a choice's score by so many users, and by how many it should be asked next.
+    """One window: the score of a choice under ``users`` users; ``then`` is the number to use next.
 
-    ``doubts`` are the codes of what makes the window invalid.
+    ``doubts`` are the codes of the causes that make the window invalid.
     """
 
     stage: str
@@ -88,13 +88,13 @@ class Glance:
 
     @classmethod
     def of(cls, data: dict[str, Any]) -> Glance:
-        """Return what a ledger has."""
+        """Return the window that a ledger stores as ``data``."""
         return cls(**data | {"choice": Setup(**data["choice"])})
 
 
 @dataclass(frozen=True)
 class TuningProof:
-    """What is measured; what its ledger has is not measured again."""
+    """The measurements of the proof; results that the ledger has are not measured again."""
 
     variant: str
     slo: Slo
@@ -103,7 +103,7 @@ class TuningProof:
     seconds: float
 
     def tuned(self, budget: float | None) -> TunedSettings:
-        """Return what ``tune`` finds."""
+        """Return the result of ``tune``."""
         key = ("tune", budget)
         data = self.ledger.get(key) or self.ledger.append(key, asdict(self._tune(budget)))
         return TunedSettings.of(data)
@@ -113,11 +113,11 @@ class TuningProof:
         best, usual = result.best.choice, result.usual.choice
         return TunedSettings(budget, best, usual, result.usual.users)
 
-    def search(self, found: TunedSettings, passes: int) -> dict[Setup, list[Glance]]:
-        """Return a look a pass at every choice; its number of users follows its own latency."""
+    def search(self, tuned: TunedSettings, passes: int) -> dict[Setup, list[Glance]]:
+        """Measure every choice once per pass; its number of users is adapted to its latency."""
         choices = choices_of(self.variant, self.ground)
-        looks: dict[Setup, list[Glance]] = {c: [] for c in (*choices, found.best, found.usual)}
-        users = dict.fromkeys(looks, found.users)
+        looks: dict[Setup, list[Glance]] = {c: [] for c in (*choices, tuned.best, tuned.usual)}
+        users = dict.fromkeys(looks, tuned.users)
         for number in range(1, passes + 1):
             order = list(looks)
             random.Random(number).shuffle(order)
@@ -128,8 +128,8 @@ class TuningProof:
         return looks
 
     def final(self, users: Mapping[Setup, int], rounds: int) -> dict[Setup, list[Glance]]:
-        """Return a look a round at each of a few choices, measured in turns."""
-        # Among others, or asked by others, it is another final.
+        """Measure each of a few choices once per round, in turns."""
+        # The stage identifies the finalists and their users: other ones make another final.
         final = hashlib.sha256(repr(sorted(users.items())).encode())
         stage = f"final {final.hexdigest()[:8]}"
         looks: dict[Setup, list[Glance]] = {choice: [] for choice in users}
@@ -143,7 +143,7 @@ class TuningProof:
     def _turn(
         self, stage: str, number: int, users: Mapping[Setup, int], seconds: float
     ) -> dict[Setup, Glance]:
-        """Return a look at each choice; what is new is measured, in their order."""
+        """Return one window of each choice; measure those that are missing, in order."""
         keys = {choice: (stage, number, choice.options) for choice in users}
         left = [choice for choice, key in keys.items() if self.ledger.get(key) is None]
         with progress(f"tuning, {stage.split()[0]} {number}", len(left)) as step:
@@ -160,7 +160,7 @@ class TuningProof:
         return Glance(stage, number, choice, users, then, score(cell, self.slo), doubts)
 
     def _cell(self, choice: Setup, users: int, seconds: float) -> Cell:
-        """Measure a choice, once more if something from outside spoils it."""
+        """Measure a choice, and once more if an outside cause disturbed it."""
         settings = tuple(choice.as_json().items())
         point = Point(self.variant, REFERENCE_STACK, Load(users), settings=settings)
         window = Window(seconds, WARMUP_SECONDS)
@@ -170,9 +170,9 @@ class TuningProof:
 
 
 def settled(looks: Sequence[Glance]) -> tuple[float, int]:
-    """Return a choice's score in the search, and the users to ask it by in the end.
+    """Return the score of a choice in the search, and its number of users in the final.
 
-    They are means of the passes after the first; of valid windows, where there are any.
+    Both are means over the passes after the first, over valid windows only if there are any.
     """
     later = looks[1:] or looks
     counting = [look for look in later if not look.doubts] or later
@@ -180,21 +180,21 @@ def settled(looks: Sequence[Glance]) -> tuple[float, int]:
 
 
 def finalists(
-    found: TunedSettings, looks: Mapping[Setup, Sequence[Glance]]
+    tuned: TunedSettings, looks: Mapping[Setup, Sequence[Glance]]
 ) -> dict[Setup, list[str]]:
-    """Return who is measured in turns, each with what it is called."""
+    """Return the choices to measure in the final, each with its names in the table."""
     ranked = sorted(looks, key=lambda choice: settled(looks[choice])[0], reverse=True)
     named = {c: [f"no. {place} of the search"] for place, c in enumerate(ranked[:FINALISTS], 1)}
-    named.setdefault(found.best, []).append("`tune`")
-    named.setdefault(found.usual, []).append("usual settings")
+    named.setdefault(tuned.best, []).append("`tune`")
+    named.setdefault(tuned.usual, []).append("usual settings")
     return named
 
 
 def table(named: Mapping[Setup, Sequence[str]], looks: Mapping[Setup, Sequence[Glance]]) -> str:
-    """Return the final as Markdown, the best first.
+    """Return the final as a Markdown table, the best first.
 
-    Shares are of the best's score in the same round.  The best of several was a little lucky, too:
-    the others' shares are rather too small than too large.
+    Shares are relative to the best one's score in the same round.  The best of several is partly
+    lucky, so the shares of the others are slightly too small rather than too large.
     """
     scores = {
         choice: {look.number: look.score for look in own if not look.doubts}
@@ -217,7 +217,9 @@ def _share(own: Mapping[int, float], best: Mapping[int, float]) -> str:
     ratios = [own[n] / best[n] for n in sorted(own.keys() & best.keys()) if best[n]]
     if not ratios:
         return NONE
-    if zeros := ratios.count(0.0):  # of which there is neither a logarithm nor an interval
+    if zeros := ratios.count(
+        0.0
+    ):  # 0 has no logarithm, so there is no geometric mean and no interval
         return f"{fmean(ratios):.3f} ({zeros} of {len(ratios)} rounds: nothing in time)"
     return told(ratios)
 
@@ -243,7 +245,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def prepared(given: argparse.Namespace) -> TuningProof:
-    """Return what is to be measured; raise UnusableInputError for what makes no sense."""
+    """Return the proof to run; raise UnusableInputError for invalid options."""
     if min(given.passes, given.rounds, given.seconds) < 1:
         raise UnusableInputError("--passes, --rounds and --seconds are at least 1")
     slo, gold = parse_slo(given.slo), read_gold()
@@ -264,14 +266,14 @@ def prepared(given: argparse.Namespace) -> TuningProof:
 def prove(
     proof: TuningProof, budget: float | None, passes: int, rounds: int
 ) -> tuple[str, list[str]]:
-    """Tune, search everything, and measure the best in turns.
+    """Tune, search exhaustively, and measure the best in turns.
 
-    Return the table, and who in it has no figures for want of a valid window.
+    Returns the table, and the choices in it that have no figures, as no window of them is valid.
     """
-    found = proof.tuned(budget)
-    looks = proof.search(found, passes)
+    tuned = proof.tuned(budget)
+    looks = proof.search(tuned, passes)
     spoilt = sum(bool(look.doubts) for own in looks.values() for look in own)
-    named = finalists(found, looks)
+    named = finalists(tuned, looks)
     last = proof.final({choice: settled(looks[choice])[1] for choice in named}, rounds)
     head = (
         f"{proof.ledger.terms['model']}, {proof.variant}, {proof.slo.text}: {len(looks)} settings,"
@@ -283,7 +285,7 @@ def prove(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and print the table; exit code 3 if somebody in it has no figures."""
+    """Measure, and print the table; exit code 3 if a choice in it has no figures."""
     given = parser().parse_args(arguments)
     with ended_well("tuning", resumes=True):
         budget = duration(given.budget) if given.budget else None

@@ -42,7 +42,7 @@ from .ratio import told
 
 USERS = (1, 4, 8, 16)
 CALM_ROUNDS, MOST_ROUNDS = 8, 20
-CALM_PERCENT = 2.0  # of the machine, taken by the host
+CALM_PERCENT = 2.0  # of the machine's CPU time, stolen by the host
 SECONDS, WARMUP_SECONDS = 6.0, 1.0
 SCRIPT = """
 local bodies = {%s}
@@ -76,10 +76,10 @@ def wrk(url: str, texts: Sequence[str], users: int, seconds: float) -> dict[str,
         before = snapshot([], os.getpid())
         done = subprocess.run([*command, url], capture_output=True, text=True, check=False)
         used = usage(before, snapshot([], os.getpid()))
-    found = RESULT.search(done.stdout)
-    if done.returncode or found is None or int(found[5]):
+    match = RESULT.search(done.stdout)
+    if done.returncode or match is None or int(match[5]):
         raise InvalidMeasurementError(f"wrk failed: {(done.stderr or done.stdout).strip()[-300:]}")
-    requests, microseconds, median, tail = (float(found[i]) for i in range(1, 5))
+    requests, microseconds, median, tail = (float(match[i]) for i in range(1, 5))
     return {
         "qps": requests / microseconds * 1e6,
         "p50_ms": median / 1000,
@@ -89,7 +89,7 @@ def wrk(url: str, texts: Sequence[str], users: int, seconds: float) -> dict[str,
 
 
 def ours(server: Served, questions: Questions, users: int, variant: str) -> dict[str, Any]:
-    """Load the same server with our generator."""
+    """Load a server with our generator, and return the same figures."""
     point, window = Point(variant, REFERENCE_STACK, Load(users)), Window(SECONDS, WARMUP_SECONDS)
     cell = measure(point, server, questions, window)
     return {
@@ -118,7 +118,7 @@ def prove(model: str, variant: str, ledger: Ledger) -> None:
 def _rounds(
     server: Served, questions: Questions, users: int, variant: str
 ) -> list[dict[str, dict[str, Any]]]:
-    wrk(server.url, questions.texts, users, 3)  # the warm-up of both
+    wrk(server.url, questions.texts, users, 3)  # warms the server up for both generators
     turns: dict[str, Callable[[], dict[str, Any]]] = {
         "locust": lambda: ours(server, questions, users, variant),
         "wrk": lambda: wrk(server.url, questions.texts, users, SECONDS),
@@ -131,14 +131,14 @@ def _rounds(
 
 
 def calm(windows: dict[str, dict[str, Any]]) -> bool:
-    """Return whether a round's figures can be set against each other."""
+    """Return whether the figures of a round can be compared."""
     return all(window["stolen_percent"] <= CALM_PERCENT for window in windows.values())
 
 
 def summary(entries: Sequence[dict[str, Any]]) -> str:
     """Return both generators' means over the calm rounds, and their ratio, as Markdown.
 
-    The ratio is the geometric mean of the rounds', with its 95 % interval.
+    Ratios are geometric means over the rounds, with their 95 % intervals.
     """
     heads = ("users", "calm rounds", "QPS Locust", "QPS wrk", "ratio",
              "P95 Locust", "P95 wrk", "ratio")  # fmt: skip

@@ -1,1 +1,1 @@
-"""Our server against others, each in an environment of its own."""
+"""Comparison of our server with others, each in its own environment."""

@@ -51,7 +51,7 @@ NO_PYTHON = "no environment: 'nox -s peers' makes one, or name its interpreter w
 
 @dataclass(frozen=True)
 class PeerTerms:
-    """What must be alike for windows to stand in one table."""
+    """What must be equal for windows to appear in one table."""
 
     model: str
     seconds: float
@@ -61,15 +61,16 @@ class PeerTerms:
     machine: str
 
     def as_json(self) -> dict[str, Any]:
-        """Return them as a JSON object."""
+        """Return the terms as a JSON object."""
         return dict(vars(self))
 
 
 @dataclass
 class Match:
-    """Contestants with their variants, and the turns so far; the ledger keeps new ones.
+    """Contestants with their variants, and the turns so far; new turns go to the ledger.
 
-    A turn's key has the digest of the variant and of the server's program: another is another.
+    A turn's key includes the digest of the variant and of the server's program: a turn does not
+    count for other versions of them.
     """
 
     contestants: Sequence[Contestant]
@@ -91,7 +92,7 @@ class Match:
         self.turns = [Turn.read(data) for (name, made, *_), data in there if (name, made) in own]
 
     def play(self, levels: Sequence[int], rounds: int) -> None:
-        """Measure what is not there yet; who cannot be started is not tried in later rounds."""
+        """Measure the missing turns; a server that could not be started is not tried again."""
         given_up: set[Contestant] = set()
         for number in range(1, rounds + 1):
             order = list(self.contestants)
@@ -148,22 +149,22 @@ def _said(turn: Turn) -> str:
 
 def pairs(texts: Sequence[str], option: str) -> dict[str, str]:
     """Return NAME=VALUE texts as a mapping; raise UnusableInputError for any other."""
-    found = {}
+    values = {}
     for text in texts:
         name, _, value = text.partition("=")
         if not name or not value:
             raise UnusableInputError(f"{option} {text!r} is not NAME=VALUE")
-        found[name] = value
-    return found
+        values[name] = value
+    return values
 
 
 def interpreters(texts: Sequence[str]) -> dict[str, Path]:
     """Return the peers' interpreters; raise UnusableInputError for one that is not there."""
-    found = {name: Path(value) for name, value in pairs(texts, "--python").items()}
-    for name, path in found.items():
+    pythons = {name: Path(value) for name, value in pairs(texts, "--python").items()}
+    for name, path in pythons.items():
         if not path.is_file():
             raise UnusableInputError(f"--python {name}: there is no {path}")
-    return found
+    return pythons
 
 
 def whole(text: str) -> list[int]:
@@ -177,14 +178,14 @@ def whole(text: str) -> list[int]:
 def absences(
     peers: Sequence[Contestant], pythons: Mapping[str, Path], known: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return by peer why it cannot be measured: what is known of it, no script, no interpreter."""
-    found = dict(known)
+    """Return why peers cannot be measured: a reason in ``known``, no script or no interpreter."""
+    reasons = dict(known)
     for peer in dict.fromkeys(each.server for each in peers):
         if not script(peer).is_file():
-            found.setdefault(peer, f"there is no {script(peer)}")
+            reasons.setdefault(peer, f"there is no {script(peer)}")
         elif peer not in pythons:
-            found.setdefault(peer, NO_PYTHON)
-    return {peer: why for peer, why in found.items() if any(peer == e.server for e in peers)}
+            reasons.setdefault(peer, NO_PYTHON)
+    return {peer: why for peer, why in reasons.items() if any(peer == e.server for e in peers)}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -206,7 +207,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def prepared(given: argparse.Namespace, gold: GoldSet) -> tuple[Match, Tables]:
-    """Return what is to be measured, and the tables it will fill."""
+    """Return the match to play, and the tables of its turns."""
     peers = parse_peers(given.peers)
     pythons = interpreters(given.python)
     known = pairs(given.absent, "--absent")
@@ -232,7 +233,7 @@ def prepared(given: argparse.Namespace, gold: GoldSet) -> tuple[Match, Tables]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and print the tables; exit code 3 if somebody who took part has no figures."""
+    """Measure, and print the tables; exit code 3 if a server that took part has no figures."""
     given = parser().parse_args(arguments)
     with ended_well("peers", resumes=True):
         levels, gold = whole(given.users), read_gold()

@@ -25,7 +25,7 @@ from ....toolkit.runs.load import ARTICLE_STACK, REFERENCE_STACK
 from ...serving.accounting import processes
 from ...serving.served import Served, serve, started
 
-OURS = ("server", "toolkit")  # what our servers are made of
+OURS = ("server", "toolkit")  # the packages that our servers' programs consist of
 PEERS = PACKAGE / "bench" / "peers"
 FILES: dict[str, tuple[str, ...]] = {
     "transformers_pipeline": ("pytorch-fp32",),
@@ -64,7 +64,7 @@ class Contestant:
 
     @property
     def label(self) -> str:
-        """Return what calls the server in a table, its options with it."""
+        """Return the name of the server, with its options, in a table."""
         return self.name.replace(f":{self.variant}", "").replace("@", " ").replace("+", ", ")
 
 
@@ -95,7 +95,7 @@ def script(peer: str, folder: Path = PEERS) -> Path:
 
 
 def digest(contestant: Contestant, built: Built, folder: Path = PEERS) -> str:
-    """Return a digest of the variant and of the server's program: another one is another row."""
+    """Return a digest of the variant and of the server's program: other ones make another row."""
     if contestant.server in (REFERENCE_STACK, ARTICLE_STACK):
         files = [path for room in OURS for path in sorted((PACKAGE / room).rglob("*.py"))]
     else:
@@ -108,7 +108,7 @@ def digest(contestant: Contestant, built: Built, folder: Path = PEERS) -> str:
 def opened(
     contestant: Contestant, built: Built, pythons: Mapping[str, Path], folder: Path = PEERS
 ) -> AbstractContextManager[Served]:
-    """Return what serves a contestant while it is open."""
+    """Return a context manager that serves a contestant while it is open."""
     settings = Settings(folder=built.folder)
     if contestant.ours:
         return serve("reference", settings)
@@ -123,10 +123,10 @@ def opened(
 def serve_peer(
     name: str, python: Path, program: Path, built: Built, options: Sequence[str] = ()
 ) -> Iterator[Served]:
-    """Start a peer on a free port, wait until it is ready, end it and all it started.
+    """Start a peer on a free port and wait until it is ready; at the end stop its processes.
 
     Raises InvalidMeasurementError with the log's last line if it does not become ready, or if it
-    ended while it was used.
+    ends while it is in use.
     """
     port = free_port()
     argv = [str(python), str(program), "--model-dir", str(built.folder), "--port", str(port)]
@@ -145,12 +145,12 @@ def serve_peer(
 
 
 def _environment() -> dict[str, str]:
-    """Return the variables of a peer: the cores there are; none of our modules; no look-ups."""
+    """Return the variables of a peer: number of cores, no module of ours, no access to the hub."""
     return {"PEER_CORES": str(usable_cores()), "PYTHONPATH": "", "HF_HUB_OFFLINE": "1"}
 
 
 def _end(left: Sequence[psutil.Process]) -> None:
-    """Wait for what a peer started in sessions of its own, and kill what stays."""
+    """Wait for processes that a peer started in other sessions, and kill those that do not end."""
     _, alive = psutil.wait_procs(list(left), ENDING_SECONDS)
     for process in alive:
         with suppress(psutil.NoSuchProcess):

@@ -1,4 +1,4 @@
-"""Windows of servers that took turns, kept line by line, and the tables made of them."""
+"""Turns: windows of servers measured in turns, and the tables made of them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ ARTICLE = ("server", "variant", "users", "requests/s", "P95", "memory", "start")
 
 @dataclass(frozen=True)
 class Turn:
-    """One window of one server, or (``missing``) one line why there is none.
+    """One window of one server; or, in ``missing``, one line that says why there is none.
 
-    ``memory`` is bytes of the server's processes, shared pages counted once (PSS; where the kernel
-    does not tell it, RSS); ``doubts`` the codes of what makes the window invalid.
+    ``memory`` is bytes of the server's processes, shared pages counted once (PSS, or RSS
+    if the kernel does not report it); ``doubts`` are the codes of what makes the window invalid.
     """
 
     server: str
@@ -53,7 +53,7 @@ class Turn:
 
     @classmethod
     def of(cls, contestant: Contestant, number: int, cell: Cell) -> Turn:
-        """Return what a measured cell says."""
+        """Return the turn that a measured cell makes."""
         names = ("seconds", "failed", "wrong", "start_seconds", "server_cpu_percent",
                  "generator_cpu_percent", "other_cpu_percent", "steal_percent")  # fmt: skip
         return cls(
@@ -69,34 +69,34 @@ class Turn:
 
     @classmethod
     def read(cls, data: dict[str, Any]) -> Turn:
-        """Return what a ledger has."""
+        """Return the turn that a ledger stores as ``data``."""
         options = tuple((str(key), str(value)) for key, value in data["options"])
         return cls(**data | {"options": options})
 
     @property
     def contestant(self) -> Contestant:
-        """Whose it is."""
+        """The server that was measured."""
         return Contestant(self.server, self.variant, self.options)
 
     @property
     def valid(self) -> bool:
-        """Whether its figures count."""
+        """Whether the window's figures count."""
         return not self.missing and not self.doubts and bool(self.latencies_ms)
 
     @property
     def qps(self) -> float:
-        """Right answers a second."""
+        """Right answers per second."""
         return len(self.latencies_ms) / self.seconds
 
     @property
     def p95_ms(self) -> float:
-        """The 95th percentile by nearest rank, however few: only to compare within a round."""
+        """The 95th percentile by nearest rank, for any sample size: only for ratios in a round."""
         ordered = sorted(self.latencies_ms)
         return ordered[max(0, -(-95 * len(ordered) // 100) - 1)]
 
 
 def verdict(ratios: Sequence[float], more_is_better: bool, other: str) -> str:
-    """Say who wins by ratios of ours to the other's, one a round."""
+    """Return who wins, judged by the ratios of ours to the other's, one per round."""
     bounds = interval(ratios, variation([ratios]))
     if bounds is None:
         return "not judged: one round"
@@ -115,7 +115,7 @@ def share(ratios: Sequence[float]) -> str:
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of some turns: a row a contestant; ``absent`` says why a peer is not there."""
+    """Tables of turns, a row per contestant; ``absent`` says why a peer was not measured."""
 
     turns: Sequence[Turn]
     contestants: Sequence[Contestant]
@@ -133,7 +133,7 @@ class Tables:
         return "\n".join([*head, *(_row(self._entry(each, users)) for each in self.contestants)])
 
     def article(self, levels: Sequence[int]) -> str:
-        """Return everybody's ratios to the article's server."""
+        """Return the ratios of all contestants to the article's server."""
         yardstick = next((c for c in self.contestants if c.server == ARTICLE_STACK), None)
         if yardstick is None:
             return "No ratios to the article's server: it was left out."
@@ -147,7 +147,7 @@ class Tables:
         return "\n".join([title, "", *_head(ARTICLE, 2), *map(_row, rows)])
 
     def unusable(self) -> list[str]:
-        """Return a line for each level of who was there at which no window of theirs is valid."""
+        """Return a line for each level at which a present contestant has no valid window."""
         levels = sorted({turn.users for turn in self.turns if not turn.missing})
         return [
             f"{each.name}, {users} users: {self._why(each, users)}"
@@ -163,11 +163,11 @@ class Tables:
         return {turn.number: turn for turn in own if turn.valid}
 
     def _ratios(
-        self, one: Contestant, other: Contestant, users: int, value: Callable[[Turn], float]
+        self, first: Contestant, second: Contestant, users: int, value: Callable[[Turn], float]
     ) -> list[float]:
-        ones, others = self._valid(one, users), self._valid(other, users)
-        both = sorted(ones.keys() & others.keys())
-        return [value(ones[n]) / value(others[n]) for n in both if value(others[n])]
+        own, others = self._valid(first, users), self._valid(second, users)
+        both = sorted(own.keys() & others.keys())
+        return [value(own[n]) / value(others[n]) for n in both if value(others[n])]
 
     def _ours(self, contestant: Contestant) -> Contestant | None:
         """Return our server with the same variant, or the usual one if that was not measured."""
@@ -218,7 +218,7 @@ class Tables:
         ]
 
     def _left_out(self, contestant: Contestant, users: int) -> str:
-        """Return what was measured and does not count, by reason."""
+        """Return how many turns do not count, by reason."""
         own = [t for t in self.turns if t.contestant == contestant and t.users in (users, 0)]
         reasons = Counter(
             turn.missing or ", ".join(turn.doubts) or "no right answer"
@@ -231,18 +231,18 @@ class Tables:
     def _why(self, contestant: Contestant, users: int) -> str:
         if why := self.absent.get(contestant.server):
             return why.replace("|", "/")
-        found = self._left_out(contestant, users)
+        reason = self._left_out(contestant, users)
         wrong = [t for t in self.turns if t.contestant == contestant and t.wrong]
         if wrong:
-            found += f"; {wrong[0].example}"
-        return found if found != NONE else "not measured"
+            reason += f"; {wrong[0].example}"
+        return reason if reason != NONE else "not measured"
 
 
 def _p95(windows: Iterable[Turn]) -> str:
     pooled = list(windows)
     latencies = [latency for turn in pooled for latency in turn.latencies_ms]
-    found = percentile(latencies, 95, sum(turn.failed + turn.wrong for turn in pooled))
-    return TOO_FEW if found is None else f"{found:.1f}"
+    p95_ms = percentile(latencies, 95, sum(turn.failed + turn.wrong for turn in pooled))
+    return TOO_FEW if p95_ms is None else f"{p95_ms:.1f}"
 
 
 def _head(columns: Sequence[str], words: int) -> list[str]:
