@@ -167,8 +167,8 @@ def print_gate(gated: Gated) -> None:
     for result in gated.checks:
         verdict = "FAILED" if not result.passed else "passed" if result.judged else "not judged"
         print(
-            f"{result.variant:<16} {verdict}  hit@1 {result.hits.hit_at_1:.1%}"
-            f"  hit@5 {result.hits.hit_at_5:.1%}  {_agreement(result)}{_batch(result)}"
+            f"{result.variant:<16} {verdict}  hit@1 {result.hit_at_1:.1%}"
+            f"  hit@5 {result.hit_at_5:.1%}  {_agreement(result)}{_batch(result)}"
         )
         for category, hits in result.categories.items():
             print(

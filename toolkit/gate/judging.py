@@ -78,14 +78,24 @@ class Check:
         """Whether every promise is met."""
         return not self.reasons
 
+    @property
+    def hit_at_1(self) -> float:
+        """Share of items whose gold answer came first."""
+        return self.hits.hit_at_1
+
+    @property
+    def hit_at_5(self) -> float:
+        """Share of items whose gold answer was among the first five."""
+        return self.hits.hit_at_5
+
     def as_json(self) -> dict[str, Any]:
         """Return the result as a JSON object; without a reference, its figures are null."""
         alike = self.agreement
         return {
             "variant": self.variant,
             "passed": self.passed,
-            "hit_at_1": self.hits.hit_at_1,
-            "hit_at_5": self.hits.hit_at_5,
+            "hit_at_1": self.hit_at_1,
+            "hit_at_5": self.hit_at_5,
             "top1_agreement": alike and alike.top1,
             "top5_agreement": alike and alike.top5,
             "order_agreement": alike and alike.order,
