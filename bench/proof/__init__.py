@@ -1,1 +1,1 @@
-"""Proof that the measurements hold: planted differences, another generator, planted trouble."""
+"""Proofs that the measurements are right: planted differences, another generator, planted kills."""

@@ -1,16 +1,16 @@
-"""Proof that a bundle is enough: installed into nothing, by nobody, it serves the same answers.
+"""Proof that a bundle is complete: installed by an unprivileged user, it serves the same answers.
 
     python -m tiankong.bench.proof.bundled --variant onnx-int8
 
-``tiankong bundle`` writes a folder.  In it a user without rights makes a virtual environment and
-installs ``requirements.txt`` with ``--require-hashes``; then pip is removed, as the bundle's README
-says, everything there is made unwritable, and the server is started from there, with nothing of the
-environment we run in.  The gold sentences are
-asked one by one and the answers held to those that the variant gives here.  (As root: the user
-``nobody``, by setpriv.  As anybody else: oneself.)
+``tiankong bundle`` writes a folder.  An unprivileged user creates a virtual environment and
+installs ``requirements.txt`` in it with ``--require-hashes``.  Then pip is removed, as the
+bundle's README says, all files are made read-only, and the server is started from there with
+nothing of our own environment.  The gold sentences are sent one by one, and the answers compared
+with those that the variant gives here.  (The user is ``nobody``, by setpriv, if this runs as root;
+otherwise oneself.)
 
-What is counted is what the files take on the disk (blocks, as ``du`` counts them): the whole
-virtual environment, and the folder of the variant.
+Sizes are what the files take on the disk (blocks, as ``du`` counts them): those of the virtual
+environment and of the variant's folder.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     python -m tiankong.bench.proof.comparisons --model builtin --variant onnx-int8
 
-Twenty comparisons each of the variant with itself, with a copy planted to be 15 % slower, and of
-a slowed copy with the variant, which is 15 % faster; during half of them another process works on
-one core.  Results go to ``artifacts/proof/comparisons.jsonl``, one a line; the
-same command goes on where it was interrupted.  ``--summary`` prints the table.
+Twenty comparisons of each kind: the variant with itself, with a copy that is slowed by 15 %, and a
+slowed copy with the variant, which is then 15 % faster.  During half of them another process uses
+one core.  Results go to ``artifacts/proof/comparisons.jsonl``, one per line; after an interruption
+the same command continues.  ``--summary`` only prints the table.
 """
 
 from __future__ import annotations

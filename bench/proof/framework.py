@@ -1,11 +1,11 @@
-"""Proof of what FastAPI would cost: the app as it is (Starlette), and the same route in FastAPI.
+"""Proof of what FastAPI would cost: our app (Starlette) against the same route in FastAPI.
 
     python -m tiankong.bench.proof.framework --variant onnx-int8
 
-Both apps are called in this process, without sockets, with an engine that answers at once; they
-take turns, and what counts is the processor time of a request.  Then the served variant is measured
-at 16 users, to tell which share of a request's processor time the difference is.  What importing
-either takes is measured in processes of their own, in turns too.
+Both apps are called in this process, in turns, without sockets, with an engine that answers at
+once; the CPU time of a request is measured.  Then the served variant is measured at 16 users, to
+see what share of a request's CPU time the difference is.  Import times are measured in turns as
+well, each in a new process.
 """
 
 from __future__ import annotations

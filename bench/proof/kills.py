@@ -1,10 +1,10 @@
-"""Proof that nothing measured is lost: ``kill -9`` at random moments, and the sweep goes on.
+"""Proof that no measured cell is lost: ``kill -9`` at random moments, then the sweep is resumed.
 
     python -m tiankong.bench.proof.kills --model builtin-small
 
-Twenty times a sweep is begun or gone on with, and after a random time the sweep itself, its
-generator or its server is killed with SIGKILL.  Each time the run file must be readable and hold at
-least the cells it held before; in the end the sweep must complete the same run.
+Twenty times a sweep is started or resumed, and after a random time the sweep itself, its generator
+or its server is killed with SIGKILL.  Each time the run file must be readable and have at least the
+cells it had before; in the end the sweep must complete the same run.
 """
 
 from __future__ import annotations

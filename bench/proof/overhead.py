@@ -2,16 +2,17 @@
 
     python -m tiankong.bench.proof.overhead --variants onnx-int8,openvino-int8
 
-Rounds of three ways in turns, all with the gold set and the server's own settings:
+Each round measures three ways in turns, all with the gold set and the server's own settings:
 
-- ``predictor``: a thread for each stream asks the predictor for batches of sentences sorted by
-  length, one after the other.  No queue, no wire: what there is to be had.
-- ``scheduler``: as many callers as there are users, each asking one sentence after the other
-  through the service behind the routes.
+- ``predictor``: one thread per stream calls the predictor with batches of sentences sorted by
+  length, one after the other.  No queue, no network: the upper limit.
+- ``scheduler``: one caller per user sends one sentence after the other to the service behind the
+  routes.
 - ``server``: the same number of Locust users over HTTP.
 
-Rounds go to ``artifacts/proof/overhead.jsonl``; ratios are taken inside them.  The generator works
-on the same cores, so its share of the machine is part of the server's loss; it is told beside it.
+Rounds go to ``artifacts/proof/overhead.jsonl``; ratios are taken within a round.  The generator
+runs on the same cores, so part of the server's loss is the generator's CPU time; the table shows
+it.
 """
 
 from __future__ import annotations

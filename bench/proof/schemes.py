@@ -1,12 +1,12 @@
-"""Proof of the choice: four ways to 8 bits from one graph, their speed and what they lose.
+"""Proof of the choice of scheme: four ways to 8 bits from one graph, their speed and their loss.
 
     python -m tiankong.bench.proof.schemes
 
-From the fused graph with the exact steps come: ``static`` (fixed scales, what ``onnx-int8`` is),
-``per-tensor`` (the same, one scale for a whole weight), ``dynamic`` (ONNX Runtime's
+The fused graph with the exact steps is quantized as: ``static`` (fixed scales, as ``onnx-int8``),
+``per-tensor`` (the same, with one scale per weight tensor), ``dynamic`` (ONNX Runtime's
 ``quantize_dynamic``, scales at run time) and ``nbits`` (``MatMulNBits`` of 8 bits in blocks of 128,
 accuracy level 4: scales at run time, row by row).  Every round times the float graph and then each
-scheme; ratios are taken inside rounds.  What is lost is told against the float graph.
+scheme; ratios are taken within a round.  The loss is that against the float graph's answers.
 """
 
 from __future__ import annotations

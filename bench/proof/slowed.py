@@ -1,9 +1,9 @@
-"""The reference server with a planted slowdown: a share of all inferences is made twice.
+"""The reference server with a planted slowdown: it makes a share of all inferences twice.
 
     python -m tiankong.bench.proof.slowed --variant-dir DIR --port 8080 --extra 0.2
 
-The extra work is the engine's own, so it costs what the real work costs: cores, caches, memory.
-All else is the reference server's: it starts the same way, with the same settings and limits.
+The extra work is real inference, so it uses cores, caches and memory as the real work does.
+Everything else is the reference server's: the same start, the same settings and limits.
 """
 
 from __future__ import annotations

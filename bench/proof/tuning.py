@@ -1,17 +1,18 @@
-"""Proof of ``tune``: what it finds against an exhaustive search over the same settings.
+"""Proof of ``tune``: its result against an exhaustive search over the same settings.
 
     python -m tiankong.bench.proof.tuning --variant onnx-int8 --slo p95=100ms
 
-``tune`` runs first, in its budget.  Then every choice is measured in its own right: by as many
-users as it can take within the objective (found as ``tune`` does it, but for every choice), in
-``--passes`` passes of ``--seconds``, each in another order.  Its score is the mean of the passes
-after the first, which only finds the users.  The best five of this search, what ``tune`` found and
-the usual settings are at last measured in turns, in ``--rounds``; the best of these is *the* best.
+``tune`` runs first, in its budget.  Then every choice is measured under as many users as it can
+take within the objective (found as ``tune`` does it, but for every choice), in ``--passes`` passes
+of ``--seconds``, each in another order.  The score of a choice is the mean of the passes after the
+first, which only finds the number of users.  The best five of this search, the result of ``tune``
+and the usual settings are finally measured in turns, in ``--rounds`` rounds; the best of these is
+*the* best.
 
-Everything goes to ``artifacts/proof/tuning.jsonl`` as it is measured, and what stands there under
-the same terms (model, variant, our program, objective, seconds, gold set, machine) is not measured
-again: the same command goes on after an interruption, and prints again what is complete.  More
-``--passes`` or ``--rounds`` come on top; another ``--out`` begins anew.
+Every result is appended to ``artifacts/proof/tuning.jsonl``; results there with the same terms
+(model, variant, our program, objective, seconds, gold set, machine) are not measured again.  So the
+same command continues after an interruption, and only prints the table if all is measured.  More
+``--passes`` or ``--rounds`` add to the results; another ``--out`` starts anew.
 """
 
 from __future__ import annotations

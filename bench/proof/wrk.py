@@ -1,10 +1,11 @@
-"""Proof that the generator tells the truth: the same server loaded by Locust and by wrk in turn.
+"""Proof that the generator is right: the same server loaded by Locust and by wrk in turns.
 
     python -m tiankong.bench.proof.wrk --model builtin --variant onnx-int8     (needs Debian's wrk)
 
-For each number of users one server, and rounds of a window each, Locust and wrk taking turns in
-going first, until enough rounds were calm: the host took no more than 2 % of the machine during
-both windows.  The others are kept too.  Results go to ``artifacts/proof/wrk.jsonl``.
+For each number of users one server is started.  A round has one window of Locust and one of wrk,
+which take turns in going first.  Rounds are repeated until enough are calm: the host stole no more
+than 2 % of the CPU time during both windows.  Other rounds are stored too.  Results go to
+``artifacts/proof/wrk.jsonl``.
 """
 
 from __future__ import annotations

@@ -3,13 +3,13 @@
     python -m tiankong.bench.proof.peers --users 1,16 --python litserve=PATH --python ray_batch=PATH
 
 ``nox -s peers -- --users 1,16`` makes an environment for each peer and does the same.  In every
-round each server is started twice, in shuffled order (the second start counts: its files are in
-the page cache, what it prepares is there), warmed up, loaded by so many Locust users at each level
-(shuffled too), and ended before the next: one server has the machine.  Every answer is held
-to the variant's own unloaded top-5.  Windows go to ``artifacts/proof/peers.jsonl`` as they are
-measured; what stands there under the same terms (seconds, seed, gold set, machine, variant,
-the server's program) is not measured again, so an interrupted run goes on.  Peers read
-NAME[:VARIANT][@OPTION=VALUE+...], for example ``litserve@workers=1+threads=2``.
+round each server, in shuffled order, is started twice (the second start counts: by then its files
+are in the page cache and its prepared weights are stored), warmed up, loaded by the Locust users of
+each level (shuffled too), and stopped before the next starts: one server has the machine.  Every
+answer is compared with the variant's own top-5 without load.  Windows are appended to
+``artifacts/proof/peers.jsonl``; those that are there with the same terms (seconds, seed, gold set,
+machine, variant, the server's program) are not measured again, so an interrupted run is resumed.
+Peers are written NAME[:VARIANT][@OPTION=VALUE+...], for example ``litserve@workers=1+threads=2``.
 """
 
 from __future__ import annotations

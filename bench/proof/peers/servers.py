@@ -1,7 +1,7 @@
-"""Other ways to serve the same files: the scripts of ``bench/peers/``, started and ended.
+"""Other ways to serve the same files: starts and stops the scripts of ``bench/peers/``.
 
-``bench/peers/<peer>/serve.py`` is a program of its own, as that library's documentation shows it,
-in an environment of its own (``requirements.txt``); nothing of ours is imported there.
+``bench/peers/<peer>/serve.py`` is a separate program, as that library's documentation shows,
+in a separate environment (``requirements.txt``); it imports nothing of ours.
 """
 
 from __future__ import annotations
