@@ -1,4 +1,4 @@
-"""Small random models of every family, and folders of them as the hub keeps them."""
+"""Small random models of every family, and folders of them in the layout of the hub."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Tool:
         return self.home / "artifacts"
 
     def at(self, folder: Path) -> Tool:
-        """Return the same home, asked from another current folder."""
+        """Return a tool with the same home and another current folder."""
         return Tool(self.home, folder)
 
     def variant(self, name: str) -> Path:
@@ -86,7 +86,7 @@ class Tool:
         ran = self.run(*arguments)
         assert ran.returncode == code, ran.stderr
         assert ran.stdout == ""
-        # Which variants this machine cannot have is said in every case.
+        # A line about variants that this machine cannot have is always printed.
         lines = [line for line in ran.stderr.splitlines() if not line.startswith("skipped: ")]
         assert len(lines) == 1, ran.stderr
         assert lines[0].startswith("tiankong: "), ran.stderr
@@ -110,7 +110,7 @@ class Tool:
 def tool(
     small_variants: Mapping[str, Built], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Tool]:
-    """A home that tests only read (the gate and kept answers aside)."""
+    """A home that tests only read (except for gate results and stored answers)."""
     made = Tool(tmp_path_factory.mktemp("home"))
     folder = next(iter(small_variants.values())).folder.parent
     shutil.copytree(folder, made.artifacts / "variants" / "builtin-small")

@@ -1,4 +1,4 @@
-"""A file of one's own through the real command line: check, predict, sweep, report, export."""
+"""A user's own model file through the real command line: check, predict, sweep, report, export."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_check_sweep_and_report(mine: tuple[Any, tuple[str, ...]]) -> None:
     assert "not judged" in said
     assert "compared with no reference" in said
     ran = home.run("sweep", *own, *gold, "--plan", "plan.toml")
-    assert ran.returncode in (0, 3), ran.stderr  # 3: a busy machine, which is not the matter here
+    assert ran.returncode in (0, 3), ran.stderr  # 3: a busy machine, not what this tests
     (path,) = (home.artifacts / "runs").glob("*.jsonl")
     run = read_run(path)
     assert run.header.model["name"] == "my-bert"

@@ -1,6 +1,6 @@
-"""``tiankong bundle``, whole: what it writes by the published schemas, and that it serves.
+"""``tiankong bundle``: its files are valid by the published schemas, and a server starts from them.
 
-No container is built or run here: no engine for that is at hand.
+No container is built or run here: that needs a container engine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MEASURED = re.compile(r"measured here on \d{4}-\d\d-\d\d with \d+ cores?: (\d+) 
 
 @pytest.fixture(scope="module")
 def who(tool: Any) -> Iterator[Stranger]:
-    """Somebody without rights, whose home has a bundle."""
+    """An unprivileged user whose home has a bundle."""
     try:
         with stranger() as somebody:
             somebody.base_python()

@@ -1,4 +1,4 @@
-"""What a proof keeps: by key, under its terms, whole lines only."""
+"""The ledger of a proof: values by key and terms; torn lines are ignored."""
 
 from __future__ import annotations
 

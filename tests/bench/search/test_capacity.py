@@ -46,7 +46,7 @@ Spoil = Callable[[Cell], Cell]
 
 
 def level(point: Point) -> float:
-    """Return what is searched for: the users, or the rate."""
+    """Return the level of a point: its users or its rate."""
     return point.load.users if point.load.rate is None else point.load.rate
 
 
@@ -59,7 +59,7 @@ def confirmation(users: int, repeat: int) -> Point:
 
 
 class FakeGround:
-    """A server that is only made up: two streams of 20 ms, or in an open loop M/M/1."""
+    """A simulated server: two streams of 20 ms each; in an open loop, M/M/1."""
 
     def __init__(self) -> None:
         self.variants = {"a": SimpleNamespace(manifest=MANIFEST)}
@@ -77,7 +77,7 @@ class FakeGround:
 
     @property
     def confirmed(self) -> list[float]:
-        """The levels that were confirmed, or not."""
+        """The levels of the confirming runs."""
         return [level(p) for p, _ in self.measured if (p.stage, p.repeat) == (CONFIRMATION, 1)]
 
     def as_json(self) -> dict[str, Any]:
@@ -267,7 +267,7 @@ def test_what_never_fails_is_searched_up_to_the_most(
 
 
 def slow_confirmations(least: float) -> Spoil:
-    """Return what makes the longer runs slow from a load on."""
+    """Return a function that makes confirming runs slow from a load on."""
 
     def spoil(cell: Cell) -> Cell:
         if cell.point.stage == PROBE or level(cell.point) < least:
@@ -317,7 +317,7 @@ def test_a_single_user_that_is_not_confirmed_is_the_end(ground: FakeGround) -> N
 
 
 def disturbed(point: Point, attempts: int, **change: Any) -> Spoil:
-    """Return what disturbs the first attempts at one point."""
+    """Return a function that disturbs the first attempts at a point."""
 
     def spoil(cell: Cell) -> Cell:
         if cell.point != point or cell.attempt > attempts:

@@ -1,4 +1,4 @@
-"""Sessions: what is left is gone on with, what is finished is not, and nothing is read twice."""
+"""Sessions: unfinished work is resumed, finished work is not, and a file is read only once."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def resumed(folder: Path, run: str = "99", **changes: Any) -> Session:
 
 @pytest.fixture
 def left(tmp_path: Path) -> Path:
-    """A search with one cell, left before its end."""
+    """The run file of an unfinished search with one cell."""
     with resumed(tmp_path, "01") as session:
         session.append(CELL)
     return session.path
@@ -81,7 +81,7 @@ def test_what_is_finished_is_not_gone_on_with(left: Path, tmp_path: Path) -> Non
         )  # fmt: skip
     assert left.read_bytes() == kept
     assert read_run(left).is_ended
-    with resumed(tmp_path, "100") as session:  # begun and left: the newest of its kind
+    with resumed(tmp_path, "100") as session:  # begun and unfinished: the newest run of this work
         assert session.path.name == "99.jsonl"
 
 
@@ -224,7 +224,7 @@ def test_nothing_is_lost_to_a_kill(left: Path, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program], check=False)
     assert done.returncode == -signal.SIGKILL
     line = json.dumps({"kind": "end"}).encode()
-    for cut in (0, 1, len(line)):  # an end that was not written whole is none
+    for cut in (0, 1, len(line)):  # a torn end line does not count
         with left.open("ab") as stream:
             stream.write(line[:cut])
         with resumed(tmp_path) as session:

@@ -32,7 +32,7 @@ def measured(measuring_home: Any) -> Path:
 
 @pytest.fixture
 def unmeasured(measured: Path, monkeypatch: pytest.MonkeyPatch) -> list[Point]:
-    """From here on cells are copies of measured ones; the points asked for are listed."""
+    """Replace measuring by copies of measured cells; return the list of the points requested."""
     cells = {cell.point: cell for cell in read_run(measured).cells}
     asked: list[Point] = []
 
@@ -46,7 +46,7 @@ def unmeasured(measured: Path, monkeypatch: pytest.MonkeyPatch) -> list[Point]:
 
 @pytest.fixture
 def again(home: Any, measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function that sweeps again, in a home where runs are this test's own."""
+    """Return a function that sweeps again, in a folder of runs that only this test uses."""
     runs = tmp_path / "runs"
     runs.mkdir()
     (runs / measured.name).write_bytes(measured.read_bytes())
@@ -60,7 +60,7 @@ def again(home: Any, measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def cut(path: Path, cells: int) -> None:
-    """Leave the header, some cells and half of another."""
+    """Keep the header, some cells and half of the next one."""
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[: 1 + cells]) + lines[1 + cells][:40])
 

@@ -1,4 +1,4 @@
-"""A server as the peers' are, with the answers in a file beside it; copied and run by the tests."""
+"""A stand-in for a peer: answers from a file beside it; the tests copy and run it."""
 
 import argparse
 import json

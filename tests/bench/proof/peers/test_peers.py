@@ -1,4 +1,4 @@
-"""The comparison with other servers, without their libraries: a stand-in keeps their contract."""
+"""The comparison with other servers; a stand-in with their interface replaces their libraries."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def test_servers_take_turns_and_what_is_there_is_not_measured_again(
     assert "wrong-answers" in found[who[2]].doubts
     assert found[dying].missing == f"{dying.name} ended (exit code 1): out of memory"
     starts = (folder / "wrong" / "starts").read_text(encoding="utf-8").split()
-    assert starts == ["ready", "ready"]  # the second is the one that counts
+    assert starts == ["ready", "ready"]  # the second start counts
     lines = first.ledger.path.read_text(encoding="utf-8").splitlines()
     again = match(folder, home, questions, *who)
     again.play([2], 1)
