@@ -77,8 +77,8 @@ def check(
 ) -> None:  # fmt: skip
     """Gate: do the answers still hold?  One line a variant, flipped items named.
 
-    With --onnx a file of your own is asked; with --model too, it is compared with that model's
-    reference, without, with the gold answers only.
+    With --onnx a file of your own is checked: with --model, against that model's reference, without
+    it, against the gold answers only.
     """
     from .building.availability import NOTHING
     from .building.offer import read_promised_offer

@@ -76,7 +76,9 @@ class Store:
         if self.offer is None:
             return self._verified(names, reference=reference)
         if names and not self.model:
-            raise UnusableInputError("--variants beside --onnx are a model's: name it by --model")
+            raise UnusableInputError(
+                "--variants with --onnx names a model's variants: name it by --model"
+            )
         brought = self._bring(self.offer)
         return [brought, *(self._verified(names, reference=reference) if names else [])]
 

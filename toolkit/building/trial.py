@@ -59,8 +59,8 @@ class Guest:
         except Exception as error:  # the library's errors share no public base class
             line = " ".join(str(error).split())[:300]
             raise UnusableInputError(
-                f"{self.offer.onnx} cannot be asked {len(sentence)} tokens (the longest sentence is"
-                f" said to have {self.positions}): {line}"
+                f"{self.offer.onnx} cannot run a sentence of {len(sentence)} tokens (the limit"
+                f" that is declared is {self.positions}): {line}"
             ) from None
         return logits
 

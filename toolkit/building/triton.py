@@ -43,9 +43,7 @@ OPENVINO_TYPES = {
     "f16": "TYPE_FP16",
     "boolean": "TYPE_BOOL",
 }
-MASKED = (
-    "Each request runs alone, any number of sentences: an answer a [MASK] cannot be shared out."
-)
+MASKED = "Each request runs alone, with any number of sentences: the outputs have a row per [MASK]."
 MIXED = "Each request runs alone: an answer could depend on its neighbours in a batch."
 AS_GIVEN = "Each request runs alone, of any number of sentences."
 FIXED = "Each request runs alone, in the one shape the file takes."
@@ -178,7 +176,9 @@ def describe_onnx(path: Path, mask_id: int) -> Graph:
 
 def _onnx_tensor(entry: Any, path: Path) -> TritonTensor:
     if entry.type not in ONNX_TYPES:
-        raise UnusableInputError(f"{path}: {entry.name!r} is a {entry.type}: Triton has no such")
+        raise UnusableInputError(
+            f"{path}: {entry.name!r} is a {entry.type}: Triton has no such type"
+        )
     dims = tuple(size if isinstance(size, int) else -1 for size in entry.shape)
     return TritonTensor(entry.name, ONNX_TYPES[entry.type], dims)
 
@@ -222,7 +222,7 @@ def describe_openvino(path: Path, mask_id: int) -> Graph:
 def _openvino_tensor(port: Any, path: Path) -> TritonTensor:
     name, kind = port.get_any_name(), port.get_element_type().get_type_name()
     if kind not in OPENVINO_TYPES:
-        raise UnusableInputError(f"{path}: {name!r} is of type {kind}: Triton has no such")
+        raise UnusableInputError(f"{path}: {name!r} is of type {kind}: Triton has no such type")
     dims = [axis.get_length() if axis.is_static else -1 for axis in port.get_partial_shape()]
     return TritonTensor(name, OPENVINO_TYPES[kind], tuple(dims))
 

@@ -75,7 +75,7 @@ REFUSED = {
     "gives 5000 scores a token": narrow,
     "has 2 axes, not 3": pooled,
     "which one is 'logits'": two_nameless_outputs,
-    "cannot be asked 512 tokens": short_table,
+    "cannot run a sentence of 512 tokens": short_table,
 }
 
 

@@ -28,5 +28,5 @@ def test_options_that_do_not_go_together(tmp_path: Path) -> None:
     ):
         with pytest.raises(UnusableInputError, match=message):
             read_promised_offer(*options)
-    with pytest.raises(UnusableInputError, match="--variants beside"):
+    with pytest.raises(UnusableInputError, match="--variants with --onnx"):
         Store("", offer=Offer(tmp_path, tmp_path)).get(["onnx-int8"])
