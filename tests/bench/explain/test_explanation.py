@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 
 NUMBER = {"type": "number"}
 POSITIVE = {"type": "number", "exclusiveMinimum": 0}
-FRACTION = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1.2}
-SHARE = {"fraction": FRACTION, "low": FRACTION, "high": {"type": "number", "exclusiveMinimum": 0}}
+SHARE = {
+    "fraction": POSITIVE,
+    "low": POSITIVE,
+    "high": POSITIVE,
+}  # how large is for a quiet machine
 
 
 def record(**properties: Any) -> dict[str, Any]:
