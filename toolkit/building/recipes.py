@@ -207,7 +207,9 @@ def read_recipe(path: Path) -> Recipe:
         raise UnusableInputError(f"recipe {path.name} cannot be read: {error}") from None
     recipe = Recipe.from_json(data, f"recipe {path.name}")
     if recipe.name != path.stem:
-        raise UnusableInputError(f"recipe {path.name}: its name is {recipe.name!r}")
+        raise UnusableInputError(
+            f"recipe {path.name}: its name is {recipe.name!r}: name both alike, {path.stem!r}"
+        )
     if recipe.brought:
         raise UnusableInputError(f"recipe {path.name}: {_wanted_steps(recipe.kind)}")
     return recipe
