@@ -12,7 +12,6 @@ from typing import Any
 from ..engines.kinds import Kind
 from ..errors import UnusableInputError
 from ..machine import BF16_FLAGS, fingerprint
-from ..models.families import FAMILIES, NOT_IN_ONNX, family
 from .recipes import Recipe, read_recipes
 
 BF16 = "needs a CPU with AVX512-BF16 or AMX-BF16"
@@ -139,6 +138,8 @@ def _why_no_cuda(kind: Kind) -> str | None:
 
 def why_not_of_model(recipe: Recipe, config: Mapping[str, Any]) -> str | None:
     """Return in one line why a recipe cannot be made of a model, or None if it can."""
+    from ..models.families import FAMILIES, NOT_IN_ONNX, family  # here: servers need no families
+
     kin = family(config)
     activation = kin.activation(config)
     if "export" in recipe.steps and activation in NOT_IN_ONNX:
