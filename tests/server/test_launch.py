@@ -136,12 +136,13 @@ from conftest import FakeEngine, make_predictor
 from pathlib import Path
 from starlette.testclient import TestClient
 import tiankong.server.article, tiankong.server.launch, tiankong.server.reference
+import tiankong.toolkit.building.availability, tiankong.toolkit.building.opening
 from tiankong.server.routes.app import create_app
 from tiankong.server.settings import Settings
 settings = Settings(Path("v"), access_log=False)
 with TestClient(create_app(make_predictor(FakeEngine()), settings)) as client:
     assert client.post("/predict", json={"text": "[MASK]"}).status_code == 200
-heavy = ("torch", "transformers", "locust", "onnx", "typer")
+heavy = ("torch", "transformers", "locust", "onnx", "typer", "tiankong.toolkit.models.families")
 print([name for name in heavy if name in sys.modules])
 """
     ran = subprocess.run(
