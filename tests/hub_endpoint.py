@@ -9,16 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import socket
 import threading
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
+
+from stand_in import StandIn
 
 _INFO = re.compile(r"/api/models/(?P<repo>.+?)(/revision/(?P<revision>[^/]+))?")
 _TREE = re.compile(r"/api/models/(?P<repo>.+?)/tree/(?P<revision>[^/]+)/?")
@@ -61,14 +61,12 @@ class HubEndpoint:
         self.switches = Switches()
         self.counts: Counter[str] = Counter()
         self.ranges: list[str] = []
-        self.connections: list[socket.socket] = []
         hub = self
 
         class Handler(_Handler):
             endpoint = hub
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = StandIn(Handler)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
         )
@@ -76,7 +74,7 @@ class HubEndpoint:
     @property
     def url(self) -> str:
         """The address for ``HF_ENDPOINT``."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return self._server.url
 
     @property
     def commit(self) -> str:
@@ -96,9 +94,6 @@ class HubEndpoint:
             self._server.shutdown()
             self._thread.join()
             self._server.server_close()
-            for connection in self.connections:
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -129,11 +124,6 @@ def etag(path: Path) -> str:
 class _Handler(BaseHTTPRequestHandler):
     endpoint: HubEndpoint
     protocol_version = "HTTP/1.1"
-
-    def setup(self) -> None:
-        """Keep the connection, so that stopping can break it."""
-        super().setup()
-        self.endpoint.connections.append(self.connection)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Stay quiet."""

@@ -3,15 +3,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
+from stand_in import StandIn, standing_in
 
 from tiankong.bench.load.generator import (
     ALONE,
@@ -36,12 +35,13 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     mood = "right"
+    server: StandIn
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         texts = body["texts"] if self.path == "/predict/batch" else [body["text"]]
         assert set(texts) <= set(SENTENCES)
-        time.sleep(30 if self.mood == "hang" else 0.005)
+        self.server.ended.wait(30 if self.mood == "hang" else 0.005)
         if self.mood == "drop":
             self.close_connection = True
             return
@@ -66,11 +66,8 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def listening(mood: str) -> Iterator[str]:
     handler = type("Moody", (Handler,), {"mood": mood})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    with standing_in(handler) as server:
+        yield server.url
 
 
 def job(url: str, **more: Any) -> Job:

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
+from stand_in import StandIn, standing_in
 
 from tiankong.bench.load import keep_alive
 from tiankong.bench.load.keep_alive import KeepAlive, StatusError, encode_request
@@ -39,11 +39,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def listening() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    with standing_in(Handler) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +119,8 @@ def test_nobody_there_is_an_error_each_time() -> None:
 
 def test_silence_is_an_error_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keep_alive, "ANSWER_SECONDS", 0.2)
-    with pytest.raises(TimeoutError), ThreadingHTTPServer(("127.0.0.1", 0), Handler) as silent:
-        KeepAlive(f"http://127.0.0.1:{silent.server_address[1]}").post(
-            encode_request("http://x/", {})
-        )
+    with pytest.raises(TimeoutError), StandIn(Handler) as silent:
+        KeepAlive(silent.url).post(encode_request("http://x/", {}))
 
 
 def test_a_name_is_resolved_and_written_into_the_request(url: str) -> None:
