@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..toolkit.options import Model, Onnx, Recipes, TokenizerFolder
+from ..toolkit.options import Model, Onnx, Output, Recipes, TokenizerFolder
 from .settings import TABLE, Setting, Settings, known_stack
 
 
@@ -60,6 +60,7 @@ def serve(
     recipes: Recipes = None,
     onnx: Onnx = None,
     tokenizer: TokenizerFolder = None,
+    output: Output = "",
     stack: Annotated[
         str, typer.Option("--stack", help="reference, article or ray (Ray Serve)")
     ] = "reference",
@@ -71,6 +72,6 @@ def serve(
 
     chosen = known_stack(stack)
     require_takes(chosen, settings)
-    offer = read_offer(onnx, tokenizer)
+    offer = read_offer(onnx, tokenizer, output)
     built = Store("" if offer else model, None, recipes, offer).to_open(variant)
     run(chosen, replace(settings, folder=built.folder))

@@ -15,6 +15,7 @@ from .options import (
     HitAt5,
     Model,
     Onnx,
+    Output,
     PromiseOf,
     Recipes,
     Revision,
@@ -72,7 +73,8 @@ def _folder_json(built: Built) -> dict[str, Any]:
 
 def check(
     model: Model = "", variants: Variants = "", gold: Gold = "builtin", recipes: Recipes = None,
-    onnx: Onnx = None, tokenizer: TokenizerFolder = None, promise: PromiseOf = "",
+    onnx: Onnx = None, tokenizer: TokenizerFolder = None, output: Output = "",
+    promise: PromiseOf = "",
     hit_at_5: HitAt5 = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Gate: do the answers still hold?  One line a variant, flipped items named.
@@ -87,7 +89,7 @@ def check(
     from .gate.gold import find_gold
 
     gold_set = find_gold(gold)
-    offer = read_promised_offer(onnx, tokenizer, model, promise, hit_at_5, recipes)
+    offer = read_promised_offer(onnx, tokenizer, model, promise, hit_at_5, recipes, output)
     store = Store(model if offer else model or "builtin", None, recipes, offer)
     choice = NOTHING if offer else store.choose(names(variants))
     wanted = names(variants) if offer else choice.names
@@ -107,6 +109,7 @@ def predict(
     recipes: Recipes = None,
     onnx: Onnx = None,
     tokenizer: TokenizerFolder = None,
+    output: Output = "",
     as_json: AsJson = False,
 ) -> None:
     """Answer one sentence: the most probable tokens for every [MASK]."""
@@ -116,7 +119,7 @@ def predict(
     from .engines.predictor import as_body
     from .engines.text import TextError
 
-    offer = read_offer(onnx, tokenizer)
+    offer = read_offer(onnx, tokenizer, output)
     built = Store("" if offer else model, None, recipes, offer).to_open(variant)
     try:
         (answer,) = open_variant(built.folder).predict([text], top_k)

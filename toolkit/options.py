@@ -28,6 +28,9 @@ Onnx = Annotated[
 TokenizerFolder = Annotated[
     Path | None, typer.Option("--tokenizer", help="folder of its tokenizer.json or vocab.txt")
 ]
+Output = Annotated[
+    str, typer.Option("--output", help="which output of --onnx has the scores (if not 'logits')")
+]
 PromiseOf = Annotated[
     str, typer.Option("--promise", help="recipe whose promise --onnx must keep (with --model)")
 ]

@@ -21,6 +21,7 @@ from ...toolkit.options import (
     Model,
     Onnx,
     Out,
+    Output,
     PlanName,
     Processes,
     PromiseOf,
@@ -46,7 +47,8 @@ def sweep(
     seed: Annotated[int | None, typer.Option("--seed", help="order of the cells")] = None,
     target: Target = "", processes: Processes = 1, workers: Workers = 0, bind: Bind = BIND,
     recipes: Recipes = None,
-    onnx: Onnx = None, tokenizer: TokenizerFolder = None, promise: PromiseOf = "",
+    onnx: Onnx = None, tokenizer: TokenizerFolder = None, output: Output = "",
+    promise: PromiseOf = "",
     hit_at_5: HitAt5 = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Measure: fresh server, Locust, every answer checked; goes on where it stopped.
@@ -64,7 +66,7 @@ def sweep(
     from ..sweep.sweep import sweep as run_sweep
 
     gold_set = find_gold(gold)
-    offer = read_promised_offer(onnx, tokenizer, model, promise, hit_at_5, recipes)
+    offer = read_promised_offer(onnx, tokenizer, model, promise, hit_at_5, recipes, output)
     chosen = read_plan(plan).of([] if offer else names(variants))
     store = Store(model if offer else model or chosen.model, None, recipes, offer)
     if offer:

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 
 from ...toolkit.building.manifest import read_manifest
-from ...toolkit.engines.onnx_engine import MASK_LOGITS, TOP_IDS, TOP_SCORES
+from ...toolkit.engines.onnx_engine import MASK_LOGITS, TOP_IDS, TOP_SCORES, TYPES, feed
 from ...toolkit.engines.text import Batch
 from ...toolkit.errors import UnusableInputError
 from ...toolkit.machine import cache_bytes
@@ -70,7 +70,7 @@ class Profiled:
         self._session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-        self._inputs = [entry.name for entry in self._session.get_inputs()]
+        self._inputs = {entry.name: TYPES.get(entry.type) for entry in self._session.get_inputs()}
         outputs = [entry.name for entry in self._session.get_outputs()]
         ranked = [name for name in (TOP_SCORES, TOP_IDS) if name in outputs]
         # The same outputs as the engine computes.
@@ -88,7 +88,7 @@ class Profiled:
 
     def run(self, batch: Batch) -> None:
         """Run one batch."""
-        self._session.run(self._outputs, {name: getattr(batch, name) for name in self._inputs})
+        self._session.run(self._outputs, feed(batch, self._inputs))
 
     def runs(self) -> list[list[Operator]]:
         """End profiling and return the operators of every run, in the order they ran."""

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 FOLDER = "onnx"
 NO_LIMIT = 1_000_000  # model_max_length of a tokenizer without a limit is larger
+# Ends of the model types whose positions start after the id of the padding token.
+FROM_PADDING = ("roberta", "camembert", "bertweet", "mpnet", "longformer")
 MEMORY_COPIES = 3  # the file as read, the session's weights, their packed copies
 
 ModelFacts = Mapping[str, Any]
@@ -76,11 +78,12 @@ def bring(
     require_disk(artifacts(), size, f"copying {offer.onnx}")
     require_memory(MEMORY_COPIES * size, f"trying {offer.onnx}")
     with folder_written_whole(folder) as place:
-        copied = _copy(file, place)
+        copied = _copy(file, place, offer.output)
         engine = _engine(place / copied, offer.onnx)
+        _require_plain_positions(engine, config, offer.onnx)
         guest = Guest(offer, file, engine, _positions(offer, config, file, engine.tokens))
         width = guest.try_out(tokenizer)
-        write_tokenizer(place, tokenizer, guest.positions, engine.inputs)
+        write_tokenizer(place, tokenizer, guest.positions, engine.tokenizer_inputs)
         sizes = {"max_position_embeddings": guest.positions}
         write_json(place / "config.json", {"vocab_size": width, **config, **sizes})
         manifest = Manifest(
@@ -154,6 +157,7 @@ def _digest(
         "config": dict(config),
         "model": reference,
         "tiankong": versions().get("tiankong"),
+        **({"output": offer.output} if offer.output else {}),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -176,12 +180,41 @@ def _with_promise(folder: Path, manifest: Manifest, promise: Promise | None) -> 
     return changed
 
 
-def _copy(file: OnnxFile, place: Path) -> str:
+def _copy(file: OnnxFile, place: Path, output: str) -> str:
+    """Copy a file and its weights; with ``output``, the copy has no output but this one."""
     for name, path in file.files.items():
         target = place / FOLDER / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
+    if output:
+        _keep_output(place / FOLDER / file.name, output, file.files[file.name])
     return f"{FOLDER}/{file.name}"
+
+
+def _keep_output(path: Path, output: str, named: Path) -> None:
+    """Take all outputs but one off a graph: ONNX Runtime then computes only what it needs."""
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    outputs = {value.name: value for value in model.graph.output}
+    if output not in outputs:
+        raise UnusableInputError(
+            f"{named} has no output {output!r}: --output names one of {', '.join(outputs)}"
+        )
+    kept = onnx.ValueInfoProto.FromString(outputs[output].SerializeToString())
+    del model.graph.output[:]
+    model.graph.output.append(kept)
+    onnx.save(model, str(path))
+
+
+def _require_plain_positions(engine: OnnxEngine, config: Mapping[str, Any], named: Path) -> None:
+    """Raise UnusableInputError for a graph that is given positions which do not start at 0."""
+    kind = config.get("model_type")
+    if "position_ids" in engine.inputs and isinstance(kind, str) and kind.endswith(FROM_PADDING):
+        raise UnusableInputError(
+            f"{named} takes position_ids, which a {kind} counts from pad_token_id + 1: export it"
+            " without that input"
+        )
 
 
 def _engine(path: Path, named: Path) -> OnnxEngine:
@@ -227,6 +260,7 @@ def _notes(offer: Offer, file: OnnxFile, sources: str) -> dict[str, str]:
         "sha256": sha256(file.files[file.name]),
         "tokenizer": offer.tokenizer.resolve().name,
         "sources": sources,
+        **({"output": offer.output} if offer.output else {}),
     }
     if file.dynamic:
         notes["batch"] = "an answer can depend on its neighbours in a batch (dynamic scales)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -24,7 +24,9 @@ from .text import Batch, Ids
 LOGITS = "logits"
 MASK_LOGITS, TOP_SCORES, TOP_IDS = "mask_logits", "top_scores", "top_ids"
 NEEDED, SPARE = ("input_ids", "attention_mask"), ("token_type_ids",)
-INPUTS = (*NEEDED, *SPARE)
+POSITIONS = "position_ids"
+OF_TOKENIZER = (*NEEDED, *SPARE)
+INPUTS = (*OF_TOKENIZER, POSITIONS)
 PREPARED, UNPADDED = "model.onnx", "unpadded.onnx"
 SPIN_US = 50  # 30 to 300 measured the same (docs/performance.md)
 TYPES = {
@@ -43,11 +45,12 @@ def open_engine(files: VariantFiles, threads: Threads) -> Engine:
 class OnnxEngine(Engine):
     """Runs an ONNX masked LM with the usual inputs.
 
-    Inputs are ``input_ids``, ``attention_mask`` and, if the graph takes it, ``token_type_ids``, of
-    shape (sentences, tokens), of any type in ``TYPES``.  An axis may be fixed: sentences then run
-    in groups of that size, padded to that length.  The output is ``logits`` (or any name, if there
-    is only one output), of shape (sentences, tokens, vocabulary), or the outputs of a rewritten
-    graph (see rewrites.py).
+    Inputs are ``input_ids``, ``attention_mask`` and, if the graph takes them, ``token_type_ids``
+    and ``position_ids`` (counted up from 0), of shape (sentences, tokens), of any type in
+    ``TYPES``.  An axis may be fixed: sentences then run in groups of that size, padded to that
+    length; copies of its last sentence fill a group.  The output is ``logits`` (or any name, if
+    there is only one output), of shape (sentences, tokens, vocabulary), or the outputs of a
+    rewritten graph (see rewrites.py).
 
     One session serves any number of callers at once.  By default its threads do not spin while they
     wait: spinning threads take the cores from other callers and from other programs.
@@ -103,7 +106,8 @@ class OnnxEngine(Engine):
             return MASK_LOGITS
         if LOGITS not in self._outputs and len(self._outputs) > 1:
             raise UnusableInputError(
-                f"{path} has the outputs {', '.join(self._outputs)}: which one is 'logits'?"
+                f"{path} has the outputs {', '.join(self._outputs)}: name the one with the scores"
+                " by --output"
             )
         name = LOGITS if LOGITS in self._outputs else next(iter(self._outputs))
         if len(self._outputs[name] or (0, 0, 0)) != 3:  # a shape may be missing
@@ -117,6 +121,11 @@ class OnnxEngine(Engine):
     def inputs(self) -> list[str]:
         """The names of the graph's inputs."""
         return list(self._inputs)
+
+    @property
+    def tokenizer_inputs(self) -> list[str]:
+        """The names of the inputs that a tokenizer gives."""
+        return [name for name in self._inputs if name in OF_TOKENIZER]
 
     @property
     def tokens(self) -> int | None:
@@ -142,8 +151,7 @@ class OnnxEngine(Engine):
         return ids[:, :top_k], scores[:, :top_k]
 
     def _run(self, outputs: list[str], batch: Batch) -> list[NDArray[Any]]:
-        feed = {n: getattr(batch, n).astype(t, copy=False) for n, t in self._inputs.items()}
-        arrays: list[NDArray[Any]] = self._session.run(outputs, feed)
+        arrays: list[NDArray[Any]] = self._session.run(outputs, feed(batch, self._inputs))
         return arrays
 
     def _parts(self, batch: Batch) -> Iterator[Batch]:
@@ -156,9 +164,21 @@ class OnnxEngine(Engine):
         for begin in range(0, len(batch.input_ids), count):
             arrays = {
                 name: _padded(getattr(batch, name)[begin : begin + count], count, tokens)
-                for name in INPUTS
+                for name in OF_TOKENIZER
             }
             yield replace(batch, **arrays)
+
+
+def feed(batch: Batch, types: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Return a batch as a session takes it: an array of shape (sentences, tokens) for each input.
+
+    ``types`` maps the graph's inputs to their NumPy types (None: int64, as they are).
+    """
+    arrays = {name: getattr(batch, name) for name in types if name != POSITIONS}
+    if POSITIONS in types:
+        shape = batch.input_ids.shape
+        arrays[POSITIONS] = np.broadcast_to(np.arange(shape[1]), shape)
+    return {n: arrays[n].astype(kind or np.int64, copy=False) for n, kind in types.items()}
 
 
 def sharing_engine(path: Path, digest: str, kept: Path | None = None, cores: int = 0) -> Engine:
@@ -228,6 +248,11 @@ def _session(path: Path, options: Any) -> Any:
 
 
 def _padded(ids: Ids, sentences: int, tokens: int | None) -> Ids:
-    """Return an array padded with zeros (attention mask 0) to so many sentences and tokens."""
+    """Return an array padded to so many sentences and tokens.
+
+    Tokens are padded with zeros (attention mask 0), sentences with copies of the last one: a
+    sentence of nothing but padding can give scores that are no numbers, and in a graph with dynamic
+    scales these spoil its neighbours.
+    """
     more = (tokens or ids.shape[1]) - ids.shape[1]
-    return np.pad(ids, ((0, sentences - len(ids)), (0, more)))
+    return np.pad(np.pad(ids, ((0, 0), (0, more))), ((0, sentences - len(ids)), (0, 0)), "edge")

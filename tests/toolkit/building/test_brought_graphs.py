@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from brought_files import (
     TEXTS,
@@ -73,6 +75,16 @@ def fixed(sentences: int, tokens: int | None) -> Change:
     return change
 
 
+def with_positions(model: onnx.ModelProto) -> None:
+    """Take the positions as an input, as some exporters do."""
+    (node,) = [n for n in model.graph.node if n.op_type == "Gather" and "position" in n.input[0]]
+    node.input[1] = "position_ids"
+    ids = value_of(model, "input_ids")
+    value = onnx.ValueInfoProto.FromString(ids.SerializeToString())
+    value.name = "position_ids"
+    model.graph.input.append(value)
+
+
 def newer_opset(model: onnx.ModelProto) -> None:
     model.CopyFrom(onnx.version_converter.convert_version(model, 21))
 
@@ -87,6 +99,7 @@ GRAPHS: dict[str, Change] = {
     "two sentences of 40 tokens": fixed(2, 40),
     "more outputs": more_outputs,
     "opset 21": newer_opset,
+    "positions": with_positions,
 }
 
 
@@ -163,3 +176,74 @@ def test_our_own_variants_can_be_brought(small_variants: dict[str, Built], words
     int8 = small_variants["onnx-int8"]
     predictor = opened(int8.folder / int8.manifest.recipe.file, words)
     assert_same(predictor.predict(TEXTS), open_variant(int8.folder).predict(TEXTS))
+
+
+def pretraining_outputs(model: onnx.ModelProto) -> None:
+    """Two outputs, neither of them called logits, as a BertForPreTraining gives."""
+    renamed_output(model)
+    model.graph.node.append(
+        helper.make_node("ReduceMax", ["logits"], ["nsp"], axes=[1, 2], keepdims=0)
+    )
+    model.graph.output.insert(0, helper.make_tensor_value_info("nsp", TensorProto.FLOAT, ["batch"]))
+
+
+def test_an_option_says_which_output_has_the_scores(
+    source: Path, words: Path, expected: list[Any]
+) -> None:
+    file = changed(source, words.parent / "two.onnx", pretraining_outputs)
+    with pytest.raises(UnusableInputError, match=r"outputs nsp, output_0.* by --output"):
+        bring(Offer(file, words))
+    with pytest.raises(UnusableInputError, match=r"no output 'scores'.* nsp, output_0"):
+        bring(Offer(file, words, output="scores"))
+    with pytest.raises(UnusableInputError, match=r"'nsp' has .* axes, not 3"):
+        bring(Offer(file, words, output="nsp"))
+    built = bring(Offer(file, words, output="output_0"))
+    assert built.manifest.notes["output"] == "output_0"
+    kept = onnx.load(str(built.folder / built.manifest.recipe.file)).graph.output
+    assert [value.name for value in kept] == ["output_0"]
+    assert_same(open_variant(built.folder).predict(TEXTS), expected)
+    assert_same(open_variant(built.folder, share=True).predict(TEXTS), expected)
+    assert bring(Offer(file, words, output="output_0")).skipped
+
+
+def test_positions_that_start_after_the_padding_are_refused(source: Path, words: Path) -> None:
+    file = changed(source, words.parent / "roberta.onnx", with_positions)
+    (words / "config.json").write_text('{"model_type": "xlm-roberta"}', encoding="utf-8")
+    with pytest.raises(UnusableInputError, match="counts from pad_token_id"):
+        bring(Offer(file, words))
+
+
+def masked_by_minus_infinity(model: onnx.ModelProto) -> None:
+    """Mask with minus infinity: a sentence of nothing but padding then has no finite score."""
+    tensors = [a.t for node in model.graph.node for a in node.attribute if a.HasField("t")]
+    for tensor in [*tensors, *model.graph.initializer]:
+        if tensor.data_type == TensorProto.FLOAT and not tensor.dims:
+            value = onnx.numpy_helper.to_array(tensor)
+            if value < -1e38:
+                tensor.CopyFrom(onnx.numpy_helper.from_array(value - np.inf, tensor.name))
+    fixed(4, 40)(model)
+
+
+def spoiled_by_neighbours(model: onnx.ModelProto) -> None:
+    """Let one score that is no number spoil all, as scales of the whole batch do."""
+    masked_by_minus_infinity(model)
+    zero = helper.make_tensor("zero", TensorProto.FLOAT, [], [0.0])
+    model.graph.initializer.append(zero)
+    model.graph.node.extend(
+        [
+            helper.make_node("ReduceSum", ["logits"], ["sum"], keepdims=0),
+            helper.make_node("Mul", ["sum", "zero"], ["nothing"]),
+            helper.make_node("Add", ["logits", "nothing"], ["scores"]),
+        ]
+    )
+    value_of(model, "logits").name = "scores"
+
+
+def test_a_fixed_batch_is_filled_with_sentences(
+    source: Path, words: Path, expected: list[Any]
+) -> None:
+    file = changed(source, words.parent / "four.onnx", spoiled_by_neighbours)
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    empty = {entry.name: np.zeros((4, 40), np.int64) for entry in session.get_inputs()}
+    assert np.isnan(session.run(["scores"], empty)[0]).all()
+    assert_same(opened(file, words).predict(TEXTS), expected)

@@ -74,7 +74,7 @@ REFUSED = {
     "is a decoder": another_input("past_key_values.0.key"),
     "gives 5000 scores a token": narrow,
     "has 2 axes, not 3": pooled,
-    "which one is 'logits'": two_nameless_outputs,
+    "name the one with the scores": two_nameless_outputs,
     "cannot run a sentence of 512 tokens": short_table,
 }
 
