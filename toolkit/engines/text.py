@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ..errors import UnusableInputError
-from ..models.tokens import MASK
+from ..models.tokens import MASK, UNK, keep_whole, reads_unknown
 
 LONG = 2_000  # characters that take about a millisecond to encode
 Ids = NDArray[np.int64]
@@ -74,12 +74,18 @@ class TextEncoder:
     def __init__(self, tokenizer: Tokenizer, max_tokens: int = 512, max_masks: int = 8) -> None:
         tokenizer.no_padding()
         tokenizer.no_truncation()
+        keep_whole(tokenizer)
         mask_id = tokenizer.token_to_id(MASK)
         if mask_id is None:
             raise UnusableInputError(f"the tokenizer has no {MASK} token")
+        if not reads_unknown(tokenizer):
+            raise UnusableInputError(f"the tokenizer has no {UNK}, so rare characters stop it")
         pad_id = tokenizer.token_to_id("[PAD]")
         if pad_id is None:
             pad_id = tokenizer.token_to_id("<pad>")  # as SentencePiece spells it
+        # ``id_to_token`` gives an added token as the normalizer leaves it, spaces and all.
+        added = tokenizer.get_added_tokens_decoder()
+        self._added = {index: token.content for index, token in added.items()}
         self.tokenizer = tokenizer
         self.mask_id = mask_id
         self._pad_id = 0 if pad_id is None else pad_id
@@ -92,8 +98,8 @@ class TextEncoder:
         path = folder / "tokenizer.json"
         try:
             return cls(Tokenizer.from_file(str(path)), max_tokens)
-        except UnusableInputError:
-            raise
+        except UnusableInputError as error:
+            raise UnusableInputError(f"{path}: {error}") from None
         except Exception as error:  # the library raises bare Exception
             raise UnusableInputError(f"{path} is not a readable tokenizer: {error}") from None
 
@@ -104,7 +110,8 @@ class TextEncoder:
 
     def token(self, token_id: int) -> str:
         """Return the token of an id (an id past the tokenizer's end reads ``[id 30000]``)."""
-        return self.tokenizer.id_to_token(token_id) or f"[id {token_id}]"
+        known = self._added.get(token_id) or self.tokenizer.id_to_token(token_id)
+        return known or f"[id {token_id}]"
 
     def candidate_id(self, candidate: str) -> int:
         """Return the id of a candidate; raise UnknownCandidateError if it is not one token."""

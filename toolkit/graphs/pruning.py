@@ -18,17 +18,18 @@ from tokenizers import Tokenizer
 
 from ..engines.text import TextEncoder
 from ..errors import UnusableInputError
+from ..models.tokens import whole_ids
 
 CONTINUED = "##"
 
 
 def kept_ids(tokenizer: Tokenizer) -> list[int]:
     """Return the ids of the tokens that stay, in ascending order."""
-    special = tokenizer.get_added_tokens_decoder()
+    whole = whole_ids(tokenizer)
     return sorted(
         index
         for token, index in tokenizer.get_vocab().items()
-        if index in special or _stays(tokenizer, token)
+        if index in whole or _stays(tokenizer, token)
     )
 
 

@@ -11,7 +11,7 @@ from ..files import read_json, write_json, write_text
 from . import layout
 from .checkpoints import line_of
 from .families import geometry
-from .tokens import CLS, MASK, PAD, SEP, UNK, special_tokens
+from .tokens import CLS, MASK, PAD, SEP, UNK, keep_whole, reads_unknown, special_tokens
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -35,6 +35,12 @@ def read_tokenizer(folder: Path) -> Tokenizer:
         )
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    keep_whole(tokenizer)
+    if not reads_unknown(tokenizer):
+        raise UnusableInputError(
+            f"{folder}: the tokenizer has no {UNK}, so rare characters stop it: copy the model's"
+            " own tokenizer files there"
+        )
     return tokenizer
 
 

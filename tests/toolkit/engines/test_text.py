@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, models
+from tokenizers import AddedToken, Tokenizer, models
 
 from tiankong.toolkit.engines.text import (
     NoMaskError,
@@ -96,6 +96,21 @@ def test_a_tokenizers_own_padding_and_truncation_are_off() -> None:
 def test_a_tokenizer_without_a_mask_is_refused() -> None:
     with pytest.raises(UnusableInputError, match=r"no \[MASK\]"):
         TextEncoder(Tokenizer(models.WordLevel({"a": 0}, unk_token="a")))
+
+
+def test_a_tokenizer_that_stops_at_what_it_does_not_know_is_refused(tmp_path: Path) -> None:
+    lacking = Tokenizer(models.WordPiece({"[MASK]": 0, "[PAD]": 1, "天": 2}, unk_token="[UNK]"))
+    lacking.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(UnusableInputError, match=r"tokenizer\.json: the tokenizer has no \[UNK\]"):
+        TextEncoder.from_folder(tmp_path)
+
+
+def test_an_added_word_reads_as_it_was_added() -> None:
+    tokenizer = vocabulary.tokenizer()
+    tokenizer.add_tokens([AddedToken("新冠肺炎", normalized=True)])
+    encoder = TextEncoder(tokenizer)
+    tokens = [encoder.token(i) for i in encoder.encode("新冠肺炎[MASK]")]
+    assert tokens == ["[CLS]", "新冠肺炎", "[MASK]", "[SEP]"]
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "not json"])
