@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..console import progress
+from ..console import progress, say
 from ..errors import UnusableInputError
 from ..files import artifacts, require_disk, require_memory
 from ..machine import versions
@@ -31,8 +31,10 @@ def build(model: str, recipes: Sequence[Recipe], revision: str | None = None) ->
     It must be possible to make all ``recipes`` of the model (see :func:`.availability.choose`).
     Raises UnusableInputError if the model cannot be loaded, or if disk or memory is too small.
     """
-    info = _info(model, revision)
-    kept = {recipe.name: _unchanged(model, recipe, info) for recipe in recipes}
+    info, remarks = _described(model, revision)
+    if remarks:
+        say(f"{info.name}: {'; '.join(remarks)}")
+    kept = {recipe.name: _unchanged(model, recipe, info, remarks) for recipe in recipes}
     missing = [recipe for recipe in recipes if kept[recipe.name] is None]
     made: dict[str, Built] = {}
     if missing:
@@ -41,13 +43,22 @@ def build(model: str, recipes: Sequence[Recipe], revision: str | None = None) ->
     return [made.get(recipe.name) or kept[recipe.name] for recipe in recipes]  # type: ignore[misc]
 
 
-def _info(model: str, revision: str | None) -> ModelInfo:
+def _described(model: str, revision: str | None) -> tuple[ModelInfo, tuple[str, ...]]:
+    """Return a model's description and what is unusual about its files."""
     known = builtin_info(model) if revision is None else None
-    return known or load_model(model, revision).info
+    if known is not None:
+        return known, ()
+    loaded = load_model(model, revision)
+    return loaded.info, loaded.remarks
 
 
-def _unchanged(model: str, recipe: Recipe, info: ModelInfo) -> Built | None:
-    """Return the existing variant if it is undamaged and a build now would make the same."""
+def _unchanged(
+    model: str, recipe: Recipe, info: ModelInfo, remarks: tuple[str, ...]
+) -> Built | None:
+    """Return the existing variant if it is undamaged and a build now would make the same.
+
+    A variant whose manifest lacks a remark was made before the checkpoint was read as it is now.
+    """
     folder = variant_folder(model, recipe.name)
     try:
         manifest = read_manifest(folder)
@@ -57,7 +68,9 @@ def _unchanged(model: str, recipe: Recipe, info: ModelInfo) -> Built | None:
     makers = recipe.kind.makers
     tools = versions(*makers)
     same_tools = all(manifest.versions.get(name) == tools.get(name) for name in makers)
-    same = manifest.recipe == recipe and dict(manifest.model) == info.as_json() and same_tools
+    same_model = dict(manifest.model) == info.as_json()
+    same_reading = manifest.notes.get("checkpoint", "") == "; ".join(remarks)
+    same = manifest.recipe == recipe and same_model and same_reading and same_tools
     return Built(folder, manifest, skipped=True) if same else None
 
 

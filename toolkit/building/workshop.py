@@ -118,6 +118,8 @@ class Workshop:
 
     def _manifest(self, recipe: Recipe, folder: Path, source: SourceModel) -> Manifest:
         notes = {}
+        if self.loaded.remarks:
+            notes["checkpoint"] = "; ".join(self.loaded.remarks)
         if "int8-dynamic" in recipe.steps:
             notes["batch"] = "an answer can depend on its neighbours in a batch (dynamic scales)"
         if "int8-static" in recipe.steps:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForMaskedLM
+from transformers import AutoModelForMaskedLM, PreTrainedModel
 from transformers.utils import logging
 
 from ..errors import UnusableInputError
@@ -22,6 +24,21 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 def open_engine(files: VariantFiles, threads: Threads) -> Engine:
     """Return the engine of a variant; raises as :class:`TorchEngine` does."""
     return TorchEngine(files.folder, threads.each, files.precision, files.device)
+
+
+def _require_complete(report: Mapping[str, Any], folder: Path) -> None:
+    """Raise UnusableInputError if transformers made up a weight, or left one out."""
+    for key, words in (
+        ("missing_keys", "lacks"),
+        ("mismatched_keys", "has another shape for"),
+        ("unexpected_keys", "has no use for"),
+    ):
+        if names := sorted(str(name) for name in report[key]):
+            raise UnusableInputError(
+                f"{folder} {words} {names[0]}"
+                + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+                + ": build the variant again"
+            )
 
 
 class TorchEngine(Engine):
@@ -43,14 +60,20 @@ class TorchEngine(Engine):
         torch.set_num_threads(threads or usable_cores())
         logging.disable_progress_bar()
         try:
-            network = AutoModelForMaskedLM.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, dtype=DTYPES[precision]
+            loaded: Any = AutoModelForMaskedLM.from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=DTYPES[precision],
+                output_loading_info=True,
             )
-            self._network = network.eval().to(device)
+            network, report = loaded
+            self._network: PreTrainedModel = network.eval().to(device)
         except Exception as error:  # the library raises many types
             raise UnusableInputError(
                 f"PyTorch cannot load {folder}: {str(error).splitlines()[0]}"
             ) from None
+        _require_complete(report, folder)
         self._inputs = family(self._network.config.to_dict(), str(folder)).inputs
 
     @torch.inference_mode()

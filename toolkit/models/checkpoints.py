@@ -12,6 +12,7 @@ from ..errors import UnusableInputError
 from ..files import sha256
 from . import layout
 from .families import Family, family
+from .tying import Remark, settle_decoder
 
 if TYPE_CHECKING:
     import torch
@@ -46,11 +47,14 @@ def digest(paths: list[Path]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def load_network(config: Mapping[str, Any], paths: list[Path]) -> PreTrainedModel:
+def load_network(
+    config: Mapping[str, Any], paths: list[Path], remark: Remark = lambda line: None
+) -> PreTrainedModel:
     """Return the network that a configuration describes, with weights from safetensors files.
 
-    It is in float32, with eager attention, in evaluation mode.  Raises UnusableInputError unless
-    the files hold exactly the tensors that the configuration needs.
+    It is in float32, with eager attention, in evaluation mode.  ``remark`` is called with a few
+    words for everything unusual about the file.  Raises UnusableInputError unless the files hold
+    exactly the tensors that the configuration needs.
     """
     import torch
 
@@ -58,21 +62,16 @@ def load_network(config: Mapping[str, Any], paths: list[Path]) -> PreTrainedMode
     model_family = family(config, where)
     tensors = _tensors(paths, model_family, where)
     network_config = _configuration(config, model_family, where)
-    network_config.tie_word_embeddings = _is_tied(tensors, model_family, network_config, where)
+    network_config.tie_word_embeddings = settle_decoder(
+        tensors, model_family, bool(network_config.tie_word_embeddings), where, remark
+    )
     with torch.device("meta"):
         expected = _network_class(model_family)(network_config).state_dict()
-    if network_config.tie_word_embeddings:
-        expected.pop(model_family.decoder)
-        tensors.pop(model_family.decoder, None)
-    if model_family.decoder_bias:
-        expected.pop(model_family.decoder_bias)
+    if network_config.tie_word_embeddings and model_family.embeddings not in tensors:
+        expected.pop(model_family.decoder)  # the embeddings are missing, not the head
     _require_same(
         tensors, {name: tuple(t.shape) for name, t in expected.items()}, model_family, where
     )
-    if model_family.decoder_bias:
-        tensors[model_family.decoder_bias] = tensors[model_family.head_bias]
-    if network_config.tie_word_embeddings:
-        tensors[model_family.decoder] = tensors[model_family.embeddings]
     return _filled(network_config, model_family, tensors, where)
 
 
@@ -112,8 +111,6 @@ def _tensors(paths: list[Path], model_family: Family, where: str) -> dict[str, t
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise UnusableInputError(f"{where}: {name} holds NaN or infinity: name another model")
-    if model_family.decoder_bias in tensors:
-        tensors.setdefault(model_family.head_bias, tensors.pop(str(model_family.decoder_bias)))
     return tensors
 
 
@@ -121,26 +118,6 @@ def _current_name(name: str) -> str:
     """Return the name that transformers gives a tensor now (LayerNorm.gamma: LayerNorm.weight)."""
     return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
         "LayerNorm.beta", "LayerNorm.bias"
-    )
-
-
-def _is_tied(
-    tensors: Mapping[str, torch.Tensor], model_family: Family, config: PreTrainedConfig, where: str
-) -> bool:
-    """Tell whether decoder and embeddings share one matrix; the file's tensors decide that.
-
-    Raises UnusableInputError if the file has no decoder and the configuration needs one.
-    """
-    import torch
-
-    if model_family.decoder not in tensors:
-        if not config.tie_word_embeddings:
-            raise UnusableInputError(
-                f"{where} lacks {model_family.decoder}: name a model with its whole head"
-            )
-        return True
-    return model_family.embeddings in tensors and torch.equal(
-        tensors[model_family.decoder], tensors[model_family.embeddings]
     )
 
 

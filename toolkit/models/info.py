@@ -93,9 +93,11 @@ class LoadedModel:
     """A model ready to run or export: float32, eager attention, evaluation mode.
 
     ``config`` is the content of ``config.json``; ``tokenizer`` neither pads nor truncates.
+    ``remarks`` say, a few words each, what is unusual about the files it was read from.
     """
 
     info: ModelInfo
     network: PreTrainedModel
     tokenizer: Tokenizer
     config: dict[str, Any]
+    remarks: tuple[str, ...] = ()

@@ -104,12 +104,13 @@ def _load_folder(folder: Path, name: str, source: str, revision: str) -> LoadedM
     tokenizer = read_tokenizer(folder)
     require_matching(tokenizer, config, folder)
     require_memory(2 * info.parameters * BYTES_A_PARAMETER, f"loading {name}")
-    network = load_network(config, present_weights(folder))
+    remarks: list[str] = []
+    network = load_network(config, present_weights(folder), remarks.append)
     info = replace(info, parameters=sum(p.numel() for p in network.parameters()))
     config.setdefault("max_position_embeddings", info.positions)
     if config.get("tie_word_embeddings", True) != network.config.tie_word_embeddings:
         config["tie_word_embeddings"] = network.config.tie_word_embeddings
-    return LoadedModel(info, network, tokenizer, config)
+    return LoadedModel(info, network, tokenizer, config, tuple(remarks))
 
 
 def _info(config: Mapping[str, Any], name: str, source: str, revision: str) -> ModelInfo:
