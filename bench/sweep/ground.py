@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ...server.settings import Settings
-from ...toolkit.building.folders import Built
+from ...toolkit.building.folders import Built, file_name
 from ...toolkit.engines.kinds import kind_of
 from ...toolkit.gate.answers import Answers, load
 from ...toolkit.gate.gold import GoldSet
@@ -94,10 +94,11 @@ def new_header(
     now = datetime.now(UTC)
     gold = ground.gold
     model = next(iter(ground.variants.values())).manifest.model
+    title = str(model["title" if model.get("source") == "folder" else "name"])
     engines = [kind_of(built.manifest.recipe.engine) for built in ground.variants.values()]
     installed = versions(*(name for kind in engines for name in kind.distributions))
     return Header(
-        run=f"{now:%Y%m%dT%H%M%S}Z-{name}-{model['name'].replace('/', '--')}",
+        run=f"{now:%Y%m%dT%H%M%S}Z-{name}-{file_name(title)}",
         started=now.isoformat(timespec="seconds"),
         tool=installed["tiankong"],
         model=dict(model),

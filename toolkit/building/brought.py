@@ -28,9 +28,10 @@ from ..files import (
     write_json,
 )
 from ..machine import fingerprint, versions
+from ..models.source import printable
 from ..models.tokenizer_files import read_tokenizer, write_tokenizer
 from ..models.tokens import MASK
-from .folders import Built, variant_folder
+from .folders import Built, brought_folder, brought_folder_before
 from .manifest import Manifest, read_manifest, record_files, write_manifest
 from .offer import Offer
 from .onnx_file import OnnxFile, read_onnx_file
@@ -70,10 +71,12 @@ def bring(
     facts = reference()
     sources = _digest(offer, file, tokenizer, config, facts)
     name = variant_name(offer.onnx)
-    model = model or offer.tokenizer.resolve().name
-    folder = variant_folder(model, name)
-    if existing := _existing(folder, sources):
-        return Built(folder, _with_promise(folder, existing, offer.promise), skipped=True)
+    folder = brought_folder(offer, model, name)
+    before = brought_folder_before(offer, model, name)
+    for there in (folder, before):
+        if existing := _existing(there, sources):
+            return Built(there, _with_promise(there, existing, offer.promise), skipped=True)
+    model = model or printable(offer.tokenizer.resolve().name)
     size = sum(path.stat().st_size for path in file.files.values())
     require_disk(artifacts(), size, f"copying {offer.onnx}")
     require_memory(MEMORY_COPIES * size, f"trying {offer.onnx}")
@@ -258,7 +261,7 @@ def _notes(offer: Offer, file: OnnxFile, sources: str) -> dict[str, str]:
     notes = {
         "file": file.name,
         "sha256": sha256(file.files[file.name]),
-        "tokenizer": offer.tokenizer.resolve().name,
+        "tokenizer": printable(offer.tokenizer.resolve().name),
         "sources": sources,
         **({"output": offer.output} if offer.output else {}),
     }

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UnusableInputError
+from ..models.source import printable
 from .availability import Choice, choose
-from .folders import Built, model_folder, variant_folder
+from .folders import Built, variant_folder
 from .manifest import NAME as MANIFEST
 from .manifest import Manifest, read_manifest
 from .offer import Offer
@@ -54,7 +55,7 @@ class Store:
         """The model's name; for a file that is brought without a model, its tokenizer folder's."""
         if self.model or self.offer is None:
             return self.model
-        return model_folder(self.offer.tokenizer.resolve().name).name
+        return printable(self.offer.tokenizer.resolve().name)
 
     def choose(self, names: Sequence[str] = (), *, optional: bool = False) -> Choice:
         """Return the recipes that can be built and run here (see :func:`.availability.choose`)."""
@@ -107,7 +108,7 @@ class Store:
 
     def standing(self, name: str) -> Built:
         """Return an existing variant unchecked; raise UnusableInputError if there is none."""
-        folder = variant_folder(self.name, name)
+        folder = variant_folder(self.model, name)
         return Built(folder, read_manifest(folder), skipped=True)
 
     def _verified(self, names: Sequence[str], *, reference: bool) -> list[Built]:
@@ -140,7 +141,7 @@ class Store:
         return variants
 
     def _exists(self, name: str) -> bool:
-        return (variant_folder(self.name, name) / MANIFEST).exists()
+        return (variant_folder(self.model, name) / MANIFEST).exists()
 
     def _is_of_model(self, manifest: Manifest) -> bool:
         """Tell whether a variant was made of this model, as far as is known without loading it."""

@@ -196,7 +196,7 @@ def ensure(store: Store, names: Sequence[str], gold: GoldSet) -> list[Built]:
     missing = [built for built in variants if not _is_gated(built, gold)]
     if missing:
         gate(store, missing, gold)
-    return [store.standing(built.manifest.variant) for built in variants]
+    return [built.again() for built in variants]
 
 
 def _is_gated(built: Built, gold: GoldSet) -> bool:

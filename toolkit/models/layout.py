@@ -46,6 +46,16 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
+def source_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that a model is read from, those that are there."""
+    names = {*FILES, INDEX}
+    try:
+        names.update(path.name for path in weight_files(folder))
+    except UnusableInputError:  # an unreadable index is reported when the model is loaded
+        names.add(WEIGHTS)
+    return [folder / name for name in sorted(names) if (folder / name).is_file()]
+
+
 def safetensors_only(what: str, names: Iterable[str]) -> UnusableInputError:
     """Return the error for a model without safetensors, naming the pickled files it has."""
     pickled = [name for name in sorted(names) if name.endswith(PICKLED)]

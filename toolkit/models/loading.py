@@ -20,6 +20,7 @@ from .checkpoints import digest, load_network, present_weights
 from .families import Family, family, geometry
 from .hub_cache import cached_snapshots
 from .info import BYTES_A_PARAMETER, Geometry, LoadedModel, ModelInfo
+from .source import folder_of, printable, require_no_revision
 from .tokenizer_files import read_tokenizer, require_matching
 
 __all__ = ["Geometry", "LoadedModel", "ModelInfo", "config_of", "list_models", "load_model"]
@@ -35,11 +36,10 @@ def load_model(name: str, revision: str | None = None) -> LoadedModel:
     Raises UnusableInputError, in one line, if the model cannot be found or loaded.
 
     """
-    _require_no_revision(name, revision)
+    require_no_revision(name, revision)
     if name in catalogue.NAMES:
         return catalogue.load(name)
-    if _is_path(name):
-        folder = Path(name).expanduser()
+    if (folder := folder_of(name)) is not None:
         return _load_folder(folder, name, "folder", digest(present_weights(folder)))
     snapshot = hub.download(name, revision)
     return _load_folder(snapshot.folder, name, "hub", snapshot.revision)
@@ -50,11 +50,10 @@ def config_of(name: str, revision: str | None = None) -> dict[str, Any]:
 
     Raises UnusableInputError as :func:`load_model` does.
     """
-    _require_no_revision(name, revision)
+    require_no_revision(name, revision)
     if name in catalogue.NAMES:
         return catalogue.config_of(name)
-    if _is_path(name):
-        folder = Path(name).expanduser()
+    if (folder := folder_of(name)) is not None:
         present_weights(folder)
         return read_config(folder)
     return read_config(hub.download(name, revision).folder)
@@ -64,7 +63,7 @@ def has_wordpiece(name: str, revision: str | None = None) -> bool:
     """Tell whether a model has a WordPiece tokenizer (the built-in models have)."""
     if name in catalogue.NAMES:
         return True
-    folder = Path(name).expanduser() if _is_path(name) else hub.download(name, revision).folder
+    folder = folder_of(name) or hub.download(name, revision).folder
     return type(read_tokenizer(folder).model).__name__ == "WordPiece"
 
 
@@ -84,19 +83,6 @@ def list_models() -> list[ModelInfo]:
     return models
 
 
-def _require_no_revision(name: str, revision: str | None) -> None:
-    if revision is not None and (name in catalogue.NAMES or _is_path(name)):
-        raise UnusableInputError(
-            f"{name} has no revisions (only hub models have them): leave it out"
-        )
-
-
-def _is_path(name: str) -> bool:
-    """Tell a path from a hub name: it exists, or only a path can be written like this."""
-    looks_like_path = name.startswith((".", "/", "~")) or name.endswith("/") or "\\" in name
-    return looks_like_path or Path(name).exists()
-
-
 def _load_folder(folder: Path, name: str, source: str, revision: str) -> LoadedModel:
     """Load a model from a folder that has the files of a hub repository."""
     config = read_config(folder)
@@ -114,8 +100,10 @@ def _load_folder(folder: Path, name: str, source: str, revision: str) -> LoadedM
 
 
 def _info(config: Mapping[str, Any], name: str, source: str, revision: str) -> ModelInfo:
-    title = Path(name).expanduser().resolve().name if source == "folder" else name
-    words = {"name": name, "title": title, "source": source, "revision": revision}
+    folder = folder_of(name) if source == "folder" else None
+    title = folder.resolve().name if folder else name
+    words = {"name": printable(name), "title": printable(title)}
+    words |= {"source": source, "revision": revision}
     return ModelInfo.of(geometry(config, name), **words, caveat="")
 
 
@@ -164,4 +152,4 @@ _REFUSED = {
 
 def builtin_info(model: str) -> ModelInfo | None:
     """Return a built-in model's description without loading (growing) it; None for other names."""
-    return next((i for i in list_models() if i.source == "builtin" and i.name == model), None)
+    return next((info for info in catalogue.infos() if info.name == model), None)

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tiankong.toolkit.building.availability import choose
-from tiankong.toolkit.building.folders import Built, model_folder, variant_folder
+from tiankong.toolkit.building.folders import Built, variant_folder
 from tiankong.toolkit.building.manifest import record_files
 from tiankong.toolkit.building.store import Store
 from tiankong.toolkit.errors import UnusableInputError
@@ -99,12 +99,3 @@ def test_too_little_room_is_said_before_anything_is_written(
     with pytest.raises(UnusableInputError, match=f"building 1 variants .* of {short}"):
         STORE.build(["pytorch-fp32"])
     assert not list(tmp_path.iterdir())
-
-
-def test_names_make_safe_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path))
-    place = tmp_path / "variants"
-    assert model_folder("google-bert/bert-base-chinese") == place / "google-bert--bert-base-chinese"
-    assert model_folder("../../etc").parent == place
-    (tmp_path / "mine").mkdir()
-    assert model_folder(str(tmp_path / "mine")) == place / "mine"

@@ -90,7 +90,7 @@ def test_what_was_never_built_does_not_stand(own: Path) -> None:
 
 def test_a_store_bears_the_models_name_or_the_tokenizers(tmp_path: Path) -> None:
     offer = Offer(tmp_path / "m.onnx", tmp_path / "some words")
-    assert Store("", offer=offer).name == "some--words"
+    assert Store("", offer=offer).name == "some words"
     assert Store(MODEL, offer=offer).name == STORE.name == MODEL
     with pytest.raises(UnusableInputError, match="leave out onnx-int8"):
         Store("", offer=offer).to_open("onnx-int8")
