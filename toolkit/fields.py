@@ -10,16 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UnusableInputError
+from .files import read_text
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return a TOML file's content; raise UnusableInputError if it cannot be read."""
+def read_toml(path: Path, what: str = "") -> dict[str, Any]:
+    """Return a TOML file's content; raise UnusableInputError if it cannot be read.
+
+    ``what`` is said before the path in an error.
+    """
+    text = read_text(path, what)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UnusableInputError(f"{path} cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UnusableInputError(f"{path} is not TOML: {error}") from None
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        named = f"{what} {path}".lstrip()
+        raise UnusableInputError(f"{named} cannot be read: it is not TOML ({error})") from None
 
 
 @dataclass(frozen=True)

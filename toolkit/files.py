@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import ctypes
 import gc
 import json
@@ -19,6 +20,13 @@ from .errors import UnusableInputError
 KIBIBYTE, MEBIBYTE = 1024, 1024 * 1024
 ARTIFACTS = "TIANKONG_ARTIFACTS"
 PACKAGE = Path(__file__).parents[1]
+MARKS = {  # how texts that are not UTF-8 begin, the longer marks first
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+BYTE_ORDER_MARK = "\ufeff"
 SCRATCH: set[Path] = set()  # folders that this process is writing just now
 
 
@@ -73,13 +81,39 @@ def write_json(path: Path, data: object) -> None:
     write_text(path, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
 
 
+def read_text(path: Path, what: str = "") -> str:
+    """Return a text that a person may have saved: UTF-8, without a byte order mark before it.
+
+    Line ends stay as they are.  ``what`` is said before the path in an error.  Raises
+    UnusableInputError, which says what the file is, if it is missing, unreadable or not UTF-8.
+    """
+    named = f"{what} {path}".lstrip()
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UnusableInputError(f"{named} does not exist") from None
+    except OSError as error:
+        raise UnusableInputError(f"{named} cannot be read: {error.strerror}") from None
+    other = next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
+    if other is None and b"\0" in data[:4]:
+        other = "UTF-16"  # without a mark: ASCII characters have a zero beside them
+    if other is not None:
+        raise UnusableInputError(f"{named} cannot be read: it is {other}, save it as UTF-8")
+    try:
+        return data.decode("utf-8").lstrip(BYTE_ORDER_MARK)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UnusableInputError(
+            f"{named} cannot be read: line {line} is not UTF-8, save it as UTF-8"
+        ) from None
+
+
 def read_json(path: Path) -> Any:
     """Return a JSON document; raise UnusableInputError if it is missing or is not JSON."""
+    text = read_text(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UnusableInputError(f"{path} does not exist") from None
-    except (OSError, ValueError) as error:
+        return json.loads(text)
+    except ValueError as error:
         raise UnusableInputError(f"{path} cannot be read as JSON: {error}") from None
 
 

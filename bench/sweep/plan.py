@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 import random
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ...toolkit.errors import UnusableInputError
+from ...toolkit.fields import read_toml
 from ...toolkit.files import package_path
 from ...toolkit.runs.load import ARTICLE_STACK, REFERENCE_STACK, Load
 from ...toolkit.runs.point import Point
@@ -121,14 +121,10 @@ class Plan:
 def read_plan(name: str) -> Plan:
     """Return a plan by name (``table``) or by path (``my.toml``); raise UnusableInputError."""
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.toml")))
-        raise UnusableInputError(f"unknown plan {name!r}; known: {known}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UnusableInputError(f"plan {path} cannot be read: {error}") from None
-    return _plan(path.stem, data, f"plan {path.name}")
+        raise UnusableInputError(f"unknown plan {name!r}; known: {known}")
+    return _plan(path.stem, read_toml(path, "plan"), f"plan {path.name}")
 
 
 def _plan(name: str, data: Mapping[str, Any], origin: str) -> Plan:

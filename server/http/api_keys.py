@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...toolkit.errors import UnusableInputError
+from ...toolkit.files import read_text
 from .problems import problem_response
 
 SHORTEST = 16  # characters; shorter keys can be guessed
@@ -40,13 +41,8 @@ def read_keys(path: Path) -> tuple[bytes, ...]:
     UnusableInputError if the file cannot be read, has no key, or has a key that is too short or is
     not printable ASCII without spaces.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UnusableInputError(f"cannot read the API keys in {path}: {why}") from None
     keys = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path, "API key file").splitlines(), 1):
         key = line.strip()
         if not key or key.startswith("#"):
             continue

@@ -57,10 +57,47 @@ def test_json_roundtrip_and_its_errors(tmp_path: Path) -> None:
         files.read_json(path)
     files.write_json(path, {"字": [1, None]})
     assert files.read_json(path) == {"字": [1, None]}
-    for broken in (b"{", b"\xff\xfe"):
-        path.write_bytes(broken)
-        with pytest.raises(UnusableInputError, match="cannot be read as JSON"):
-            files.read_json(path)
+    path.write_bytes(b"\xef\xbb\xbf[1]")
+    assert files.read_json(path) == [1]
+    path.write_bytes(b"{")
+    with pytest.raises(UnusableInputError, match="cannot be read as JSON"):
+        files.read_json(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("字\n".encode(), "字\n"),
+        ("字\r\n".encode("utf-8-sig"), "字\r\n"),
+        ("\ufeff字".encode("utf-8-sig"), "字"),
+        ("a\ufeffb".encode(), "a\ufeffb"),
+        (b"", ""),
+    ],
+)
+def test_a_text_is_read_without_the_mark_before_it(
+    tmp_path: Path, content: bytes, text: str
+) -> None:
+    (tmp_path / "a").write_bytes(content)
+    assert files.read_text(tmp_path / "a") == text
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("字".encode("utf-16"), "it is UTF-16, save it as UTF-8"),
+        ("\ufeff字".encode("utf-16-be"), "it is UTF-16, save it as UTF-8"),
+        ("ab".encode("utf-16-le"), "it is UTF-16, save it as UTF-8"),
+        ("字".encode("utf-32"), "it is UTF-32, save it as UTF-8"),
+        (b"one\ntwo\n" + "字".encode("gb18030"), "line 3 is not UTF-8, save it as UTF-8"),
+    ],
+)
+def test_a_text_that_is_not_utf_8_is_named(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(UnusableInputError) as caught:
+        files.read_text(tmp_path / "a", "gold file")
+    assert words in str(caught.value)
+    assert str(caught.value).startswith(f"gold file {tmp_path / 'a'} cannot be read: ")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_folder_takes_its_place_whole(tmp_path: Path) -> None:

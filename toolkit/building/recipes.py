@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from ..engines.kinds import Kind, all_kinds, find_kind, kind_of
 from ..errors import UnusableInputError
+from ..fields import read_toml
 from ..files import package_path
 
 SHIPPED = "onnx-int8"  # the default variant, if none is named
@@ -201,11 +201,7 @@ def _promise(data: object, origin: str) -> Promise:
 
 def read_recipe(path: Path) -> Recipe:
     """Read one recipe; its name must be the file's.  Raises UnusableInputError."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UnusableInputError(f"recipe {path.name} cannot be read: {error}") from None
-    recipe = Recipe.from_json(data, f"recipe {path.name}")
+    recipe = Recipe.from_json(read_toml(path, "recipe"), f"recipe {path.name}")
     if recipe.name != path.stem:
         raise UnusableInputError(
             f"recipe {path.name}: its name is {recipe.name!r}: name both alike, {path.stem!r}"

@@ -21,6 +21,7 @@ from ..engines.outputs import DEPTH
 from ..engines.predictor import Predictor, Ranked, Ranking
 from ..engines.text import TextError
 from ..errors import UnusableInputError
+from ..files import read_text
 from .gold import FOLDER
 
 PUBLISHED = (
@@ -102,7 +103,7 @@ def read_facts(paths: Sequence[Path] = PUBLISHED) -> list[Fact]:
     """Read facts; raise UnusableInputError naming file and line of a broken one."""
     facts = []
     for path in paths:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(read_text(path).splitlines(), start=1):
             try:
                 data = json.loads(line, parse_float=Decimal)
                 top = [_token(entry) for entry in data["top"]]

@@ -91,5 +91,5 @@ def test_a_broken_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnusableInputError, match="cannot be read"):
+    with pytest.raises(UnusableInputError, match="does not exist"):
         read_prices(tmp_path / "none.toml")

@@ -96,7 +96,7 @@ def test_of_a_file_only_digests_are_kept_and_it_is_read_once(key_file: Path) -> 
         (b"ok-0123456789abcdef\nshort\n", "line 2"),
         ("ключ-0123456789abcdef\n".encode(), "line 1"),
         (b"two words 0123456789\n", "line 1"),
-        (b"\xff\xfe", "not UTF-8"),
+        (b"\xff\xfe", "save it as UTF-8"),
     ],
 )
 def test_a_file_of_no_use(tmp_path: Path, content: bytes, complaint: str) -> None:
@@ -108,5 +108,5 @@ def test_a_file_of_no_use(tmp_path: Path, content: bytes, complaint: str) -> Non
 
 
 def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(UnusableInputError, match="No such file"):
+    with pytest.raises(UnusableInputError, match="does not exist"):
         read_keys(tmp_path / "nothing")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import UnusableInputError
-from ...files import package_path, sha256
+from ...files import package_path, read_text, sha256
 from ...models.tokens import MASK
 
 FOLDER = package_path("toolkit/gate/gold")
@@ -64,12 +64,7 @@ def read_gold(path: Path = BUILTIN) -> GoldSet:
 
     Raises UnusableInputError naming the line number and the reason of the first bad lines.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except FileNotFoundError:
-        raise UnusableInputError(f"gold file {path} does not exist") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnusableInputError(f"gold file {path} cannot be read: {error}") from None
+    lines = read_text(path, "gold file").split("\n")
     items: list[GoldItem] = []
     problems: list[str] = []
     seen: dict[str, int] = {}
