@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,10 +40,7 @@ def present_weights(folder: Path) -> list[Path]:
 
 def digest(paths: list[Path]) -> str:
     """Return the SHA-256 of one weight file; for several, of the list of names and digests."""
-    if len(paths) == 1:
-        return sha256(paths[0])
-    lines = [f"{path.name} {sha256(path)}" for path in paths]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return layout.combined_digest({path.name: sha256(path) for path in paths})
 
 
 def load_network(

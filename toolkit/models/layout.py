@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..errors import UnusableInputError
 from ..files import read_json
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 TOKENIZERS = ("tokenizer.json", "vocab.txt")
 FILES = ("config.json", *TOKENIZERS, "tokenizer_config.json", "special_tokens_map.json")
 PICKLED = (".bin", ".h5", ".msgpack", ".ckpt", ".pt", ".pth")
@@ -35,15 +37,54 @@ def weight_files(folder: Path) -> list[Path]:
     """
     if (folder / WEIGHTS).is_file() or not (folder / INDEX).is_file():
         return [folder / WEIGHTS]
-    data = read_json(folder / INDEX)
+    return _shards(folder / INDEX, ".safetensors")
+
+
+def has_safetensors(folder: Path) -> bool:
+    """Tell whether a folder has safetensors: then its pickles are not looked at."""
+    return (folder / WEIGHTS).exists() or (folder / INDEX).exists()
+
+
+def pickle_files(folder: Path) -> list[Path]:
+    """Return the pickled files a folder should have, as :func:`weight_files` does."""
+    if (folder / PICKLE).exists() or not (folder / PICKLE_INDEX).is_file():
+        return [folder / PICKLE]
+    return _shards(folder / PICKLE_INDEX, ".bin")
+
+
+def has_pickle(folder: Path) -> bool:
+    """Tell whether a folder has pickled weights that can be converted."""
+    return (folder / PICKLE).exists() or (folder / PICKLE_INDEX).exists()
+
+
+def pickle_names(folder: Path) -> set[str]:
+    """Return the names of the tensors that the index of pickled shards lists."""
+    return set(_weight_map(folder / PICKLE_INDEX))
+
+
+def combined_digest(digests: Mapping[str, str]) -> str:
+    """Return one file's SHA-256; for several, that of the list of names and digests."""
+    if len(digests) == 1:
+        return next(iter(digests.values()))
+    lines = "\n".join(f"{name} {digest}" for name, digest in digests.items())
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _shards(index: Path, suffix: str) -> list[Path]:
+    names = sorted(set(_weight_map(index).values()))
+    for name in names:
+        if not re.fullmatch(rf"[\w.-]+{re.escape(suffix)}", name):
+            raise UnusableInputError(f"{index} names no {suffix.lstrip('.')} file: {name!r}")
+    return [index.parent / name for name in names]
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    """Return which file has which tensor; raise UnusableInputError if the index does not say."""
+    data = read_json(index)
     shards = data.get("weight_map") if isinstance(data, dict) else None
     if not isinstance(shards, dict) or not shards:
-        raise UnusableInputError(f"{folder / INDEX} has no weight_map: save the model again")
-    names = sorted(set(map(str, shards.values())))
-    for name in names:
-        if not re.fullmatch(r"[\w.-]+\.safetensors", name):
-            raise UnusableInputError(f"{folder / INDEX} names no safetensors file: {name!r}")
-    return [folder / name for name in names]
+        raise UnusableInputError(f"{index} has no weight_map: save the model again")
+    return {str(name): str(shard) for name, shard in shards.items()}
 
 
 def source_files(folder: Path) -> list[Path]:

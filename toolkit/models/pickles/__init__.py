@@ -1,0 +1,1 @@
+"""Weights in PyTorch's pickled files: read without running code, converted once to safetensors."""
