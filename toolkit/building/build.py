@@ -85,7 +85,7 @@ def _require_room(info: ModelInfo, recipes: Sequence[Recipe]) -> None:
 def _build_missing(
     model: str, info: ModelInfo, recipes: Sequence[Recipe], revision: str | None
 ) -> dict[str, Built]:
-    steps = 1 + sum(len(recipe.steps) + 2 for recipe in recipes)
+    steps = 2 + sum(len(recipe.steps) + 2 for recipe in recipes)
     artifacts().mkdir(parents=True, exist_ok=True)
     with (
         progress("build", steps) as step,
@@ -94,4 +94,5 @@ def _build_missing(
         step(f"load {info.name}")
         loaded = load_model(model, revision)
         workshop = Workshop(loaded, Path(scratch), step)
+        workshop.compare()
         return {r.name: workshop.build(r, variant_folder(model, r.name)) for r in recipes}

@@ -11,6 +11,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
+from ..console import say
 from ..engines.text import TextEncoder, TextError
 from ..errors import BrokenVariantError
 from ..files import folder_written_whole, give_memory_back, package_path, write_json
@@ -19,14 +20,16 @@ from ..models.families import family
 from ..models.info import LoadedModel
 from ..models.tokenizer_files import write_tokenizer
 from ..models.tokens import MASK
+from .comparison import NOT_COMPARED, Answers, compare_with_plain
 from .folders import Built
 from .manifest import Manifest, record_files, write_manifest
 from .opening import open_variant
-from .recipes import Recipe
+from .recipes import REFERENCE, Recipe
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from ..engines.predictor import Predictor
     from ..graphs.steps import Origin
 
 CALIBRATION = package_path("toolkit/building/calibration.txt")  # no sentence of the gold sets
@@ -72,6 +75,20 @@ class Workshop:
         self.scratch = scratch
         self.step = step
         self._graphs: dict[tuple[str, ...], Path] = {}
+        self._answers = Answers.of(loaded)
+        self._compared = ""
+
+    def compare(self) -> None:
+        """Compare the network with what plain transformers loads from the model's folder.
+
+        Raises UnusableInputError if they differ; says so if transformers cannot be the judge.
+        """
+        if self.loaded.folder is not None:
+            self.step("compare with plain transformers")
+        self._compared = compare_with_plain(self.loaded, self._answers)
+        give_memory_back()
+        if self._compared.startswith(NOT_COMPARED):
+            say(f"{self.loaded.info.name}: {self._compared}")
 
     def build(self, recipe: Recipe, folder: Path) -> Built:
         """Make one variant and try it; its folder is written completely or not at all."""
@@ -85,7 +102,11 @@ class Workshop:
             manifest = self._manifest(recipe, place, source)
             write_manifest(place, manifest)
             self.step(f"{recipe.name}: verify")
-            _verify(place)
+            predictor = _verified(place)
+            if recipe.name == REFERENCE:
+                self._answers.require_same(
+                    "the reference as it was written and read again", predictor.engine.logits
+                )
         return Built(folder, manifest, skipped=False)
 
     def graph(self, steps: tuple[str, ...], variant: str) -> Path:
@@ -120,6 +141,8 @@ class Workshop:
         notes = {}
         if self.loaded.remarks:
             notes["checkpoint"] = "; ".join(self.loaded.remarks)
+        if self._compared and recipe.name == REFERENCE:
+            notes["reference"] = self._compared
         if "int8-dynamic" in recipe.steps:
             notes["batch"] = "an answer can depend on its neighbours in a batch (dynamic scales)"
         if "int8-static" in recipe.steps:
@@ -149,10 +172,14 @@ def calibration(encoder: TextEncoder) -> Iterator[list[int]]:
             yield encoder.encode(text)
 
 
-def _verify(folder: Path) -> None:
-    """Open the written folder, which checks its digests, and ask it the probe sentences."""
+def _verified(folder: Path) -> Predictor:
+    """Open the written folder, which checks its digests, and ask it the probe sentences.
+
+    Returns its predictor.
+    """
     predictor = open_variant(folder)
     for probe in PROBES:
         (answer,) = predictor.predict([probe])
         if len(answer[0]) != 5:
             raise BrokenVariantError(f"{predictor.name} does not answer {probe!r}")
+    return predictor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,22 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 def open_engine(files: VariantFiles, threads: Threads) -> Engine:
     """Return the engine of a variant; raises as :class:`TorchEngine` does."""
     return TorchEngine(files.folder, threads.each, files.precision, files.device)
+
+
+@torch.inference_mode()
+def logits_of(network: PreTrainedModel, batch: Batch, inputs: Sequence[str]) -> Logits:
+    """Return a network's float32 logits at every mask, of shape (masks, vocabulary).
+
+    ``inputs`` names the arrays of the batch that the network takes.
+    """
+
+    def on_device(values: Ids) -> torch.Tensor:
+        return torch.from_numpy(values).to(network.device)
+
+    full = network(**{name: on_device(getattr(batch, name)) for name in inputs}).logits
+    picked = full[on_device(batch.rows), on_device(batch.columns)]
+    logits: Logits = np.asarray(picked.float().cpu().numpy())
+    return logits
 
 
 def _require_complete(report: Mapping[str, Any], folder: Path) -> None:
@@ -76,15 +92,6 @@ class TorchEngine(Engine):
         _require_complete(report, folder)
         self._inputs = family(self._network.config.to_dict(), str(folder)).inputs
 
-    @torch.inference_mode()
     def logits(self, batch: Batch) -> Logits:
         """Return float32 logits of shape (masks, vocabulary)."""
-        full = self._network(
-            **{name: self._on_device(getattr(batch, name)) for name in self._inputs}
-        ).logits
-        picked = full[self._on_device(batch.rows), self._on_device(batch.columns)]
-        logits: Logits = np.asarray(picked.float().cpu().numpy())
-        return logits
-
-    def _on_device(self, values: Ids) -> torch.Tensor:
-        return torch.from_numpy(values).to(self._network.device)
+        return logits_of(self._network, batch, self._inputs)

@@ -173,7 +173,7 @@ def _filled(
     """Return the network with these tensors as weights, without initializing it first."""
     import torch
 
-    with _no_loading_bar():
+    with no_loading_bar():
         loaded: Any = _network_class(model_family).from_pretrained(
             None,
             config=config,
@@ -191,7 +191,7 @@ def _filled(
 
 
 @contextmanager
-def _no_loading_bar() -> Iterator[None]:
+def no_loading_bar() -> Iterator[None]:
     """Stop transformers from drawing a progress bar: loading takes a fraction of a second."""
     from transformers.utils import logging
 

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tokenizers import Tokenizer
     from transformers import PreTrainedModel
 
@@ -93,7 +95,8 @@ class LoadedModel:
     """A model ready to run or export: float32, eager attention, evaluation mode.
 
     ``config`` is the content of ``config.json``; ``tokenizer`` neither pads nor truncates.
-    ``remarks`` say, a few words each, what is unusual about the files it was read from.
+    ``remarks`` say, a few words each, what is unusual about the files it was read from; ``folder``
+    is where they are (None: a built-in model).
     """
 
     info: ModelInfo
@@ -101,3 +104,4 @@ class LoadedModel:
     tokenizer: Tokenizer
     config: dict[str, Any]
     remarks: tuple[str, ...] = ()
+    folder: Path | None = None

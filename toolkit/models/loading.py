@@ -96,7 +96,7 @@ def _load_folder(folder: Path, name: str, source: str, revision: str) -> LoadedM
     config.setdefault("max_position_embeddings", info.positions)
     if config.get("tie_word_embeddings", True) != network.config.tie_word_embeddings:
         config["tie_word_embeddings"] = network.config.tie_word_embeddings
-    return LoadedModel(info, network, tokenizer, config, tuple(remarks))
+    return LoadedModel(info, network, tokenizer, config, tuple(remarks), folder)
 
 
 def _info(config: Mapping[str, Any], name: str, source: str, revision: str) -> ModelInfo:
