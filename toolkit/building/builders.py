@@ -36,12 +36,14 @@ def write_weights(workshop: Workshop, recipe: Recipe, folder: Path) -> None:
 def write_openvino(workshop: Workshop, recipe: Recipe, folder: Path) -> None:
     """Write an OpenVINO model; the float32 model that recipes share is converted only once."""
     from ..graphs import conversion
+    from ..graphs.equalization import equalized
 
     target, plain = folder / recipe.file, workshop.scratch / "openvino_model.xml"
     batches = workshop.source(()).origin().calibration
     if not plain.exists():
         workshop.step(f"{recipe.name}: export")
-        conversion.convert(workshop.loaded.network, plain, batches[0])
+        with equalized(workshop.loaded.network):
+            conversion.convert(workshop.loaded.network, plain, batches[0])
     last = recipe.steps[-1]
     workshop.step(f"{recipe.name}: {last}")
     if last == "int8-static":

@@ -112,13 +112,15 @@ class Workshop:
     def graph(self, steps: tuple[str, ...], variant: str) -> Path:
         """Return the ONNX file that a chain of steps makes; equal parts of chains are made once."""
         from ..graphs import steps as graphs
+        from ..graphs.equalization import equalized
 
         if steps in self._graphs:
             return self._graphs[steps]
         target = self.scratch / f"{'-'.join(steps)}.onnx"
         if len(steps) == 1:
             self.step(f"{variant}: export")
-            graphs.export(self.loaded.network, target)
+            with equalized(self.loaded.network):
+                graphs.export(self.loaded.network, target)
         else:
             # Consecutive rewrites change one graph in memory, without files of 400 MB between them.
             last = list(takewhile(lambda step: step in graphs.REWRITES, reversed(steps)))[::-1]
