@@ -16,19 +16,9 @@ from .bench.commands.sweep import bench, sweep, worker
 from .reports.commands import report
 from .server.commands import serve
 from .toolkit.commands import build, check, export, models, predict
-from .toolkit.console import say
-from .toolkit.errors import INTERRUPTED, TiankongError
+from .toolkit.guard import Guard, require_ground
 from .toolkit.processes import interrupt_on_terminate
 
-EXTRAS = {
-    "torch": "build", "transformers": "build", "onnx": "build",
-    "safetensors": "build", "huggingface_hub": "build", "onnxruntime": "serve",
-    "starlette": "serve", "uvicorn": "serve", "locust": "bench",
-    "flask": "bench", "gunicorn": "bench", "matplotlib": "report", "jinja2": "report",
-    "scipy": "report", "packaging": "bench", "openvino": "openvino", "nncf": "openvino",
-    "wheel": "bundle",
-    "ray": "ray",
-}  # fmt: skip
 COMMANDS: Mapping[Callable[..., None], str] = {
     models: "models --json",
     build: "build --model builtin-small --variants onnx-fp32,onnx-int8",
@@ -47,6 +37,12 @@ COMMANDS: Mapping[Callable[..., None], str] = {
     bundle: "bundle onnx-int8 deployment --cores 2",
 }
 """Every command and its example, in the order of the help."""
+EXIT_CODES = (
+    "Exit codes: 0 fine; 1 the gate failed or a regression was found; 2 wrong usage, unusable input"
+    " or a trouble of the system; 3 the measurement is invalid or inconclusive; 70 an error that"
+    " nobody foresaw; 130 interrupted."
+)
+KEPT = "; what was finished is kept, the same command goes on from there"
 
 app = typer.Typer(
     name="tiankong",
@@ -66,13 +62,13 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog=EXIT_CODES)
 def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version")
     ] = False,
 ) -> None:
-    """Exit codes: 0 fine, 1 gate failed or regression, 2 unusable input, 3 invalid measurement."""
+    """Show the version, or the help."""
 
 
 for _command, _example in COMMANDS.items():
@@ -80,31 +76,14 @@ for _command, _example in COMMANDS.items():
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code; a user's mistake is one line, no traceback."""
+    """Run the command line and return the exit code; an error is one line, no traceback."""
     interrupt_on_terminate()
-    try:
-        app(args=None if argv is None else list(argv), standalone_mode=True)
-    except TiankongError as error:
-        say(f"tiankong: {error}")
-        return error.exit_code
-    except ModuleNotFoundError as error:
-        extra = EXTRAS.get((error.name or "").split(".")[0])
-        if extra is None:
-            raise
-        say(f"tiankong: this needs {error.name}: pip install 'tiankong[{extra}]'")
-        return 2
-    except KeyboardInterrupt:
-        return _interrupted()
-    except SystemExit as leaving:
-        if leaving.code == INTERRUPTED:  # Typer turns Ctrl-C into this
-            return _interrupted()
-        return leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
-    return 0
-
-
-def _interrupted() -> int:
-    say("tiankong: interrupted; what was finished is kept, the same command goes on from there")
-    return INTERRUPTED
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    guard = Guard("tiankong", KEPT)
+    with guard:
+        require_ground(arguments)
+        app(args=arguments)
+    return guard.code
 
 
 if __name__ == "__main__":

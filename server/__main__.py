@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..toolkit.errors import TiankongError
+from ..toolkit.guard import Guard, require_ground
 from .ending import ended_at_once
 
 # Everything else is imported later, when signals are already handled (ended_at_once).
@@ -39,19 +39,23 @@ def read_arguments(argv: Sequence[str] | None = None) -> Settings:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until stopped; return the exit code."""
-    try:
-        with ended_at_once():
-            from .launch import run_ray, run_reference
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    guard = Guard("tiankong")
+    with guard:
+        _serve(arguments)
+    return guard.code
 
-            settings = read_arguments(argv)
-            if not settings.replicas:
-                run_reference(settings)
-                return 0
-        run_ray(settings)
-    except TiankongError as error:
-        print(f"tiankong: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+
+def _serve(arguments: Sequence[str]) -> None:
+    with ended_at_once():
+        from .launch import run_ray, run_reference
+
+        require_ground(arguments)
+        settings = read_arguments(arguments)
+        if not settings.replicas:
+            run_reference(settings)
+            return
+    run_ray(settings)
 
 
 if __name__ == "__main__":

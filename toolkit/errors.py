@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+UNUSABLE = 2  # the exit code of wrong usage, unusable input and troubles of the system
+UNFORESEEN = 70  # the exit code of an error that nobody foresaw: EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130  # the exit code of what a user stopped, as shells have it
 
 
 class TiankongError(Exception):
     """An error shown to the user as one line; the process ends with ``exit_code``."""
 
-    exit_code = 2
+    exit_code = UNUSABLE
 
 
 class UnusableInputError(TiankongError):

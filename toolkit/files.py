@@ -31,8 +31,14 @@ SCRATCH: set[Path] = set()  # folders that this process is writing just now
 
 
 def artifacts() -> Path:
-    """Return the folder for all results (``TIANKONG_ARTIFACTS``, else ./artifacts)."""
-    return Path(os.environ.get(ARTIFACTS, "artifacts"))
+    """Return the folder for all results (``TIANKONG_ARTIFACTS``, else ./artifacts).
+
+    Raises UnusableInputError if something that is no folder has this path.
+    """
+    place = Path(os.environ.get(ARTIFACTS, "artifacts"))
+    if place.exists() and not place.is_dir():
+        raise UnusableInputError(f"{place} is no folder: set {ARTIFACTS} to one, or move it away")
+    return place
 
 
 def package_path(name: str) -> Path:
@@ -70,10 +76,22 @@ def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        with naming(path):
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name a file or folder in the system's errors that name none: those of writing to it."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def write_json(path: Path, data: object) -> None:
@@ -113,7 +131,7 @@ def read_json(path: Path) -> Any:
     text = read_text(path)
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnusableInputError(f"{path} cannot be read as JSON: {error}") from None
 
 
@@ -130,8 +148,9 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
     shutil.rmtree(scratch, ignore_errors=True)
     SCRATCH.add(scratch)
     try:
-        scratch.mkdir()
-        yield scratch
+        with naming(folder):
+            scratch.mkdir()
+            yield scratch
         if folder.exists():
             folder.replace(previous)
         scratch.replace(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -93,5 +94,9 @@ def numbers(option: str, text: str) -> tuple[int, ...]:
 
 
 def print_json(data: object) -> None:
-    """Print one JSON object on standard output (strict JSON: no NaN, no infinity)."""
-    print(json.dumps(data, ensure_ascii=False, allow_nan=False))
+    """Print one JSON object on standard output (strict JSON: no NaN, no infinity).
+
+    JSON is UTF-8; where standard output is not, it is written in ASCII, which is right everywhere.
+    """
+    in_ascii = (sys.stdout.encoding or "").lower().replace("_", "-") not in ("utf-8", "utf8")
+    print(json.dumps(data, ensure_ascii=in_ascii, allow_nan=False))

@@ -7,8 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ...toolkit.console import say
-from ...toolkit.errors import INTERRUPTED, TiankongError
+from ...toolkit.guard import Guard
 from ...toolkit.processes import interrupt_on_terminate
 
 
@@ -33,12 +32,8 @@ def ended_well(name: str, *, resumes: bool = False) -> Iterator[None]:
     ``resumes``: results are stored, and the same command run again does not measure them again.
     """
     interrupt_on_terminate()
-    try:
+    guard = Guard(name, "; what was measured is kept, the same command goes on" if resumes else "")
+    with guard:
         yield
-    except TiankongError as error:
-        say(f"{name}: {error}")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        kept = "; what was measured is kept, the same command goes on" if resumes else ""
-        say(f"{name}: interrupted{kept}")
-        sys.exit(INTERRUPTED)
+    if guard.code:
+        sys.exit(guard.code)

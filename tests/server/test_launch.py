@@ -114,11 +114,8 @@ def test_a_missing_or_damaged_variant_is_one_line(
 
 
 def test_wrong_usage_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--variant-dir=v", "--threads=0"]) == 2
-    for wrong in ([], ["--variant-dir=v", "--port=x"]):
-        with pytest.raises(SystemExit) as caught:
-            main(wrong)
-        assert caught.value.code == 2
+    for wrong in (["--variant-dir=v", "--threads=0"], [], ["--variant-dir=v", "--port=x"]):
+        assert main(wrong) == 2
     capsys.readouterr()
 
 

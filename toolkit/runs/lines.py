@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ..files import naming
+
 BLOCK = 64 * 1024
 
 
@@ -22,7 +24,7 @@ def append_line(path: Path, data: Mapping[str, Any]) -> None:
     A torn last line is cut off first.
     """
     line = encoded(data).encode()
-    with path.open("r+b") as stream:
+    with naming(path), path.open("r+b") as stream:
         _cut_torn_line(stream)
         stream.write(line)
         stream.flush()
