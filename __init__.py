@@ -85,7 +85,8 @@ def build(
         recipes: a folder of your own recipes, in addition to the shipped ones.
 
     Each variant has its ``folder`` and its ``manifest``.  Raises UnusableInputError if the model
-    cannot be loaded or a recipe cannot be built from it on this machine.
+    cannot be loaded or a named recipe cannot be built from it on this machine; others that cannot
+    are left out.
 
     """
     return _store(model, revision, recipes).build(variants)
@@ -167,7 +168,7 @@ def sweep(
 
     chosen, gold_set = read_plan(str(plan)).of(variants), find_gold(gold)
     store = _store(model or chosen.model, None, recipes)
-    choice = store.choose(chosen.needs(), optional=not variants)
+    choice = store.prepare(store.choose(chosen.needs(), optional=not variants))
     return run_sweep(chosen, ensure(store, choice.names, gold_set), gold_set, seed)
 
 

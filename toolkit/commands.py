@@ -55,8 +55,7 @@ def build(
     from .building.store import Store
 
     store = Store(model, revision or None, recipes)
-    choice = store.choose(names(variants))
-    built = store.build(choice.names)
+    built, choice = store.build_chosen(store.choose(names(variants)))
     if as_json:
         entries = [b.manifest.as_json() | _folder_json(b) for b in built]
         print_json({"model": model, "variants": entries, "skipped": choice.skipped_json()})
@@ -91,7 +90,7 @@ def check(
     gold_set = find_gold(gold)
     offer = read_promised_offer(onnx, tokenizer, model, promise, hit_at_5, recipes, output)
     store = Store(model if offer else model or "builtin", None, recipes, offer)
-    choice = NOTHING if offer else store.choose(names(variants))
+    choice = NOTHING if offer else store.prepare(store.choose(names(variants)))
     wanted = names(variants) if offer else choice.names
     gated = gate(store, store.get(wanted, reference=True), gold_set)
     if as_json:

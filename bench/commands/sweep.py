@@ -72,7 +72,8 @@ def sweep(
     if offer:
         choice, wanted = NOTHING, names(variants)
     else:
-        choice = store.choose(chosen.needs(target=bool(target)), optional=not variants)
+        needs = chosen.needs(target=bool(target))
+        choice = store.prepare(store.choose(needs, optional=not variants))
         wanted = choice.names
     by = generators_from(processes, workers, bind)
     built = ensure(store, wanted, gold_set)
@@ -165,8 +166,9 @@ def bench(
     gold_set = find_gold(gold)
     store = Store(model, revision or None, recipes)
     needs = chosen.needs()
-    choice = store.choose([*needs, REFERENCE] if needs else [], optional=not variants)
-    gated = gate(store, store.build(choice.names), gold_set)
+    wanted = [*needs, REFERENCE] if needs else []
+    built, choice = store.build_chosen(store.choose(wanted, optional=not variants))
+    gated = gate(store, built, gold_set)
     print_gate(gated)
     path = run_sweep(chosen, [store.standing(name) for name in choice.names], gold_set)
     run = read_run(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -33,15 +33,25 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Choice:
-    """The recipes a command goes on with, and what it leaves out."""
+    """The recipes a command goes on with, and what it leaves out.
+
+    ``named``: the user named the recipes, so none of them may be left out.
+    """
 
     recipes: tuple[Recipe, ...]
     skipped: tuple[Skipped, ...] = ()
+    named: bool = False
 
     @property
     def names(self) -> list[str]:
         """The names of the recipes."""
         return [recipe.name for recipe in self.recipes]
+
+    def without(self, left_out: Sequence[Skipped]) -> Choice:
+        """Return the same choice with some recipes left out."""
+        gone = {entry.variant for entry in left_out}
+        recipes = tuple(recipe for recipe in self.recipes if recipe.name not in gone)
+        return replace(self, recipes=recipes, skipped=(*self.skipped, *left_out))
 
     def skipped_json(self) -> list[dict[str, str]]:
         """Return what is left out as JSON objects."""
@@ -98,13 +108,18 @@ def choose(
         for name, why in reasons.items():
             if why:
                 raise UnusableInputError(f"{name} {why}")
-        return Choice(tuple(recipes))
+        return Choice(tuple(recipes), named=True)
     skipped = tuple(Skipped(name, why) for name, why in reasons.items() if why)
+    say_skipped(skipped)
+    return Choice(tuple(r for r in recipes if reasons[r.name] is None), skipped)
+
+
+def say_skipped(skipped: Sequence[Skipped]) -> None:
+    """Print one line for each variant that is left out."""
     from ..console import say  # here: servers ask for reasons too, and print nothing
 
     for entry in skipped:
         say(f"skipped: {entry.variant} {entry.why}")
-    return Choice(tuple(r for r in recipes if reasons[r.name] is None), skipped)
 
 
 def _with_models_reasons(

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..console import progress, say
-from ..errors import UnusableInputError
+from ..errors import BrokenVariantError, TiankongError, UnusableInputError
 from ..files import artifacts, require_disk, require_memory
 from ..machine import versions
 from ..models.info import ModelInfo
 from ..models.loading import builtin_info, load_model
 from .folders import Built, variant_folder
 from .manifest import read_manifest
-from .recipes import Recipe
+from .recipes import REFERENCE, Recipe
 from .workshop import Workshop
 
 BYTES_PER_PARAMETER = 4
@@ -25,11 +26,21 @@ SCRATCH_COPIES = 4
 NETWORK_COPIES, GRAPH_COPIES = 3, 11
 
 
-def build(model: str, recipes: Sequence[Recipe], revision: str | None = None) -> list[Built]:
+@dataclass(frozen=True)
+class Outcome:
+    """The variants of a build, in the order of its recipes, and why others cannot be made."""
+
+    variants: Sequence[Built]
+    failures: Mapping[str, TiankongError]
+
+
+def build(model: str, recipes: Sequence[Recipe], revision: str | None = None) -> Outcome:
     """Build the variants that are not there yet; those whose manifest still matches are kept.
 
-    It must be possible to make all ``recipes`` of the model (see :func:`.availability.choose`).
-    Raises UnusableInputError if the model cannot be loaded, or if disk or memory is too small.
+    It must be possible to make all ``recipes`` of the model (see :func:`.availability.choose`).  If
+    the weights of this model do not suit one all the same (a weight too large for float16), the
+    others are built.  Raises UnusableInputError if the model cannot be loaded, or if disk or memory
+    is too small, and the reference variant's own error: all others are held to it.
     """
     info, remarks = _described(model, revision)
     if remarks:
@@ -37,10 +48,12 @@ def build(model: str, recipes: Sequence[Recipe], revision: str | None = None) ->
     kept = {recipe.name: _unchanged(model, recipe, info, remarks) for recipe in recipes}
     missing = [recipe for recipe in recipes if kept[recipe.name] is None]
     made: dict[str, Built] = {}
+    failures: dict[str, TiankongError] = {}
     if missing:
         _require_room(info, missing)
-        made = _build_missing(model, info, missing, revision)
-    return [made.get(recipe.name) or kept[recipe.name] for recipe in recipes]  # type: ignore[misc]
+        made, failures = _build_missing(model, info, missing, revision)
+    variants = [made.get(recipe.name) or kept[recipe.name] for recipe in recipes]
+    return Outcome([built for built in variants if built is not None], failures)
 
 
 def _described(model: str, revision: str | None) -> tuple[ModelInfo, tuple[str, ...]]:
@@ -84,7 +97,10 @@ def _require_room(info: ModelInfo, recipes: Sequence[Recipe]) -> None:
 
 def _build_missing(
     model: str, info: ModelInfo, recipes: Sequence[Recipe], revision: str | None
-) -> dict[str, Built]:
+) -> tuple[dict[str, Built], dict[str, TiankongError]]:
+    """Return the variants that were made, and the errors of those that cannot be made."""
+    made: dict[str, Built] = {}
+    failures: dict[str, TiankongError] = {}
     steps = 2 + sum(len(recipe.steps) + 2 for recipe in recipes)
     artifacts().mkdir(parents=True, exist_ok=True)
     with (
@@ -95,4 +111,12 @@ def _build_missing(
         loaded = load_model(model, revision)
         workshop = Workshop(loaded, Path(scratch), step)
         workshop.compare()
-        return {r.name: workshop.build(r, variant_folder(model, r.name)) for r in recipes}
+        # The reference first: if it cannot be made, there is nothing to hold others to.
+        for recipe in sorted(recipes, key=lambda recipe: recipe.name != REFERENCE):
+            try:
+                made[recipe.name] = workshop.build(recipe, variant_folder(model, recipe.name))
+            except (UnusableInputError, BrokenVariantError) as error:
+                if recipe.name == REFERENCE:
+                    raise
+                failures[recipe.name] = error
+    return made, failures

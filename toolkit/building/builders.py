@@ -19,9 +19,11 @@ def write_graph(workshop: Workshop, recipe: Recipe, folder: Path) -> None:
 
 def write_weights(workshop: Workshop, recipe: Recipe, folder: Path) -> None:
     """Write the weights as transformers does, rounded to the recipe's precision."""
+    import torch
     from transformers.utils import logging
 
     from ..engines.torch_engine import DTYPES
+    from ..graphs.half import require_rounded
 
     workshop.step(f"{recipe.name}: write weights")
     logging.disable_progress_bar()  # our own is on the screen already
@@ -30,7 +32,9 @@ def write_weights(workshop: Workshop, recipe: Recipe, folder: Path) -> None:
         network.save_pretrained(folder)
     else:  # other recipes need the network as it is
         rounded: Any = copy.deepcopy(network)
-        rounded.to(kind).save_pretrained(folder)
+        rounded.to(kind)
+        require_rounded(network, rounded, recipe.precision, torch.finfo(kind).max)
+        rounded.save_pretrained(folder)
 
 
 def write_openvino(workshop: Workshop, recipe: Recipe, folder: Path) -> None:

@@ -17,13 +17,13 @@ brings an ONNX file (``offer``), it is the first variant of its store.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import UnusableInputError
 from ..models.source import printable
-from .availability import Choice, choose
+from .availability import Choice, Skipped, choose, say_skipped
 from .folders import Built, variant_folder
 from .manifest import NAME as MANIFEST
 from .manifest import Manifest, read_manifest
@@ -87,11 +87,33 @@ class Store:
         """Return variants as they would be built now: damaged and outdated ones are built again.
 
         A variant is outdated if its recipe, its model or the version of a library has changed.
-        Raises UnusableInputError as :func:`.build.build` does.
+        One that cannot be made of this model is left out, with a line that says why, or, if it was
+        named, raised as an error once the others are built.  Raises UnusableInputError as
+        :func:`.build.build` does.
         """
+        return self.build_chosen(self.choose(names))[0]
+
+    def build_chosen(self, choice: Choice) -> tuple[list[Built], Choice]:
+        """Do what :meth:`build` does, for a choice; return it without what cannot be made."""
         from .build import build  # here: a server needs nothing that builds
 
-        return build(self.model, self.choose(names).recipes, self.revision)
+        outcome = build(self.model, choice.recipes, self.revision)
+        left_out = [
+            Skipped(name, f"cannot be made: {error}") for name, error in outcome.failures.items()
+        ]
+        for entry, error in zip(left_out, outcome.failures.values(), strict=True):
+            if choice.named:
+                raise type(error)(f"{entry.variant} {entry.why}")
+        say_skipped(left_out)
+        return list(outcome.variants), choice.without(left_out)
+
+    def prepare(self, choice: Choice) -> Choice:
+        """Build what is missing of a choice; return it without what cannot be made."""
+        missing = tuple(recipe for recipe in choice.recipes if not self._exists(recipe.name))
+        if not missing:
+            return choice
+        _, made = self.build_chosen(replace(choice, recipes=missing, skipped=()))
+        return choice.without(made.skipped)
 
     def to_open(self, name: str = "") -> Built:
         """Return one variant, built if missing; its digests are left to opening, which checks them.
@@ -115,7 +137,7 @@ class Store:
         if names:
             recipes = self._runnable([*names, REFERENCE] if reference else names)
         else:
-            recipes = self.choose().recipes
+            recipes = self.prepare(self.choose()).recipes
         variants = self._of_recipes(recipes)
         for built in variants:
             built.manifest.verify(built.folder)

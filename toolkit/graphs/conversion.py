@@ -12,12 +12,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import openvino
 
 from ..engines.openvino_engine import INPUTS, OUTPUTS, feed
 from ..engines.text import Batch
+from .half import require_fits_half
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -51,9 +53,20 @@ def store_half(source: Path, target: Path) -> None:
     """Store the weights in float16, half the size; the precision of arithmetic is set at load.
 
     bfloat16 has fewer significant bits, so weights rounded to bfloat16 at load lose nothing.
+    Raises UnusableInputError for a weight that float16 cannot hold: the library would clip it.
     """
     model = openvino.Core().read_model(str(source))
+    for node in model.get_ops():
+        if node.get_type_name() == "Constant" and node.get_output_size() == 1:
+            _require_fits_half(node)
     openvino.save_model(model, str(target), compress_to_fp16=True)
+
+
+def _require_fits_half(constant: Any) -> None:
+    """Raise UnusableInputError if a weight has a value too large; single numbers stay float32."""
+    values = constant.data
+    if values.dtype == np.float32 and values.size > 1:
+        require_fits_half(constant.get_friendly_name(), values)
 
 
 def quantize(source: Path, target: Path, calibration: Sequence[Batch]) -> None:

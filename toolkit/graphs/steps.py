@@ -22,6 +22,7 @@ from ..engines.text import Batch
 from ..errors import UnusableInputError
 from ..models.families import family, geometry
 from . import quantization
+from .half import require_fits_half
 from .rewrites import head_at_mask, last_layer_at_mask, plain_norms, prune_vocabulary, top_k
 
 if TYPE_CHECKING:
@@ -171,9 +172,8 @@ def to_fp16(source: Path, target: Path) -> None:
         if tensor.data_type != onnx.TensorProto.FLOAT:
             continue
         weight = onnx.numpy_helper.to_array(tensor)
-        if np.abs(weight).max(initial=0.0) > np.finfo(np.float16).max:
-            raise UnusableInputError(f"weight {tensor.name} is too large for float16")
         name = tensor.name
+        require_fits_half(name, weight)
         tensor.CopyFrom(onnx.numpy_helper.from_array(weight.astype(np.float16), f"{name}_fp16"))
         casts.append(
             onnx.helper.make_node("Cast", [f"{name}_fp16"], [name], to=onnx.TensorProto.FLOAT)
@@ -189,10 +189,14 @@ def to_fp16_naive(source: Path, target: Path) -> None:
 
     This too halves the file.  But a CPU has no float16 kernels for most operators, so at load ONNX
     Runtime puts a Cast before and after them, and values go back and forth between the types.
+    Raises UnusableInputError for a weight that float16 cannot hold: the converter would clip it.
     """
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     model = onnx.load(str(source))
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            require_fits_half(tensor.name, onnx.numpy_helper.to_array(tensor))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of every weight that is rounded to zero
         converted = convert_float_to_float16(model, keep_io_types=True)
