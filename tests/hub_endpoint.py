@@ -1,7 +1,8 @@
 """A model hub on localhost for tests: the endpoints huggingface_hub uses, over one folder.
 
-Files ending in ``.safetensors`` are stored as LFS files are (their ETag is a SHA-256), the others
-as git does (their ETag is a blob id).  Switches make it fail in the ways hubs and networks do.
+Files ending in ``.safetensors`` or ``.bin`` are stored as LFS files are (their ETag is a SHA-256),
+the others as git does (their ETag is a blob id).  Switches make it fail in the ways hubs and
+networks do.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ class HubEndpoint:
 
 def is_lfs(path: Path) -> bool:
     """Tell whether the hub stores a file with LFS."""
-    return path.suffix == ".safetensors"
+    return path.suffix in (".safetensors", ".bin")
 
 
 def etag(path: Path) -> str:

@@ -145,6 +145,9 @@ class Workshop:
             notes["checkpoint"] = "; ".join(self.loaded.remarks)
         if self._compared and recipe.name == REFERENCE:
             notes["reference"] = self._compared
+        if self.loaded.pickles:
+            files = [f"{name} (SHA-256 {sha})" for name, sha in self.loaded.pickles.items()]
+            notes["pickle"] = f"weights converted from {', '.join(files)}"
         if "int8-dynamic" in recipe.steps:
             notes["batch"] = "an answer can depend on its neighbours in a batch (dynamic scales)"
         if "int8-static" in recipe.steps:

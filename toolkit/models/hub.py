@@ -32,13 +32,21 @@ from .hub_cache import (
     verify,
 )
 from .hub_progress import meter
-from .layout import FILES, INDEX, TOKENIZERS, WEIGHTS, missing_files, safetensors_only
+from .layout import (
+    FILES,
+    INDEX,
+    PICKLE,
+    PICKLE_INDEX,
+    TOKENIZERS,
+    WEIGHTS,
+    missing_files,
+    safetensors_only,
+)
 
 PUBLIC_HUB = "https://huggingface.co"
 MAIN = "main"
 TIMEOUT = 10.0  # seconds to wait for an answer of the hub
 
-_SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 _NAME = r"\w([\w.-]*\w)?"
 _REPOSITORY = re.compile(rf"({_NAME}/)?{_NAME}", re.ASCII)  # huggingface_hub's rules
 _REVISION = re.compile(r"[A-Za-z0-9][\w.+-]*(/[\w+-][\w.+-]*)*")
@@ -48,6 +56,25 @@ _REVISION = re.compile(r"[A-Za-z0-9][\w.+-]*(/[\w+-][\w.+-]*)*")
 class _Listing:
     commit: str
     files: tuple[HubFile, ...]
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """The names of weight files in one format: of the only file, of an index, and of its shards."""
+
+    file: str
+    index: str
+    shard: re.Pattern[str]
+
+    def has(self, name: str, names: set[str]) -> bool:
+        """Tell whether a file is to be fetched, of a repository with these names."""
+        if self.file in names:
+            return name == self.file
+        return name == self.index or self.shard.fullmatch(name) is not None
+
+
+_SAFETENSORS = _Weights(WEIGHTS, INDEX, re.compile(r"model-\d+-of-\d+\.safetensors"))
+_PICKLES = _Weights(PICKLE, PICKLE_INDEX, re.compile(r"pytorch_model-\d+-of-\d+\.bin"))
 
 
 class _UnreachableError(Exception):
@@ -65,32 +92,34 @@ def offline() -> bool:
     return value.upper() in {"1", "ON", "YES", "TRUE"}
 
 
-def download(repo_id: str, revision: str | None = None) -> Snapshot:
+def download(repo_id: str, revision: str | None = None, convert_pickle: bool = False) -> Snapshot:
     """Return a complete, verified snapshot of a repository; fetch the files the cache lacks.
 
     Args:
         repo_id: ``organisation/name``, or ``name`` alone.
         revision: branch, tag or commit; None is ``main``.  A commit that is already cached is
             used without asking the hub.
+        convert_pickle: where there are no safetensors, fetch pickled weights.
 
     Raises UnusableInputError, with one line that says what to do, if the model is not available.
 
     """
     asked = revision or MAIN
     _require_valid(repo_id, asked)
-    if COMMIT.fullmatch(asked) and (cached := cached_snapshot(repo_id, asked)):
+    if COMMIT.fullmatch(asked) and (cached := cached_snapshot(repo_id, asked, convert_pickle)):
         return use_cached(cached, "this commit is cached")
     if offline():
-        return from_cache(repo_id, asked, "HF_HUB_OFFLINE is set")
+        return from_cache(repo_id, asked, "HF_HUB_OFFLINE is set", convert_pickle)
     try:
         listing = _listing(repo_id, asked)
     except _UnreachableError as error:
-        return from_cache(repo_id, asked, f"{endpoint()} cannot be reached ({error})")
-    files = _chosen(repo_id, listing)
+        reason = f"{endpoint()} cannot be reached ({error})"
+        return from_cache(repo_id, asked, reason, convert_pickle)
+    files = _chosen(repo_id, listing, convert_pickle)
     snapshot = Snapshot(storage(repo_id) / "snapshots" / listing.commit, repo_id, listing.commit)
     _fetch(snapshot, asked, files)
     verify(snapshot, files)
-    _require_whole(snapshot)
+    _require_whole(snapshot, convert_pickle)
     if asked != listing.commit:
         with suppress(OSError):  # a read-only cache
             write_text(storage(repo_id) / "refs" / asked, listing.commit)
@@ -180,25 +209,27 @@ def _refusal(error: Exception, repo_id: str, asked: str) -> UnusableInputError |
     )
 
 
-def _chosen(repo_id: str, listing: _Listing) -> list[HubFile]:
+def _chosen(repo_id: str, listing: _Listing, convert_pickle: bool) -> list[HubFile]:
     """Return the files to fetch; raise UnusableInputError if a necessary file is missing."""
     names = {file.name for file in listing.files}
     what = f"{repo_id} at {listing.commit[:12]}"
     if "config.json" not in names:
         raise UnusableInputError(f"{what} has no config.json: name a BERT model of transformers")
-    if WEIGHTS not in names and INDEX not in names:
+    format_of_weights = next(
+        (f for f in (_SAFETENSORS, _PICKLES)[: 1 + convert_pickle] if names & {f.file, f.index}),
+        None,
+    )
+    if format_of_weights is None:
         raise safetensors_only(what, names)
     if not names.intersection(TOKENIZERS):
         raise UnusableInputError(
             f"{what} has no tokenizer ({' or '.join(TOKENIZERS)}): name another revision, or put"
             " the files of the tokenizer and the model in a folder and name that"
         )
-    in_one_file = WEIGHTS in names
-    wanted = {*FILES, WEIGHTS} if in_one_file else {*FILES, INDEX}
     return [
         file
         for file in listing.files
-        if file.name in wanted or (not in_one_file and _SHARD.fullmatch(file.name))
+        if file.name in FILES or format_of_weights.has(file.name, names)
     ]
 
 
@@ -225,8 +256,8 @@ def _fetch(snapshot: Snapshot, asked: str, files: list[HubFile]) -> None:
         ) from error
 
 
-def _require_whole(snapshot: Snapshot) -> None:
-    missing = missing_files(snapshot.folder)
+def _require_whole(snapshot: Snapshot, convert_pickle: bool) -> None:
+    missing = missing_files(snapshot.folder, convert_pickle)
     if missing:
         raise UnusableInputError(
             f"{snapshot.repo_id} at {snapshot.revision[:12]} lacks {', '.join(missing)}:"

@@ -69,8 +69,11 @@ def storage(repo_id: str) -> Path:
 # --- the cache ------------------------------------------------------------------------------
 
 
-def cached_snapshot(repo_id: str, asked: str) -> Snapshot | None:
-    """Return the cached snapshot of a revision; None if it is not complete."""
+def cached_snapshot(repo_id: str, asked: str, convert_pickle: bool = False) -> Snapshot | None:
+    """Return the cached snapshot of a revision; None if it is not complete.
+
+    With ``convert_pickle`` its weights may be pickled.
+    """
     from huggingface_hub import snapshot_download
 
     commit = asked
@@ -80,7 +83,7 @@ def cached_snapshot(repo_id: str, asked: str) -> Snapshot | None:
         except (OSError, ValueError):
             return None
     folder = storage(repo_id) / "snapshots" / commit
-    if not COMMIT.fullmatch(commit) or missing_files(folder):
+    if not COMMIT.fullmatch(commit) or missing_files(folder, convert_pickle):
         return None
     try:  # if the library stored the commit's list of files, it checks the optional ones too
         snapshot_download(
@@ -95,9 +98,9 @@ def cached_snapshot(repo_id: str, asked: str) -> Snapshot | None:
     return Snapshot(folder, repo_id, commit)
 
 
-def from_cache(repo_id: str, asked: str, reason: str) -> Snapshot:
+def from_cache(repo_id: str, asked: str, reason: str, convert_pickle: bool = False) -> Snapshot:
     """Return the cached snapshot, verified; raise UnusableInputError if it is not complete."""
-    cached = cached_snapshot(repo_id, asked)
+    cached = cached_snapshot(repo_id, asked, convert_pickle)
     if cached is None:
         raise UnusableInputError(
             f"{repo_id} ({asked}) is not whole in the cache {cache_folder()} and {reason}:"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ class LoadedModel:
 
     ``config`` is the content of ``config.json``; ``tokenizer`` neither pads nor truncates.
     ``remarks`` say, a few words each, what is unusual about the files it was read from; ``folder``
-    is where they are (None: a built-in model).
+    is where they are (None: a built-in model), with the weights as safetensors.
+    ``pickles`` are the SHA-256 digests by name of the pickled weights that were converted, if any.
     """
 
     info: ModelInfo
@@ -105,3 +107,4 @@ class LoadedModel:
     config: dict[str, Any]
     remarks: tuple[str, ...] = ()
     folder: Path | None = None
+    pickles: Mapping[str, str] = field(default_factory=dict)

@@ -14,18 +14,24 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 TOKENIZERS = ("tokenizer.json", "vocab.txt")
 FILES = ("config.json", *TOKENIZERS, "tokenizer_config.json", "special_tokens_map.json")
-PICKLED = (".bin", ".h5", ".msgpack", ".ckpt", ".pt", ".pth")
+PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+OTHERS = (*PICKLED, ".h5", ".msgpack")  # endings of weights in other formats
 
 
-def missing_files(folder: Path) -> list[str]:
-    """Return which necessary files a folder lacks: configuration, tokenizer, safetensors."""
+def missing_files(folder: Path, convert_pickle: bool = False) -> list[str]:
+    """Return which necessary files a folder lacks: configuration, tokenizer, weights.
+
+    With ``convert_pickle`` the weights may be pickled.
+    """
     missing = [] if (folder / "config.json").is_file() else ["config.json"]
     if not any((folder / name).is_file() for name in TOKENIZERS):
         missing.append(" or ".join(TOKENIZERS))
+    pickled = convert_pickle and is_pickled(folder)
     try:
-        missing += [path.name for path in weight_files(folder) if not path.is_file()]
+        paths = pickle_files(folder) if pickled else weight_files(folder)
+        missing += [path.name for path in paths if not path.is_file()]
     except UnusableInputError:
-        missing.append(INDEX)
+        missing.append(PICKLE_INDEX if pickled else INDEX)
     return missing
 
 
@@ -40,11 +46,6 @@ def weight_files(folder: Path) -> list[Path]:
     return _shards(folder / INDEX, ".safetensors")
 
 
-def has_safetensors(folder: Path) -> bool:
-    """Tell whether a folder has safetensors: then its pickles are not looked at."""
-    return (folder / WEIGHTS).exists() or (folder / INDEX).exists()
-
-
 def pickle_files(folder: Path) -> list[Path]:
     """Return the pickled files a folder should have, as :func:`weight_files` does."""
     if (folder / PICKLE).exists() or not (folder / PICKLE_INDEX).is_file():
@@ -52,8 +53,10 @@ def pickle_files(folder: Path) -> list[Path]:
     return _shards(folder / PICKLE_INDEX, ".bin")
 
 
-def has_pickle(folder: Path) -> bool:
-    """Tell whether a folder has pickled weights that can be converted."""
+def is_pickled(folder: Path) -> bool:
+    """Tell whether a folder has pickled weights only; beside safetensors they are never read."""
+    if (folder / WEIGHTS).exists() or (folder / INDEX).exists():
+        return False
     return (folder / PICKLE).exists() or (folder / PICKLE_INDEX).exists()
 
 
@@ -89,20 +92,37 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 def source_files(folder: Path) -> list[Path]:
     """Return the files of a folder that a model is read from, those that are there."""
-    names = {*FILES, INDEX}
+    pickled = is_pickled(folder)
+    names = {*FILES, PICKLE_INDEX if pickled else INDEX}
     try:
-        names.update(path.name for path in weight_files(folder))
+        paths = pickle_files(folder) if pickled else weight_files(folder)
+        names.update(path.name for path in paths)
     except UnusableInputError:  # an unreadable index is reported when the model is loaded
         names.add(WEIGHTS)
     return [folder / name for name in sorted(names) if (folder / name).is_file()]
 
 
 def safetensors_only(what: str, names: Iterable[str]) -> UnusableInputError:
-    """Return the error for a model without safetensors, naming the pickled files it has."""
-    pickled = [name for name in sorted(names) if name.endswith(PICKLED)]
-    others = f", only {', '.join(pickled[:3])}" if pickled else ""
+    """Return the error for a model without safetensors, by the weights that it has instead."""
+    there = set(names)
+    others = [name for name in sorted(there) if name.endswith(OTHERS)]
+    lacks = f"{what} has no {WEIGHTS}" + (f", only {', '.join(others[:3])}" if others else "")
+    if {PICKLE, PICKLE_INDEX} & there:
+        return UnusableInputError(
+            f"{lacks}: a pickle can run code when it is loaded; --convert-pickle converts it to"
+            " safetensors once, in a process of its own that runs nothing of it"
+        )
+    if any(name.endswith(PICKLED) for name in others):
+        return UnusableInputError(
+            f"{lacks}: of pickled weights only {PICKLE} can be converted (--convert-pickle);"
+            " save the model with save_pretrained and name its folder"
+        )
+    if others:
+        return UnusableInputError(
+            f"{lacks}: weights of TensorFlow and Flax are not read; convert them with"
+            " transformers 4 (from_tf=True or from_flax=True, then save_pretrained) and name that"
+            " folder"
+        )
     return UnusableInputError(
-        f"{what} has no {WEIGHTS}{others}: only safetensors are read (pickles can run code);"
-        " name a revision that has them (the hub's converter leaves one at refs/pr/N),"
-        " or convert the model and name its folder"
+        f"{lacks}: name a model or a revision that has it, or save the model with save_pretrained"
     )

@@ -14,24 +14,26 @@ from typing import Any
 
 from ..errors import UnusableInputError
 from ..files import read_json, require_memory
-from . import hub
+from . import hub, layout
 from .builtin import catalogue
 from .checkpoints import digest, load_network, present_weights
 from .families import Family, family, geometry
 from .hub_cache import cached_snapshots
 from .info import BYTES_A_PARAMETER, Geometry, LoadedModel, ModelInfo
+from .pickles.conversion import Conversion, convert, present_pickles
 from .source import folder_of, printable, require_no_revision
 from .tokenizer_files import read_tokenizer, require_matching
 
 __all__ = ["Geometry", "LoadedModel", "ModelInfo", "config_of", "list_models", "load_model"]
 
 
-def load_model(name: str, revision: str | None = None) -> LoadedModel:
+def load_model(name: str, revision: str | None = None, convert_pickle: bool = False) -> LoadedModel:
     """Load a model.
 
     Args:
         name: a built-in model's name, the path of a folder, or a name on the hub.
         revision: branch, tag or commit of a hub model; None is ``main``.
+        convert_pickle: where there are only pickled weights, convert them (:mod:`.pickles`).
 
     Raises UnusableInputError, in one line, if the model cannot be found or loaded.
 
@@ -40,12 +42,15 @@ def load_model(name: str, revision: str | None = None) -> LoadedModel:
     if name in catalogue.NAMES:
         return catalogue.load(name)
     if (folder := folder_of(name)) is not None:
-        return _load_folder(folder, name, "folder", digest(present_weights(folder)))
-    snapshot = hub.download(name, revision)
-    return _load_folder(snapshot.folder, name, "hub", snapshot.revision)
+        weights = _require_weights(folder, convert_pickle)
+        return _load_folder(folder, name, "folder", digest(weights), convert_pickle)
+    snapshot = hub.download(name, revision, convert_pickle)
+    return _load_folder(snapshot.folder, name, "hub", snapshot.revision, convert_pickle)
 
 
-def config_of(name: str, revision: str | None = None) -> dict[str, Any]:
+def config_of(
+    name: str, revision: str | None = None, convert_pickle: bool = False
+) -> dict[str, Any]:
     """Return a model's configuration without loading its weights (a hub model is fetched).
 
     Raises UnusableInputError as :func:`load_model` does.
@@ -54,16 +59,16 @@ def config_of(name: str, revision: str | None = None) -> dict[str, Any]:
     if name in catalogue.NAMES:
         return catalogue.config_of(name)
     if (folder := folder_of(name)) is not None:
-        present_weights(folder)
+        _require_weights(folder, convert_pickle)
         return read_config(folder)
-    return read_config(hub.download(name, revision).folder)
+    return read_config(hub.download(name, revision, convert_pickle).folder)
 
 
-def has_wordpiece(name: str, revision: str | None = None) -> bool:
+def has_wordpiece(name: str, revision: str | None = None, convert_pickle: bool = False) -> bool:
     """Tell whether a model has a WordPiece tokenizer (the built-in models have)."""
     if name in catalogue.NAMES:
         return True
-    folder = folder_of(name) or hub.download(name, revision).folder
+    folder = folder_of(name) or hub.download(name, revision, convert_pickle).folder
     return type(read_tokenizer(folder).model).__name__ == "WordPiece"
 
 
@@ -83,7 +88,16 @@ def list_models() -> list[ModelInfo]:
     return models
 
 
-def _load_folder(folder: Path, name: str, source: str, revision: str) -> LoadedModel:
+def _require_weights(folder: Path, convert_pickle: bool) -> list[Path]:
+    """Return a folder's weight files: safetensors, or the pickles that may be converted."""
+    if convert_pickle and layout.is_pickled(folder):
+        return present_pickles(folder)
+    return present_weights(folder)
+
+
+def _load_folder(
+    folder: Path, name: str, source: str, revision: str, convert_pickle: bool
+) -> LoadedModel:
     """Load a model from a folder that has the files of a hub repository."""
     config = read_config(folder)
     info = _info(config, name, source, revision)
@@ -91,12 +105,17 @@ def _load_folder(folder: Path, name: str, source: str, revision: str) -> LoadedM
     require_matching(tokenizer, config, folder)
     require_memory(2 * info.parameters * BYTES_A_PARAMETER, f"loading {name}")
     remarks: list[str] = []
-    network = load_network(config, present_weights(folder), remarks.append)
+    converted = Conversion(folder, {})
+    if convert_pickle and layout.is_pickled(folder):
+        converted = convert(folder, name, revision)
+    network = load_network(config, present_weights(converted.folder), remarks.append)
     info = replace(info, parameters=sum(p.numel() for p in network.parameters()))
     config.setdefault("max_position_embeddings", info.positions)
     if config.get("tie_word_embeddings", True) != network.config.tie_word_embeddings:
         config["tie_word_embeddings"] = network.config.tie_word_embeddings
-    return LoadedModel(info, network, tokenizer, config, tuple(remarks), folder)
+    return LoadedModel(
+        info, network, tokenizer, config, tuple(remarks), converted.folder, converted.pickles
+    )
 
 
 def _info(config: Mapping[str, Any], name: str, source: str, revision: str) -> ModelInfo:

@@ -189,7 +189,7 @@ def test_a_hub_in_trouble_leaves_the_cache(
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("model.safetensors", "only pytorch_model.bin: only safetensors are read"),
+        ("model.safetensors", "only pytorch_model.bin: a pickle can run code"),
         ("config.json", "has no config.json"),
         ("vocab.txt", "has no tokenizer"),
     ],

@@ -214,7 +214,7 @@ def test_a_broken_configuration(folder: Path, text: str) -> None:
 
 def test_pickles_are_not_read(folder: Path) -> None:
     (folder / WEIGHTS).rename(folder / "pytorch_model.bin")
-    assert "only pytorch_model.bin: only safetensors are read" in refused(folder)
+    assert "only pytorch_model.bin: a pickle can run code" in refused(folder)
 
 
 @pytest.mark.parametrize("size", [0, 4, 100, 5000])

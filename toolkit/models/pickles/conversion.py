@@ -39,24 +39,22 @@ class Conversion:
     pickles: Mapping[str, str]
 
 
-def convert(folder: Path, model: str, revision: str = "") -> Conversion:
+def convert(folder: Path, model: str, revision: str) -> Conversion:
     """Return a model's folder with its pickled weights as safetensors.
 
     Args:
         folder: has ``pytorch_model.bin``, or an index and its shards, and the model's other files.
         model: the model's name, for the name of the converted folder.
-        revision: the hub's commit; empty for a folder: the digest of the weights.
+        revision: the hub's commit, or the digest of the weights.
 
     The folder is written whole or not at all.  Raises UnusableInputError, with one line, if a file
     is missing or holds anything but weights.
 
     """
-    paths = layout.pickle_files(folder)
-    for path in paths:
-        _require_plain(path)
+    paths = present_pickles(folder)
     pickles = {path.name: sha256(path) for path in paths}
     others = {n: sha256(folder / n) for n in layout.FILES if (folder / n).is_file()}
-    target = _target(model, revision or layout.combined_digest(pickles))
+    target = _target(model, revision)
     made_of = {"format": FORMAT, "model": model, "pickles": pickles, "others": others}
     if not _is_whole(target, made_of):
         size = sum(path.stat().st_size for path in paths)
@@ -69,6 +67,17 @@ def convert(folder: Path, model: str, revision: str = "") -> Conversion:
             files = {path.name: sha256(path) for path in sorted(scratch.iterdir())}
             write_json(scratch / RECORD, made_of | {"files": files})
     return Conversion(target, pickles)
+
+
+def present_pickles(folder: Path) -> list[Path]:
+    """Return a folder's pickled weight files.
+
+    Raises UnusableInputError if one is missing or is no ordinary file.
+    """
+    paths = layout.pickle_files(folder)
+    for path in paths:
+        _require_plain(path)
+    return paths
 
 
 def _target(model: str, revision: str) -> Path:

@@ -94,7 +94,7 @@ def require_same_bits(made: State, expected: State) -> None:
 def converted(folder: Path) -> State:
     from safetensors.torch import load_file
 
-    return load_file(conversion.convert(folder, str(folder)).folder / "model.safetensors")
+    return load_file(conversion.convert(folder, str(folder), "a1").folder / "model.safetensors")
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy", "zip, protocol 3", "zip, protocol 4"])
@@ -171,7 +171,7 @@ def test_shards(folder: Path) -> None:
         torch.save({n: t for n, t in state.items() if where[n] == shard}, folder / shard)
     index = {"metadata": {"total_size": 1}, "weight_map": where}
     (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
-    made = conversion.convert(folder, str(folder))
+    made = conversion.convert(folder, str(folder), "a1")
     assert dict(made.pickles) == {name: sha256(folder / name) for name in names}
     files = sorted(path.name for path in made.folder.glob("*.safetensors"))
     assert files == [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
@@ -185,7 +185,7 @@ def test_shards(folder: Path) -> None:
     (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
     (made.folder / "converted.json").unlink()
     with pytest.raises(UnusableInputError, match="names other tensors than its files have"):
-        conversion.convert(folder, str(folder))
+        conversion.convert(folder, str(folder), "a1")
 
 
 def test_done_once_and_anew_for_other_files(
@@ -194,27 +194,28 @@ def test_done_once_and_anew_for_other_files(
     path = zip_file(folder / "pytorch_model.bin", pickled({"w": Tensor()}))
     (folder / "config.json").write_text("{}")
     (folder / "README.md").write_text("not needed")
-    first = conversion.convert(folder, str(folder))
-    assert first.folder == artifacts / "converted" / f"model@{sha256(path)}"
+    first = conversion.convert(folder, str(folder), "a1")
+    assert first.folder == artifacts / "converted" / "model@a1"
     assert sorted(file.name for file in first.folder.iterdir()) == [
         "config.json", "converted.json", "model.safetensors",
     ]  # fmt: skip
     assert "converting pytorch_model.bin" in capsys.readouterr().err
     stamp = (first.folder / "model.safetensors").stat().st_ino
-    assert conversion.convert(folder, str(folder)) == first
+    assert conversion.convert(folder, str(folder), "a1") == first
     assert (first.folder / "model.safetensors").stat().st_ino == stamp
     assert capsys.readouterr().err == ""
     (folder / "config.json").write_text('{"other": 1}')
-    conversion.convert(folder, str(folder))
+    conversion.convert(folder, str(folder), "a1")
     assert (first.folder / "config.json").read_text() == '{"other": 1}'
     (first.folder / "model.safetensors").write_bytes(b"damaged")
-    conversion.convert(folder, str(folder))
+    conversion.convert(folder, str(folder), "a1")
     assert (first.folder / "model.safetensors").read_bytes() != b"damaged"
     numbers = struct.pack("<6f", *range(6, 0, -1))
     zip_file(path, pickled({"w": Tensor()}), {"archive/data/0": numbers})
-    second = conversion.convert(folder, str(folder))
-    assert second.folder == artifacts / "converted" / f"model@{sha256(path)}"
-    assert second.folder != first.folder
+    second = conversion.convert(folder, str(folder), "a1")
+    assert dict(second.pickles) == {"pytorch_model.bin": sha256(path)} != dict(first.pickles)
+    made = (second.folder / "model.safetensors").read_bytes()
+    assert made.endswith(numbers)
 
 
 def test_names_of_models_make_folders(folder: Path, artifacts: Path) -> None:
@@ -253,12 +254,12 @@ def test_a_reader_that_dies_is_said_so(folder: Path, monkeypatch: pytest.MonkeyP
 
 def test_missing_files_are_named(folder: Path) -> None:
     with pytest.raises(UnusableInputError, match=r"pytorch_model.bin is missing"):
-        conversion.convert(folder, "model")
+        conversion.convert(folder, "model", "a1")
     index = {"weight_map": {"w": "pytorch_model-00001-of-00001.bin"}}
     (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
     with pytest.raises(UnusableInputError, match=r"-00001-of-00001.bin is missing"):
-        conversion.convert(folder, "model")
+        conversion.convert(folder, "model", "a1")
     index["weight_map"]["w"] = "../../etc/passwd.bin"
     (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
     with pytest.raises(UnusableInputError, match="names no bin file"):
-        conversion.convert(folder, "model")
+        conversion.convert(folder, "model", "a1")

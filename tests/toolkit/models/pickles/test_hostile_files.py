@@ -304,7 +304,7 @@ def test_refused_in_one_line_and_nothing_is_run(
     write, words = HOSTILE[kind]
     write(folder / "pytorch_model.bin")
     with pytest.raises(UnusableInputError) as caught:
-        conversion.convert(folder, str(folder))
+        conversion.convert(folder, str(folder), "a1")
     line = str(caught.value)
     assert words in line
     assert line.startswith(f"{folder / 'pytorch_model.bin'} ")
@@ -330,11 +330,11 @@ def test_a_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "pytorch_model.bin").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UnusableInputError, match="is a link"):
-        conversion.convert(tmp_path / "model", "model")
+        conversion.convert(tmp_path / "model", "model", "a1")
 
 
 def test_a_named_pipe_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ARTIFACTS, str(tmp_path / "artifacts"))
     os.mkfifo(tmp_path / "pytorch_model.bin")
     with pytest.raises(UnusableInputError, match="is no file"):
-        conversion.convert(tmp_path, "model")
+        conversion.convert(tmp_path, "model", "a1")
