@@ -45,10 +45,10 @@ def random_network(kind: str, vocabulary: int = 300, layers: int = 3, **more: An
 
 def characters() -> list[str]:
     """Return every character of the calibration sentences and of the built-in gold set."""
-    from tiankong.toolkit.building.workshop import CALIBRATION
+    from tiankong.toolkit.building.calibration import SHIPPED
     from tiankong.toolkit.gate.gold import read_gold
 
-    texts = [CALIBRATION.read_text(encoding="utf-8"), *read_gold().texts()]
+    texts = [SHIPPED.read_text(encoding="utf-8"), *read_gold().texts()]
     return sorted({c.lower() for text in texts for c in text.replace("[MASK]", "") if c.strip()})
 
 

@@ -18,6 +18,12 @@ Recipes = Annotated[
     Path | None,
     typer.Option("--recipes", envvar="TIANKONG_RECIPES", help="folder of recipes of your own"),
 ]
+CalibrationFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration", help="sentences with [MASK], one a line, for the scales of 8-bit variants"
+    ),
+]
 Gold = Annotated[str, typer.Option("--gold", help="builtin, heldout, or a JSON-lines file")]
 PlanName = Annotated[
     str, typer.Option("--plan", help="table, smoke, full, scaling, open, or a TOML file")

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx
 
-from ...toolkit.building.workshop import calibration
+from ...toolkit.building.calibration import read_calibration
 from ...toolkit.console import say
 from ...toolkit.engines.onnx_engine import OnnxEngine
 from ...toolkit.engines.outputs import CONTRIB, DEPTH
@@ -55,7 +55,7 @@ def _made(model: str, folder: Path) -> tuple[TextEncoder, dict[str, Path]]:
     """Return the tokenizer and the graph of every scheme."""
     loaded = load_model(model)
     encoder = TextEncoder(loaded.tokenizer, loaded.info.positions)
-    batches = [encoder.batch([ids]) for ids in calibration(encoder)]
+    batches = [encoder.batch([ids]) for ids in read_calibration().encode(encoder)]
     origin = graphs.Origin(loaded.config, encoder.mask_id, batches)
     names = (FLOAT, "static", "per-tensor", "dynamic", "nbits")
     files = {name: folder / f"{name}.onnx" for name in names}

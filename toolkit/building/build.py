@@ -13,6 +13,7 @@ from ..files import artifacts, require_disk, require_memory
 from ..machine import versions
 from ..models.info import ModelInfo
 from ..models.loading import builtin_info, load_model
+from .calibration import Calibration, is_calibrated, read_calibration
 from .folders import Built, variant_folder
 from .manifest import read_manifest
 from .recipes import REFERENCE, Recipe
@@ -34,26 +35,39 @@ class Outcome:
     failures: Mapping[str, TiankongError]
 
 
-def build(model: str, recipes: Sequence[Recipe], revision: str | None = None) -> Outcome:
+def build(
+    model: str,
+    recipes: Sequence[Recipe],
+    revision: str | None = None,
+    calibration: Path | None = None,
+) -> Outcome:
     """Build the variants that are not there yet; those whose manifest still matches are kept.
 
-    It must be possible to make all ``recipes`` of the model (see :func:`.availability.choose`).  If
-    the weights of this model do not suit one all the same (a weight too large for float16), the
-    others are built.  Raises UnusableInputError if the model cannot be loaded, or if disk or memory
-    is too small, and the reference variant's own error: all others are held to it.
+    ``calibration`` is a file of sentences for fixed 8-bit scales; without it a new variant gets the
+    shipped ones, and one that is there keeps what it was built with.  It must be possible to make
+    all ``recipes`` of the model (see :func:`.availability.choose`).  If the weights of this model
+    do not suit one all the same (a weight too large for float16), the others are built.  Raises
+    UnusableInputError if the model cannot be loaded, or if disk or memory is too small, and the
+    reference variant's own error: all others are held to it.
     """
     info, remarks = _described(model, revision)
     if remarks:
         say(f"{info.name}: {'; '.join(remarks)}")
-    kept = {recipe.name: _unchanged(model, recipe, info, remarks) for recipe in recipes}
-    missing = [recipe for recipe in recipes if kept[recipe.name] is None]
+    sentences = None if calibration is None else read_calibration(calibration)
+    kept = {
+        recipe.name: built
+        for recipe in recipes
+        if (built := _unchanged(model, recipe, info, remarks))
+        and is_calibrated(built.manifest, sentences)
+    }
+    missing = [recipe for recipe in recipes if recipe.name not in kept]
     made: dict[str, Built] = {}
     failures: dict[str, TiankongError] = {}
     if missing:
         _require_room(info, missing)
-        made, failures = _build_missing(model, info, missing, revision)
-    variants = [made.get(recipe.name) or kept[recipe.name] for recipe in recipes]
-    return Outcome([built for built in variants if built is not None], failures)
+        made, failures = _build_missing(model, info, missing, revision, sentences)
+    ready = kept | made
+    return Outcome([ready[r.name] for r in recipes if r.name in ready], failures)
 
 
 def _described(model: str, revision: str | None) -> tuple[ModelInfo, tuple[str, ...]]:
@@ -96,7 +110,11 @@ def _require_room(info: ModelInfo, recipes: Sequence[Recipe]) -> None:
 
 
 def _build_missing(
-    model: str, info: ModelInfo, recipes: Sequence[Recipe], revision: str | None
+    model: str,
+    info: ModelInfo,
+    recipes: Sequence[Recipe],
+    revision: str | None,
+    calibration: Calibration | None,
 ) -> tuple[dict[str, Built], dict[str, TiankongError]]:
     """Return the variants that were made, and the errors of those that cannot be made."""
     made: dict[str, Built] = {}
@@ -109,7 +127,7 @@ def _build_missing(
     ):
         step(f"load {info.name}")
         loaded = load_model(model, revision)
-        workshop = Workshop(loaded, Path(scratch), step)
+        workshop = Workshop(loaded, Path(scratch), step, calibration)
         workshop.compare()
         # The reference first: if it cannot be made, there is nothing to hold others to.
         for recipe in sorted(recipes, key=lambda recipe: recipe.name != REFERENCE):

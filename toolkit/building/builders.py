@@ -43,7 +43,7 @@ def write_openvino(workshop: Workshop, recipe: Recipe, folder: Path) -> None:
     from ..graphs.equalization import equalized
 
     target, plain = folder / recipe.file, workshop.scratch / "openvino_model.xml"
-    batches = workshop.source(()).origin().calibration
+    batches = workshop.origin(()).calibration
     if not plain.exists():
         workshop.step(f"{recipe.name}: export")
         with equalized(workshop.loaded.network):

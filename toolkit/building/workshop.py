@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -12,14 +11,16 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from ..console import say
-from ..engines.text import TextEncoder, TextError
+from ..engines.text import TextEncoder
 from ..errors import BrokenVariantError
-from ..files import folder_written_whole, give_memory_back, package_path, write_json
+from ..files import folder_written_whole, give_memory_back, write_json
 from ..machine import fingerprint, versions
 from ..models.families import family
 from ..models.info import LoadedModel
 from ..models.tokenizer_files import write_tokenizer
 from ..models.tokens import MASK
+from .calibration import NOTE as CALIBRATION_NOTE
+from .calibration import Calibration, read_calibration
 from .comparison import NOT_COMPARED, Answers, compare_with_plain
 from .folders import Built
 from .manifest import Manifest, record_files, write_manifest
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from ..engines.predictor import Predictor
     from ..graphs.steps import Origin
 
-CALIBRATION = package_path("toolkit/building/calibration.txt")  # no sentence of the gold sets
 PROBES = (MASK, f"今天天气真{MASK}啊。")
 
 
@@ -54,12 +54,12 @@ class SourceModel:
         config = pruning.prune_config(self.config, kept)
         return SourceModel(tokenizer, config, self.positions, kept)
 
-    def origin(self) -> Origin:
+    def origin(self, calibration: Calibration) -> Origin:
         """Return what steps need to know about it."""
         from ..graphs.steps import Origin
 
         encoder = TextEncoder(self.tokenizer, self.positions)
-        batches = [encoder.batch([ids]) for ids in calibration(encoder)]
+        batches = [encoder.batch([ids]) for ids in calibration.encode(encoder)]
         return Origin(self.config, encoder.mask_id, batches, self.kept)
 
 
@@ -67,14 +67,22 @@ class Workshop:
     """Makes variants of one loaded model; graphs that recipes share are made once.
 
     ``loaded`` is the model, ``scratch`` a folder for files that recipes share.  ``step`` is called
-    with a few words before each piece of work.
+    with a few words before each piece of work.  ``calibration`` has the sentences for 8 bits.
     """
 
-    def __init__(self, loaded: LoadedModel, scratch: Path, step: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        scratch: Path,
+        step: Callable[[str], None],
+        calibration: Calibration | None = None,
+    ) -> None:
         self.loaded = loaded
+        self.calibration = calibration or read_calibration()
         self.scratch = scratch
         self.step = step
         self._graphs: dict[tuple[str, ...], Path] = {}
+        self._origins: dict[bool, Origin] = {}
         self._answers = Answers.of(loaded)
         self._compared = ""
 
@@ -128,7 +136,7 @@ class Workshop:
             source = self.graph(steps[: -len(last)], variant)
             for step in last:
                 self.step(f"{variant}: {step}")
-            graphs.make(source, target, last, self.source(steps).origin())
+            graphs.make(source, target, last, self.origin(steps))
         self._graphs[steps] = target
         give_memory_back()
         return target
@@ -138,6 +146,14 @@ class Workshop:
         loaded = self.loaded
         model = SourceModel(loaded.tokenizer, loaded.config, loaded.info.positions)
         return model.pruned() if "prune-vocabulary" in steps else model
+
+    def origin(self, steps: Sequence[str]) -> Origin:
+        """Return what the step after some steps needs to know about the model."""
+        source = self.source(steps)
+        pruned = bool(source.kept)
+        if pruned not in self._origins:
+            self._origins[pruned] = source.origin(self.calibration)
+        return self._origins[pruned]
 
     def _manifest(self, recipe: Recipe, folder: Path, source: SourceModel) -> Manifest:
         notes = {}
@@ -152,6 +168,8 @@ class Workshop:
             notes["batch"] = "an answer can depend on its neighbours in a batch (dynamic scales)"
         if "int8-static" in recipe.steps:
             notes["batch"] = "an answer does not depend on its neighbours in a batch (fixed scales)"
+            if self.calibration.given:
+                notes[CALIBRATION_NOTE] = self.calibration.note
         if source.kept:
             whole = int(self.loaded.config["vocab_size"])
             notes["vocabulary"] = (
@@ -168,13 +186,6 @@ class Workshop:
             built=datetime.now(UTC).isoformat(timespec="seconds"),
             notes=notes,
         )
-
-
-def calibration(encoder: TextEncoder) -> Iterator[list[int]]:
-    """Yield the ids of the calibration sentences; those a small model cannot take are left out."""
-    for text in CALIBRATION.read_text(encoding="utf-8").splitlines():
-        with suppress(TextError):
-            yield encoder.encode(text)
 
 
 def _verified(folder: Path) -> Predictor:

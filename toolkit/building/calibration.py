@@ -1,0 +1,95 @@
+"""Calibration sentences: what fixed 8-bit scales are set by.
+
+The shipped ones are 64 Chinese sentences.  A model of another kind of text needs sentences of its
+own (``--calibration FILE``), one a line, each with one [MASK] or more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..console import say
+from ..engines.text import TextEncoder, TextError
+from ..errors import UnusableInputError
+from ..files import package_path, read_text
+from ..models.tokens import special_tokens
+from .manifest import Manifest
+
+SHIPPED = package_path("toolkit/building/calibration.txt")  # no sentence of the gold sets
+NOTE = "calibration"  # the key in a manifest's notes, if the sentences are a user's
+FIXED = "int8-static"  # the step that they are for
+STRANGE = 0.5  # with more unknown tokens than this share, the sentences are not of the model's kind
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Calibration sentences: the file's name, the lines, and their SHA-256.
+
+    ``given``: they are a user's, not the shipped ones.
+    """
+
+    name: str
+    texts: tuple[str, ...]
+    digest: str
+    given: bool
+
+    @property
+    def note(self) -> str:
+        """What a manifest says of the file."""
+        return f"{self.name}, SHA-256 {self.digest[:12]}"
+
+    def encode(self, encoder: TextEncoder) -> list[list[int]]:
+        """Return the ids of the sentences; those that the model cannot take are left out.
+
+        Raises UnusableInputError if it can take none.
+        """
+        encoded, reason = [], ""
+        for text in self.texts:
+            try:
+                encoded.append(encoder.encode(text))
+            except TextError as error:
+                reason = reason or f"{text[:40]!r}: {error}"
+        if not encoded:
+            raise UnusableInputError(
+                f"none of the calibration sentences of {self.name} can be used ({reason}): name"
+                " others by --calibration"
+            )
+        if left_out := len(self.texts) - len(encoded):
+            say(f"calibration: {left_out} of {len(self.texts)} sentences left out ({reason})")
+        self._tell_strange(encoder, encoded)
+        return encoded
+
+    def _tell_strange(self, encoder: TextEncoder, encoded: list[list[int]]) -> None:
+        """Say so if the tokenizer does not know most of the sentences' tokens."""
+        unknown = encoder.vocabulary.get(special_tokens(encoder.vocabulary).get("unk_token", ""))
+        tokens = [token for ids in encoded for token in ids[1:-1] if token != encoder.mask_id]
+        if unknown is not None and tokens.count(unknown) > STRANGE * len(tokens):
+            say(
+                f"calibration: the tokenizer knows few of the tokens of {self.name}: 8-bit variants"
+                " may fail the gate; name sentences of the model's kind by --calibration"
+            )
+
+
+def read_calibration(path: Path | None = None) -> Calibration:
+    """Read a file of sentences, the shipped ones without a path.
+
+    Raises UnusableInputError if it cannot be read or has no sentences.
+    """
+    text = read_text(path or SHIPPED, "calibration sentences")
+    texts = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not texts:
+        raise UnusableInputError(f"{path} has no sentences: write one a line, with a [MASK]")
+    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
+    return Calibration((path or SHIPPED).name, texts, digest, path is not None)
+
+
+def is_calibrated(manifest: Manifest, wanted: Calibration | None) -> bool:
+    """Tell whether a variant was built with these sentences, or needs none.
+
+    Without wanted sentences any will do: a variant keeps those it was built with.
+    """
+    if wanted is None or FIXED not in manifest.recipe.steps:
+        return True
+    return manifest.notes.get(NOTE) == wanted.note
