@@ -75,6 +75,7 @@ def build(
     *,
     revision: str | None = None,
     recipes: PathLike | None = None,
+    convert_pickle: bool = False,
 ) -> list[Built]:
     """Build variants of a model and return them; valid ones that exist already are kept.
 
@@ -83,13 +84,14 @@ def build(
         variants: names of recipes; empty means all that can be built here.
         revision: branch, tag or commit of a hub model.
         recipes: a folder of your own recipes, in addition to the shipped ones.
+        convert_pickle: convert the weights of a model that has only ``pytorch_model.bin``.
 
     Each variant has its ``folder`` and its ``manifest``.  Raises UnusableInputError if the model
     cannot be loaded or a named recipe cannot be built from it on this machine; others that cannot
     are left out.
 
     """
-    return _store(model, revision, recipes).build(variants)
+    return _store(model, revision, recipes, convert_pickle).build(variants)
 
 
 def check(
@@ -98,6 +100,7 @@ def check(
     *,
     gold: str = "builtin",
     recipes: PathLike | None = None,
+    convert_pickle: bool = False,
 ) -> Gated:
     """Run the gate: tell whether answers still match the gold set and the reference variant.
 
@@ -106,6 +109,7 @@ def check(
         variants: names of recipes, built if missing; empty means all.
         gold: ``builtin``, ``heldout`` or the path of a JSON-lines file.
         recipes: as for :func:`build`.
+        convert_pickle: as for :func:`build`.
 
     The result has ``passed`` and one entry per variant in ``checks`` (shares lie in 0..1).  Raises
     UnusableInputError if a gold answer is not in the vocabulary or a variant is damaged.
@@ -115,7 +119,7 @@ def check(
     from .toolkit.gate.gold import find_gold
 
     gold_set = find_gold(gold)
-    store = _store(model, None, recipes)
+    store = _store(model, None, recipes, convert_pickle)
     return gate(store, store.get(variants, reference=True), gold_set)
 
 
@@ -125,17 +129,20 @@ def open_predictor(
     *,
     threads: int = 0,
     recipes: PathLike | None = None,
+    convert_pickle: bool = False,
 ) -> Predictor:
     """Open a variant in this process, to ask it sentences; it is built if missing.
 
     ``predictor.predict(["床前明月光,疑是地[MASK]霜。"], top_k=5)`` returns, for every sentence and
     every [MASK] in it, the tokens with their probabilities, best first.  ``threads`` is how many
-    threads one batch gets; 0 means all usable cores.  Raises UnusableInputError if the variant
-    cannot be built or its files are damaged.
+    threads one batch gets; 0 means all usable cores.  ``convert_pickle`` is as for :func:`build`.
+    Raises UnusableInputError if the variant cannot be built or its files are damaged.
     """
     from .toolkit.building.opening import open_variant
 
-    return open_variant(_store(model, None, recipes).to_open(variant).folder, threads)
+    return open_variant(
+        _store(model, None, recipes, convert_pickle).to_open(variant).folder, threads
+    )
 
 
 def sweep(
@@ -146,6 +153,7 @@ def sweep(
     gold: str = "builtin",
     seed: int | None = None,
     recipes: PathLike | None = None,
+    convert_pickle: bool = False,
 ) -> Path:
     """Measure variants under a plan and return the run file.
 
@@ -156,6 +164,7 @@ def sweep(
         gold: as for :func:`check`; every answer is checked against it.
         seed: decides the order of the cells; None draws one.
         recipes: as for :func:`build`.
+        convert_pickle: as for :func:`build`.
 
     An interrupted sweep continues where it stopped.  Raises InvalidMeasurementError if a server or
     a load generator keeps exiting by itself.
@@ -167,7 +176,7 @@ def sweep(
     from .toolkit.gate.gold import find_gold
 
     chosen, gold_set = read_plan(str(plan)).of(variants), find_gold(gold)
-    store = _store(model or chosen.model, None, recipes)
+    store = _store(model or chosen.model, None, recipes, convert_pickle)
     choice = store.prepare(store.choose(chosen.needs(), optional=not variants))
     return run_sweep(chosen, ensure(store, choice.names, gold_set), gold_set, seed)
 
@@ -181,6 +190,7 @@ def compare(
     users: int = 4,
     seconds: float = 50.0,
     recipes: PathLike | None = None,
+    convert_pickle: bool = False,
 ) -> Comparison:
     """Compare two variants, measured in turns, and return the ratio of their QPS (B over A).
 
@@ -194,7 +204,7 @@ def compare(
     from .bench.compare.contest import Contest
     from .bench.compare.rounds import CompareTerms
 
-    contest = Contest.of(a, b, (), _store(model, None, recipes), gold)
+    contest = Contest.of(a, b, (), _store(model, None, recipes, convert_pickle), gold)
     return contest.run(CompareTerms(users=users, seconds=seconds))
 
 
@@ -252,10 +262,12 @@ def report(
     return write_pages(runs, Path(out), None if prices is None else Path(prices))
 
 
-def _store(model: str, revision: str | None, recipes: PathLike | None) -> Store:
+def _store(
+    model: str, revision: str | None, recipes: PathLike | None, convert_pickle: bool
+) -> Store:
     from pathlib import Path
 
     from .toolkit.building.store import Store
 
     own = None if recipes is None else Path(recipes)
-    return Store(model, revision, own_recipes=own)
+    return Store(model, revision, own_recipes=own, convert_pickle=convert_pickle)

@@ -11,6 +11,7 @@ from .engines.outputs import DEPTH, TOP
 from .errors import GateFailedError, UnusableInputError
 from .options import (
     AsJson,
+    ConvertPickle,
     Gold,
     HitAt5,
     Model,
@@ -49,12 +50,12 @@ def models(as_json: AsJson = False) -> None:
 
 def build(
     model: Model = "builtin", variants: Variants = "", revision: Revision = "",
-    recipes: Recipes = None, as_json: AsJson = False,
+    recipes: Recipes = None, convert_pickle: ConvertPickle = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Make variants: recipes to artifacts/variants/<model>/<variant>/."""
     from .building.store import Store
 
-    store = Store(model, revision or None, recipes)
+    store = Store(model, revision or None, recipes, convert_pickle=convert_pickle)
     built, choice = store.build_chosen(store.choose(names(variants)))
     if as_json:
         entries = [b.manifest.as_json() | _folder_json(b) for b in built]
@@ -72,6 +73,7 @@ def _folder_json(built: Built) -> dict[str, Any]:
 
 def check(
     model: Model = "", variants: Variants = "", gold: Gold = "builtin", recipes: Recipes = None,
+    convert_pickle: ConvertPickle = False,
     onnx: Onnx = None, tokenizer: TokenizerFolder = None, output: Output = "",
     promise: PromiseOf = "",
     hit_at_5: HitAt5 = None, as_json: AsJson = False,
@@ -89,7 +91,9 @@ def check(
 
     gold_set = find_gold(gold)
     offer = read_promised_offer(onnx, tokenizer, model, promise, hit_at_5, recipes, output)
-    store = Store(model if offer else model or "builtin", None, recipes, offer)
+    store = Store(
+        model if offer else model or "builtin", None, recipes, offer, convert_pickle=convert_pickle
+    )
     choice = NOTHING if offer else store.prepare(store.choose(names(variants)))
     wanted = names(variants) if offer else choice.names
     gated = gate(store, store.get(wanted, reference=True), gold_set)
@@ -106,6 +110,7 @@ def predict(
     variant: Annotated[str, typer.Option("--variant", help="which variant (onnx-int8)")] = "",
     top_k: Annotated[int, typer.Option("--top-k", min=1, max=DEPTH, help="tokens a [MASK]")] = TOP,
     recipes: Recipes = None,
+    convert_pickle: ConvertPickle = False,
     onnx: Onnx = None,
     tokenizer: TokenizerFolder = None,
     output: Output = "",
@@ -119,7 +124,9 @@ def predict(
     from .engines.text import TextError
 
     offer = read_offer(onnx, tokenizer, output)
-    built = Store("" if offer else model, None, recipes, offer).to_open(variant)
+    built = Store(
+        "" if offer else model, None, recipes, offer, convert_pickle=convert_pickle
+    ).to_open(variant)
     try:
         (answer,) = open_variant(built.folder).predict([text], top_k)
     except TextError as error:
@@ -139,6 +146,7 @@ def export(
     model: Model = "builtin",
     variants: Variants = "",
     recipes: Recipes = None,
+    convert_pickle: ConvertPickle = False,
     instances: Annotated[int, typer.Option("--instances", min=1, help="of each model")] = 1,
     threads: Annotated[int, typer.Option("--threads", min=0, help="each; 0: all cores")] = 0,
     max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="sentences at once")] = 16,
@@ -150,7 +158,7 @@ def export(
 
     known = read_recipes(own_recipes=recipes)
     wanted = names(variants) or [recipe.name for recipe in known if recipe.kind.triton]
-    built = Store(model, None, recipes).get(wanted)
+    built = Store(model, None, recipes, convert_pickle=convert_pickle).get(wanted)
     for folder in write_repository(triton, built, Running(instances, threads, max_batch)):
         print(folder)
 

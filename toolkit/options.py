@@ -45,6 +45,9 @@ HitAt5 = Annotated[
     float | None, typer.Option("--hit-at-5", min=0, max=1, help="least hit@5 of --onnx, 0..1")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
+ConvertPickle = Annotated[
+    bool, typer.Option("--convert-pickle", help="convert pytorch_model.bin if it is all there is")
+]
 Revision = Annotated[str, typer.Option("--revision", help="branch, tag or commit on the hub")]
 Processes = Annotated[
     int, typer.Option("--processes", min=1, help="load generator processes on this machine")

@@ -11,7 +11,16 @@ import typer
 from ...toolkit.console import say
 from ...toolkit.errors import GateFailedError, InvalidMeasurementError
 from ...toolkit.files import artifacts, write_json
-from ...toolkit.options import AsJson, Gold, Model, Recipes, Slower, print_json, share
+from ...toolkit.options import (
+    AsJson,
+    ConvertPickle,
+    Gold,
+    Model,
+    Recipes,
+    Slower,
+    print_json,
+    share,
+)
 
 if TYPE_CHECKING:
     from ...toolkit.building.store import Store
@@ -26,6 +35,7 @@ def compare(
         list[str] | None, typer.Option("--rev", help="git revision of A; given twice, of A and B")
     ] = None,
     model: Model = "builtin", gold: Gold = "builtin", recipes: Recipes = None,
+    convert_pickle: ConvertPickle = False,
     users: Annotated[int, typer.Option("--users", min=1, help="callers, closed loop")] = 4,
     seconds: Annotated[float, typer.Option("--seconds", min=10, help="time to take")] = 50.0,
     seed: Annotated[int, typer.Option("--seed", help="order of the blocks")] = 0,
@@ -37,7 +47,8 @@ def compare(
     from ..compare.rounds import CompareTerms
 
     limit = share(fail)
-    contest = Contest.of(a, b or a, tuple(rev or ()), Store(model, None, recipes), gold)
+    store = Store(model, None, recipes, convert_pickle=convert_pickle)
+    contest = Contest.of(a, b or a, tuple(rev or ()), store, gold)
     result = contest.run(CompareTerms(users=users, seconds=seconds, seed=seed))
     _keep(contest, result)
     if as_json:

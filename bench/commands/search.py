@@ -13,6 +13,7 @@ from ...toolkit.options import (
     BIND,
     AsJson,
     Bind,
+    ConvertPickle,
     Gold,
     Model,
     Processes,
@@ -36,6 +37,7 @@ def capacity(
         bool, typer.Option("--open", help="open loop: search the rate, not the users")
     ] = False,
     model: Model = "builtin", gold: Gold = "builtin", recipes: Recipes = None,
+    convert_pickle: ConvertPickle = False,
     stack: Annotated[str, typer.Option("--stack", help="reference or article")] = "reference",
     seconds: Annotated[
         float, typer.Option("--seconds", min=2, help="of each of the three confirming runs")
@@ -61,7 +63,7 @@ def capacity(
     terms = CapacityTerms(parse_slo(slo), OPEN if is_open else CLOSED, probe, seconds, stack=where)
     by = generators_from(processes, workers, bind)
     gold_set = find_gold(gold)
-    built = ensure(Store(model, None, recipes), [variant], gold_set)
+    built = ensure(Store(model, None, recipes, convert_pickle=convert_pickle), [variant], gold_set)
     result = find_capacity(variant, terms, Ground.of(built, gold_set, by, target))
     if as_json:
         print_json(result.as_json())
@@ -82,6 +84,7 @@ def tune(
         typer.Option("--budget", help="about how long (default: 10m; more where cores are many)"),
     ] = "",
     model: Model = "builtin", gold: Gold = "builtin", recipes: Recipes = None,
+    convert_pickle: ConvertPickle = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Search the serving settings with which a variant answers most within an objective."""
@@ -97,7 +100,7 @@ def tune(
     from ..sweep.ground import Ground
 
     objective, seconds = parse_slo(slo), duration(budget) if budget else None
-    store = Store(model, None, recipes)
+    store = Store(model, None, recipes, convert_pickle=convert_pickle)
     [recipe] = read_recipes([variant], recipes)
     if seconds is not None:  # refuse before anything is built
         require_enough(seconds, recipe.engine, batches=_may_share_batches(store, recipe))

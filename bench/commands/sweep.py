@@ -16,6 +16,7 @@ from ...toolkit.options import (
     BIND,
     AsJson,
     Bind,
+    ConvertPickle,
     Gold,
     HitAt5,
     Model,
@@ -46,7 +47,7 @@ def sweep(
     model: Model = "", plan: PlanName = "table", variants: Variants = "", gold: Gold = "builtin",
     seed: Annotated[int | None, typer.Option("--seed", help="order of the cells")] = None,
     target: Target = "", processes: Processes = 1, workers: Workers = 0, bind: Bind = BIND,
-    recipes: Recipes = None,
+    recipes: Recipes = None, convert_pickle: ConvertPickle = False,
     onnx: Onnx = None, tokenizer: TokenizerFolder = None, output: Output = "",
     promise: PromiseOf = "",
     hit_at_5: HitAt5 = None, as_json: AsJson = False,
@@ -68,7 +69,13 @@ def sweep(
     gold_set = find_gold(gold)
     offer = read_promised_offer(onnx, tokenizer, model, promise, hit_at_5, recipes, output)
     chosen = read_plan(plan).of([] if offer else names(variants))
-    store = Store(model if offer else model or chosen.model, None, recipes, offer)
+    store = Store(
+        model if offer else model or chosen.model,
+        None,
+        recipes,
+        offer,
+        convert_pickle=convert_pickle,
+    )
     if offer:
         choice, wanted = NOTHING, names(variants)
     else:
@@ -135,7 +142,7 @@ def worker(
 def bench(
     model: Model = "", plan: PlanName = "table",
     variants: Variants = "", gold: Gold = "builtin", revision: Revision = "",
-    recipes: Recipes = None,
+    recipes: Recipes = None, convert_pickle: ConvertPickle = False,
     out: Out = None,
     prices: Annotated[Path | None, typer.Option("--prices", help="your own price file")] = None,
     against: Annotated[
@@ -149,7 +156,7 @@ def bench(
     if against:
         from ...toolkit.building.recipes import SHIPPED
 
-        store = Store(model or "builtin", None, recipes)
+        store = Store(model or "builtin", None, recipes, convert_pickle=convert_pickle)
         compare_revision(against, store, names(variants) or [SHIPPED], gold, fail)
         return
     from ...reports.writing import write_pages
@@ -164,7 +171,7 @@ def bench(
     chosen = read_plan(plan).of(names(variants))
     model = model or chosen.model
     gold_set = find_gold(gold)
-    store = Store(model, revision or None, recipes)
+    store = Store(model, revision or None, recipes, convert_pickle=convert_pickle)
     needs = chosen.needs()
     wanted = [*needs, REFERENCE] if needs else []
     built, choice = store.build_chosen(store.choose(wanted, optional=not variants))

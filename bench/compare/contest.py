@@ -77,7 +77,7 @@ class Contest:
 
     def _revision(self, side: Contender) -> Revision:
         revision = take_revision(side.revision, self.store.model)
-        revision.build(side.variant)
+        revision.build(side.variant, *["--convert-pickle"] * self.store.convert_pickle)
         return revision
 
     def _questions(

@@ -49,11 +49,14 @@ class Revision:
     def _command(self, *words: str) -> list[str]:
         return [str(self.python), "-m", "tiankong", *words]
 
-    def build(self, variant: str) -> None:
-        """Build a variant with the revision's own code; raise UnusableInputError if that fails."""
+    def build(self, variant: str, *options: str) -> None:
+        """Build a variant with the revision's own code; raise UnusableInputError if that fails.
+
+        ``options`` are further options of its ``build``.
+        """
         say(f"compare: building {variant} at {self.commit[:12]}")
         done = subprocess.run(
-            self._command("build", "--model", self.model, "--variants", variant),
+            self._command("build", "--model", self.model, "--variants", variant, *options),
             env=os.environ | self._environment, capture_output=True, text=True, check=False,
             timeout=BUILD_LIMIT_SECONDS, cwd=self.folder,
         )  # fmt: skip

@@ -86,6 +86,7 @@ def choose(
     revision: str | None = None,
     optional: bool = False,
     own_recipes: Path | None = None,
+    convert_pickle: bool = False,
 ) -> Choice:
     """Return the named recipes; if none is named, all that can be built and run here.
 
@@ -95,6 +96,7 @@ def choose(
         revision: branch, tag or commit of a hub model.
         optional: the names come from a plan, not from a user: skip what is impossible here.
         own_recipes: a folder of the user's own recipes.
+        convert_pickle: pickled weights of the model are converted.
 
     Prints one line for each recipe that is skipped.  Raises UnusableInputError for a named recipe
     that is unknown or cannot be built or run here, and for a model that cannot be loaded.
@@ -103,7 +105,7 @@ def choose(
     recipes = read_recipes(names, own_recipes)
     reasons = {recipe.name: why_not(recipe) for recipe in recipes}
     if model:
-        reasons = _with_models_reasons(recipes, reasons, model, revision)
+        reasons = _with_models_reasons(recipes, reasons, model, revision, convert_pickle)
     if names and not optional:
         for name, why in reasons.items():
             if why:
@@ -123,15 +125,19 @@ def say_skipped(skipped: Sequence[Skipped]) -> None:
 
 
 def _with_models_reasons(
-    recipes: Sequence[Recipe], reasons: dict[str, str | None], model: str, revision: str | None
+    recipes: Sequence[Recipe],
+    reasons: dict[str, str | None],
+    model: str,
+    revision: str | None,
+    convert_pickle: bool,
 ) -> dict[str, str | None]:
     """Return the reasons, and for recipes without one, why they cannot be made of the model."""
     from ..models.loading import config_of, has_wordpiece  # here: a server cannot import it
 
-    config = config_of(model, revision)
+    config = config_of(model, revision, convert_pickle)
     refused = {r.name: reasons[r.name] or why_not_of_model(r, config) for r in recipes}
     pruned = [r.name for r in recipes if "prune-vocabulary" in r.steps and not refused[r.name]]
-    if pruned and not has_wordpiece(model, revision):
+    if pruned and not has_wordpiece(model, revision, convert_pickle):
         refused |= dict.fromkeys(pruned, NO_WORDPIECE)
     return refused
 

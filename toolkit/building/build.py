@@ -40,6 +40,7 @@ def build(
     recipes: Sequence[Recipe],
     revision: str | None = None,
     calibration: Path | None = None,
+    convert_pickle: bool = False,
 ) -> Outcome:
     """Build the variants that are not there yet; those whose manifest still matches are kept.
 
@@ -50,7 +51,7 @@ def build(
     UnusableInputError if the model cannot be loaded, or if disk or memory is too small, and the
     reference variant's own error: all others are held to it.
     """
-    info, remarks = _described(model, revision)
+    info, remarks = _described(model, revision, convert_pickle)
     if remarks:
         say(f"{info.name}: {'; '.join(remarks)}")
     sentences = None if calibration is None else read_calibration(calibration)
@@ -65,17 +66,19 @@ def build(
     failures: dict[str, TiankongError] = {}
     if missing:
         _require_room(info, missing)
-        made, failures = _build_missing(model, info, missing, revision, sentences)
+        made, failures = _build_missing(model, info, missing, revision, sentences, convert_pickle)
     ready = kept | made
     return Outcome([ready[r.name] for r in recipes if r.name in ready], failures)
 
 
-def _described(model: str, revision: str | None) -> tuple[ModelInfo, tuple[str, ...]]:
+def _described(
+    model: str, revision: str | None, convert_pickle: bool
+) -> tuple[ModelInfo, tuple[str, ...]]:
     """Return a model's description and what is unusual about its files."""
     known = builtin_info(model) if revision is None else None
     if known is not None:
         return known, ()
-    loaded = load_model(model, revision)
+    loaded = load_model(model, revision, convert_pickle)
     return loaded.info, loaded.remarks
 
 
@@ -115,6 +118,7 @@ def _build_missing(
     recipes: Sequence[Recipe],
     revision: str | None,
     calibration: Calibration | None,
+    convert_pickle: bool,
 ) -> tuple[dict[str, Built], dict[str, TiankongError]]:
     """Return the variants that were made, and the errors of those that cannot be made."""
     made: dict[str, Built] = {}
@@ -126,7 +130,7 @@ def _build_missing(
         tempfile.TemporaryDirectory(prefix=".build-", dir=artifacts()) as scratch,
     ):
         step(f"load {info.name}")
-        loaded = load_model(model, revision)
+        loaded = load_model(model, revision, convert_pickle)
         workshop = Workshop(loaded, Path(scratch), step, calibration)
         workshop.compare()
         # The reference first: if it cannot be made, there is nothing to hold others to.

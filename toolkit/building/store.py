@@ -40,6 +40,7 @@ class Store:
         revision: branch, tag or commit of a hub model, used when a variant is built.
         own_recipes: a folder of the user's own recipes.
         offer: an ONNX file that the user brings.
+        convert_pickle: convert pickled weights of a model that has no others.
 
     Creating a store reads no file.
 
@@ -49,6 +50,7 @@ class Store:
     revision: str | None = None
     own_recipes: Path | None = None
     offer: Offer | None = None
+    convert_pickle: bool = False
 
     @property
     def name(self) -> str:
@@ -59,7 +61,9 @@ class Store:
 
     def choose(self, names: Sequence[str] = (), *, optional: bool = False) -> Choice:
         """Return the recipes that can be built and run here (see :func:`.availability.choose`)."""
-        return choose(names, self.model, self.revision, optional, self.own_recipes)
+        return choose(
+            names, self.model, self.revision, optional, self.own_recipes, self.convert_pickle
+        )
 
     def require(self, name: str) -> None:
         """Raise UnusableInputError if a name is unknown or cannot be run on this machine."""
@@ -97,7 +101,9 @@ class Store:
         """Do what :meth:`build` does, for a choice; return it without what cannot be made."""
         from .build import build  # here: a server needs nothing that builds
 
-        outcome = build(self.model, choice.recipes, self.revision)
+        outcome = build(
+            self.model, choice.recipes, self.revision, convert_pickle=self.convert_pickle
+        )
         left_out = [
             Skipped(name, f"cannot be made: {error}") for name, error in outcome.failures.items()
         ]

@@ -59,13 +59,13 @@ def convert(folder: Path, model: str, revision: str) -> Conversion:
     if not _is_whole(target, made_of):
         size = sum(path.stat().st_size for path in paths)
         require_disk(artifacts(), 2 * size, f"converting {model}")
-        say(f"converting {', '.join(pickles)} of {model} to safetensors in {target}")
         with folder_written_whole(target) as scratch:
             _convert(folder, paths, scratch)
             for name in others:
                 shutil.copyfile(folder / name, scratch / name)
             files = {path.name: sha256(path) for path in sorted(scratch.iterdir())}
             write_json(scratch / RECORD, made_of | {"files": files})
+        say(f"{', '.join(pickles)} of {model} converted to safetensors in {target}")
     return Conversion(target, pickles)
 
 
