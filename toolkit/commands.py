@@ -54,6 +54,7 @@ def build(
 ) -> None:  # fmt: skip
     """Make variants: recipes to artifacts/variants/<model>/<variant>/."""
     from .building.store import Store
+    from .gate.examination import warnings_of
 
     store = Store(model, revision or None, recipes, convert_pickle=convert_pickle)
     built, choice = store.build_chosen(store.choose(names(variants)))
@@ -65,6 +66,8 @@ def build(
         state = "unchanged" if entry.skipped else "built"
         size = entry.manifest.model_file_size / 1e6
         print(f"{entry.manifest.variant:<16} {size:7.1f} MB  {state}: {entry.folder}")
+        for warning in warnings_of(entry.manifest):
+            print(f"  warning: {warning}")
 
 
 def _folder_json(built: Built) -> dict[str, Any]:
@@ -171,7 +174,7 @@ def require_passed(gated: Gated) -> None:
 
 
 def print_gate(gated: Gated) -> None:
-    """Print one line a variant, its categories, broken promises and flipped items."""
+    """Print one line a variant, its categories, broken promises, warnings and flipped items."""
     print(f"model {gated.model}, gold set {gated.gold.name} ({len(gated.gold.items)} items)")
     _print_publication(gated)
     for result in gated.checks:
@@ -187,6 +190,8 @@ def print_gate(gated: Gated) -> None:
             )
         for reason in result.reasons:
             print(f"  broken promise: {reason}")
+        for warning in result.warnings:
+            print(f"  warning: {warning}")
         for flip in result.agreement.flipped if result.agreement else ():
             print(f"  flipped {flip.id}: {flip.text} {flip.reference} -> {flip.variant}")
 

@@ -42,6 +42,7 @@ def bundle(
     from ...server.bundle.bundle import BundleTerms, require_possible, write_bundle
     from ...toolkit.building.store import Store
     from ...toolkit.errors import UnusableInputError
+    from ...toolkit.gate.examination import warnings_of
     from ...toolkit.gate.gold import find_gold
     from ...toolkit.machine import usable_cores
     from ..serving.footprint import measure
@@ -55,6 +56,8 @@ def bundle(
     require_possible(folder, built.manifest)
     if built.manifest.gate is None:
         say(f"bundle: the gate has not seen {variant} yet: run 'tiankong check' first")
+    for warning in warnings_of(built.manifest):
+        say(f"bundle: warning: {warning}")
     settings = replace(settings, folder=built.folder)
     say("bundle: a server is started and asked")
     measured = measure(settings, gold_set, cores)

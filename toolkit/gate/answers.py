@@ -26,7 +26,7 @@ class Answers:
     """One variant's rankings: one for each gold item, one for each [MASK] of each probe sentence.
 
     Both are keyed by id.  A ranking has ``DEPTH`` tokens: enough to look up the probability of
-    another variant's top-5.
+    another variant's top-5.  ``vocabulary`` is the number of tokens it chose from (0: not known).
     """
 
     variant: str
@@ -34,6 +34,7 @@ class Answers:
     gold_digest: str
     rankings: Mapping[str, Ranking]
     probes: Mapping[str, Sequence[Ranking]] = field(default_factory=dict)
+    vocabulary: int = 0
 
     def everything(self) -> dict[str, Ranking]:
         """Return all rankings by id; a probe's masks are numbered: ``probe-16.2``."""
@@ -62,7 +63,8 @@ def ask(
     probed = {
         name: _alone(predictor, name, text, tick) for name, text in (probes or {}).items()
     }  # fmt: skip
-    return Answers(predictor.name, digest, gold.digest, rankings, probed)
+    size = len(predictor.encoder.vocabulary)
+    return Answers(predictor.name, digest, gold.digest, rankings, probed, size)
 
 
 def _alone(predictor: Predictor, what: str, text: str, tick: Callable[[], None]) -> Answer:

@@ -11,7 +11,7 @@ from ..building.manifest import ALONE, Manifest, read_manifest, write_manifest
 from ..building.opening import open_variant
 from ..building.recipes import REFERENCE, Recipe
 from ..building.store import Store
-from ..console import progress
+from ..console import progress, say
 from ..engines.predictor import Predictor
 from ..engines.text import TextEncoder
 from ..errors import BrokenVariantError
@@ -190,17 +190,29 @@ def _gate_alone(model: str, variants: Sequence[Built], gold: GoldSet) -> Gated:
 def ensure(store: Store, names: Sequence[str], gold: GoldSet) -> list[Built]:
     """Return variants that have a gate result on this gold set; the gate runs for those without.
 
-    They come from :meth:`.Store.get`, which also makes the reference ready.
+    They come from :meth:`.Store.get`, which also makes the reference ready.  The gate's warnings
+    are said, a line each.
     """
     variants = store.get(names, reference=True)
     missing = [built for built in variants if not _is_gated(built, gold)]
     if missing:
         gate(store, missing, gold)
-    return [built.again() for built in variants]
+    gated = [built.again() for built in variants]
+    for built in gated:
+        for warning in warnings_of(built.manifest):
+            say(f"warning: {built.manifest.variant}: {warning}")
+    return gated
+
+
+def warnings_of(manifest: Manifest) -> list[str]:
+    """Return the warnings of a variant's last gate result; none if it was not gated."""
+    return [str(warning) for warning in (manifest.gate or {}).get("warnings", ())]
 
 
 def _is_gated(built: Built, gold: GoldSet) -> bool:
     result = built.manifest.gate or {}
+    if "guessing" not in result:  # it is older than the question whether the model knows anything
+        return False
     return result.get("gold_sha256") == gold.digest and stored.exists(built.manifest.digest, gold)
 
 

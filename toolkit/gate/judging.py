@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..building.recipes import INDEPENDENT, REFERENCE, Promise
@@ -13,6 +13,7 @@ from .answers import Answers
 from .batching import Batching
 from .fidelity import Fidelity, delta, fidelity, no_distribution
 from .gold import GoldItem, GoldSet
+from .guessing import Guessing, guessing
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Check:
     ``reasons`` has a line for every promise that is broken.  ``agreement`` is None if there is no
     reference to compare with.  ``batch`` is None if nobody tested whether answers depend on the
     batch.  ``judged`` is false if there is neither a reference nor a promised hit@5: such a
-    variant passes, but is not recommended.
+    variant passes, but is not recommended.  ``guessing`` (None: it gave no answers) tells whether
+    it, or the reference it is held to, knows any answers at all (see guessing.py).
     """
 
     variant: str
@@ -72,6 +74,17 @@ class Check:
     agreement: Agreement | None
     batch: Batching | None = None
     judged: bool = True
+    guessing: Guessing | None = None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is wrong beside broken promises: a sentence each."""
+        if self.guessing is None or not self.guessing.at_chance:
+            return []
+        return [
+            f"hit@5 is {self.hit_at_5:.1%}, guessing would give {self.guessing.hit_at_5:.1%}: the"
+            " model does not know these answers, so nothing made of it is recommended"
+        ]
 
     @property
     def passed(self) -> bool:
@@ -108,6 +121,8 @@ class Check:
             "worst": alike.far.worst_id if alike else "",
             "batch": self.batch and asdict(self.batch),
             "judged": self.judged,
+            "guessing": self.guessing and asdict(self.guessing),
+            "warnings": self.warnings,
         }
 
 
@@ -122,7 +137,10 @@ def check(
     hits = overall(answers, gold)
     reasons = _too_few(promise, hits.hit_at_5)
     agreement = None
+    guesses = guessing(answers, gold)
     if reference is not None:
+        at_chance = guesses.at_chance or guessing(reference, gold).at_chance
+        guesses = replace(guesses, at_chance=at_chance)
         agreement = agreement_of(answers, reference, gold)
         reasons += _differing(promise, agreement)
         reasons += _lost(promise, hits, overall(reference, gold))
@@ -132,7 +150,7 @@ def check(
         reasons.append(wrong)
     judged = reference is not None or promise.hit_at_5 > 0
     categories = by_category(answers, gold)
-    return Check(answers.variant, hits, categories, reasons, agreement, batch, judged)
+    return Check(answers.variant, hits, categories, reasons, agreement, batch, judged, guesses)
 
 
 def broken(variant: str, reason: str) -> Check:

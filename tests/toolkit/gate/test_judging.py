@@ -117,7 +117,7 @@ def test_categories_keep_their_own_hits_even_one_called_all() -> None:
 KEYS = [
     "variant", "passed", "hit_at_1", "hit_at_5", "top1_agreement", "top5_agreement",
     "order_agreement", "max_delta", "categories", "reasons", "flipped", "divergence",
-    "worst_divergence", "worst", "batch", "judged",
+    "worst_divergence", "worst", "batch", "judged", "guessing", "warnings",
 ]  # fmt: skip
 
 
@@ -137,6 +137,7 @@ def test_a_result_is_json_of_one_shape() -> None:
     assert none == dict.fromkeys(KEYS, 0.0) | {
         "variant": "mine", "passed": False, "max_delta": 1.0, "categories": {},
         "reasons": ["no answers"], "flipped": [], "worst": "", "batch": None, "judged": True,
+        "guessing": None, "warnings": [],
     }  # fmt: skip
 
 
