@@ -13,13 +13,16 @@ name calls.  docs/python.md shows them at work::
     tiankong.report([run_file], "pages")
 
 Whatever a user can get wrong raises a subclass of ``TiankongError``, whose text is one line that
-says what to do.  Importing this package imports nothing else: each function imports what it needs.
+says what to do.  Importing this package imports nothing else (each function imports what it needs)
+and switches off the telemetry of what is imported later: ``toolkit/telemetry.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from .toolkit.telemetry import switch_off as _switch_off
 
 if TYPE_CHECKING:
     import os
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from .toolkit.runs.run_file import Run
 
     PathLike = str | os.PathLike[str]
+
+_switch_off()  # here, because every module of the package is imported after this one
 
 __all__ = [
     "TiankongError",

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import runpy
 import shutil
 import tempfile
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
 
 HERE = Path(__file__).parent
+# The sessions' programs send nothing: not those either that do not import this package.
+runpy.run_path(str(HERE / "toolkit" / "telemetry.py"))["switch_off"]()
 PROJECT = nox.project.load_toml("pyproject.toml")["project"]
 PEERS = sorted(path.parent.name for path in HERE.glob("bench/peers/*/serve.py"))
 EVIDENCE = ("proof", "peers", "micro")

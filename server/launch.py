@@ -32,7 +32,6 @@ TAKES: Mapping[Stack, Sequence[Part]] = {
     "ray": ("place", "speed", "requests", "replicas"),  # the connections are its proxy's
 }
 RAY_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_COLOR_PREFIX": "0",
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # so that a dead proxy is replaced soon
     "RAY_local_fs_capacity_threshold": "1.0",  # no warning of a full disk: nothing is stored there

@@ -26,6 +26,7 @@ import psutil
 import ray
 from prometheus_client.metrics_core import Metric
 from ray import serve as ray_serve
+from ray._private import services
 from ray.serve.schema import LoggingConfig
 from starlette.applications import Starlette
 
@@ -48,6 +49,7 @@ HEALTH_SECONDS = 1.0  # between two health checks of a replica: a dead one is re
 LOOK_SECONDS = 0.2  # between two checks whether a stopping replica has answered its last request
 GONE_SECONDS = 5.0
 OBJECT_STORE_BYTES = 80_000_000  # near Ray's minimum: requests do not use the object store
+USAGE_STATS = "RAY_USAGE_STATS_ENABLED"
 # For a failed deployment Ray gives the text of a traceback; this finds our own error in it.
 OWN_ERROR = re.compile(r"tiankong\.toolkit\.errors\.\w+: (.+)")
 
@@ -218,6 +220,11 @@ def serve(settings: Settings) -> None:
 def _ray(settings: Settings, cores: int, folder: Path) -> Iterator[None]:
     """Run Ray on this machine, for this process alone; at the end all its processes are gone."""
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    if os.environ.get(USAGE_STATS) != "1":
+        # Without a dashboard its process has one task, usage statistics, and even where they are
+        # off it asks the clouds' metadata addresses where it runs.  Ray has no setting against
+        # that.  This is what the function returns if that process cannot be started.
+        services.start_api_server = lambda *_, **__: (None, None)
     try:
         ray.init(
             address="local",  # not the cluster that RAY_ADDRESS may name

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import tiankong  # noqa: F401 (switches telemetry off, here and in what the tests start)
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 

@@ -55,6 +55,8 @@ class HubEndpoint:
     Args:
         folder: the repository's files.
         repo_id: its name.
+
+    ``strangers`` are the paths asked for that are none of a model's, ``agents`` who asked.
     """
 
     def __init__(self, folder: Path, repo_id: str = "test/tiny-bert") -> None:
@@ -62,6 +64,8 @@ class HubEndpoint:
         self.switches = Switches()
         self.counts: Counter[str] = Counter()
         self.ranges: list[str] = []
+        self.strangers: list[str] = []
+        self.agents: set[str] = set()
         hub = self
 
         class Handler(_Handler):
@@ -139,12 +143,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
+        self.endpoint.agents.add(self.headers.get("User-Agent", ""))
         switches = self.endpoint.switches
         patterns = (("tree", _TREE), ("file", _FILE), ("info", _INFO))
         for kind, pattern in patterns:  # noqa: B007 (read after the loop)
             if match := pattern.fullmatch(path):
                 break
         else:
+            self.endpoint.strangers.append(path)
             return self._refuse(404, "")
         self.endpoint.counts[self.command if kind == "file" else kind] += 1
         if switches.status is not None:

@@ -27,6 +27,7 @@ from ...toolkit.building.manifest import Manifest
 from ...toolkit.errors import GateFailedError, UnusableInputError
 from ...toolkit.files import MEBIBYTE, folder_written_whole, package_path, require_disk, write_text
 from ...toolkit.machine import fingerprint
+from ...toolkit.telemetry import SWITCHES
 from ..settings import Settings
 from .distribution import NAME, distribution, write_wheel
 from .lock import Pin, interpreter, requirements_text, resolve, serving, target
@@ -169,6 +170,7 @@ def _values(
         "port": PORT,
         "uid": USER,
         "kept": "/var/cache/tiankong",
+        "switches": [f"{name}={value}" for name, value in SWITCHES.items()],
         "probe": PROBE,
         "place": PLACE,
         "interpreter": interpreter(),

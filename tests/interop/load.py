@@ -9,10 +9,14 @@ environment of its own (requirements.txt); ends with 1 if an answer differs.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import torch
 from optimum.onnxruntime import ORTModelForMaskedLM

@@ -37,7 +37,6 @@ def test_the_ray_command_says_the_settings(tmp_path: Path) -> None:
     assert read_arguments(command("ray", Settings(tmp_path))[3:]).replicas == 1
     given = environment("ray", Settings(tmp_path, deadline=2.5, body_limit=9))
     assert (given["TIANKONG_DEADLINE"], given["TIANKONG_BODY_LIMIT"]) == ("2.5", "9")
-    assert given["RAY_USAGE_STATS_ENABLED"] == "0"
     assert len(given["RAY_AUTH_TOKEN"]) == 64
     assert given["RAY_AUTH_TOKEN"] != environment("ray", settings)["RAY_AUTH_TOKEN"]
 

@@ -7,7 +7,6 @@ the masks (see :class:`.masked_bert.AskedBert`, the module that is converted).
 from __future__ import annotations
 
 import io
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -23,9 +22,6 @@ from .half import require_fits_half
 
 if TYPE_CHECKING:
     from torch.nn import Module
-
-SENDS_NOTHING = {"CI": "true", "NNCF_CI": "1"}
-"""Environment variables that keep OpenVINO's converter and NNCF from sending statistics."""
 
 
 def convert(network: Module, path: Path, example: Batch) -> None:
@@ -103,16 +99,7 @@ def quantize(source: Path, target: Path, calibration: Sequence[Batch]) -> None:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep the libraries from sending statistics and from drawing bars on standard output."""
-    before = {name: os.environ.get(name) for name in SENDS_NOTHING}
-    os.environ.update(SENDS_NOTHING)
-    try:
-        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    """Keep the libraries from drawing bars on standard output."""
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -20,6 +20,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
 import onnxruntime
 import uvicorn
 from fastapi import FastAPI

@@ -38,6 +38,7 @@ BEFORE = argparse.ArgumentParser(add_help=False)
 BEFORE.add_argument("--throughput-optimized", choices=("0", "1"), default="1")
 BEFORE.add_argument("--ha-proxy", choices=("0", "1"), default="1")
 
+SENDS_NOTHING = {"ORT_DISABLE_TELEMETRY": "1", "RAY_USAGE_STATS_ENABLED": "0", "DO_NOT_TRACK": "1"}
 # HAProxy opens its metrics to other machines, and Ray has no setting against that.
 ONLY_HERE = """#!/bin/sh
 set -e  # -db -f FILE ...
@@ -49,9 +50,10 @@ exec '{binary}' "$@"
 def set_environment(folder: Path) -> None:
     """Set the variables that Ray reads on import; its files go to ``folder``."""
     chosen, _ = BEFORE.parse_known_args()
+    for name, value in SENDS_NOTHING.items():
+        os.environ.setdefault(name, value)
     os.environ |= {
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # then Ray listens on 127.0.0.1 only
-        "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else Ray stores one in the home folder
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": chosen.throughput_optimized,
         "RAY_SERVE_ENABLE_HA_PROXY": chosen.ha_proxy,
@@ -97,6 +99,7 @@ import onnxruntime
 import ray
 from fastapi import FastAPI, HTTPException, Request
 from ray import serve
+from ray._private import services
 from tokenizers import Tokenizer
 
 CORES = int(os.environ.get("PEER_CORES", 0)) or len(os.sched_getaffinity(0))
@@ -196,6 +199,9 @@ def main() -> None:
     parser.add_argument("--spin", type=int, default=0)
     parser.add_argument("--batch-wait", type=float, default=0.01)
     arguments = parser.parse_args()
+    # Without a dashboard this process is for usage statistics, and asks the clouds' metadata
+    # addresses even where those are off.
+    services.start_api_server = lambda *_, **__: (None, None)
     ray.init(
         address="local", num_cpus=CORES, include_dashboard=False, _temp_dir=str(FOLDER / "ray")
     )
