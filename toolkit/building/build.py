@@ -15,6 +15,7 @@ from ..models.info import ModelInfo
 from ..models.loading import builtin_info, load_model
 from .calibration import Calibration, is_calibrated, read_calibration
 from .folders import Built, variant_folder
+from .identity import Identity
 from .manifest import read_manifest
 from .recipes import REFERENCE, Recipe
 from .workshop import Workshop
@@ -54,11 +55,12 @@ def build(
     info, remarks = _described(model, revision, convert_pickle)
     if remarks:
         say(f"{info.name}: {'; '.join(remarks)}")
+    identity = Identity.of(model, info.revision)
     sentences = None if calibration is None else read_calibration(calibration)
     kept = {
         recipe.name: built
         for recipe in recipes
-        if (built := _unchanged(model, recipe, info, remarks))
+        if (built := _unchanged(identity, recipe, info, remarks))
         and is_calibrated(built.manifest, sentences)
     }
     missing = [recipe for recipe in recipes if recipe.name not in kept]
@@ -83,13 +85,13 @@ def _described(
 
 
 def _unchanged(
-    model: str, recipe: Recipe, info: ModelInfo, remarks: tuple[str, ...]
+    identity: Identity, recipe: Recipe, info: ModelInfo, remarks: tuple[str, ...]
 ) -> Built | None:
     """Return the existing variant if it is undamaged and a build now would make the same.
 
     A variant whose manifest lacks a remark was made before the checkpoint was read as it is now.
     """
-    folder = variant_folder(model, recipe.name)
+    folder = variant_folder(identity.name, recipe.name)
     try:
         manifest = read_manifest(folder)
         manifest.verify(folder)
@@ -98,7 +100,9 @@ def _unchanged(
     makers = recipe.kind.makers
     tools = versions(*makers)
     same_tools = all(manifest.versions.get(name) == tools.get(name) for name in makers)
-    same_model = dict(manifest.model) == info.as_json()
+    # A folder can be named in many ways.
+    same_facts = dict(manifest.model) | {"name": info.name} == info.as_json()
+    same_model = same_facts and not identity.difference(manifest)
     same_reading = manifest.notes.get("checkpoint", "") == "; ".join(remarks)
     same = manifest.recipe == recipe and same_model and same_reading and same_tools
     return Built(folder, manifest, skipped=True) if same else None

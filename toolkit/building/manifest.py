@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,7 +38,11 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The record of one variant."""
+    """The record of one variant.
+
+    ``sources`` are the SHA-256 digests of the files of the model's folder that it was made of; none
+    for a built-in or hub model, which its revision identifies, and in manifests of before.
+    """
 
     variant: str
     model: Mapping[str, Any]
@@ -48,6 +53,7 @@ class Manifest:
     built: str
     notes: Mapping[str, Any] = field(default_factory=dict)
     gate: Mapping[str, Any] | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -96,6 +102,12 @@ class Manifest:
             return None
         return Expected(answer["text"], {r["token"]: r["score"] for r in answer["results"]})
 
+    def is_of_model(self, other: Manifest) -> bool:
+        """Tell whether both are made of the same model, as far as the manifests say."""
+        if self.model.get("revision") != other.model.get("revision"):
+            return False
+        return not (self.sources and other.sources) or dict(self.sources) == dict(other.sources)
+
     def verify(self, folder: Path) -> None:
         """Raise UnusableInputError unless the folder is what the manifest says, and safe to load.
 
@@ -117,7 +129,7 @@ class Manifest:
         if self.variant.startswith(OWN):
             return "bring it again with --onnx and --tokenizer"
         model = self.model.get("name", "builtin")
-        where = "" if model == "builtin" else f"--model {model} "
+        where = "" if model == "builtin" else f"--model {shlex.quote(str(model))} "
         return f"build it again with 'tiankong build {where}--variants {self.variant}'"
 
     def with_gate(self, gate: Mapping[str, Any]) -> Manifest:
@@ -136,6 +148,7 @@ class Manifest:
             "machine": dict(self.machine),
             "built": self.built,
             "notes": dict(self.notes),
+            **({"sources": dict(self.sources)} if self.sources else {}),
             "gate": None if self.gate is None else dict(self.gate),
         }
 
@@ -178,6 +191,7 @@ def read_manifest(folder: Path) -> Manifest:
             built=data["built"],
             notes=data.get("notes", {}),
             gate=data.get("gate"),
+            sources=data.get("sources", {}),
         )
     except (KeyError, TypeError, AttributeError, ValueError, json.JSONDecodeError) as error:
         raise UnusableInputError(f"{path} is not a manifest ({error!r}): build it again") from None

@@ -10,23 +10,32 @@ The gate builds on it (:mod:`...gate.examination`)::
 
     built = ensure(store, ["onnx-int8"], find_gold("builtin"))     # also passed through the gate
 
+What is returned was made of what the model is now: of the weights, configuration and tokenizer that
+its folder holds, or of one commit of a hub model.  Variants of anything else are built anew, and a
+line says so.
+
 The user's own recipes (``own_recipes``) are known in addition to the shipped ones.  If a user
 brings an ONNX file (``offer``), it is the first variant of its store.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..console import say
 from ..errors import UnusableInputError
-from ..models.source import printable
+from ..models.source import is_builtin, printable, require_no_revision
 from .availability import Choice, Skipped, choose, say_skipped
-from .folders import Built, variant_folder
+from .folders import Built, model_folder, source_folder, variant_folder
+from .identity import Identity
 from .manifest import NAME as MANIFEST
-from .manifest import Manifest, read_manifest
+from .manifest import read_manifest
 from .offer import Offer
 from .recipes import REFERENCE, SHIPPED, Recipe
 
@@ -37,7 +46,8 @@ class Store:
 
     Args:
         model: a built-in model, a hub id or a folder; empty if a file is brought without a model.
-        revision: branch, tag or commit of a hub model, used when a variant is built.
+        revision: branch, tag or commit of a hub model; None: the one whose variants were built
+            last, ``main`` if there are none.
         own_recipes: a folder of the user's own recipes.
         offer: an ONNX file that the user brings.
         convert_pickle: convert pickled weights of a model that has no others.
@@ -60,10 +70,13 @@ class Store:
         return printable(self.offer.tokenizer.resolve().name)
 
     def choose(self, names: Sequence[str] = (), *, optional: bool = False) -> Choice:
-        """Return the recipes that can be built and run here (see :func:`.availability.choose`)."""
-        return choose(
-            names, self.model, self.revision, optional, self.own_recipes, self.convert_pickle
-        )
+        """Return the recipes that can be built and run here (see :func:`.availability.choose`).
+
+        If the model's folder is gone, whether named ones suit the model is not checked.
+        """
+        gone = bool(names) and Identity.of(self.model).is_gone
+        model, commit = ("", None) if gone else (self.model, self._commit)
+        return choose(names, model, commit, optional, self.own_recipes, self.convert_pickle)
 
     def require(self, name: str) -> None:
         """Raise UnusableInputError if a name is unknown or cannot be run on this machine."""
@@ -75,8 +88,8 @@ class Store:
         No names: all that can be built and run here, or only the file that is brought.  With
         ``reference`` the reference variant is built and checked too, but returned only if named.
         Raises UnusableInputError for a name that is unknown or impossible here, for files that
-        differ from their manifest, and for a variant made from another recipe, other built-in
-        weights or another folder of the same name.
+        differ from their manifest, and for a variant made from another recipe or other built-in
+        weights.
         """
         if self.offer is None:
             return self._verified(names, reference=reference)
@@ -92,18 +105,19 @@ class Store:
 
         A variant is outdated if its recipe, its model or the version of a library has changed.
         One that cannot be made of this model is left out, with a line that says why, or, if it was
-        named, raised as an error once the others are built.  Raises UnusableInputError as
-        :func:`.build.build` does.
+        named, raised as an error once the others are built.  Without a revision, a hub model's
+        ``main`` is built.  Raises UnusableInputError as :func:`.build.build` does.
         """
-        return self.build_chosen(self.choose(names))[0]
+        return self._build(names, self._asked)
 
     def build_chosen(self, choice: Choice) -> tuple[list[Built], Choice]:
         """Do what :meth:`build` does, for a choice; return it without what cannot be made."""
+        return self._build_chosen(choice, self._asked)
+
+    def _build_chosen(self, choice: Choice, commit: str | None) -> tuple[list[Built], Choice]:
         from .build import build  # here: a server needs nothing that builds
 
-        outcome = build(
-            self.model, choice.recipes, self.revision, convert_pickle=self.convert_pickle
-        )
+        outcome = build(self.model, choice.recipes, commit, convert_pickle=self.convert_pickle)
         left_out = [
             Skipped(name, f"cannot be made: {error}") for name, error in outcome.failures.items()
         ]
@@ -114,11 +128,13 @@ class Store:
         return list(outcome.variants), choice.without(left_out)
 
     def prepare(self, choice: Choice) -> Choice:
-        """Build what is missing of a choice; return it without what cannot be made."""
-        missing = tuple(recipe for recipe in choice.recipes if not self._exists(recipe.name))
-        if not missing:
+        """Build what :meth:`get` would build; return a choice without what cannot be made."""
+        commit = self._commit
+        wanting = self._wanting(choice.recipes, Identity.of(self.model, commit))
+        if not wanting:
             return choice
-        _, made = self.build_chosen(replace(choice, recipes=missing, skipped=()))
+        recipes = tuple(recipe for recipe in choice.recipes if recipe.name in wanting)
+        _, made = self._build_chosen(replace(choice, recipes=recipes, skipped=()), commit)
         return choice.without(made.skipped)
 
     def to_open(self, name: str = "") -> Built:
@@ -155,31 +171,67 @@ class Store:
 
     def _of_recipes(self, recipes: Sequence[Recipe]) -> list[Built]:
         """Return variants of these recipes, built if missing; their digests are not checked."""
-        missing = [r.name for r in recipes if not self._exists(r.name)]
-        if missing:
-            self.build(missing)
+        commit = self._commit
+        identity = Identity.of(self.model, commit)
+        if wanting := self._wanting(recipes, identity):
+            self._build(wanting, commit)
+        elif identity.is_gone:
+            names = ", ".join(recipe.name for recipe in recipes)
+            say(f"{self.model} has no weights any more: going on with {names}, made of it before")
         variants = [self.standing(recipe.name) for recipe in recipes]
         for built, recipe in zip(variants, recipes, strict=True):
-            if built.manifest.recipe != recipe or not self._is_of_model(built.manifest):
+            if built.manifest.recipe != recipe or identity.difference(built.manifest):
                 own = "" if self.own_recipes is None else f" --recipes {self.own_recipes}"
                 raise UnusableInputError(
                     f"{built.folder} was made by another version: run 'tiankong build"
-                    f" --model {self.model} --variants {recipe.name}{own}'"
+                    f" --model {shlex.quote(self.model)} --variants {recipe.name}{own}'"
                 )
         return variants
 
+    def _wanting(self, recipes: Sequence[Recipe], identity: Identity) -> list[str]:
+        """Return the names of recipes whose variants are missing, or made of another model."""
+        missing = [recipe.name for recipe in recipes if not self._exists(recipe.name)]
+        there = [self.standing(r.name) for r in recipes if r.name not in missing]
+        return [*missing, *([] if identity.builtin else _others(identity, there))]
+
+    def _build(self, names: Sequence[str], commit: str | None) -> list[Built]:
+        choice = choose(
+            names,
+            self.model,
+            commit,
+            own_recipes=self.own_recipes,
+            convert_pickle=self.convert_pickle,
+        )
+        return self._build_chosen(choice, commit)[0]
+
+    @cached_property
+    def _asked(self) -> str | None:
+        """The commit of the revision that was asked for, looked up once; None if none was."""
+        require_no_revision(self.model, self.revision)
+        if self.revision is None:
+            return None
+        from ..models.hub import resolve  # here: a server needs no hub
+
+        return resolve(self.model, self.revision)
+
+    @property
+    def _commit(self) -> str | None:
+        """The commit that variants are of: the one asked for, else the one built last, if any."""
+        if self.revision is not None:
+            return self._asked
+        if not self.model or is_builtin(self.model) or source_folder(self.model) is not None:
+            return None
+        commits = {}
+        for folder in model_folder(self.model).glob("[!.]*"):
+            with suppress(UnusableInputError, OSError):  # damage is reported when it is opened
+                manifest = read_manifest(folder)
+                if manifest.model.get("source") == "hub" and not manifest.recipe.brought:
+                    when = (manifest.built, (folder / "config.json").stat().st_mtime_ns)
+                    commits[when] = str(manifest.model["revision"])
+        return commits[max(commits)] if commits else None
+
     def _exists(self, name: str) -> bool:
         return (variant_folder(self.model, name) / MANIFEST).exists()
-
-    def _is_of_model(self, manifest: Manifest) -> bool:
-        """Tell whether a variant was made of this model, as far as is known without loading it."""
-        from ..models.loading import builtin_info
-
-        if (info := builtin_info(self.model)) is not None:
-            return dict(manifest.model) == info.as_json()
-        if Path(self.model).is_dir():
-            return Path(str(manifest.model["name"])).resolve() == Path(self.model).resolve()
-        return True
 
     def _bring(self, offer: Offer) -> Built:
         from .brought import bring  # here: it tries the file out, with numpy and tokenizers
@@ -192,3 +244,20 @@ class Store:
             return None
         (reference,) = self._verified([REFERENCE], reference=False)
         return reference.manifest.model
+
+
+def _others(identity: Identity, variants: Sequence[Built]) -> list[str]:
+    """Return the names of variants made of something else than a model is now; say why in a line.
+
+    Raises UnusableInputError if nothing can be made of the model any more.
+    """
+    others = {v.manifest.variant: d for v in variants if (d := identity.difference(v.manifest))}
+    if not others:
+        return []
+    now = f"revision {identity.commit[:12]}" if identity.commit else "what is there now"
+    reasons = "; ".join(f"{name} was made of {why}" for name, why in others.items())
+    line = f"{identity.name}: {reasons}"
+    if identity.is_gone:
+        raise UnusableInputError(f"{line}, and the weights are gone: put the model back")
+    say(f"{line}: building anew, of {now}")
+    return list(others)

@@ -185,6 +185,7 @@ class Workshop:
             machine=fingerprint(),
             built=datetime.now(UTC).isoformat(timespec="seconds"),
             notes=notes,
+            sources=self.loaded.sources,
         )
 
 

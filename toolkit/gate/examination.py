@@ -14,7 +14,7 @@ from ..building.store import Store
 from ..console import progress, say
 from ..engines.predictor import Predictor
 from ..engines.text import TextEncoder
-from ..errors import BrokenVariantError
+from ..errors import BrokenVariantError, UnusableInputError
 from ..graphs.pruning import pruned_encoder
 from . import answers as stored
 from .answers import Answers
@@ -217,10 +217,16 @@ def _is_gated(built: Built, gold: GoldSet) -> bool:
 
 
 def _reference(store: Store, variants: Sequence[Built]) -> Built:
+    """Return the reference; raise UnusableInputError unless all are of the same model."""
+    named = [built for built in variants if built.manifest.variant == REFERENCE]
+    reference = named[0] if named else store.standing(REFERENCE)
     for built in variants:
-        if built.manifest.variant == REFERENCE:
-            return built
-    return store.standing(REFERENCE)
+        if not built.manifest.is_of_model(reference.manifest):
+            raise UnusableInputError(
+                f"{built.folder} and {reference.folder} were made of different models or revisions:"
+                " build both again"
+            )
+    return reference
 
 
 def _record(built: Built, gold: GoldSet, result: Check) -> None:

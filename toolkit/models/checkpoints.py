@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnusableInputError
-from ..files import sha256
 from . import layout
 from .families import Family, family
 from .tying import Remark, settle_decoder
@@ -36,11 +35,6 @@ def present_weights(folder: Path) -> list[Path]:
             f"{folder} lacks {', '.join(missing[:3])}, named in {layout.INDEX}: copy all the files"
         )
     return paths
-
-
-def digest(paths: list[Path]) -> str:
-    """Return the SHA-256 of one weight file; for several, of the list of names and digests."""
-    return layout.combined_digest({path.name: sha256(path) for path in paths})
 
 
 def load_network(

@@ -25,6 +25,7 @@ from .hub_cache import (
     HubFile,
     Snapshot,
     cache_folder,
+    cached_commit,
     cached_snapshot,
     from_cache,
     storage,
@@ -124,6 +125,30 @@ def download(repo_id: str, revision: str | None = None, convert_pickle: bool = F
         with suppress(OSError):  # a read-only cache
             write_text(storage(repo_id) / "refs" / asked, listing.commit)
     return snapshot
+
+
+def resolve(repo_id: str, revision: str) -> str:
+    """Return the commit (40 digits) that a branch, a tag or a commit of a repository is now.
+
+    The hub is asked, unless 40 digits are given.  If it cannot be, the commit counts that the
+    cache has for the revision; UnusableInputError if there is none.
+    """
+    _require_valid(repo_id, revision)
+    if COMMIT.fullmatch(revision):
+        return revision
+    reason = "HF_HUB_OFFLINE is set"
+    if not offline():
+        try:
+            return _listing(repo_id, revision).commit
+        except _UnreachableError as error:
+            reason = f"{endpoint()} cannot be reached ({error})"
+    commit = cached_commit(repo_id, revision)
+    if commit is None:
+        raise UnusableInputError(
+            f"which commit {revision!r} of {repo_id} is, is not known and {reason}: write the"
+            " commit's 40 digits, or connect to the network"
+        )
+    return commit
 
 
 def _require_valid(repo_id: str, revision: str) -> None:

@@ -69,6 +69,17 @@ def storage(repo_id: str) -> Path:
 # --- the cache ------------------------------------------------------------------------------
 
 
+def cached_commit(repo_id: str, asked: str) -> str | None:
+    """Return the commit that a revision was when it was last fetched; None if it never was."""
+    if COMMIT.fullmatch(asked):
+        return asked
+    try:
+        commit = (storage(repo_id) / "refs" / asked).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return None
+    return commit if COMMIT.fullmatch(commit) else None
+
+
 def cached_snapshot(repo_id: str, asked: str, convert_pickle: bool = False) -> Snapshot | None:
     """Return the cached snapshot of a revision; None if it is not complete.
 
@@ -76,14 +87,11 @@ def cached_snapshot(repo_id: str, asked: str, convert_pickle: bool = False) -> S
     """
     from huggingface_hub import snapshot_download
 
-    commit = asked
-    if not COMMIT.fullmatch(asked):
-        try:
-            commit = (storage(repo_id) / "refs" / asked).read_text(encoding="utf-8").strip()
-        except (OSError, ValueError):
-            return None
+    commit = cached_commit(repo_id, asked)
+    if commit is None:
+        return None
     folder = storage(repo_id) / "snapshots" / commit
-    if not COMMIT.fullmatch(commit) or missing_files(folder, convert_pickle):
+    if missing_files(folder, convert_pickle):
         return None
     try:  # if the library stored the commit's list of files, it checks the optional ones too
         snapshot_download(

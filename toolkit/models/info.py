@@ -99,6 +99,7 @@ class LoadedModel:
     ``remarks`` say, a few words each, what is unusual about the files it was read from; ``folder``
     is where they are (None: a built-in model), with the weights as safetensors.
     ``pickles`` are the SHA-256 digests by name of the pickled weights that were converted, if any.
+    ``sources`` are those of all the files it was read from, for a model from a folder.
     """
 
     info: ModelInfo
@@ -108,3 +109,4 @@ class LoadedModel:
     remarks: tuple[str, ...] = ()
     folder: Path | None = None
     pickles: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)

@@ -16,12 +16,12 @@ from ..errors import UnusableInputError
 from ..files import read_json, require_memory
 from . import hub, layout
 from .builtin import catalogue
-from .checkpoints import digest, load_network, present_weights
+from .checkpoints import load_network, present_weights
 from .families import Family, family, geometry
 from .hub_cache import cached_snapshots
 from .info import BYTES_A_PARAMETER, Geometry, LoadedModel, ModelInfo
 from .pickles.conversion import Conversion, convert, present_pickles
-from .source import folder_of, printable, require_no_revision
+from .source import folder_of, printable, require_no_revision, source_digests
 from .tokenizer_files import read_tokenizer, require_matching
 
 __all__ = ["Geometry", "LoadedModel", "ModelInfo", "config_of", "list_models", "load_model"]
@@ -43,7 +43,12 @@ def load_model(name: str, revision: str | None = None, convert_pickle: bool = Fa
         return catalogue.load(name)
     if (folder := folder_of(name)) is not None:
         weights = _require_weights(folder, convert_pickle)
-        return _load_folder(folder, name, "folder", digest(weights), convert_pickle)
+        sources = source_digests(folder)
+        revision = layout.combined_digest({path.name: sources[path.name] for path in weights})
+        loaded = _load_folder(folder, name, "folder", revision, convert_pickle)
+        if source_digests(folder) != sources:
+            raise UnusableInputError(f"{folder} changed while it was read: run the command again")
+        return replace(loaded, sources=sources)
     snapshot = hub.download(name, revision, convert_pickle)
     return _load_folder(snapshot.folder, name, "hub", snapshot.revision, convert_pickle)
 
@@ -171,4 +176,6 @@ _REFUSED = {
 
 def builtin_info(model: str) -> ModelInfo | None:
     """Return a built-in model's description without loading (growing) it; None for other names."""
-    return next((info for info in catalogue.infos() if info.name == model), None)
+    if model not in catalogue.NAMES:
+        return None
+    return next(info for info in catalogue.infos() if info.name == model)

@@ -21,24 +21,29 @@ from . import layout
 SETTLED = 2_000_000_000  # nanoseconds: the coarsest clock of a file system in use (FAT)
 
 
+def is_builtin(name: str) -> bool:
+    """Tell whether a name is a built-in model's."""
+    from .builtin.catalogue import NAMES  # here: it imports the families
+
+    return name in NAMES
+
+
 def folder_of(name: str) -> Path | None:
     """Return the folder that a model's name means, None for a built-in or hub model's name.
 
     It may not exist: a name is also a path if only a path can be written like this.
     """
-    from .builtin.catalogue import NAMES  # here: it imports the families
-
     looks_like_path = name.startswith((".", "/", "~")) or name.endswith("/") or "\\" in name
-    if name in NAMES or not name or not (looks_like_path or os.path.exists(name)):
+    if is_builtin(name) or not name or not (looks_like_path or os.path.exists(name)):
         return None
     return Path(os.path.expanduser(name))
 
 
 def require_no_revision(name: str, revision: str | None) -> None:
     """Raise UnusableInputError if a revision is given for a model that is not the hub's."""
-    from .builtin.catalogue import NAMES  # here: it imports the families
-
-    if revision is not None and (not name or name in NAMES or folder_of(name) is not None):
+    if revision is None:
+        return
+    if not name or is_builtin(name) or folder_of(name) is not None:
         what = f"{name} has" if name else "a file of your own has"
         raise UnusableInputError(f"{what} no revisions (only hub models have them): leave it out")
 
