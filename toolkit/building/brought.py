@@ -11,11 +11,12 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..console import say
 from ..engines.kinds import ONNXRUNTIME
 from ..errors import UnusableInputError
 from ..files import (
@@ -28,8 +29,9 @@ from ..files import (
     write_json,
 )
 from ..machine import fingerprint, versions
+from ..models.auto_tokenizer import read_tokenizer
 from ..models.source import printable
-from ..models.tokenizer_files import read_tokenizer, write_tokenizer
+from ..models.tokenizer_files import TokenizerFiles, read_tokenizer_files, write_tokenizer
 from ..models.tokens import MASK
 from .folders import Built, brought_folder, brought_folder_before
 from .manifest import Manifest, read_manifest, record_files, write_manifest
@@ -65,17 +67,21 @@ def bring(
     variant, so it is called only after the file has been read.  Raises UnusableInputError for a
     file or tokenizer that cannot be used, or if the two do not belong together.
     """
-    tokenizer = _tokenizer(offer.tokenizer)
+    texts = _tokenizer_files(offer.tokenizer)
     file = read_onnx_file(offer.onnx)
     config = _config(offer)
-    facts = reference()
-    sources = _digest(offer, file, tokenizer, config, facts)
     name = variant_name(offer.onnx)
     folder = brought_folder(offer, model, name)
     before = brought_folder_before(offer, model, name)
+    made = folder.exists() or before.exists()
+    # A server that finds the variant made needs no transformers, which reads the tokenizer.
+    tokenizer = None if made else _tokenizer(offer.tokenizer, config)
+    facts = reference()
+    sources = _digest(offer, file, texts, config, facts)
     for there in (folder, before):
         if existing := _existing(there, sources):
             return Built(there, _with_promise(there, existing, offer.promise), skipped=True)
+    tokenizer = tokenizer or _tokenizer(offer.tokenizer, config)
     model = model or printable(offer.tokenizer.resolve().name)
     size = sum(path.stat().st_size for path in file.files.values())
     require_disk(artifacts(), size, f"copying {offer.onnx}")
@@ -113,12 +119,16 @@ def variant_name(onnx: Path) -> str:
     return f"{OWN}{slug or 'model'}"[:41].rstrip("-")
 
 
-def _tokenizer(folder: Path) -> Tokenizer:
+def _tokenizer_files(folder: Path) -> TokenizerFiles:
     if not folder.is_dir():
         raise UnusableInputError(
             f"{folder} is no folder: --tokenizer names the folder with tokenizer.json or vocab.txt"
         )
-    tokenizer = read_tokenizer(folder)
+    return read_tokenizer_files(folder)
+
+
+def _tokenizer(folder: Path, config: Mapping[str, Any]) -> Tokenizer:
+    tokenizer = read_tokenizer(folder, config, lambda line: say(f"{folder}: {line}"))
     if tokenizer.token_to_id(MASK) is None:
         raise UnusableInputError(
             f"{folder}: the tokenizer has no {MASK}: it is not that of a masked language model"
@@ -148,14 +158,14 @@ def _config(offer: Offer) -> dict[str, Any]:
 def _digest(
     offer: Offer,
     file: OnnxFile,
-    tokenizer: Tokenizer,
+    texts: TokenizerFiles,
     config: Mapping[str, Any],
     reference: ModelFacts | None,
 ) -> str:
     """Return one SHA-256 over everything that the variant is made from."""
     parts = {
         "files": {name: sha256(path) for name, path in file.files.items()},
-        "tokenizer": tokenizer.to_str(),
+        "tokenizer": {**asdict(texts), "folder": None},
         "limit": _tokenizer_limit(offer.tokenizer),
         "config": dict(config),
         "model": reference,

@@ -12,7 +12,7 @@ from ..engines.predictor import Logits
 from ..engines.text import TextEncoder
 from ..errors import UnusableInputError
 from ..files import sha256
-from ..models.tokenizer_files import TOKENIZER_SHARE
+from ..models.auto_tokenizer import TOKENIZER_SHARE
 from .manifest import ALONE
 from .offer import Offer
 from .onnx_file import OnnxFile

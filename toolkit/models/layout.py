@@ -13,7 +13,8 @@ from ..files import read_json
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 TOKENIZERS = ("tokenizer.json", "vocab.txt")
-FILES = ("config.json", *TOKENIZERS, "tokenizer_config.json", "special_tokens_map.json")
+ADDED, SETTINGS, SPECIAL = "added_tokens.json", "tokenizer_config.json", "special_tokens_map.json"
+FILES = ("config.json", *TOKENIZERS, ADDED, SETTINGS, SPECIAL)
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 OTHERS = (*PICKLED, ".h5", ".msgpack")  # endings of weights in other formats
 

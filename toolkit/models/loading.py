@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import UnusableInputError
 from ..files import read_json, require_memory
 from . import hub, layout
+from .auto_tokenizer import read_tokenizer, require_matching
 from .builtin import catalogue
 from .checkpoints import load_network, present_weights
 from .families import Family, family, geometry
@@ -22,7 +23,7 @@ from .hub_cache import cached_snapshots
 from .info import BYTES_A_PARAMETER, Geometry, LoadedModel, ModelInfo
 from .pickles.conversion import Conversion, convert, present_pickles
 from .source import folder_of, printable, require_no_revision, source_digests
-from .tokenizer_files import read_tokenizer, require_matching
+from .tokenizer_files import WORDPIECE, read_tokenizer_files
 
 __all__ = ["Geometry", "LoadedModel", "ModelInfo", "config_of", "list_models", "load_model"]
 
@@ -74,7 +75,7 @@ def has_wordpiece(name: str, revision: str | None = None, convert_pickle: bool =
     if name in catalogue.NAMES:
         return True
     folder = folder_of(name) or hub.download(name, revision, convert_pickle).folder
-    return type(read_tokenizer(folder).model).__name__ == "WordPiece"
+    return read_tokenizer_files(folder).model == WORDPIECE
 
 
 def list_models() -> list[ModelInfo]:
@@ -106,10 +107,10 @@ def _load_folder(
     """Load a model from a folder that has the files of a hub repository."""
     config = read_config(folder)
     info = _info(config, name, source, revision)
-    tokenizer = read_tokenizer(folder)
+    remarks: list[str] = []
+    tokenizer = read_tokenizer(folder, config, remarks.append)
     require_matching(tokenizer, config, folder)
     require_memory(2 * info.parameters * BYTES_A_PARAMETER, f"loading {name}")
-    remarks: list[str] = []
     converted = Conversion(folder, {})
     if convert_pickle and layout.is_pickled(folder):
         converted = convert(folder, name, revision)

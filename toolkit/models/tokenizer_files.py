@@ -1,170 +1,190 @@
-"""Read the tokenizer files of a model's folder and check them against its configuration."""
+"""The files over which a model's tokenizer is spread, read and written."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnusableInputError
-from ..files import read_json, write_json, write_text
-from . import layout
+from ..files import read_json, read_text, write_json, write_text
 from .checkpoints import line_of
-from .families import geometry
-from .tokens import CLS, MASK, PAD, SEP, UNK, keep_whole, reads_unknown, special_tokens
+from .layout import ADDED, SETTINGS, SPECIAL, TOKENIZERS
+from .tokens import CLS, MASK, PAD, SEP, UNK, special_tokens
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-TOKENIZER_SHARE = 0.9  # a tokenizer with fewer tokens (share of the model's) is another model's
+SAVED, VOCABULARY = TOKENIZERS
+WORDPIECE = "WordPiece"
+CASE = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")  # true or false
+OF_OTHER_FILES = (
+    "chat_template", "gguf_file", "init_inputs", "name_or_path", "special_tokens_map_file",
+    "tokenizer_file", "tokenizer_object", "vocab_file",
+)  # fmt: skip
+"""Settings that lead to other files than the folder's, and do not change how text is cut."""
 
 
-def read_tokenizer(folder: Path) -> Tokenizer:
-    """Return a folder's tokenizer: its ``tokenizer.json``, else one built from ``vocab.txt``.
+@dataclass(frozen=True)
+class TokenizerFiles:
+    """What the files of a folder say of its tokenizer; None and empty: there is no such file.
 
-    For letter case, accents and Chinese characters ``tokenizer_config.json`` overrides
-    ``tokenizer.json``, as in transformers.  Raises UnusableInputError if it cannot be read.
+    ``saved`` is the text of ``tokenizer.json``, ``model`` the kind of vocabulary it has (that of
+    ``vocab.txt`` is WordPiece).  ``vocabulary`` has the lines of ``vocab.txt``, ``added`` the words
+    of ``added_tokens.json`` with their ids, ``settings`` and ``special`` the contents of
+    ``tokenizer_config.json`` and ``special_tokens_map.json``.
     """
-    if (folder / "tokenizer.json").is_file():
-        tokenizer = _saved_tokenizer(folder)
-    elif (folder / "vocab.txt").is_file():
-        tokenizer = _wordpiece_tokenizer(folder)
+
+    folder: Path
+    saved: str | None
+    model: str
+    vocabulary: Sequence[str] | None
+    added: Mapping[str, int]
+    settings: Mapping[str, Any]
+    special: Mapping[str, Any]
+
+    def lines(self) -> dict[str, int]:
+        """Return ``vocab.txt`` as a mapping from token to id: its line, counted from 0.
+
+        If a token is there twice, the last line counts, as in transformers.  A blank line is no
+        token, but counts.
+        """
+        lines = {token: index for index, token in enumerate(self.vocabulary or ())}
+        lines.pop("", None)
+        return lines
+
+    def words(self) -> Iterator[tuple[str, str, int]]:
+        """Yield every added token: the file that names it, the token, its id."""
+        for token, index in self.added.items():
+            yield ADDED, token, index
+        for index, entry in dict(self.settings.get("added_tokens_decoder") or {}).items():
+            yield SETTINGS, entry["content"], int(index)
+
+    def copy_to(self, folder: Path) -> None:
+        """Write the files into an empty folder: what was read, and nothing else."""
+        if self.saved is not None:
+            write_text(folder / SAVED, self.saved)
+        if self.vocabulary is not None:
+            write_text(folder / VOCABULARY, "".join(f"{token}\n" for token in self.vocabulary))
+        for name, content in ((ADDED, self.added), (SPECIAL, self.special)):
+            if content:
+                write_json(folder / name, content)
+        kept = {key: value for key, value in self.settings.items() if key not in OF_OTHER_FILES}
+        if kept:
+            write_json(folder / SETTINGS, kept)
+
+
+def read_tokenizer_files(folder: Path) -> TokenizerFiles:
+    """Return what a folder's files say of its tokenizer.
+
+    Raises UnusableInputError if there are none, or if they cannot be read or contradict each other.
+    """
+    saved = (folder / SAVED).is_file()
+    if not saved and not (folder / VOCABULARY).is_file():
+        raise UnusableInputError(
+            f"{folder} has no tokenizer: copy the model's {' or '.join(TOKENIZERS)} there"
+        )
+    tokenizer = read_saved(folder / SAVED) if saved else None
+    files = TokenizerFiles(
+        folder,
+        read_text(folder / SAVED) if saved else None,
+        type(tokenizer.model).__name__ if tokenizer else WORDPIECE,
+        _vocabulary(folder / VOCABULARY) if (folder / VOCABULARY).is_file() else None,
+        _json_object(folder / ADDED),
+        _json_object(folder / SETTINGS),
+        _json_object(folder / SPECIAL),
+    )
+    _require_settings(files)
+    if tokenizer:
+        _require_one_vocabulary(files, tokenizer)
     else:
-        raise UnusableInputError(
-            f"{folder} has no tokenizer: copy the model's {' or '.join(layout.TOKENIZERS)} there"
-        )
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    keep_whole(tokenizer)
-    if not reads_unknown(tokenizer):
-        raise UnusableInputError(
-            f"{folder}: the tokenizer has no {UNK}, so rare characters stop it: copy the model's"
-            " own tokenizer files there"
-        )
-    return tokenizer
+        _require_special_tokens(files)
+    return files
 
 
-def _settings(folder: Path) -> dict[str, Any]:
-    """Return the settings of the BERT normalizer that ``tokenizer_config.json`` contains."""
-    path = folder / "tokenizer_config.json"
-    config = read_json(path) if path.is_file() else {}
-    if not isinstance(config, dict):
-        raise UnusableInputError(f"{path} is no JSON object: save the tokenizer again")
-    names = {
-        "do_lower_case": "lowercase",
-        "tokenize_chinese_chars": "handle_chinese_chars",
-        "strip_accents": "strip_accents",
-    }
-    settings = {ours: config[theirs] for theirs, ours in names.items() if theirs in config}
-    for name, value in settings.items():
-        if not isinstance(value, bool) and (name, value) != ("strip_accents", None):
-            raise UnusableInputError(f"{path}: {name} is {value!r}, not true or false")
-    return settings
-
-
-def _saved_tokenizer(folder: Path) -> Tokenizer:
+def read_saved(path: Path) -> Tokenizer:
+    """Return the tokenizer of a ``tokenizer.json``; UnusableInputError if it cannot be read."""
     from tokenizers import Tokenizer
-    from tokenizers.normalizers import BertNormalizer
 
-    path = folder / "tokenizer.json"
+    text = read_text(path)
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        return Tokenizer.from_str(text)
     except Exception as error:  # the library raises bare Exception
         raise UnusableInputError(f"{path} is not a readable tokenizer: {line_of(error)}") from error
-    normalizer = tokenizer.normalizer
-    if isinstance(normalizer, BertNormalizer):
-        for name, value in _settings(folder).items():
-            setattr(normalizer, name, value)
-        tokenizer.normalizer = normalizer
-    if (folder / "vocab.txt").is_file():
-        known = tokenizer.get_vocab()
-        for token, index in _vocabulary(folder).items():
-            if known.get(token, index) != index:
-                raise UnusableInputError(
-                    f"{folder}: {token!r} is {known[token]} in tokenizer.json and {index} in"
-                    " vocab.txt: delete the one that is not the model's"
-                )
-    return tokenizer
 
 
-def _vocabulary(folder: Path) -> dict[str, int]:
-    """Return ``vocab.txt`` as a mapping from token to line number.
-
-    If a token is there twice, the last line counts, as in transformers.
-    """
-    path = folder / "vocab.txt"
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, ValueError) as error:
-        raise UnusableInputError(f"{path} cannot be read: {line_of(error)}") from None
-    if lines[-1] == "":
+def _vocabulary(path: Path) -> list[str]:
+    """Return the lines of ``vocab.txt`` without white space at their ends or blank last lines."""
+    lines = [line.rstrip() for line in read_text(path).split("\n")]
+    while lines and not lines[-1]:
         lines.pop()
-    return {line.removesuffix("\r"): index for index, line in enumerate(lines)}
+    return lines
 
 
-def _wordpiece_tokenizer(folder: Path) -> Tokenizer:
-    from tokenizers import AddedToken, Tokenizer, decoders
-    from tokenizers.models import WordPiece
-    from tokenizers.normalizers import BertNormalizer
-    from tokenizers.pre_tokenizers import BertPreTokenizer
-    from tokenizers.processors import BertProcessing
+def _json_object(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UnusableInputError(f"{path} is no JSON object: save the tokenizer again")
+    return content
 
-    known = _vocabulary(folder)
-    special = (PAD, UNK, CLS, SEP, MASK)
-    for token in special:
+
+def _require_settings(files: TokenizerFiles) -> None:
+    settings, path = files.settings, files.folder / SETTINGS
+    if settings.get("auto_map"):
+        raise UnusableInputError(f"{path} has auto_map, code of its own, which is never run")
+    if settings.get("fast_tokenizer_files"):
+        raise UnusableInputError(
+            f"{path} has fast_tokenizer_files, tokenizers for versions of transformers: name a"
+            f" folder with one {SAVED}"
+        )
+    for name in CASE:
+        value = settings.get(name, False)
+        if not isinstance(value, bool) and (name, value) != ("strip_accents", None):
+            raise UnusableInputError(f"{path}: {name} is {value!r}, not true or false")
+    for token, index in files.added.items():
+        if not isinstance(index, int) or isinstance(index, bool) or index < 0:
+            raise UnusableInputError(f"{files.folder / ADDED}: {token!r} is {index!r}, not an id")
+    try:
+        wrong = any(not isinstance(token, str) for _, token, _ in files.words())
+    except (AttributeError, KeyError, TypeError, ValueError):
+        wrong = True
+    if wrong:
+        raise UnusableInputError(
+            f"{path}: added_tokens_decoder has to name ids with tokens: save the tokenizer again"
+        )
+
+
+def _require_special_tokens(files: TokenizerFiles) -> None:
+    known = {*files.lines(), *(token for _, token, _ in files.words())}
+    for token in (PAD, UNK, CLS, SEP, MASK):
         if token not in known:
             raise UnusableInputError(
-                f"{folder / 'vocab.txt'} has no {token}: copy the model's own vocab.txt there"
+                f"{files.folder / VOCABULARY} has no {token}: copy the model's own vocab.txt there"
             )
-    tokenizer = Tokenizer(WordPiece(known, unk_token=UNK))
-    tokenizer.normalizer = BertNormalizer(**{"lowercase": True, **_settings(folder)})
-    tokenizer.pre_tokenizer = BertPreTokenizer()
-    tokenizer.post_processor = BertProcessing((SEP, known[SEP]), (CLS, known[CLS]))
-    tokenizer.decoder = decoders.WordPiece()
-    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in special])
-    return tokenizer
+
+
+def _require_one_vocabulary(files: TokenizerFiles, tokenizer: Tokenizer) -> None:
+    known = tokenizer.get_vocab()
+    for token, index in files.lines().items():
+        if known.get(token, index) != index:
+            raise UnusableInputError(
+                f"{files.folder}: {token!r} is {known[token]} in {SAVED} and {index} in"
+                f" {VOCABULARY}: delete the one that is not the model's"
+            )
 
 
 def write_tokenizer(
     folder: Path, tokenizer: Tokenizer, positions: int, inputs: Sequence[str]
 ) -> None:
     """Write ``tokenizer.json`` and ``tokenizer_config.json`` of a variant's folder."""
-    write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=True))
+    write_text(folder / SAVED, tokenizer.to_str(pretty=True))
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": positions,
         "model_input_names": list(inputs),
         **special_tokens(tokenizer.get_vocab()),
     }
-    write_json(folder / "tokenizer_config.json", config)
-
-
-def require_matching(tokenizer: Tokenizer, config: Mapping[str, Any], folder: Path) -> None:
-    """Raise UnusableInputError if the tokenizer cannot be the model's, by its ids and tokens."""
-    rows = geometry(config, str(folder)).vocabulary
-    ids = tokenizer.get_vocab()
-    advice = "copy the model's own tokenizer files there"
-    if MASK not in ids:
-        raise UnusableInputError(f"{folder}: the tokenizer has no {MASK}: {advice}")
-    token, highest = max(ids.items(), key=lambda item: item[1])
-    if highest >= rows:
-        raise UnusableInputError(
-            f"{folder}: the tokenizer's {token!r} has id {highest}, the model has {rows} tokens:"
-            f" {advice}"
-        )
-    if len(ids) < TOKENIZER_SHARE * rows:
-        raise UnusableInputError(
-            f"{folder}: the tokenizer has {len(ids)} tokens, the model {rows}: {advice}"
-        )
-    pad = config.get("pad_token_id", 0)
-    filler = special_tokens(ids).get("pad_token")
-    if pad is not None and filler and ids[filler] != pad:
-        raise UnusableInputError(
-            f"{folder}: {filler} is {ids[filler]} for the tokenizer, {pad} for the model: {advice}"
-        )
-    framed = tokenizer.encode(MASK).tokens
-    if framed != [CLS, MASK, SEP]:
-        raise UnusableInputError(
-            f"{folder}: the tokenizer makes {' '.join(framed)} of {MASK}, not"
-            f" [CLS] {MASK} [SEP]: {advice}"
-        )
+    write_json(folder / SETTINGS, config)

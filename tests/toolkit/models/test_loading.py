@@ -17,6 +17,7 @@ from hub_endpoint import save_tiny_model
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.files import sha256
 from tiankong.toolkit.models import loading as models
+from tiankong.toolkit.models.auto_tokenizer import read_tokenizer
 from tiankong.toolkit.models.builtin import catalogue, vocabulary
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def test_letter_case_is_what_the_configuration_says(folder: Path) -> None:
 def test_vocab_txt_reads_as_transformers_reads_it(folder: Path) -> None:
     from transformers import BertTokenizer
 
-    ours = models.read_tokenizer(folder)
+    ours = read_tokenizer(folder)
     theirs = BertTokenizer.from_pretrained(folder)
     for text in ("床前明月光,疑是[MASK]上霜。", "Ab a", "霜b下!"):
         assert ours.encode(text).ids == theirs(text)["input_ids"]
@@ -290,7 +291,7 @@ def test_tokenizers_that_cannot_be(folder: Path) -> None:
 
 
 def test_two_vocabularies_at_odds(folder: Path) -> None:
-    models.read_tokenizer(folder).save(str(folder / "tokenizer.json"))
+    read_tokenizer(folder).save(str(folder / "tokenizer.json"))
     text = (folder / "vocab.txt").read_text(encoding="utf-8")
     (folder / "vocab.txt").write_text(text.replace("床\n前", "前\n床"), encoding="utf-8")
     assert "in tokenizer.json and" in refused(folder)
@@ -299,9 +300,10 @@ def test_two_vocabularies_at_odds(folder: Path) -> None:
 def test_a_tokenizer_that_frames_nothing(folder: Path) -> None:
     from tokenizers.processors import Sequence
 
-    tokenizer = models.read_tokenizer(folder)
+    tokenizer = read_tokenizer(folder)
     tokenizer.post_processor = Sequence([])
     tokenizer.save(str(folder / "tokenizer.json"))
+    edit_config(folder, "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
     assert "not [CLS] [MASK] [SEP]" in refused(folder)
 
 
