@@ -15,6 +15,11 @@ from .facts.scaling import Axis
 from .facts.variants import VariantRow
 
 FORMAT = 2
+GATE = (
+    "passed", "hit_at_1", "hit_at_5", "top1_agreement", "top5_agreement", "order_agreement",
+    "max_delta", "divergence", "worst_divergence", "worst", "batch", "categories", "flipped",
+    "guessing", "warnings",
+)  # fmt: skip
 
 
 def as_data(report: Report) -> dict[str, Any]:
@@ -113,8 +118,17 @@ def _variant(row: VariantRow) -> dict[str, Any]:
         "file_bytes": row.file_bytes,
         "total_bytes": row.total_bytes,
         "resident_bytes": dict(row.memory),
-        "gate": asdict(row.gate) if row.gate else None,
+        "gate": _gate(row),
     }
+
+
+def _gate(row: VariantRow) -> dict[str, Any] | None:
+    """Return a variant's gate result as the run recorded it; null for what an older one lacks."""
+    if row.gate is None:
+        return None
+    recorded = row.entry["gate"]
+    rest = {"reasons": row.gate.reasons, "judged": row.gate.judged}
+    return {key: recorded.get(key) for key in GATE} | rest
 
 
 def _price(price: Price) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def read(path: Path) -> Reader:
 
 def figures_of(text: str) -> list[str]:
     """Every number of a text, sorted, without the words around it."""
-    return sorted(re.findall(r"\d+(?:\.\d+)?", re.sub(r"top-1", "", text, flags=re.IGNORECASE)))
+    return sorted(re.findall(r"\d+(?:\.\d+)?", re.sub(r"top-[15]", "", text, flags=re.IGNORECASE)))
 
 
 def numbered(cells: Sequence[Cell]) -> tuple[Cell, ...]:

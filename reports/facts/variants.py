@@ -11,10 +11,23 @@ from .points import MeasuredPoint
 
 
 @dataclass(frozen=True)
-class Gate:
-    """The gate's result for a variant; shares are in 0..1 (None: there is no reference).
+class FlippedItem:
+    """A gold item whose best token is not the reference's."""
 
-    ``judged`` is false if there was neither a reference nor a promise to check its answers against.
+    id: str
+    answer: str
+    reference: str
+    variant: str
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The gate's result for a variant; shares are in 0..1.
+
+    What is compared with the reference is None if there is none, and what older runs do not record
+    is None too.  ``judged`` is false if there was neither a reference nor a promise to check its
+    answers against.  ``independent`` tells whether answers are the same in any batch.  ``guessed``
+    is the hit@5 of guessing, ``at_chance`` whether the model does no better.
     """
 
     passed: bool
@@ -23,6 +36,21 @@ class Gate:
     top1_agreement: float | None
     reasons: tuple[str, ...]
     judged: bool = True
+    top5_agreement: float | None = None
+    order_agreement: float | None = None
+    flipped: tuple[FlippedItem, ...] | None = None
+    max_delta: float | None = None
+    divergence: float | None = None
+    worst_divergence: float | None = None
+    worst: str = ""
+    independent: bool | None = None
+    guessed: float | None = None
+    at_chance: bool = False
+
+    @property
+    def recommended(self) -> bool:
+        """Whether a variant of this result may be recommended."""
+        return self.passed and self.judged and not self.at_chance
 
 
 @dataclass(frozen=True)
@@ -67,6 +95,8 @@ def _variant_row(
 def _gate(data: Mapping[str, Any] | None) -> Gate | None:
     if data is None:
         return None
+    guessing, batch = data.get("guessing") or {}, data.get("batch") or {}
+    compared = data["top1_agreement"] is not None
     return Gate(
         bool(data["passed"]),
         data["hit_at_1"],
@@ -74,4 +104,18 @@ def _gate(data: Mapping[str, Any] | None) -> Gate | None:
         data["top1_agreement"],
         tuple(str(reason) for reason in data.get("reasons", ())),
         bool(data.get("judged", True)),
+        data.get("top5_agreement"),
+        data.get("order_agreement"),
+        tuple(map(_flipped, data["flipped"])) if compared and "flipped" in data else None,
+        data.get("max_delta") if compared else None,
+        data.get("divergence"),
+        data.get("worst_divergence"),
+        data.get("worst", ""),
+        batch.get("independent"),
+        guessing.get("hit_at_5"),
+        bool(guessing.get("at_chance")),
     )
+
+
+def _flipped(item: Mapping[str, str]) -> FlippedItem:
+    return FlippedItem(item["id"], item["answer"], item["reference"], item["variant"])

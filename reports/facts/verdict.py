@@ -32,7 +32,7 @@ class Rival:
 class Undecided:
     """A variant that cannot be recommended.
 
-    ``reason`` is "gate-failed", "no-gate", "not-judged" or "no-valid-point".
+    ``reason`` is "gate-failed", "no-gate", "not-judged", "at-chance" or "no-valid-point".
     """
 
     variant: str
@@ -57,7 +57,7 @@ def decide(
     measured: Sequence[MeasuredPoint], variants: Sequence[VariantRow], limit_ms: float
 ) -> Verdict:
     """Choose the cheapest point with a P95 of at most ``limit_ms``, else that of lowest P95."""
-    passed = {row.name for row in variants if row.gate and row.gate.passed and row.gate.judged}
+    passed = {row.name for row in variants if row.gate and row.gate.recommended}
     usable = [point for point in measured if point.variant in passed and _usable(point)]
     refusals = tuple(_refusals(variants, {point.variant for point in usable} if measured else None))
     within = [point for point in usable if _p95(point) <= limit_ms]
@@ -120,5 +120,7 @@ def _refusals(variants: Sequence[VariantRow], usable: set[str] | None) -> Iterab
             yield Undecided(row.name, "gate-failed")
         elif not row.gate.judged:
             yield Undecided(row.name, "not-judged")
+        elif row.gate.at_chance:
+            yield Undecided(row.name, "at-chance")
         elif usable is not None and row.name not in usable:
             yield Undecided(row.name, "no-valid-point")

@@ -42,12 +42,16 @@ def article_grid(report: Report, language: Language) -> Table:
 def _measured(point: MeasuredPoint | None, language: Language, *, cpu: bool) -> list[Entry]:
     if point is None:
         return [Entry(figures.NONE, tone="muted")] * (4 if cpu else 3)
-    entries = [
-        Entry(figures.significant(point.qps.value)),
-        Entry(figures.significant(point.qps_per_core)),
-        Entry(milliseconds(point.p95_ms, language)),
+    texts = [
+        figures.significant(point.qps.value),
+        figures.significant(point.qps_per_core),
+        milliseconds(point.p95_ms, language),
     ]
-    return [*entries, Entry(figures.percent(point.server_cpu_percent))] if cpu else entries
+    if cpu:
+        texts.append(figures.percent(point.server_cpu_percent))
+    if point.valid:
+        return [Entry(text) for text in texts]
+    return [Entry(text, language.say("cell.invalid"), "bad") for text in texts]
 
 
 def claims_grid(report: Report, language: Language) -> Table:
@@ -95,9 +99,10 @@ def _files(report: Report, language: Language) -> str:
 
 
 def _means(report: Report, language: Language) -> str:
-    here = report.article_points
+    every = report.article_points
+    here = {users: point for users, point in every.items() if point.valid}
     if not here:
-        return ""
+        return language.say("claim.invalid") if every else ""
     means = [point.mean_ms for point in here.values()]
     low, high = figures.significant(min(means)), figures.significant(max(means))
     if len(here) == 1:

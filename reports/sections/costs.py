@@ -14,9 +14,12 @@ from ..text.tables import Entry, Table, columns, stack
 def cost_grid(report: Report, language: Language, currency: str) -> Table:
     """Return the cost of a million requests: a row a price, a column for each best point."""
     heads = columns(language, ("machine", "kind", "source", "month", "threads"))
-    failed = {row.name for row in report.variants if not (row.gate and row.gate.passed)}
+    gates = {row.name: row.gate for row in report.variants}
     for point in _chosen_first(report):
-        mark = language.say("cell.gate_failed") if point.variant in failed else ""
+        gate = gates.get(point.variant)
+        mark = language.say("cell.gate_failed") if gate is None or not gate.passed else ""
+        if gate is not None and gate.at_chance:
+            mark = language.say("cell.guesses")
         heading = language.say(
             "cell.cost_at",
             variant=point.variant,

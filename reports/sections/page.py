@@ -19,7 +19,7 @@ from .costs import cost_grid, source_line
 from .method import method
 from .points import open_grid, other_grid, point_grid
 from .scaling import axis_grids, axis_name
-from .variants import variant_grid
+from .variants import flip_lines, gate_grid, size_grid
 from .verdict import verdict
 from .warnings import warnings
 
@@ -74,16 +74,29 @@ def _makers(report: Report) -> Iterator[Callable[[Report, Language], Section]]:
 def measured(report: Report, language: Language) -> Section:
     """Show every plain point: throughput, latency, CPU, memory, failures."""
     say = language.say
-    has_ratio = any(point.ratio is not None for point in report.points)
     notes = (
         say("measured.note", cores=report.bench.cores),
         *_interval_note(report.points, language),
         say("measured.goodput", limit=figures.unrounded(report.verdict.limit_ms)),
-        say("measured.yardstick" if has_ratio else "measured.no_yardstick"),
+        _yardstick_note(report, language),
     )
     return Section(
         "measured", say("heading.measured"), grids=(point_grid(report, language),), notes=notes
     )
+
+
+def _yardstick_note(report: Report, language: Language) -> str:
+    if any(point.ratio is not None for point in report.points):
+        return language.say("measured.yardstick")
+    if not report.article_points:
+        return language.say("measured.no_yardstick")
+    codes = dict.fromkeys(
+        doubt.warn.code
+        for point in report.article_points.values()
+        for doubt in point.doubts
+        if doubt.warn.invalidates
+    )
+    return language.say("measured.invalid_yardstick", reasons=", ".join(codes))
 
 
 def _interval_note(points: Sequence[MeasuredPoint], language: Language) -> tuple[str, ...]:
@@ -187,7 +200,7 @@ def costs_plot(report: Report, language: Language) -> Section:
 
 
 def variants(report: Report, language: Language) -> Section:
-    """Show size, memory and gate of every variant."""
+    """Show size, memory and gate of every variant, and name the flipped items."""
     gold = report.header.gold
     note = language.say(
         "variants.note",
@@ -195,8 +208,13 @@ def variants(report: Report, language: Language) -> Section:
         gold=gold.get("name", figures.NONE),
         items=gold.get("items", figures.NONE),
     )
-    heading = language.say("heading.variants")
-    return Section("variants", heading, grids=(variant_grid(report, language),), notes=(note,))
+    return Section(
+        "variants",
+        language.say("heading.variants"),
+        grids=(size_grid(report, language), gate_grid(report, language)),
+        items=tuple(flip_lines(report, language)),
+        notes=(note, language.say("variants.gate_note")),
+    )
 
 
 def costs(report: Report, language: Language) -> Section:

@@ -54,6 +54,8 @@ def verdict_sentences(report: Report, language: Language) -> Iterator[str]:
             hit1=figures.share(gate.hit_at_1),
             hit5=figures.share(gate.hit_at_5),
             agreement=figures.share(gate.top1_agreement),
+            top5=figures.share(gate.top5_agreement),
+            order=figures.share(gate.order_agreement),
         )
     for rival in outcome.rivals:
         yield _close(rival, language)
@@ -63,7 +65,8 @@ def verdict_sentences(report: Report, language: Language) -> Iterator[str]:
 def _headline(outcome: Verdict, language: Language) -> str:
     point = outcome.chosen
     if point is None:
-        return language.say("verdict.nothing")
+        at_chance = any(refusal.reason == "at-chance" for refusal in outcome.refusals)
+        return language.say("verdict.nothing_known" if at_chance else "verdict.nothing")
     return language.say(
         "verdict.deploy" if outcome.within_limit else "verdict.beyond",
         variant=point.variant,

@@ -38,6 +38,17 @@ def share(value: float | None) -> str:
     return NONE if value is None else percent(value * 100, 1)
 
 
+def small(value: float | None) -> str:
+    """Return a small number with two significant digits, in exponent form below a thousandth.
+
+    >>> small(0.0712), small(1.573e-12), small(0.0), small(None)
+    ('0.071', '1.6e-12', '0', '–')
+    """
+    if value is None:
+        return NONE
+    return f"{value:.1e}" if 0 < abs(value) < 1e-3 else significant(value, 2)
+
+
 def unrounded(value: float) -> str:
     """Return a number from a quotation or a setting as it was written, without rounding.
 

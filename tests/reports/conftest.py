@@ -24,6 +24,12 @@ SPEEDS: dict[tuple[str, str], dict[int, float]] = {
 }
 
 
+FLIPPED = {
+    "id": "p001", "text": "床前明月光,疑是地[MASK]霜。", "answer": "上", "reference": "上",
+    "variant": "下",
+}  # fmt: skip
+
+
 def gate(passed: bool = True, **changes: Any) -> dict[str, Any]:
     """A gate result as the header stores it."""
     return {
@@ -32,9 +38,10 @@ def gate(passed: bool = True, **changes: Any) -> dict[str, Any]:
         "hit_at_5": 1.0,
         "top1_agreement": 0.985,
         "top5_agreement": 0.9,
+        "order_agreement": 0.8,
         "max_delta": 0.02,
         "reasons": [] if passed else ["top-1 agreement 0.910 is under 0.970"],
-        "flipped": [] if passed else ["p001"],
+        "flipped": [] if passed else [FLIPPED],
     } | changes
 
 
