@@ -30,6 +30,7 @@ from tiankong.bench.load.generator import CLOSED, OPENED, TURNED
 from tiankong.bench.load.job import JOB_FILE, RESULT_FILE, Job, arrivals
 from tiankong.bench.load.keep_alive import KeepAlive, StatusError, encode_request
 from tiankong.bench.load.recorder import Recorder, Result, merged, wrong_answer
+from tiankong.bench.load.target import Target
 from tiankong.toolkit.gate.gold import read_gold
 from tiankong.toolkit.machine import versions
 
@@ -147,7 +148,7 @@ class Party:
             assert self.job is not None
             texts = [self.job.sentences[place] for place in places]
             data = {"texts": texts} if self.job.batch > 1 else {"text": texts[0]}
-            self.requests[key] = encode_request(self.job.targets[target] + self.job.path, data)
+            self.requests[key] = encode_request(self.job.targets[target], self.job.path, data)
         return self.requests[key]
 
     def _wrong(self, result: Result) -> str:
@@ -215,7 +216,7 @@ def _read_job(host: str) -> tuple[Job, bool]:
     path = os.environ.get(JOB_FILE)
     if path:
         return Job.from_json(json.loads(Path(path).read_text(encoding="utf-8"))), True
-    return Job([host], read_gold().texts()), False
+    return Job([Target(host)], read_gold().texts()), False
 
 
 class Conductor:

@@ -58,6 +58,16 @@ Workers = Annotated[
 BIND = "127.0.0.1:5557"
 Bind = Annotated[str, typer.Option("--bind", help="HOST:PORT the workers connect to")]
 Target = Annotated[str, typer.Option("--target", help="URL of a server that runs already")]
+ApiKeyFile = Annotated[
+    Path | None, typer.Option("--api-key-file", help="file with the key that the server wants")
+]
+Headers = Annotated[
+    list[str] | None, typer.Option("--header", help="'Name: value' to send along; repeatable")
+]
+CaCert = Annotated[
+    Path | None, typer.Option("--cacert", help="PEM file of whom to trust for an https URL")
+]
+Insecure = Annotated[bool, typer.Option("--insecure", help="take any certificate of an https URL")]
 Slower = Annotated[
     str, typer.Option("--fail-slower-than", help="5%: exit 1 if slower by more, 3 if unsure")
 ]

@@ -12,9 +12,13 @@ from ...toolkit.console import say
 from ...toolkit.errors import GateFailedError, InvalidMeasurementError
 from ...toolkit.files import artifacts, write_json
 from ...toolkit.options import (
+    ApiKeyFile,
     AsJson,
+    CaCert,
     ConvertPickle,
     Gold,
+    Headers,
+    Insecure,
     Model,
     Recipes,
     Slower,
@@ -39,16 +43,20 @@ def compare(
     users: Annotated[int, typer.Option("--users", min=1, help="callers, closed loop")] = 4,
     seconds: Annotated[float, typer.Option("--seconds", min=10, help="time to take")] = 50.0,
     seed: Annotated[int, typer.Option("--seed", help="order of the blocks")] = 0,
+    key_file: ApiKeyFile = None, headers: Headers = None,
+    cacert: CaCert = None, insecure: Insecure = False,
     fail: Slower = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Tell whether B is faster or slower than A: interleaved, with an A/A control."""
     from ...toolkit.building.store import Store
     from ..compare.contest import Contest
     from ..compare.rounds import CompareTerms
+    from ..load.target import read_access
 
     limit = share(fail)
+    access = read_access(headers or (), key_file, cacert, insecure=insecure)
     store = Store(model, None, recipes, convert_pickle=convert_pickle)
-    contest = Contest.of(a, b or a, tuple(rev or ()), store, gold)
+    contest = Contest.of(a, b or a, tuple(rev or ()), store, gold, access)
     result = contest.run(CompareTerms(users=users, seconds=seconds, seed=seed))
     _keep(contest, result)
     if as_json:

@@ -11,10 +11,14 @@ from ...toolkit.errors import UnusableInputError
 from ...toolkit.files import write_text
 from ...toolkit.options import (
     BIND,
+    ApiKeyFile,
     AsJson,
     Bind,
+    CaCert,
     ConvertPickle,
     Gold,
+    Headers,
+    Insecure,
     Model,
     Processes,
     Recipes,
@@ -43,8 +47,9 @@ def capacity(
         float, typer.Option("--seconds", min=2, help="of each of the three confirming runs")
     ] = 20.0,
     probe: Annotated[float, typer.Option("--probe", min=1, help="seconds of a probe")] = 8.0,
-    target: Target = "", processes: Processes = 1, workers: Workers = 0, bind: Bind = BIND,
-    as_json: AsJson = False,
+    target: Target = "", key_file: ApiKeyFile = None, headers: Headers = None,
+    cacert: CaCert = None, insecure: Insecure = False,
+    processes: Processes = 1, workers: Workers = 0, bind: Bind = BIND, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Search the highest load that keeps an objective, and confirm it by longer runs."""
     from ...toolkit.building.store import Store
@@ -52,6 +57,8 @@ def capacity(
     from ...toolkit.gate.gold import find_gold
     from ...toolkit.runs.load import ARTICLE_STACK, CLOSED, OPEN, REFERENCE_STACK, TARGET_STACK
     from ..load.generator import generators_from
+    from ..load.greeting import greet
+    from ..load.target import read_access
     from ..search.capacity import CapacityTerms
     from ..search.capacity import capacity as find_capacity
     from ..search.slo import parse_slo
@@ -63,8 +70,11 @@ def capacity(
     terms = CapacityTerms(parse_slo(slo), OPEN if is_open else CLOSED, probe, seconds, stack=where)
     by = generators_from(processes, workers, bind)
     gold_set = find_gold(gold)
+    access = read_access(headers or (), key_file, cacert, insecure=insecure)
+    access.require_used(with_url=bool(target))
+    greeting = greet(access.to(target), gold_set.texts(), variant) if target else None
     built = ensure(Store(model, None, recipes, convert_pickle=convert_pickle), [variant], gold_set)
-    result = find_capacity(variant, terms, Ground.of(built, gold_set, by, target))
+    result = find_capacity(variant, terms, Ground.of(built, gold_set, by, greeting))
     if as_json:
         print_json(result.as_json())
         return

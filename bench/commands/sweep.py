@@ -14,11 +14,15 @@ from ...toolkit.errors import InvalidMeasurementError
 from ...toolkit.files import artifacts, write_text
 from ...toolkit.options import (
     BIND,
+    ApiKeyFile,
     AsJson,
     Bind,
+    CaCert,
     ConvertPickle,
     Gold,
+    Headers,
     HitAt5,
+    Insecure,
     Model,
     Onnx,
     Out,
@@ -46,7 +50,9 @@ if TYPE_CHECKING:
 def sweep(
     model: Model = "", plan: PlanName = "table", variants: Variants = "", gold: Gold = "builtin",
     seed: Annotated[int | None, typer.Option("--seed", help="order of the cells")] = None,
-    target: Target = "", processes: Processes = 1, workers: Workers = 0, bind: Bind = BIND,
+    target: Target = "", key_file: ApiKeyFile = None, headers: Headers = None,
+    cacert: CaCert = None, insecure: Insecure = False,
+    processes: Processes = 1, workers: Workers = 0, bind: Bind = BIND,
     recipes: Recipes = None, convert_pickle: ConvertPickle = False,
     onnx: Onnx = None, tokenizer: TokenizerFolder = None, output: Output = "",
     promise: PromiseOf = "",
@@ -63,6 +69,9 @@ def sweep(
     from ...toolkit.gate.gold import find_gold
     from ...toolkit.runs.run_file import read_run
     from ..load.generator import generators_from
+    from ..load.greeting import greet
+    from ..load.target import read_access
+    from ..sweep.ground import require_one
     from ..sweep.plan import read_plan
     from ..sweep.sweep import sweep as run_sweep
 
@@ -83,12 +92,17 @@ def sweep(
         choice = store.prepare(store.choose(needs, optional=not variants))
         wanted = choice.names
     by = generators_from(processes, workers, bind)
+    access, greeting = read_access(headers or (), key_file, cacert, insecure=insecure), None
+    access.require_used(with_url=bool(target))
+    if target:  # before anything is built
+        [wanted_there] = [""] if offer else require_one(wanted)
+        greeting = greet(access.to(target), gold_set.texts(), wanted_there, batch=chosen.batches)
     built = ensure(store, wanted, gold_set)
     if offer:
         # No yardstick: the article's server belongs to a sweep of recipes.
         measured = tuple(entry.manifest.variant for entry in built)
         chosen = replace(chosen, variants=measured, yardstick="")
-    path = run_sweep(chosen, built, gold_set, seed, by, target)
+    path = run_sweep(chosen, built, gold_set, seed, by, greeting)
     run = read_run(path)
     _show_run(run, path, as_json, choice)
     _require_valid(run)

@@ -11,7 +11,9 @@ from ...toolkit.gate.answers import load
 from ...toolkit.gate.examination import ensure
 from ...toolkit.gate.gold import GoldSet, find_gold
 from ...toolkit.runs.load import ARTICLE_STACK
+from ..load.greeting import greet
 from ..load.sentences import Questions, ask, gold_questions, shuffled
+from ..load.target import OPEN, Access
 from .judgement import Comparison
 from .revisions import Revision, take_revision
 from .rounds import CompareTerms, Opener, compare
@@ -30,16 +32,25 @@ class Contest:
     gold: GoldSet
 
     @classmethod
-    def of(cls, a: str, b: str, revisions: tuple[str, ...], store: Store, gold: str) -> Contest:
+    def of(
+        cls,
+        a: str,
+        b: str,
+        revisions: tuple[str, ...],
+        store: Store,
+        gold: str,
+        access: Access = OPEN,
+    ) -> Contest:
         """Return the contest between the sides named on the command line.
 
-        One revision is A's, two are A's and B's.  Raises UnusableInputError if they cannot
-        be compared.
+        One revision is A's, two are A's and B's; ``access`` is how URLs are asked.  Raises
+        UnusableInputError if they cannot be compared.
         """
-        first, second = parse_contender(a), parse_contender(b)
+        first, second = parse_contender(a, access), parse_contender(b, access)
         if len(revisions) > 2:
             raise UnusableInputError("--rev can be given once (A's) or twice (A's and B's)")
-        if revisions and (first.url or second.url):
+        access.require_used(with_url=bool(first.target or second.target))
+        if revisions and (first.target or second.target):
             raise UnusableInputError("a running server has no revision: leave --rev out")
         if revisions:
             first = replace(first, revision=revisions[0])
@@ -57,13 +68,16 @@ class Contest:
         wrong under load or a server ends.
         """
         sides = (self.a, self.b)
+        for side in sides:
+            if side.target:
+                greet(side.target, self.gold.texts())
         built = {side.label: self._built(side) for side in sides if not _is_foreign(side)}
         revisions = {side.label: self._revision(side) for side in sides if side.revision}
         openers = tuple(
             opener(side, built.get(side.label), revisions.get(side.label)) for side in sides
         )
         questions = self._questions(sides, built, openers, terms.seed)
-        restarts = not (self.a.url or self.b.url)
+        restarts = not (self.a.target or self.b.target)
         labels = (self.a.label, self.b.label)
         return compare(labels, (openers[0], openers[1]), questions, terms, restarts)
 
@@ -100,10 +114,10 @@ class Contest:
             else:
                 with open_() as served:
                     texts = [item.text for item in shuffled(self.gold, seed)[:ASKED]]
-                    questions.append(ask(served.url, texts))
+                    questions.append(ask(served.target, texts))
         return questions[0], questions[1]
 
 
 def _is_foreign(side: Contender) -> bool:
     """Whether a side's right answers are not stored here: its server is asked for them first."""
-    return bool(side.url or side.revision)
+    return bool(side.target or side.revision)

@@ -23,6 +23,7 @@ from ...toolkit.errors import UnusableInputError
 from ...toolkit.files import ARTIFACTS, artifacts, folder_written_whole
 from ...toolkit.processes import free_port
 from ...toolkit.runs.load import REFERENCE_STACK
+from ..load.target import Target
 from ..serving.served import READY_PATHS, Served, started
 
 BUILD_LIMIT_SECONDS = 1800
@@ -80,7 +81,7 @@ class Revision:
         cores = settings.get("cores")
         with started(name, self._command(*words), self._environment, cores) as process:
             process.await_ready(url + READY_PATHS[known_stack(stack)])
-            yield Served(url, process.pid, 0.0, None)
+            yield Served(Target(url), process.pid, 0.0, None)
             process.require_alive()
 
 

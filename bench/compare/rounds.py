@@ -103,7 +103,7 @@ def _generation(
 ) -> Generation:
     order = list(_order(len(servers), terms, rounds, source))
     job = Job(
-        targets=[server.url for server in servers],
+        targets=[server.target for server in servers],
         sentences=questions[0].texts,
         expected=questions[0].expected,
         others={1: list(questions[1].expected)},

@@ -19,6 +19,7 @@ from ...toolkit.building.folders import Built
 from ...toolkit.errors import UnusableInputError
 from ...toolkit.machine import allowed_cpus
 from ...toolkit.runs.load import ARTICLE_STACK, RAY_STACK, REFERENCE_STACK
+from ..load.target import OPEN, Access, Target
 from ..serving.served import running, serve
 from .revisions import Revision
 from .rounds import Opener
@@ -34,7 +35,7 @@ class Contender:
 
     name: str
     variant: str = ""
-    url: str = ""
+    target: Target | None = None
     stack: str = REFERENCE_STACK
     settings: Mapping[str, int] = field(default_factory=dict)
     revision: str = ""
@@ -51,13 +52,14 @@ def _require_cores(text: str, cores: int) -> None:
         raise UnusableInputError(f"{text!r}: there are {allowed} cores, not {cores}")
 
 
-def parse_contender(text: str) -> Contender:
+def parse_contender(text: str, access: Access = OPEN) -> Contender:
     """Return the contender that ``VARIANT[@KEY=VALUE,...]`` or a URL names.
 
-    Raises UnusableInputError for an unknown key or a value that is not allowed.
+    ``access`` is how a URL's server is asked.  Raises UnusableInputError for an unknown key or
+    a value that is not allowed.
     """
     if text.startswith(("http://", "https://")):
-        return Contender(text, url=text.rstrip("/"))
+        return Contender(text, target=access.to(text))
     variant, _, rest = text.partition("@")
     if not variant:
         raise UnusableInputError(f"{text!r} names no variant")
@@ -84,8 +86,8 @@ def parse_contender(text: str) -> Contender:
 
 def opener(contender: Contender, built: Built | None, revision: Revision | None) -> Opener:
     """Return a function that starts a contender's server, of a revision or of a built variant."""
-    if contender.url:
-        return partial(running, contender.url)
+    if contender.target is not None:
+        return partial(running, contender.target)
     if revision is not None:
         return partial(revision.serve, contender.variant, contender.stack, contender.settings)
     assert built is not None

@@ -190,7 +190,7 @@ def _started(job: Job, by: Generators, folder: Path) -> Iterator[subprocess.Pope
     }
     users = str(job.users)
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless",
-               "--host", job.targets[0], "-u", users, "-r", users, "--only-summary",
+               "--host", job.targets[0].url, "-u", users, "-r", users, "--only-summary",
                "--loglevel", "ERROR", *by.arguments()]  # fmt: skip
     with (folder / "log").open("w", encoding="utf-8") as stream:
         process = subprocess.Popen(

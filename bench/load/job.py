@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 from ...toolkit.engines.predictor import Ranking
+from .target import Target
 
 JOB_FILE, RESULT_FILE = "TIANKONG_LOAD", "TIANKONG_OUT"  # variables that name them to the generator
 
@@ -18,7 +19,7 @@ class Job:
     """Sentences to send over HTTP to one target or, in blocks, to several in turn.
 
     Args:
-        targets: base URLs; only blocks use any but the first.
+        targets: servers; only blocks use any but the first.
         sentences: texts, sent in this order over and over.
         expected: the right ranking of each sentence (empty: answers are not checked).
         others: right rankings of the targets (by number) whose right answers differ.
@@ -33,7 +34,7 @@ class Job:
 
     """
 
-    targets: Sequence[str]
+    targets: Sequence[Target]
     sentences: Sequence[str]
     expected: Sequence[Ranking] = ()
     others: Mapping[int, Sequence[Ranking]] = field(default_factory=dict)
@@ -64,7 +65,8 @@ class Job:
     def from_json(cls, data: Mapping[str, Any]) -> Job:
         """Return the job of a JSON object."""
         others = {int(target): rankings for target, rankings in data["others"].items()}
-        return cls(**{**data, "others": others})
+        targets = [Target.from_json(target) for target in data["targets"]]
+        return cls(**{**data, "targets": targets, "others": others})
 
     def right(self, target: int, indices: Sequence[int]) -> list[Ranking]:
         """Return a target's right rankings of sentences; none if answers are not checked."""

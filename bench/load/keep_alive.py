@@ -8,13 +8,18 @@ stores cookies and follows redirects for every request.
 from __future__ import annotations
 
 import json
+import ssl
+from functools import cache
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
 
+import gevent.ssl
 import h11
 from geventhttpclient.connectionpool import ConnectionPool, SSLConnectionPool
 from geventhttpclient.response import HTTPResponse
+
+from .target import JSON_HEADERS, Access, Target
 
 CONNECT_SECONDS, ANSWER_SECONDS = 30.0, 60.0
 IDLE_SECONDS = 0.5  # a server may close a connection that was idle for longer
@@ -29,31 +34,37 @@ class StatusError(Exception):
         self.status_code = status_code
 
 
-def encode_request(url: str, data: Any) -> bytes:
-    """Return a POST request of JSON ``data`` to a URL, as the bytes to send."""
+def encode_request(target: Target, path: str, data: Any) -> bytes:
+    """Return a POST request of JSON ``data`` to a path of a target, as the bytes to send."""
     body = json.dumps(data, ensure_ascii=False).encode()
-    parts = urlsplit(url)
-    headers = [
-        ("Host", parts.netloc.rpartition("@")[2]),
-        ("Content-Type", "application/json"),
-        ("Accept", "application/json"),
-        ("Content-Length", str(len(body))),
-    ]
+    parts = urlsplit(target.url + path)
+    own = {name.lower() for name, _ in target.access.headers}
+    usual = {"Host": parts.netloc, **JSON_HEADERS}
+    headers = [(name, value) for name, value in usual.items() if name.lower() not in own]
+    headers += [*target.access.headers, ("Content-Length", str(len(body)))]
     writer = h11.Connection(h11.CLIENT)
     head = writer.send(h11.Request(method="POST", target=parts.path or "/", headers=headers))
     return (head or b"") + (writer.send(h11.Data(data=body)) or b"")
 
 
-def _pool(url: str) -> ConnectionPool:
+@cache  # reading the certificates takes many milliseconds
+def _context(access: Access) -> ssl.SSLContext:
+    return access.context(gevent.ssl.create_default_context)
+
+
+def _pool(target: Target) -> ConnectionPool:
     """Return a pool of one connection, which resolves names, applies timeouts, notices closing."""
-    parts = urlsplit(url)
+    parts = urlsplit(target.url)
     host = parts.hostname or ""
     if parts.scheme != "https":
         port = parts.port or 80
         pool = ConnectionPool(host, port, host, port, size=1)
     else:
         port = parts.port or 443
-        pool = SSLConnectionPool(host, port, host, port, size=1, insecure=True)
+        pool = SSLConnectionPool(
+            host, port, host, port, size=1, insecure=target.access.insecure,
+            ssl_context_factory=lambda **_: _context(target.access),
+        )  # fmt: skip
     pool.connection_timeout, pool.network_timeout = CONNECT_SECONDS, ANSWER_SECONDS
     return pool
 
@@ -89,10 +100,10 @@ class Answer(HTTPResponse):
 
 
 class KeepAlive:
-    """A connection to the server of a URL; opened on first use, reopened after it was closed."""
+    """A connection to a target; opened on first use, reopened after it was closed."""
 
-    def __init__(self, url: str) -> None:
-        self._pool = _pool(url)
+    def __init__(self, target: Target) -> None:
+        self._pool = _pool(target)
         self._socket: Any = None
         self._used = 0.0
 

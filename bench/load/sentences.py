@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import random
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 from ...toolkit.engines.predictor import Ranked, Ranking
@@ -16,7 +15,7 @@ from ...toolkit.errors import InvalidMeasurementError, UnusableInputError
 from ...toolkit.gate.answers import Answers
 from ...toolkit.gate.gold import GoldItem, GoldSet
 from ...toolkit.models.tokens import MASK
-from .direct import direct
+from .target import Target
 
 DEPTH = 10  # ranks of a right answer: enough to recognise a tie at rank five
 OF_ONE_LENGTH = 8
@@ -67,23 +66,21 @@ def of_length(folder: Path, gold: GoldSet, tokens: int, seed: int) -> list[str]:
     )
 
 
-def ask(url: str, texts: Sequence[str]) -> Questions:
+def ask(target: Target, texts: Sequence[str]) -> Questions:
     """Send a server one text at a time and return its unloaded answers as the right ones.
 
     Raises InvalidMeasurementError if it does not answer as ``POST /predict`` should.
     """
-    return Questions(texts, [_ask(url, text) for text in texts])
+    return Questions(texts, [_ask(target, text) for text in texts])
 
 
-def _ask(url: str, text: str) -> Ranking:
-    body = json.dumps({"text": text, "top_k": DEPTH}).encode()
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"{url}/predict", body, headers)
+def _ask(target: Target, text: str) -> Ranking:
+    question = {"text": text, "top_k": DEPTH}
     try:
-        with direct(request, timeout=ASK_SECONDS) as response:
+        with target.ask("/predict", question, timeout=ASK_SECONDS) as response:
             results = json.load(response)["results"]
         return [Ranked(str(entry["token"]), float(entry["score"])) for entry in results]
-    except (urllib.error.URLError, OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
         raise InvalidMeasurementError(
-            f"{url}/predict does not answer {text!r} as a fill-mask server should: {error}"
+            f"{target.url}/predict does not answer {text!r} as a fill-mask server should: {error}"
         ) from None

@@ -35,6 +35,7 @@ from ...toolkit.gate.answers import same_answer
 from ...toolkit.gate.gold import read_gold
 from ...toolkit.processes import free_port
 from ..load.sentences import DEPTH, ask
+from ..load.target import Target
 from ..serving.accounting import memory
 from ..serving.served import started
 from .program import command_line, ended_well
@@ -198,7 +199,7 @@ def serve_and_ask(who: Stranger, texts: Sequence[str]) -> tuple[float, int, list
     with started("the bundle's server", argv, {}) as process:
         process.await_ready(f"{url}/health/ready")
         seconds = monotonic() - began
-        answers = list(ask(url, texts).expected)
+        answers = list(ask(Target(url), texts).expected)
         process.require_alive()
         return seconds, memory(process.pid)[0], answers
 

@@ -31,6 +31,7 @@ from ...toolkit.processes import end_with_parent, free_port
 from ..compare.judgement import CLOSE, FASTER, SLOWER
 from ..compare.rounds import CompareTerms, Opener, compare
 from ..load.sentences import Questions
+from ..load.target import Target
 from ..serving.served import Served, serve, started
 from .ledger import Ledger
 from .program import command_line, ended_well
@@ -52,7 +53,9 @@ def slowed(built: Built, extra: float) -> Iterator[Served]:
     with started("the slowed server", argv, {}) as process:
         process.await_ready(f"http://127.0.0.1:{port}/health/ready")
         settings = Settings(folder=built.folder)
-        yield Served(f"http://127.0.0.1:{port}", process.pid, time.monotonic() - begun, settings)
+        yield Served(
+            Target(f"http://127.0.0.1:{port}"), process.pid, time.monotonic() - begun, settings
+        )
         process.require_alive()
 
 

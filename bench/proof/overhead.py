@@ -119,7 +119,7 @@ def rounds(built: Built, gold: GoldSet, users: int, count: int, out: Path) -> li
     questions = gold_questions(gold, load(variant, built.manifest.digest, gold), seed=0)
     valid_rounds: list[Rates] = []
     with serve("reference", settings) as server:
-        settings = replace(settings, streams=in_force(server.url, variant)["streams"])
+        settings = replace(settings, streams=in_force(server.target, variant)["streams"])
         predictor = open_served(settings)
         alone(predictor, settings, gold, WARMUP_SECONDS)
         ways: dict[str, Callable[[], Rates]] = {

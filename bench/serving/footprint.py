@@ -35,7 +35,7 @@ def measure(settings: Settings, gold: GoldSet, cores: int) -> Footprint:
         TemporaryDirectory() as empty_artifacts,
         serve("reference", settings, cores, {ARTIFACTS: empty_artifacts}) as server,
     ):
-        force = in_force(server.url, manifest.variant)
+        force = in_force(server.target, manifest.variant)
         ordinary = [item.text for item in shuffled(gold, seed=0)]
         _ask(server, list(islice(cycle(ordinary), SENTENCES)), CALLERS)
         resident = _resident(server)
@@ -58,7 +58,7 @@ def measure(settings: Settings, gold: GoldSet, cores: int) -> Footprint:
 
 def _ask(server: Served, texts: Sequence[str], callers: int) -> None:
     with ThreadPoolExecutor(callers) as pool:
-        for _ in pool.map(lambda text: ask(server.url, [text]), texts):
+        for _ in pool.map(lambda text: ask(server.target, [text]), texts):
             pass
 
 

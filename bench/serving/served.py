@@ -7,12 +7,11 @@ import os
 import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from http.client import HTTPException
 from itertools import takewhile
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -24,7 +23,7 @@ from ...server.settings import Settings, Stack
 from ...toolkit.errors import InvalidMeasurementError
 from ...toolkit.machine import allowed_cpus
 from ...toolkit.processes import end_with_parent, free_port, stop
-from ..load.direct import direct
+from ..load.target import Target
 
 READY_PATHS: dict[Stack, str] = {
     "reference": "/health/ready",
@@ -40,15 +39,20 @@ ANSWER_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Served:
-    """A running server: its URL, process id (None: unknown), settings (None: not started here).
+    """A running server: where it is, process id (None: unknown), settings (None: not ours).
 
     ``start_seconds`` is how long it took to become ready (0: it ran already).
     """
 
-    url: str
+    target: Target
     pid: int | None
     start_seconds: float
     settings: Settings | None
+
+    @property
+    def url(self) -> str:
+        """Its base URL."""
+        return self.target.url
 
 
 @contextmanager
@@ -71,14 +75,14 @@ def serve(
     begun = time.monotonic()
     with started(f"the {stack} server of {settings.folder.name}", argv, environ, cores) as process:
         process.await_ready(url + READY_PATHS[stack])
-        yield Served(url, process.pid, time.monotonic() - begun, settings)
+        yield Served(Target(url), process.pid, time.monotonic() - begun, settings)
         process.require_alive()
 
 
 @contextmanager
-def running(url: str) -> Iterator[Served]:
+def running(target: Target) -> Iterator[Served]:
     """Yield a server that runs already, and leave it running."""
-    yield Served(url.rstrip("/"), _owner(url), 0.0, None)
+    yield Served(target, _owner(target.url), 0.0, None)
 
 
 def _owner(url: str) -> int | None:
@@ -103,16 +107,18 @@ def _owner(url: str) -> int | None:
     return None
 
 
-def in_force(url: str, variant: str) -> dict[str, Any]:
+def in_force(target: Target, variant: str) -> dict[str, Any]:
     """Return the settings that a reference server reports for a variant.
 
     Raises InvalidMeasurementError if it does not report them.
     """
     try:
-        with direct(f"{url}/v2/models/{variant}", timeout=ANSWER_SECONDS) as response:
+        with target.ask(f"/v2/models/{variant}", timeout=ANSWER_SECONDS) as response:
             settings: dict[str, Any] = json.load(response)["parameters"]
     except (OSError, ValueError, KeyError) as error:
-        raise InvalidMeasurementError(f"{url} does not say its settings: {error!r}") from None
+        raise InvalidMeasurementError(
+            f"{target.url} does not say its settings: {error!r}"
+        ) from None
     return settings
 
 
@@ -187,7 +193,7 @@ def _prepare_child(cores: int | None) -> None:
 def is_ready(url: str) -> bool:
     """Tell whether a URL answers 200 within five seconds."""
     try:
-        with direct(url, timeout=ANSWER_SECONDS) as response:
+        with Target(url).ask("", timeout=ANSWER_SECONDS) as response:
             return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
+    except (OSError, HTTPException):
         return False

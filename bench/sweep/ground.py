@@ -11,6 +11,7 @@ from typing import Any
 from ...server.settings import Settings
 from ...toolkit.building.folders import Built, file_name
 from ...toolkit.engines.kinds import kind_of
+from ...toolkit.errors import UnusableInputError
 from ...toolkit.gate.answers import Answers, load
 from ...toolkit.gate.gold import GoldSet
 from ...toolkit.machine import fingerprint, versions
@@ -22,7 +23,9 @@ from ...toolkit.runs.run_file import (
     Header,
 )
 from ..load.generator import ALONE, Generators
+from ..load.greeting import Greeting
 from ..load.sentences import Questions, ask, gold_questions, of_length
+from ..load.target import Target
 from ..serving.served import Served
 from .measure import Window, measure, server_of
 
@@ -31,7 +34,7 @@ from .measure import Window, measure, server_of
 class Ground:
     """What all points of a run share: variants, their expected answers, the load generators.
 
-    ``target`` is the URL of a server that runs already (empty: start one for each point);
+    ``target`` is a server that runs already (None: start one for each point);
     ``cache`` is the number of answers that the reference server's answer cache may hold.
     """
 
@@ -39,7 +42,7 @@ class Ground:
     answers: Mapping[str, Answers]
     gold: GoldSet
     generators: Generators = ALONE
-    target: str = ""
+    target: Target | None = None
     cache: int = 0
 
     @classmethod
@@ -48,20 +51,30 @@ class Ground:
         variants: Sequence[Built],
         gold: GoldSet,
         generators: Generators,
-        target: str = "",
+        greeting: Greeting | None = None,
         cache: int = 0,
     ) -> Ground:
-        """Return the ground of variants that passed the gate.
+        """Return the ground of variants that passed the gate; ``greeting``: of a running server.
 
-        Raises UnusableInputError if a variant's expected answers to the gold set are not stored.
+        Raises UnusableInputError if a variant's expected answers to the gold set are not stored, or
+        if the running server does not give those of the one variant.
         """
         by_name = {built.manifest.variant: built for built in variants}
         answers = {name: load(name, b.manifest.digest, gold) for name, b in by_name.items()}
-        return cls(by_name, answers, gold, generators, target, cache)
+        if greeting is None:
+            return cls(by_name, answers, gold, generators, None, cache)
+        [name] = require_one(list(by_name))
+        texts = {item.id: item.text for item in gold.items}
+        rankings = answers[name].rankings
+        greeting.require(name, {texts[item]: ranking for item, ranking in rankings.items()})
+        return cls(by_name, answers, gold, generators, greeting.target, cache)
 
     def as_json(self) -> dict[str, Any]:
         """Return the part of the ground that is recorded in a run's plan."""
-        return {"generators": vars(self.generators), "target": self.target}
+        return {
+            "generators": vars(self.generators),
+            "target": self.target.url if self.target else "",
+        }
 
     def measure(self, point: Point, window: Window) -> Cell:
         """Measure one point with a fresh server; the ground's generators make the load.
@@ -79,7 +92,14 @@ class Ground:
         if tokens is None:
             return gold_questions(self.gold, self.answers[point.variant], seed)
         folder = self.variants[point.variant].folder
-        return ask(server.url, of_length(folder, self.gold, tokens, seed))
+        return ask(server.target, of_length(folder, self.gold, tokens, seed))
+
+
+def require_one(variants: Sequence[str]) -> Sequence[str]:
+    """Return the one variant of a running server; raise UnusableInputError for more or none."""
+    if len(variants) != 1:
+        raise UnusableInputError("a running server has one variant: name it with --variants")
+    return variants
 
 
 def new_header(

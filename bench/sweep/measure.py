@@ -17,6 +17,7 @@ from ...toolkit.runs.validity import is_disturbed
 from ..load.generator import ALONE, Generators, Samples, connections, generate
 from ..load.job import Job
 from ..load.sentences import Questions
+from ..load.target import Target
 from ..serving.accounting import Counters, memory, snapshot, usage
 from ..serving.served import Served, in_force, running, serve
 
@@ -36,9 +37,11 @@ class Window:
     attempt: int = 1
 
 
-def server_of(point: Point, settings: Settings, target: str = "") -> AbstractContextManager[Served]:
+def server_of(
+    point: Point, settings: Settings, target: Target | None = None
+) -> AbstractContextManager[Served]:
     """Serve a point's variant behind its stack, or use the server that runs at ``target``."""
-    if target:
+    if target is not None:
         return running(target)
     stack: Stack = "article" if point.stack == ARTICLE_STACK else "reference"
     return serve(stack, settings, point.load.cores)
@@ -98,7 +101,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 def _job(point: Point, server: Served, questions: Questions, window: Window) -> Job:
     load = point.load
     return Job(
-        targets=[server.url],
+        targets=[server.target],
         sentences=questions.texts,
         expected=questions.expected,
         users=load.users or connections(load.rate or 0.0),
@@ -138,5 +141,5 @@ def _settings(point: Point, server: Served) -> dict[str, Any]:
         return {}
     if point.stack == ARTICLE_STACK:
         return dict(ARTICLE_SETTINGS)
-    settings = in_force(server.url, point.variant)
+    settings = in_force(server.target, point.variant)
     return {name: settings[name] for name in SETTINGS}

@@ -85,6 +85,11 @@ class Plan:
         """Return the plan for the variants that the user names (none: for its own)."""
         return replace(self, variants=tuple(variants)) if variants else self
 
+    @property
+    def batches(self) -> bool:
+        """Whether a request has several sentences anywhere in the plan."""
+        return any(size > 1 for grid in self.grids for size in grid.batches)
+
     def needs(self, *, target: bool = False) -> list[str]:
         """Return the variants to build: the plan's own and the yardstick; empty means all.
 

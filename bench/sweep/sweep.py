@@ -15,6 +15,7 @@ from ...toolkit.runs.point import Point
 from ...toolkit.runs.run_file import Header
 from ...toolkit.runs.validity import invalidating, is_disturbed
 from ..load.generator import ALONE, Generators
+from ..load.greeting import Greeting
 from .ground import Ground, new_header
 from .measure import Window
 from .plan import Plan
@@ -29,19 +30,19 @@ def sweep(
     gold: GoldSet,
     seed: int | None = None,
     generators: Generators = ALONE,
-    target: str = "",
+    greeting: Greeting | None = None,
 ) -> Path:
     """Measure the points of a plan and return the path of the run file.
 
     An interrupted run with the same plan, model, variants, gold set, versions and machine is
-    resumed where it stopped; otherwise a new one begins.  ``target`` is the URL of a server that
-    runs already: the points are then measured there, and ``variants`` must be the one it serves.
+    resumed where it stopped; otherwise a new one begins.  With a ``greeting`` the points
+    are measured on that running server, and ``variants`` must be the one it serves.
     Raises InvalidMeasurementError if a server or a generator repeatedly ends on its own.
     """
-    ground = Ground.of(variants, gold, generators, target, plan.cache)
+    ground = Ground.of(variants, gold, generators, greeting, plan.cache)
 
     def is_left(session: Session) -> bool:
-        return any(_todo(_points(plan, session.header, target), session, plan))
+        return any(_todo(_points(plan, session.header, ground), session, plan))
 
     header = _header(plan, ground, seed)
     with Session.resume_or_begin("sweep", header, runs_folder(), is_left) as session:
@@ -50,7 +51,7 @@ def sweep(
 
 
 def _measure_missing(session: Session, plan: Plan, ground: Ground) -> None:
-    points, there = _points(plan, session.header, ground.target), len(session.cells)
+    points, there = _points(plan, session.header, ground), len(session.cells)
     if there:
         say(f"sweep: going on with {session.path} ({there} of {len(points)} cells are there)")
     while todo := list(_todo(points, session, plan)):  # ends: attempts are counted
@@ -93,9 +94,9 @@ def _todo(
             yield point, cell.attempt + 1, ", ".join(codes)
 
 
-def _points(plan: Plan, header: Header, target: str) -> list[Point]:
+def _points(plan: Plan, header: Header, ground: Ground) -> list[Point]:
     names = [n for n in header.variants if not plan.variants or n in plan.variants]
-    points = plan.points(names, header.seed, TARGET_STACK if target else REFERENCE_STACK)
+    points = plan.points(names, header.seed, TARGET_STACK if ground.target else REFERENCE_STACK)
     there = header.machine["usable_cores"]
     return [point for point in points if point.load.cores is None or point.load.cores <= there]
 
@@ -104,8 +105,6 @@ def _header(plan: Plan, ground: Ground, seed: int | None) -> Header:
     names = list(ground.variants)
     if not names:
         raise UnusableInputError("there is no variant to sweep: build one first")
-    if ground.target and len(names) != 1:
-        raise UnusableInputError("a running server has one variant: name it with --variants")
     if plan.yardstick and not ground.target and plan.yardstick not in names:
         raise UnusableInputError(
             f"plan {plan.name} needs {plan.yardstick} for the article's server: build it too"

@@ -35,7 +35,12 @@ OPEN = frozenset(
 
 @cache  # read once: the file may be a pipe
 def read_keys(path: Path) -> tuple[bytes, ...]:
-    """Return the SHA-256 digests of the keys in a file.
+    """Return the SHA-256 digests of the keys in a file; raises as :func:`keys_in` does."""
+    return tuple(_digest(key) for key in keys_in(path))
+
+
+def keys_in(path: Path) -> list[str]:
+    """Return the keys in a file.
 
     The file has one key per line; empty lines and lines that begin with # are skipped.  Raises
     UnusableInputError if the file cannot be read, has no key, or has a key that is too short or is
@@ -51,10 +56,10 @@ def read_keys(path: Path) -> tuple[bytes, ...]:
                 f"{path}, line {number}: a key has at least {SHORTEST} characters, printable ASCII"
                 " without spaces"
             )
-        keys.append(_digest(key))
+        keys.append(key)
     if not keys:
         raise UnusableInputError(f"{path} names no API key: write one per line")
-    return tuple(keys)
+    return keys
 
 
 class ApiKeys:

@@ -14,6 +14,7 @@ import pytest
 
 from tiankong.bench.load import generator
 from tiankong.bench.load.sentences import Questions
+from tiankong.bench.load.target import Target
 from tiankong.bench.serving.served import Served, started
 from tiankong.bench.sweep.measure import Window, measure
 from tiankong.toolkit import cgroup
@@ -36,7 +37,7 @@ def fake(*mood: str) -> Iterator[Served]:
     port = free_port()
     with started("the fake server", [sys.executable, str(FAKE), str(port), *mood], {}) as process:
         process.await_ready(f"http://127.0.0.1:{port}/health/ready")
-        yield Served(f"http://127.0.0.1:{port}", process.pid, 0.0, None)
+        yield Served(Target(f"http://127.0.0.1:{port}"), process.pid, 0.0, None)
 
 
 @contextmanager

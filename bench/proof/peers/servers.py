@@ -22,6 +22,7 @@ from ....toolkit.files import PACKAGE
 from ....toolkit.machine import usable_cores
 from ....toolkit.processes import free_port
 from ....toolkit.runs.load import ARTICLE_STACK, REFERENCE_STACK
+from ...load.target import Target
 from ...serving.accounting import processes
 from ...serving.served import Served, serve, started
 
@@ -136,7 +137,7 @@ def serve_peer(
         with started(name, [*argv, *options], _environment()) as process:
             process.await_ready(f"{url}/health")
             try:
-                yield Served(url, process.pid, time.monotonic() - begun, None)
+                yield Served(Target(url), process.pid, time.monotonic() - begun, None)
                 process.require_alive()
             finally:
                 left = processes(process.pid)

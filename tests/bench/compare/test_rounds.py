@@ -24,6 +24,7 @@ from tiankong.bench.compare.rounds import (
 from tiankong.bench.load.generator import Block
 from tiankong.bench.load.job import Job
 from tiankong.bench.load.sentences import Questions
+from tiankong.bench.load.target import Target
 from tiankong.bench.serving.served import Served
 from tiankong.toolkit.errors import InvalidMeasurementError
 
@@ -166,7 +167,7 @@ class Machine:
             self.time.now += 1.0 if is_ours else 0.0
             self.starts.append(url)
             self.up.append(url)
-            yield Served(url, next(self.pids) if is_ours else None, 1.0, None)
+            yield Served(Target(url), next(self.pids) if is_ours else None, 1.0, None)
             self.up.remove(url)
 
         return open_
@@ -177,7 +178,7 @@ class Machine:
         blocks = []
         for target, seconds in job.blocks:
             self.time.now += seconds
-            count = self.rates[job.targets[target]] * np.exp(self.noise.normal(0, 0.03))
+            count = self.rates[job.targets[target].url] * np.exp(self.noise.normal(0, 0.03))
             blocks.append(Block(target, 0.3, [10.0] * int(count), {}, 0, []))
             edge(1)
         return blocks
@@ -209,7 +210,7 @@ def test_a_is_started_twice_in_every_generation(machine: Machine) -> None:
     assert machine.starts == ["http://a", "http://b", "http://a"] * comparison.generations
     assert len(machine.jobs) == comparison.generations > 1
     for job in machine.jobs:
-        assert list(job.targets) == ["http://a", "http://b", "http://a"]
+        assert [target.url for target in job.targets] == ["http://a", "http://b", "http://a"]
         assert job.users == 3
         assert (job.right(0, [0]), job.right(1, [0]), job.right(2, [0])) == (
             [RANKING],
@@ -245,7 +246,11 @@ def test_running_servers_are_asked_and_a_is_its_own_control(machine: Machine) ->
     comparison = compare(NAMES, openers, QUESTIONS, CompareTerms(), restarts=False)
     assert machine.starts[:2] == ["http://a", "http://b"]
     assert machine.starts.count("http://a") == machine.starts.count("http://b")
-    assert list(machine.jobs[0].targets) == ["http://a", "http://b", "http://a"]
+    assert [target.url for target in machine.jobs[0].targets] == [
+        "http://a",
+        "http://b",
+        "http://a",
+    ]
     assert {tuple(roots) for roots in machine.roots} == {()}
     assert (comparison.verdict, comparison.notes) == ("slower", (RUNNING,))
     assert comparison.control.low < 1 < comparison.control.high

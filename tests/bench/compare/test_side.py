@@ -8,6 +8,7 @@ import pytest
 
 from tiankong.bench.compare.revisions import Revision
 from tiankong.bench.compare.side import Contender, opener, parse_contender, settings_of
+from tiankong.bench.load.target import Target
 from tiankong.server.settings import Settings
 from tiankong.toolkit.errors import UnusableInputError
 
@@ -39,9 +40,8 @@ def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
             "onnx-int8@stack=ray,replicas=2",
             {"variant": "onnx-int8", "stack": "ray", "settings": {"replicas": 2}},
         ),
-        ("http://127.0.0.1:8080", {"url": "http://127.0.0.1:8080"}),
-        ("https://example.org/path/", {"url": "https://example.org/path"}),
-        ("http://user@host:8080/", {"url": "http://user@host:8080"}),
+        ("http://127.0.0.1:8080", {"target": Target("http://127.0.0.1:8080")}),
+        ("https://example.org/path/", {"target": Target("https://example.org/path")}),
     ],
 )
 def test_a_contender_in_a_few_words(text: str, expected: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from tiankong.bench.load.generator import (
     work_for,
 )
 from tiankong.bench.load.job import Job
+from tiankong.bench.load.target import Target
 from tiankong.toolkit.errors import InvalidMeasurementError, UnusableInputError
 from tiankong.toolkit.gate.gold import read_gold
 from tiankong.toolkit.processes import free_port
@@ -72,7 +73,7 @@ def listening(mood: str) -> Iterator[str]:
 
 def job(url: str, **more: Any) -> Job:
     options = {"users": 2, "seconds": 0.5, "warmup_seconds": 0.2} | more
-    return Job([url], SENTENCES, [RIGHT, RIGHT], **options)
+    return Job([Target(url)], SENTENCES, [RIGHT, RIGHT], **options)
 
 
 def measured(

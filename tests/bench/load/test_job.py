@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from tiankong.bench.load.job import Job, arrivals
+from tiankong.bench.load.target import Target
 
 # Lists, not tuples: that is what JSON returns.
 RANKING: Any = [["上", 0.9], ["下", 0.05]]
 OTHER: Any = [["下", 0.8], ["上", 0.1]]
 JOB = Job(
-    targets=["http://a", "http://b", "http://c"],
+    targets=[Target("http://a"), Target("http://b"), Target("http://c")],
     sentences=["一[MASK]", "二[MASK]", "三[MASK]"],
     expected=[RANKING, RANKING, RANKING],
     others={1: [OTHER, OTHER, OTHER]},
@@ -72,7 +73,7 @@ def test_a_job_comes_back_from_a_file_with_the_numbers_of_targets() -> None:
 
 
 def test_a_job_of_defaults_comes_back() -> None:
-    again = Job.from_json(json.loads(json.dumps(Job(["http://a"], ["[MASK]"]).as_json())))
+    again = Job.from_json(json.loads(json.dumps(Job([Target("http://a")], ["[MASK]"]).as_json())))
     assert (again.rate, again.others, list(again.blocks), again.users) == (None, {}, [], 1)
 
 

@@ -37,9 +37,9 @@ def test_a_share_of_the_inferences_is_made_twice() -> None:
 def test_the_slowed_server_runs_under_the_settings_and_limits_of_the_plain_one(home: Any) -> None:
     built = home.variants["onnx-int8"]  # shares the cores and computes no padding
     with serve("reference", Settings(folder=built.folder)) as plain:
-        expected = in_force(plain.url, "onnx-int8")
+        expected = in_force(plain.target, "onnx-int8")
     with comparisons.slowed(built, 0.25) as slowed:
-        assert in_force(slowed.url, "onnx-int8") == expected
+        assert in_force(slowed.target, "onnx-int8") == expected
     assert expected["unpads"] or expected["least_threads"] < expected["threads"]
 
 

@@ -64,7 +64,7 @@ class FakeGround:
     def __init__(self) -> None:
         self.variants = {"a": SimpleNamespace(manifest=MANIFEST)}
         self.gold = SimpleNamespace(name="gold", digest="cd", items=[1])
-        self.generators, self.target = Generators(), ""
+        self.generators, self.target = Generators(), None
         self.measured: list[tuple[Point, int]] = []
         self.windows: list[Window] = []
         self.patience = 1000

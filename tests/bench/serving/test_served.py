@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from tiankong.bench.load.target import Target
 from tiankong.bench.serving.accounting import processes
 from tiankong.bench.serving.served import running, serve
 from tiankong.server.settings import Settings
@@ -64,7 +65,7 @@ def test_a_server_and_its_children_are_gone_after_the_block(stack: Stack, home: 
         assert server.pid in pids
         assert len(pids) == (1 if stack == "reference" else 3)
         assert server.start_seconds > 0
-        with running(server.url) as same_server:
+        with running(server.target) as same_server:
             # Either gunicorn worker may be the listener: both belong to the same tree.
             assert same_server.pid == server.pid
     assert wait_until_gone(pids) == []
@@ -108,5 +109,5 @@ def test_a_server_is_pinned_to_the_cores_it_is_given(home: Any) -> None:
 
 def test_of_a_server_elsewhere_no_process_is_known() -> None:
     for url in ("http://192.0.2.8:8080", "http://127.0.0.1:9", "http://127.0.0.1"):
-        with running(url) as server:
+        with running(Target(url)) as server:
             assert server.pid is None
