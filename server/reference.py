@@ -9,9 +9,11 @@ import math
 import signal
 import socket
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from types import FrameType
-from typing import cast
+from typing import Any, cast
 
 import uvicorn
 
@@ -24,17 +26,28 @@ from .routes.app import create_app
 from .settings import Settings
 
 KEEP_ALIVE = 75  # seconds; longer than the 60 of common load balancers, so that they close first
+LOOK_SECONDS = 0.02
+KEPT_SECONDS = 1.0  # a kept connection that was idle for longer may be closed
 SETTLE_SECONDS = 0.5  # after the start, so that the first requests do not wait for it
 GRACE = 5  # seconds beyond the deadline, for sending the last answers
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn, but it drains at the first signal and exits with 0 (Uvicorn would re-raise it)."""
+    """Uvicorn, but it leaves its clients without refusing them, and exits with 0.
+
+    After SIGTERM it is not ready, but accepts and answers for ``drain_delay`` seconds more, so that
+    load balancers can notice; each answer is the last of its connection.  Then it stops listening,
+    and closes connections that are idle.  It skips the wait if it has not been used for as long,
+    and after SIGINT.
+    """
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
         self._every = min(EVERY, service.settings.head_deadline / 2)
+        self._used = -math.inf  # when a client was last seen, likewise
+        self._requests = 0
+        self._is_urgent = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -47,10 +60,66 @@ class _Server(uvicorn.Server):
         watch(self.server_state.connections, self._every)
         asyncio.get_running_loop().call_later(SETTLE_SECONDS, _settle)
 
+    async def on_tick(self, counter: int) -> bool:
+        state = self.server_state
+        if state.connections or state.total_requests != self._requests:
+            self._requests = state.total_requests
+            self._used = asyncio.get_running_loop().time()
+        return await super().on_tick(counter)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._service.drain()
         self.force_exit = self.should_exit and sig == signal.SIGINT
+        self._is_urgent = self.should_exit or sig == signal.SIGINT
         self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._leave(sockets or [])
+        await super().shutdown(sockets)
+
+    async def _leave(self, listeners: Sequence[socket.socket]) -> None:
+        """Answer what comes until the load balancers know, and let the clients go."""
+        loop, delay = asyncio.get_running_loop(), self._service.settings.drain_delay
+        for connection in self._connections():
+            connection.leave()
+        until = loop.time() + delay
+        while loop.time() < until and loop.time() - self._used < delay and not self._is_urgent:
+            await asyncio.sleep(LOOK_SECONDS)
+        for listener in listeners:
+            await self._stop_listening(listener)
+        until = loop.time() + self._service.settings.deadline
+        while self._are_expected() and loop.time() < until and not self.force_exit:
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _stop_listening(self, listener: socket.socket) -> None:
+        """Take the connections that wait to be accepted, then refuse new ones.
+
+        The system resets what waits when a socket stops listening.
+        """
+        waiting = []
+        with suppress(BlockingIOError):
+            while True:
+                waiting.append(listener.accept()[0])
+        with suppress(OSError):  # it does not listen any more
+            listener.shutdown(socket.SHUT_RDWR)
+        for accepted in waiting:
+            await asyncio.get_running_loop().connect_accepted_socket(self._connection, accepted)
+
+    def _connection(self) -> asyncio.Protocol:
+        make: Any = self.config.http_protocol_class
+        made: asyncio.Protocol = make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
+
+    def _connections(self) -> list[Connection]:
+        return [each for each in self.server_state.connections if isinstance(each, Connection)]
+
+    def _are_expected(self) -> bool:
+        """Tell whether a client is reading, or was there so lately that it may ask once more."""
+        idle = [each.idle_seconds() for each in self._connections()]
+        lately = any(seconds is not None and seconds < KEPT_SECONDS for seconds in idle)
+        return lately or any(each.is_lingering() for each in self._connections())
 
 
 def serve(predictor: Predictor, settings: Settings, listener: socket.socket) -> None:
@@ -67,6 +136,7 @@ def serve(predictor: Predictor, settings: Settings, listener: socket.socket) -> 
         most=room_for(settings.connections),
         metrics=service.metrics,
         log=app.state.access_log,
+        leaving=lambda: service.draining,
     )
     config = uvicorn.Config(
         app,

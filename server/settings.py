@@ -131,6 +131,9 @@ class Settings:
         "connections", 4096, "connections at a time, fewer where 'ulimit -n' is lower", least=1
     )
     head_deadline: float = setting("connections", 10.0, "seconds for the head of a request")
+    drain_delay: float = setting(
+        "connections", 1.0, "seconds to go on accepting connections after SIGTERM"
+    )
 
     replicas: int = setting("replicas", 0, "processes behind Ray Serve")
     max_replicas: int = setting(

@@ -195,9 +195,7 @@ class Service:
         return min(self.settings.batch_limit, self._scheduler.streams + self.settings.queue_limit)
 
     def accept(self) -> float:
-        """Return a new request's deadline on the loop's clock; raise a 503 problem if draining."""
-        if self.draining:
-            raise ProblemError(503, "the server is draining", RETRY, DRAINING)
+        """Return a new request's deadline on the loop's clock."""
         return asyncio.get_running_loop().time() + self.settings.deadline
 
     async def ask(self, question: Question, until: float | None) -> list[Answer]:
@@ -220,7 +218,7 @@ class Service:
         return self._scheduler.waiting
 
     def drain(self) -> None:
-        """Refuse new requests from now on; accepted ones are finished."""
+        """Be no longer ready; what is asked all the same is answered."""
         self.draining = True
         self.not_ready = "the server is draining"
 

@@ -165,7 +165,7 @@ def _values(
         "cpu": fingerprint()["cpu"],
         "tasks": 256 + 8 * footprint.cores,
         "deadline": f"{settings.deadline:g}",
-        "grace": round(settings.deadline) + GRACE_SECONDS,
+        "grace": round(settings.drain_delay + settings.deadline) + GRACE_SECONDS,
         "pause": PAUSE_SECONDS,
         "port": PORT,
         "uid": USER,

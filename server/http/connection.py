@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
+import math
 import resource
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import httptools
 from starlette.types import Receive, Scope, Send
@@ -17,10 +17,12 @@ from uvicorn.server import ServerState
 
 from ...toolkit.files import KIBIBYTE
 from .access_log import AccessLog
+from .lingering import Lingering
 from .metrics import Metrics
 from .observer import Observer
 from .problems import CLOSE, QUEUE_FULL, RETRY, ProblemError, problem_response
 from .request_ids import RequestIds
+from .upgrades import parser_of_body
 
 HEAD_LIMIT = 32 * KIBIBYTE
 HEADERS_LIMIT = 100  # a header takes many times its size in memory
@@ -28,10 +30,9 @@ PIPELINE_LIMIT = 64  # pipelined requests that wait for the answer to the one be
 CHUNKED = 8  # bytes allowed on the wire per byte of body: chunks of one byte take six
 SPARE = 128  # file descriptors for everything that is not a connection
 CROWDED = 3 / 4  # share of the allowed connections; above it idle ones are closed sooner
-CROWDED_KEEP_ALIVE = 1.0
+CROWDED_WAIT = 1.0  # seconds that those may stay
 EVERY = 1.0  # seconds between two checks of all connections
 UNKNOWN = "-"
-UPGRADE = re.compile(rb"\r\nUpgrade:[^\r\n]*", re.IGNORECASE)
 NOTHING, HEAD, BODY = range(3)  # which part of a request is being read
 
 
@@ -40,13 +41,16 @@ class ConnectionTerms:
     """The limits of each connection of a server, and where refused requests are recorded.
 
     Args:
-        head_deadline: seconds for the head of a request to arrive, and for the rest of a body that
-            the app does not need.
-        deadline: seconds for a client to read some of the data that waits for it.
+        head_deadline: seconds for the head of a request to arrive, for the rest of a body that the
+            app does not need, and between two pieces of what is thrown away after the last answer.
+        deadline: seconds for a client to read some of the data that waits for it, and to close
+            after the last answer.
         body_limit: the most bytes of a request's body.
         most: the most connections at the same time.
         metrics: counts refused requests.
         log: gets an entry for each refused request (None: there is no log).
+        leaving: tells whether the server has been told to end: each answer is then its connection's
+            last.
 
     """
 
@@ -56,6 +60,7 @@ class ConnectionTerms:
     most: int
     metrics: Metrics
     log: AccessLog | None
+    leaving: Callable[[], bool]
 
     @property
     def message_limit(self) -> int:
@@ -108,6 +113,8 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, or refuse the connection at once if there are too many."""
         super().connection_made(transport)
+        self._lingering = Lingering(transport, self._close)
+        self.transport = cast(asyncio.Transport, self._lingering)
         self._since = self.loop.time()
         if len(self.connections) > self._terms.most:
             detail = "the server has as many connections as it can have"
@@ -123,18 +130,15 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse the data (Uvicorn's method would log a warning for every bad request)."""
         if self._discards:
+            self._since = self.loop.time()
+            self._lingering.throw_away(len(data))
             return
-        if self._reading == NOTHING and b"pgrade" in data:
-            data = _without_upgrade(data)
         before = self.scope
         self._received += len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # An Upgrade header that arrived in pieces.  The answer is plain HTTP, but further input
-            # may be in the other protocol, or a body that the parser would take for a request.
-            self._discards = True
-            self.cycle.keep_alive = False
+        except httptools.HttpParserUpgrade as upgrade:
+            self._read_on(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._refuse(_problem(error))
         else:
@@ -142,6 +146,15 @@ class Connection(HttpToolsProtocol):
                 self._received = 0
             else:
                 self._check_size(begun=self.scope is not before)
+
+    def _read_on(self, rest: bytes) -> None:
+        """Read the rest of a request that wishes for another protocol as HTTP/1.1."""
+        self._reading = BODY  # the parser has called it complete
+        self.cycle.more_body = True
+        self.cycle.message_event.clear()
+        self.parser = parser_of_body(self)
+        if rest:
+            self.data_received(rest)
 
     def _check_size(self, begun: bool) -> None:
         """Refuse a head or body that is too large already.
@@ -188,6 +201,8 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._current = cycle
+        if self._terms.leaving():
+            self.loop.call_soon(self.leave)  # once what came with the request has been read
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
@@ -203,6 +218,39 @@ class Connection(HttpToolsProtocol):
         else:
             self._since = self.loop.time()
 
+    def leave(self) -> None:
+        """Make the answer that is being prepared the last one, if none wait behind it."""
+        if self._current and not self._current.response_started and not self.pipeline:
+            self._current.keep_alive = False
+
+    def idle_seconds(self) -> float | None:
+        """Return for how long the client has had the turn; None while a request is at work."""
+        if self._is_answering() or self._reading != NOTHING or self.transport.is_closing():
+            return None
+        return self.loop.time() - self._since
+
+    def is_lingering(self) -> bool:
+        """Tell whether the client may still be reading the last answer."""
+        return self._lingering.since is not None
+
+    def shutdown(self) -> None:
+        """Close, or make the answer that is being prepared the last one."""
+        if self._is_answering():
+            super().shutdown()
+        else:
+            self._lingering.end()
+
+    def _close(self) -> None:
+        """Close; if the client may still be sending, only our side until it has read the answer."""
+        unread = self._reading != NOTHING or self._discards or self.pipeline
+        if self._lingering.is_closing() or not unread or len(self.connections) > self._terms.most:
+            self._lingering.end()
+            return
+        self._discards = True
+        self._since = self.loop.time()
+        self.flow.resume_reading()
+        self._lingering.linger(self._since)
+
     def resume_writing(self) -> None:
         """Note that the client reads again."""
         super().resume_writing()
@@ -216,6 +264,12 @@ class Connection(HttpToolsProtocol):
                 self.transport.abort()
             return
         self._unsent_since = 0.0
+        if self._lingering.since is not None:
+            if now - self._since > self._longest_wait() or (
+                now - self._lingering.since > self._terms.deadline
+            ):
+                self._lingering.end()
+            return
         if self.transport.is_closing() or self._is_answering():
             return  # the request that is being answered has its own deadline
         if now - self._since <= self._longest_wait():
@@ -230,10 +284,13 @@ class Connection(HttpToolsProtocol):
         return self._current is not None and not self._current.response_complete
 
     def _longest_wait(self) -> float:
+        crowded = len(self.connections) > CROWDED * self._terms.most
+        if self._lingering.since is not None:
+            return min(CROWDED_WAIT if crowded else math.inf, self._terms.head_deadline)
         if self.cycle is None or self._reading != NOTHING:
             return self._terms.head_deadline
-        if len(self.connections) > CROWDED * self._terms.most:
-            return min(CROWDED_KEEP_ALIVE, self.timeout_keep_alive)
+        if crowded:
+            return min(CROWDED_WAIT, self.timeout_keep_alive)
         return self.timeout_keep_alive
 
     def _refuse(self, problem: ProblemError) -> None:
@@ -317,16 +374,6 @@ def room_for(wanted: int) -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
         soft = allowed
     return max(1, min(wanted, max(soft - SPARE, soft // 2)))
-
-
-def _without_upgrade(data: bytes) -> bytes:
-    """Return the bytes of a request without its Upgrade header.
-
-    A server may ignore that header (RFC 9110, 7.8).  The parser would read no body after it, but
-    some clients send one (Java's ``HttpClient`` with every POST).
-    """
-    head, end, rest = data.partition(b"\r\n\r\n")
-    return UPGRADE.sub(b"", head) + end + rest
 
 
 def _head_too_large() -> ProblemError:

@@ -287,13 +287,9 @@ def test_a_wish_for_another_protocol_is_not_granted(start_process: START) -> Non
             assert answer_on(line)[0] == 200
             line.sendall(LIVE)
             assert answer_on(line)[0] == 200
-    # In pieces it is not seen in time: the answer is there, and the connection closed.
-    with line_to(server, wish[:20]) as line:
-        time.sleep(0.2)
-        line.sendall(wish[20:] % b"h2c" + LIVE)
-        status, headers, _ = answer_on(line)
-        assert (status, headers["connection"]) == (200, "close")
-        assert rest_of(line) == b""
+    last = b"GET /health/live HTTP/1.1\r\nConnection: close\r\n\r\n"
+    with line_to(server, wish % b"h2c" + LIVE + wish % b"h2c" + last) as line:
+        assert re.findall(rb"HTTP/1.1 (\d+)", rest_of(line)) == [b"200"] * 4
     assert logged(server) == []
 
 
@@ -306,12 +302,23 @@ def test_a_body_after_such_a_wish_is_read(start_process: START) -> None:
         b"Content-Length: %d\r\nHost: 127.0.0.1\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\n"
         b"Upgrade: h2c\r\nUser-Agent: Java-http-client/21\r\n\r\n"
     )
-    with line_to(server, head % len(body) + body) as line:
-        status, _, answer = answer_on(line)
-        assert status == 200
-        assert len(json.loads(answer)["results"]) == 5
-        line.sendall(LIVE)
+    whole = head % len(body) + body
+    for size in (len(whole), 1, 40, len(whole) - len(body), len(whole) - 10):
+        with line_to(server) as line:
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for start in range(0, len(whole), size):
+                line.sendall(whole[start : start + size])
+                time.sleep(0.002)
+            status, _, answer = answer_on(line)
+            assert status == 200
+            assert len(json.loads(answer)["results"]) == 5
+            line.sendall(LIVE)
+            assert answer_on(line)[0] == 200
+    chunked = head.replace(b"Content-Length: %d", b"Transfer-Encoding: chunked")
+    with line_to(server, chunked + b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n") as line:
         assert answer_on(line)[0] == 200
+    with line_to(server, head % 9_999_999 + body) as line:
+        assert answer_on(line)[0] == 413
 
 
 def test_requests_that_wait_for_the_one_before_are_limited(start_process: START) -> None:
@@ -331,6 +338,36 @@ def test_a_client_that_leaves_while_more_of_its_requests_wait_is_no_error(
             time.sleep(0.1)
     time.sleep(1)
     assert {status for _, path, status, _ in logged(server) if path == "/predict"} <= {200, 499}
+
+
+@pytest.mark.parametrize("path", [b"/predict", b"/nope", b"/v2/models/fake/infer"])
+@pytest.mark.parametrize("framing", [b"Content-Length: 5000000", b"Transfer-Encoding: chunked"])
+def test_who_sends_all_of_a_body_before_reading_sees_the_answer(
+    start_process: START, path: bytes, framing: bytes
+) -> None:
+    server = start_process()
+    piece = b" " * 50_000
+    with line_to(server, b"POST %s HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n" % (path, framing)) as line:
+        for _ in range(100):
+            line.sendall(b"c350\r\n%s\r\n" % piece if b"chunked" in framing else piece)
+            time.sleep(0.001)
+        status, _, _ = answer_on(line)
+        assert status == (404 if path == b"/nope" else 413)
+        assert rest_of(line) == b""
+    with line_to(server, LIVE) as line:
+        assert answer_on(line)[0] == 200
+
+
+def test_who_neither_reads_nor_closes_is_left_in_time(start_process: START) -> None:
+    server = start_process("--head-deadline=0.4", "--deadline=1")
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n"
+    for pause in (0.02, 0.7):  # it goes on sending, or is quiet for longer than a head may take
+        with line_to(server, head) as line:
+            began = time.monotonic()
+            assert not flood(line, b"x", 1)
+            while not flood(line, b"x", 1):
+                time.sleep(pause)
+                assert time.monotonic() - began < PATIENCE
 
 
 def test_one_connection_too_many_is_a_503_at_once(start_process: START) -> None:
