@@ -1,13 +1,15 @@
 """Drawing: the look of every plot, and the matplotlib they share.
 
-Only the modules of this folder import matplotlib.  Text is drawn as paths and ids have a fixed
-salt, so the same points give the same bytes on every machine with the same matplotlib.
+Only the modules of this folder import matplotlib.  Text is drawn as paths (see lettering.py) and
+ids have a fixed salt, so the same points give the same bytes on every machine with the same
+matplotlib.
 """
 
 from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +35,7 @@ STYLE: dict[Any, Any] = {  # matplotlib types the keys as one huge Literal
     "svg.hashsalt": "tiankong",
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same everywhere
     "font.size": 9.0,
+    "text.parse_math": False,  # a name with two dollar signs is no formula
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": MUTED,
@@ -125,15 +128,20 @@ def canvas(width: float, height: float) -> Iterator[Figure]:
     """Yield a figure of this size in inches, in the style of all plots."""
     with interrupts_held():  # an interrupt while its extensions initialize aborts the process
         import matplotlib as mpl
-        from matplotlib.backends import backend_svg  # noqa: F401 (else savefig imports it later)
         from matplotlib.figure import Figure
 
-    with mpl.rc_context(STYLE):
+        from . import lettering  # noqa: F401 (else savefig imports it later)
+
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        # What the font lacks is written as text; only the layout sees the missing characters.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
         yield Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
 def svg(figure: Figure) -> str:
     """Return a figure as SVG text."""
     stream = io.StringIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    backend = f"module://{__package__}.lettering"
+    metadata = {"Date": None, "Creator": None}
+    figure.savefig(stream, format="svg", backend=backend, metadata=metadata)
     return stream.getvalue()

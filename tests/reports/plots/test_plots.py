@@ -6,6 +6,7 @@ import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +45,46 @@ def test_text_is_paths_and_the_same_points_give_the_same_bytes(
         assert "<dc:date>" not in text
         for series in looks(measured).values():
             assert series.name in text  # matplotlib keeps the words as a comment
+
+
+PRICE = """
+[sources.own]
+title = "发票"
+[[price]]
+cloud = "{cloud}"
+type = "ecs.c6.large"
+kind = "quoted"
+currency = "CNY"
+per_month = 700
+vcpu = 2
+architecture = "x86_64"
+source = "own"
+"""
+
+
+@pytest.mark.parametrize("cloud", ["阿里云", "クラウド", "구름", "☁️云🙂", "云 & <b>", "$名$ 云"])
+def test_what_the_font_cannot_draw_is_written_as_text_for_the_readers_fonts(
+    make_run: Callable[..., Run], tmp_path: Path, cloud: str
+) -> None:
+    path = tmp_path / "prices.toml"
+    path.write_text(PRICE.format(cloud=cloud), encoding="utf-8")
+    measured = points([make_run()], "onnx-fp32", 130.0)
+    plot = cost_plot(measured, yardsticks(read_prices(path), BENCH), BENCH)  # a warning is an error
+    written = [e for e in ET.fromstring(plot).iter() if e.tag.endswith("}text")]
+    (title,) = (e for e in written if e.text)
+    assert title.text == f"quoted: CNY 700.00 a month, {cloud} ecs.c6.large"
+    assert "'Noto Sans CJK SC'" in title.attrib["style"]
+    assert "sans-serif" in title.attrib["style"]
+    assert "font-weight: 700" in title.attrib["style"]
+
+
+def test_a_name_with_two_dollar_signs_is_no_formula(
+    make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    path = tmp_path / "prices.toml"
+    path.write_text(PRICE.format(cloud="US$ or A$"), encoding="utf-8")
+    measured = points([make_run()], "onnx-fp32", 130.0)
+    assert "US$ or A$" in cost_plot(measured, yardsticks(read_prices(path), BENCH), BENCH)
 
 
 def test_a_series_keeps_its_look_and_no_two_share_one(make_run: Callable[..., Run]) -> None:
