@@ -104,6 +104,7 @@ def check(
     variants: Sequence[str] = (),
     *,
     gold: str = "builtin",
+    revision: str | None = None,
     recipes: PathLike | None = None,
     convert_pickle: bool = False,
 ) -> Gated:
@@ -114,6 +115,7 @@ def check(
         variants: names of recipes, built if missing; empty means all.
         gold: ``builtin``, ``heldout`` or the path of a JSON-lines file.
         recipes: as for :func:`build`.
+        revision: as for :func:`build`; None means the one that was built last.
         convert_pickle: as for :func:`build`.
 
     The result has ``passed`` and one entry per variant in ``checks`` (shares lie in 0..1).  Raises
@@ -124,7 +126,7 @@ def check(
     from .toolkit.gate.gold import find_gold
 
     gold_set = find_gold(gold)
-    store = _store(model, None, recipes, convert_pickle)
+    store = _store(model, revision, recipes, convert_pickle)
     return gate(store, store.get(variants, reference=True), gold_set)
 
 
@@ -133,6 +135,7 @@ def open_predictor(
     model: str = "builtin",
     *,
     threads: int = 0,
+    revision: str | None = None,
     recipes: PathLike | None = None,
     convert_pickle: bool = False,
 ) -> Predictor:
@@ -140,13 +143,14 @@ def open_predictor(
 
     ``predictor.predict(["床前明月光,疑是地[MASK]霜。"], top_k=5)`` returns, for every sentence and
     every [MASK] in it, the tokens with their probabilities, best first.  ``threads`` is how many
-    threads one batch gets; 0 means all usable cores.  ``convert_pickle`` is as for :func:`build`.
+    threads one batch gets; 0 means all usable cores.  ``revision`` and
+    ``convert_pickle`` are as for :func:`check`.
     Raises UnusableInputError if the variant cannot be built or its files are damaged.
     """
     from .toolkit.building.opening import open_variant
 
     return open_variant(
-        _store(model, None, recipes, convert_pickle).to_open(variant).folder, threads
+        _store(model, revision, recipes, convert_pickle).to_open(variant).folder, threads
     )
 
 
@@ -157,6 +161,7 @@ def sweep(
     plan: PathLike = "table",
     gold: str = "builtin",
     seed: int | None = None,
+    revision: str | None = None,
     recipes: PathLike | None = None,
     convert_pickle: bool = False,
 ) -> Path:
@@ -169,6 +174,7 @@ def sweep(
         gold: as for :func:`check`; every answer is checked against it.
         seed: decides the order of the cells; None draws one.
         recipes: as for :func:`build`.
+        revision: as for :func:`build`; None means the one that was built last.
         convert_pickle: as for :func:`build`.
 
     An interrupted sweep continues where it stopped.  Raises InvalidMeasurementError if a server or
@@ -181,7 +187,7 @@ def sweep(
     from .toolkit.gate.gold import find_gold
 
     chosen, gold_set = read_plan(str(plan)).of(variants), find_gold(gold)
-    store = _store(model or chosen.model, None, recipes, convert_pickle)
+    store = _store(model or chosen.model, revision, recipes, convert_pickle)
     choice = store.prepare(store.choose(chosen.needs(), optional=not variants))
     return run_sweep(chosen, ensure(store, choice.names, gold_set), gold_set, seed)
 
@@ -194,6 +200,7 @@ def compare(
     gold: str = "builtin",
     users: int = 4,
     seconds: float = 50.0,
+    revision: str | None = None,
     recipes: PathLike | None = None,
     convert_pickle: bool = False,
 ) -> Comparison:
@@ -209,7 +216,7 @@ def compare(
     from .bench.compare.contest import Contest
     from .bench.compare.rounds import CompareTerms
 
-    contest = Contest.of(a, b, (), _store(model, None, recipes, convert_pickle), gold)
+    contest = Contest.of(a, b, (), _store(model, revision, recipes, convert_pickle), gold)
     return contest.run(CompareTerms(users=users, seconds=seconds))
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..toolkit.options import ConvertPickle, Model, Onnx, Output, Recipes, TokenizerFolder
+from ..toolkit.options import ConvertPickle, Model, Onnx, Output, Recipes, Revision, TokenizerFolder
 from .settings import TABLE, Setting, Settings, known_stack
 
 
@@ -58,6 +58,7 @@ def serve(
     model: Model = "builtin",
     variant: Annotated[str, typer.Option("--variant", help="which variant (onnx-int8)")] = "",
     recipes: Recipes = None,
+    revision: Revision = "",
     convert_pickle: ConvertPickle = False,
     onnx: Onnx = None,
     tokenizer: TokenizerFolder = None,
@@ -75,6 +76,6 @@ def serve(
     require_takes(chosen, settings)
     offer = read_offer(onnx, tokenizer, output)
     built = Store(
-        "" if offer else model, None, recipes, offer, convert_pickle=convert_pickle
+        "" if offer else model, revision or None, recipes, offer, convert_pickle=convert_pickle
     ).to_open(variant)
     run(chosen, replace(settings, folder=built.folder))

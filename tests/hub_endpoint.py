@@ -21,9 +21,11 @@ from urllib.parse import unquote, urlsplit
 
 from stand_in import StandIn
 
-_INFO = re.compile(r"/api/models/(?P<repo>.+?)(/revision/(?P<revision>[^/]+))?")
-_TREE = re.compile(r"/api/models/(?P<repo>.+?)/tree/(?P<revision>[^/]+)/?")
-_FILE = re.compile(r"/(?P<repo>.+?)/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
+_REVISION = r"(?P<revision>refs/pr/\d+|[^/]+)"
+_INFO = re.compile(rf"/api/models/(?P<repo>.+?)(/revision/{_REVISION})?")
+_TREE = re.compile(rf"/api/models/(?P<repo>.+?)/tree/{_REVISION}/?")
+_FILE = re.compile(rf"/(?P<repo>.+?)/resolve/{_REVISION}/(?P<name>.+)")
+_DISCUSSIONS = re.compile(r"/api/models/(?P<repo>.+?)/discussions(?P<revision>)")
 MARKS = "，。床前明月光疑是地上霜下"
 
 
@@ -56,11 +58,15 @@ class HubEndpoint:
         folder: the repository's files.
         repo_id: its name.
 
+    ``revisions`` are the folders of other branches, tags and pull requests by name, ``requests``
+    the accounts that opened pull requests by number (None: the hub does not tell).
     ``strangers`` are the paths asked for that are none of a model's, ``agents`` who asked.
     """
 
     def __init__(self, folder: Path, repo_id: str = "test/tiny-bert") -> None:
         self.folder, self.repo_id = folder, repo_id
+        self.revisions: dict[str, Path] = {}
+        self.requests: dict[int, str] | None = None
         self.switches = Switches()
         self.counts: Counter[str] = Counter()
         self.ranges: list[str] = []
@@ -84,14 +90,19 @@ class HubEndpoint:
     @property
     def commit(self) -> str:
         """The commit of ``main`` (40 digits): it changes with the folder's contents."""
-        digest = hashlib.sha1(usedforsecurity=False)
-        for path in self.files():
-            digest.update(path.name.encode() + path.read_bytes())
-        return digest.hexdigest()
+        return commit_of(self.folder)
 
     def files(self) -> list[Path]:
         """The repository's files."""
-        return sorted(path for path in self.folder.iterdir() if path.is_file())
+        return files_of(self.folder)
+
+    def folder_at(self, revision: str | None) -> Path | None:
+        """The files of a revision, None if there is no such revision."""
+        if revision in (None, "", "main"):
+            return self.folder
+        there = [self.folder, *self.revisions.values()]
+        by_commit = {commit_of(folder): folder for folder in there}
+        return self.revisions.get(str(revision)) or by_commit.get(str(revision))
 
     def stop(self) -> None:
         """Stop answering: open connections break, new ones are refused."""
@@ -111,6 +122,19 @@ class HubEndpoint:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Return the files of a folder."""
+    return sorted(path for path in folder.iterdir() if path.is_file())
+
+
+def commit_of(folder: Path) -> str:
+    """Return the commit of a folder's files (40 digits)."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    for path in files_of(folder):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def is_lfs(path: Path) -> bool:
@@ -145,7 +169,9 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         self.endpoint.agents.add(self.headers.get("User-Agent", ""))
         switches = self.endpoint.switches
-        patterns = (("tree", _TREE), ("file", _FILE), ("info", _INFO))
+        patterns = (
+            ("tree", _TREE), ("file", _FILE), ("discussions", _DISCUSSIONS), ("info", _INFO),
+        )  # fmt: skip
         for kind, pattern in patterns:  # noqa: B007 (read after the loop)
             if match := pattern.fullmatch(path):
                 break
@@ -157,15 +183,30 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(switches.status, switches.error_code)
         if match["repo"] != self.endpoint.repo_id:
             return self._refuse(404, "RepoNotFound")
-        if match["revision"] not in (None, "main", self.endpoint.commit):
+        folder = self.endpoint.folder_at(match["revision"])
+        if folder is None:
             return self._refuse(404, "RevisionNotFound")
         if kind == "file":
-            return self._file(match["name"])
-        return self._json(self._info() if kind == "info" else self._tree())
+            return self._file(folder / match["name"])
+        if kind == "discussions":
+            return self._discussions()
+        return self._json(self._info(folder) if kind == "info" else self._tree(folder))
 
-    def _info(self) -> dict[str, Any]:
+    def _discussions(self) -> None:
+        if self.endpoint.requests is None:
+            return self._refuse(404, "")
+        repo = {"name": self.endpoint.repo_id, "type": "model"}
+        opened = {"createdAt": "2024-01-01T00:00:00.000Z", "status": "open", "isPullRequest": True}
+        entries = [
+            {"num": number, "title": "Adding `safetensors` variant of this model",
+             "author": {"name": author}, "repo": repo} | opened
+            for number, author in self.endpoint.requests.items()
+        ]  # fmt: skip
+        return self._json({"discussions": entries, "count": len(entries), "start": 0})
+
+    def _info(self, folder: Path) -> dict[str, Any]:
         siblings = []
-        for path in self.endpoint.files():
+        for path in files_of(folder):
             size = path.stat().st_size
             entry: dict[str, Any] = {"rfilename": path.name, "size": size, "blobId": "0" * 40}
             if is_lfs(path):
@@ -174,11 +215,11 @@ class _Handler(BaseHTTPRequestHandler):
                 entry["blobId"] = etag(path)
             siblings.append(entry)
         repo = self.endpoint.repo_id
-        return {"id": repo, "modelId": repo, "sha": self.endpoint.commit, "siblings": siblings}
+        return {"id": repo, "modelId": repo, "sha": commit_of(folder), "siblings": siblings}
 
-    def _tree(self) -> list[dict[str, Any]]:
+    def _tree(self, folder: Path) -> list[dict[str, Any]]:
         entries = []
-        for path in self.endpoint.files():
+        for path in files_of(folder):
             size = path.stat().st_size
             entry: dict[str, Any] = {"type": "file", "path": path.name, "size": size}
             entry["oid"] = "0" * 40 if is_lfs(path) else etag(path)
@@ -187,8 +228,8 @@ class _Handler(BaseHTTPRequestHandler):
             entries.append(entry)
         return entries
 
-    def _file(self, name: str) -> None:
-        path = self.endpoint.folder / name
+    def _file(self, path: Path) -> None:
+        name = path.name
         switches = self.endpoint.switches
         if name in switches.missing or not path.is_file():
             return self._refuse(404, "EntryNotFound")
@@ -200,7 +241,7 @@ class _Handler(BaseHTTPRequestHandler):
             data = data[:-1]
         start = self._start()
         self.send_response(206 if start else 200)
-        self.send_header("X-Repo-Commit", self.endpoint.commit)
+        self.send_header("X-Repo-Commit", commit_of(path.parent))
         self.send_header("ETag", f'"{tag}"')
         if is_lfs(path):
             self.send_header("X-Linked-Etag", f'"{tag}"')

@@ -76,7 +76,7 @@ def _folder_json(built: Built) -> dict[str, Any]:
 
 def check(
     model: Model = "", variants: Variants = "", gold: Gold = "builtin", recipes: Recipes = None,
-    convert_pickle: ConvertPickle = False,
+    revision: Revision = "", convert_pickle: ConvertPickle = False,
     onnx: Onnx = None, tokenizer: TokenizerFolder = None, output: Output = "",
     promise: PromiseOf = "",
     hit_at_5: HitAt5 = None, as_json: AsJson = False,
@@ -95,7 +95,11 @@ def check(
     gold_set = find_gold(gold)
     offer = read_promised_offer(onnx, tokenizer, model, promise, hit_at_5, recipes, output)
     store = Store(
-        model if offer else model or "builtin", None, recipes, offer, convert_pickle=convert_pickle
+        model if offer else model or "builtin",
+        revision or None,
+        recipes,
+        offer,
+        convert_pickle=convert_pickle,
     )
     choice = NOTHING if offer else store.prepare(store.choose(names(variants)))
     wanted = names(variants) if offer else choice.names
@@ -113,6 +117,7 @@ def predict(
     variant: Annotated[str, typer.Option("--variant", help="which variant (onnx-int8)")] = "",
     top_k: Annotated[int, typer.Option("--top-k", min=1, max=DEPTH, help="tokens a [MASK]")] = TOP,
     recipes: Recipes = None,
+    revision: Revision = "",
     convert_pickle: ConvertPickle = False,
     onnx: Onnx = None,
     tokenizer: TokenizerFolder = None,
@@ -128,7 +133,7 @@ def predict(
 
     offer = read_offer(onnx, tokenizer, output)
     built = Store(
-        "" if offer else model, None, recipes, offer, convert_pickle=convert_pickle
+        "" if offer else model, revision or None, recipes, offer, convert_pickle=convert_pickle
     ).to_open(variant)
     try:
         (answer,) = open_variant(built.folder).predict([text], top_k)
@@ -149,6 +154,7 @@ def export(
     model: Model = "builtin",
     variants: Variants = "",
     recipes: Recipes = None,
+    revision: Revision = "",
     convert_pickle: ConvertPickle = False,
     instances: Annotated[int, typer.Option("--instances", min=1, help="of each model")] = 1,
     threads: Annotated[int, typer.Option("--threads", min=0, help="each; 0: all cores")] = 0,
@@ -161,7 +167,7 @@ def export(
 
     known = read_recipes(own_recipes=recipes)
     wanted = names(variants) or [recipe.name for recipe in known if recipe.kind.triton]
-    built = Store(model, None, recipes, convert_pickle=convert_pickle).get(wanted)
+    built = Store(model, revision or None, recipes, convert_pickle=convert_pickle).get(wanted)
     for folder in write_repository(triton, built, Running(instances, threads, max_batch)):
         print(folder)
 

@@ -11,7 +11,7 @@ import typer
 from ...server.commands import takes
 from ...server.settings import Settings, table
 from ...toolkit.console import say
-from ...toolkit.options import ConvertPickle, Gold, Model, Recipes
+from ...toolkit.options import ConvertPickle, Gold, Model, Recipes, Revision
 
 # No paths: those of this machine do not exist in a container.  No replicas: the cluster has them.
 OWN = [row for row in table("speed", "requests", "connections") if row.kind is not Path]
@@ -23,7 +23,7 @@ def bundle(
     variant: Annotated[str, typer.Argument(metavar="VARIANT", help="which variant")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="a new folder")],
     model: Model = "builtin", gold: Gold = "builtin", recipes: Recipes = None,
-    convert_pickle: ConvertPickle = False,
+    revision: Revision = "", convert_pickle: ConvertPickle = False,
     cores: Annotated[
         int, typer.Option("--cores", min=0, help="CPUs of each replica (0: usable cores)")
     ] = 0,
@@ -52,7 +52,7 @@ def bundle(
         raise UnusableInputError(f"{cores} cores cannot be measured: {usable_cores()} are usable")
     cores = cores or usable_cores()
     gold_set = find_gold(gold)
-    (built,) = Store(model, None, recipes, convert_pickle=convert_pickle).get([variant])
+    (built,) = Store(model, revision or None, recipes, convert_pickle=convert_pickle).get([variant])
     require_possible(folder, built.manifest)
     if built.manifest.gate is None:
         say(f"bundle: the gate has not seen {variant} yet: run 'tiankong check' first")

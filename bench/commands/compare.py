@@ -21,6 +21,7 @@ from ...toolkit.options import (
     Insecure,
     Model,
     Recipes,
+    Revision,
     Slower,
     print_json,
     share,
@@ -39,7 +40,7 @@ def compare(
         list[str] | None, typer.Option("--rev", help="git revision of A; given twice, of A and B")
     ] = None,
     model: Model = "builtin", gold: Gold = "builtin", recipes: Recipes = None,
-    convert_pickle: ConvertPickle = False,
+    revision: Revision = "", convert_pickle: ConvertPickle = False,
     users: Annotated[int, typer.Option("--users", min=1, help="callers, closed loop")] = 4,
     seconds: Annotated[float, typer.Option("--seconds", min=10, help="time to take")] = 50.0,
     seed: Annotated[int, typer.Option("--seed", help="order of the blocks")] = 0,
@@ -55,7 +56,7 @@ def compare(
 
     limit = share(fail)
     access = read_access(headers or (), key_file, cacert, insecure=insecure)
-    store = Store(model, None, recipes, convert_pickle=convert_pickle)
+    store = Store(model, revision or None, recipes, convert_pickle=convert_pickle)
     contest = Contest.of(a, b or a, tuple(rev or ()), store, gold, access)
     result = contest.run(CompareTerms(users=users, seconds=seconds, seed=seed))
     _keep(contest, result)

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...toolkit.options import AsJson, ConvertPickle, Gold, Model, Recipes, numbers, print_json
+from ...toolkit.options import (
+    AsJson,
+    ConvertPickle,
+    Gold,
+    Model,
+    Recipes,
+    Revision,
+    numbers,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from ..explain.findings import Explanation, Measured
@@ -21,7 +30,7 @@ SHOWN_REASONS = 4
 def explain(
     variant: Annotated[str, typer.Argument(metavar="VARIANT", help="which variant")],
     model: Model = "builtin", gold: Gold = "builtin", recipes: Recipes = None,
-    convert_pickle: ConvertPickle = False,
+    revision: Revision = "", convert_pickle: ConvertPickle = False,
     lengths: Annotated[str, typer.Option("--lengths", help="tokens a sentence")] = "16,32,128",
     batches: Annotated[str, typer.Option("--batches", help="sentences a call")] = "1,8",
     threads: Annotated[
@@ -42,7 +51,7 @@ def explain(
         numbers("--lengths", lengths), numbers("--batches", batches), threads, rounds
     )
     gold_set = find_gold(gold)
-    (built,) = Store(model, None, recipes, convert_pickle=convert_pickle).get([variant])
+    (built,) = Store(model, revision or None, recipes, convert_pickle=convert_pickle).get([variant])
     check_terms(terms, built.folder)
     texts = {length: of_length(built.folder, gold_set, length, 0) for length in terms.lengths}
     explanation = explain_variant(

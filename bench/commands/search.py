@@ -22,6 +22,7 @@ from ...toolkit.options import (
     Model,
     Processes,
     Recipes,
+    Revision,
     Target,
     Workers,
     duration,
@@ -41,7 +42,7 @@ def capacity(
         bool, typer.Option("--open", help="open loop: search the rate, not the users")
     ] = False,
     model: Model = "builtin", gold: Gold = "builtin", recipes: Recipes = None,
-    convert_pickle: ConvertPickle = False,
+    revision: Revision = "", convert_pickle: ConvertPickle = False,
     stack: Annotated[str, typer.Option("--stack", help="reference or article")] = "reference",
     seconds: Annotated[
         float, typer.Option("--seconds", min=2, help="of each of the three confirming runs")
@@ -73,7 +74,8 @@ def capacity(
     access = read_access(headers or (), key_file, cacert, insecure=insecure)
     access.require_used(with_url=bool(target))
     greeting = greet(access.to(target), gold_set.texts(), variant) if target else None
-    built = ensure(Store(model, None, recipes, convert_pickle=convert_pickle), [variant], gold_set)
+    store = Store(model, revision or None, recipes, convert_pickle=convert_pickle)
+    built = ensure(store, [variant], gold_set)
     result = find_capacity(variant, terms, Ground.of(built, gold_set, by, greeting))
     if as_json:
         print_json(result.as_json())
@@ -94,7 +96,7 @@ def tune(
         typer.Option("--budget", help="about how long (default: 10m; more where cores are many)"),
     ] = "",
     model: Model = "builtin", gold: Gold = "builtin", recipes: Recipes = None,
-    convert_pickle: ConvertPickle = False,
+    revision: Revision = "", convert_pickle: ConvertPickle = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Search the serving settings with which a variant answers most within an objective."""
@@ -110,7 +112,7 @@ def tune(
     from ..sweep.ground import Ground
 
     objective, seconds = parse_slo(slo), duration(budget) if budget else None
-    store = Store(model, None, recipes, convert_pickle=convert_pickle)
+    store = Store(model, revision or None, recipes, convert_pickle=convert_pickle)
     [recipe] = read_recipes([variant], recipes)
     if seconds is not None:  # refuse before anything is built
         require_enough(seconds, recipe.engine, batches=_may_share_batches(store, recipe))

@@ -53,7 +53,7 @@ def sweep(
     target: Target = "", key_file: ApiKeyFile = None, headers: Headers = None,
     cacert: CaCert = None, insecure: Insecure = False,
     processes: Processes = 1, workers: Workers = 0, bind: Bind = BIND,
-    recipes: Recipes = None, convert_pickle: ConvertPickle = False,
+    recipes: Recipes = None, revision: Revision = "", convert_pickle: ConvertPickle = False,
     onnx: Onnx = None, tokenizer: TokenizerFolder = None, output: Output = "",
     promise: PromiseOf = "",
     hit_at_5: HitAt5 = None, as_json: AsJson = False,
@@ -80,7 +80,7 @@ def sweep(
     chosen = read_plan(plan).of([] if offer else names(variants))
     store = Store(
         model if offer else model or chosen.model,
-        None,
+        revision or None,
         recipes,
         offer,
         convert_pickle=convert_pickle,
@@ -170,7 +170,7 @@ def bench(
     if against:
         from ...toolkit.building.recipes import SHIPPED
 
-        store = Store(model or "builtin", None, recipes, convert_pickle=convert_pickle)
+        store = Store(model or "builtin", revision or None, recipes, convert_pickle=convert_pickle)
         compare_revision(against, store, names(variants) or [SHIPPED], gold, fail)
         return
     from ...reports.writing import write_pages

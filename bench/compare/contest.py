@@ -91,7 +91,10 @@ class Contest:
 
     def _revision(self, side: Contender) -> Revision:
         revision = take_revision(side.revision, self.store.model)
-        revision.build(side.variant, *["--convert-pickle"] * self.store.convert_pickle)
+        commit = self.store.commit
+        options = ["--convert-pickle"] * self.store.convert_pickle
+        options += [] if commit is None else ["--revision", commit]
+        revision.build(side.variant, *options)
         return revision
 
     def _questions(

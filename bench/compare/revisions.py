@@ -18,6 +18,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from ...server.settings import TABLE, known_stack
+from ...toolkit.building.folders import source_folder
 from ...toolkit.console import say
 from ...toolkit.errors import UnusableInputError
 from ...toolkit.files import ARTIFACTS, artifacts, folder_written_whole
@@ -103,6 +104,8 @@ def take_revision(name: str, model: str) -> Revision:
                 archive.extractall(scratch / "tiankong", filter="data")
             if not (scratch / "tiankong" / "toolkit").is_dir():
                 raise UnusableInputError(f"revision {name} is not a version of this project")
+    place = source_folder(model)  # the revision runs in a folder of its own
+    model = model if place is None else str(place.absolute())
     return Revision(commit, folder, _python(folder), model)
 
 

@@ -75,7 +75,7 @@ class Store:
         If the model's folder is gone, whether named ones suit the model is not checked.
         """
         gone = bool(names) and Identity.of(self.model).is_gone
-        model, commit = ("", None) if gone else (self.model, self._commit)
+        model, commit = ("", None) if gone else (self.model, self.commit)
         return choose(names, model, commit, optional, self.own_recipes, self.convert_pickle)
 
     def require(self, name: str) -> None:
@@ -118,6 +118,10 @@ class Store:
         from .build import build  # here: a server needs nothing that builds
 
         outcome = build(self.model, choice.recipes, commit, convert_pickle=self.convert_pickle)
+        if self.revision and commit:
+            from ..models.hub import keep_name
+
+            keep_name(self.model, self.revision, commit)
         left_out = [
             Skipped(name, f"cannot be made: {error}") for name, error in outcome.failures.items()
         ]
@@ -129,7 +133,7 @@ class Store:
 
     def prepare(self, choice: Choice) -> Choice:
         """Build what :meth:`get` would build; return a choice without what cannot be made."""
-        commit = self._commit
+        commit = self.commit
         wanting = self._wanting(choice.recipes, Identity.of(self.model, commit))
         if not wanting:
             return choice
@@ -171,7 +175,7 @@ class Store:
 
     def _of_recipes(self, recipes: Sequence[Recipe]) -> list[Built]:
         """Return variants of these recipes, built if missing; their digests are not checked."""
-        commit = self._commit
+        commit = self.commit
         identity = Identity.of(self.model, commit)
         if wanting := self._wanting(recipes, identity):
             self._build(wanting, commit)
@@ -215,8 +219,8 @@ class Store:
         return resolve(self.model, self.revision)
 
     @property
-    def _commit(self) -> str | None:
-        """The commit that variants are of: the one asked for, else the one built last, if any."""
+    def commit(self) -> str | None:
+        """The commit that a hub model's variants are of: the one asked for, else the last built."""
         if self.revision is not None:
             return self._asked
         if not self.model or is_builtin(self.model) or source_folder(self.model) is not None:
@@ -236,6 +240,8 @@ class Store:
     def _bring(self, offer: Offer) -> Built:
         from .brought import bring  # here: it tries the file out, with numpy and tokenizers
 
+        if not self.model:
+            require_no_revision(self.model, self.revision)
         return bring(offer, self.model, self._reference_model)
 
     def _reference_model(self) -> Mapping[str, Any] | None:

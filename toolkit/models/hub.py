@@ -47,6 +47,7 @@ from .layout import (
 PUBLIC_HUB = "https://huggingface.co"
 MAIN = "main"
 TIMEOUT = 10.0  # seconds to wait for an answer of the hub
+CONVERTER = "SFconvertbot"  # the account of the hub's converter; transformers trusts no other
 
 _NAME = r"\w([\w.-]*\w)?"
 _REPOSITORY = re.compile(rf"({_NAME}/)?{_NAME}", re.ASCII)  # huggingface_hub's rules
@@ -121,9 +122,7 @@ def download(repo_id: str, revision: str | None = None, convert_pickle: bool = F
     _fetch(snapshot, asked, files)
     verify(snapshot, files)
     _require_whole(snapshot, convert_pickle)
-    if asked != listing.commit:
-        with suppress(OSError):  # a read-only cache
-            write_text(storage(repo_id) / "refs" / asked, listing.commit)
+    keep_name(repo_id, asked, listing.commit)
     return snapshot
 
 
@@ -149,6 +148,13 @@ def resolve(repo_id: str, revision: str) -> str:
             " commit's 40 digits, or connect to the network"
         )
     return commit
+
+
+def keep_name(repo_id: str, revision: str, commit: str) -> None:
+    """Note in the cache which commit a revision is, as :func:`download` does, if it is there."""
+    if revision != commit and (storage(repo_id) / "snapshots" / commit).is_dir():
+        with suppress(OSError):  # a read-only cache
+            write_text(storage(repo_id) / "refs" / revision, commit)
 
 
 def _require_valid(repo_id: str, revision: str) -> None:
@@ -245,7 +251,8 @@ def _chosen(repo_id: str, listing: _Listing, convert_pickle: bool) -> list[HubFi
         None,
     )
     if format_of_weights is None:
-        raise safetensors_only(what, names)
+        refusal = safetensors_only(what, names)
+        raise UnusableInputError(f"{refusal}{_advice_to_take_a_conversion(repo_id)}")
     if not names.intersection(TOKENIZERS):
         raise UnusableInputError(
             f"{what} has no tokenizer ({' or '.join(TOKENIZERS)}): name another revision, or put"
@@ -256,6 +263,42 @@ def _chosen(repo_id: str, listing: _Listing, convert_pickle: bool) -> list[HubFi
         for file in listing.files
         if file.name in FILES or format_of_weights.has(file.name, names)
     ]
+
+
+def _advice_to_take_a_conversion(repo_id: str) -> str:
+    """Return which pull request holds the safetensors that the hub's own converter made.
+
+    Anyone can open a pull request with safetensors of their own: the account that opened it counts.
+    Empty if the hub says that there is none.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        with _quiet_library():
+            opened = [
+                request
+                for request in HfApi(endpoint=endpoint()).get_repo_discussions(
+                    repo_id,
+                    author=CONVERTER,
+                    discussion_type="pull_request",
+                    discussion_status="open",
+                )
+                if request.author == CONVERTER and request.is_pull_request
+            ]
+    except (
+        Exception
+    ):  # a mirror may not have them; the library lets its HTTP client's errors through
+        return (
+            f"; a pull request's safetensors (--revision refs/pr/N) are the hub's own only if the"
+            f" account {CONVERTER} opened it: see {endpoint()}/{repo_id}/discussions"
+        )
+    if not opened:
+        return ""
+    latest = max(request.num for request in opened)
+    return (
+        f"; or take the safetensors of the hub's own converter ({CONVERTER}):"
+        f" --revision refs/pr/{latest}"
+    )
 
 
 def _fetch(snapshot: Snapshot, asked: str, files: list[HubFile]) -> None:

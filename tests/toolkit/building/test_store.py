@@ -60,7 +60,7 @@ def test_the_reference_is_made_ready_beside_what_is_named(
 ) -> None:
     asked: list[list[str]] = []
 
-    def noted(model: str, recipes: list[building.Recipe], revision: str | None) -> None:
+    def noted(model: str, recipes: list[building.Recipe], *more: object, **options: object) -> None:
         asked.append([recipe.name for recipe in recipes])
         raise KeyboardInterrupt
 

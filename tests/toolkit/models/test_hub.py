@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hub_endpoint import HubEndpoint, save_tiny_model
+from hub_endpoint import HubEndpoint, commit_of, save_tiny_model
 
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.models import hub
@@ -101,6 +101,48 @@ def test_the_built_in_model_travels_through_a_hub(endpoint: HubEndpoint) -> None
     assert fetched.tokenizer.encode(text).ids == ids[0].tolist()
     with torch.no_grad():
         assert torch.equal(fetched.network(ids).logits, small.network(ids).logits)
+
+
+@pytest.mark.parametrize(
+    ("requests", "advice"),
+    [
+        ({1: "someone", 3: "SFconvertbot", 4: "SFconvertb0t"}, "--revision refs/pr/3"),
+        ({1: "someone"}, ""),
+        (None, "the hub's own only if the account SFconvertbot opened it: see"),
+    ],
+)
+def test_only_the_hubs_own_conversion_is_advised(
+    endpoint: HubEndpoint, requests: dict[int, str] | None, advice: str
+) -> None:
+    (endpoint.folder / "model.safetensors").rename(endpoint.folder / "pytorch_model.bin")
+    endpoint.requests = requests
+    line = refused()
+    assert advice in line
+    assert ("refs/pr" in line) == bool(advice)
+
+
+def test_a_conversion_is_not_advised_where_it_cannot_be_taken(
+    endpoint: HubEndpoint, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    shutil.copytree(endpoint.folder, folder)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(UnusableInputError, match="--convert-pickle") as caught:
+        models.load_model(str(folder))
+    assert "refs/pr" not in str(caught.value)
+
+
+def test_a_pull_request_can_be_named(endpoint: HubEndpoint, tmp_path: Path) -> None:
+    converted = tmp_path / "converted"
+    shutil.copytree(endpoint.folder, converted)
+    endpoint.revisions["refs/pr/3"] = converted
+    (endpoint.folder / "model.safetensors").rename(endpoint.folder / "pytorch_model.bin")
+    assert hub.download(REPO, "refs/pr/3").revision == commit_of(converted)
+    assert hub.resolve(REPO, "refs/pr/3") == commit_of(converted)
+    endpoint.stop()
+    assert hub.resolve(REPO, "refs/pr/3") == commit_of(converted)
+    with pytest.raises(UnusableInputError, match=r"is not known and .* cannot be reached"):
+        hub.resolve(REPO, "refs/pr/4")
 
 
 def test_second_use_fetches_nothing(endpoint: HubEndpoint) -> None:
