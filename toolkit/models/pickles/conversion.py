@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ...errors import UnusableInputError
 from ...files import artifacts, folder_written_whole, read_json, require_disk, sha256, write_json
 from ...processes import end_with_parent, stop
 from .. import layout
+from ..source import folder_of, printable
 
 RECORD = "converted.json"
 FORMAT = 1
@@ -55,17 +57,23 @@ def convert(folder: Path, model: str, revision: str) -> Conversion:
     pickles = {path.name: sha256(path) for path in paths}
     others = {n: sha256(folder / n) for n in layout.FILES if (folder / n).is_file()}
     target = _target(model, revision)
-    made_of = {"format": FORMAT, "model": model, "pickles": pickles, "others": others}
+    made_of = {"format": FORMAT, "model": printable(model), "pickles": pickles, "others": others}
     if not _is_whole(target, made_of):
         size = sum(path.stat().st_size for path in paths)
         require_disk(artifacts(), 2 * size, f"converting {model}")
-        with folder_written_whole(target) as scratch:
-            _convert(folder, paths, scratch)
-            for name in others:
-                shutil.copyfile(folder / name, scratch / name)
-            files = {path.name: sha256(path) for path in sorted(scratch.iterdir())}
-            write_json(scratch / RECORD, made_of | {"files": files})
-        say(f"{', '.join(pickles)} of {model} converted to safetensors in {target}")
+        try:
+            with folder_written_whole(target) as scratch:
+                _convert(folder, paths, scratch)
+                for name in others:
+                    shutil.copyfile(folder / name, scratch / name)
+                files = {path.name: sha256(path) for path in sorted(scratch.iterdir())}
+                write_json(scratch / RECORD, made_of | {"files": files})
+        except BaseException:
+            with suppress(OSError):  # others are in it
+                target.parent.rmdir()
+            raise
+        what = f"{', '.join(pickles)} of {made_of['model']}"
+        say(f"{what} converted to safetensors in {printable(str(target))}")
     return Conversion(target, pickles)
 
 
@@ -81,7 +89,8 @@ def present_pickles(folder: Path) -> list[Path]:
 
 
 def _target(model: str, revision: str) -> Path:
-    name = Path(model).expanduser().resolve().name if Path(model).is_dir() else model
+    folder = folder_of(model)
+    name = printable(folder.resolve().name if folder else model)
     slug = re.sub(r"[^\w.-]+", "--", name).strip("-.") or "model"
     return artifacts() / "converted" / f"{slug}@{revision}"
 
@@ -141,7 +150,8 @@ def run_reader(source: Path, target: Path, seconds: float | None = None) -> None
     """
     limit = seconds or SECONDS + source.stat().st_size / BYTES_A_SECOND
     process = subprocess.Popen(
-        [sys.executable, "-m", _READER, str(source), str(target), str(limit)],
+        # -P: a module that lies in the current folder, perhaps the model's, is not imported.
+        [sys.executable, "-P", "-m", _READER, str(source), str(target), str(limit)],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         errors="replace", env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
         start_new_session=True, preexec_fn=end_with_parent,

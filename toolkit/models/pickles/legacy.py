@@ -56,4 +56,10 @@ def read_legacy(stream: BinaryIO, size: int) -> StoredWeights:
 
 
 def _storages(tensors: dict[str, StoredTensor]) -> dict[str, Storage]:
+    for name, tensor in tensors.items():
+        if not tensor.storage.element.storage:
+            kind = tensor.storage.element.name
+            raise RefusedPickleError(
+                f"has {shown(name)} in {kind}, which PyTorch itself does not read in legacy files"
+            )
     return {tensor.storage.key: tensor.storage for tensor in tensors.values()}

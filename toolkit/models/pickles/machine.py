@@ -24,7 +24,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from .stored import ELEMENT_TYPES, ElementType, RefusedPickleError, Storage, StoredTensor, shown
+from .stored import (
+    ELEMENT_TYPES,
+    NEWER_TYPES,
+    ElementType,
+    RefusedPickleError,
+    Storage,
+    StoredTensor,
+    shown,
+)
 
 MAX_OPERATIONS = 300_000  # a BERT of 24 layers has 15 thousand
 MAX_BITS = 80  # of a whole number: the magic number of legacy files is the largest
@@ -129,6 +137,8 @@ class _Machine:
     def named(self, module: str, name: str) -> None:
         if module in ("torch", "torch.storage") and name in ELEMENT_TYPES:
             self.push(ELEMENT_TYPES[name])
+        elif module == "torch" and name in NEWER_TYPES:
+            self.push(NEWER_TYPES[name])
         elif (module, name) in MAKERS:
             self.push(Maker(name, MAKERS[module, name]))
         else:
@@ -211,6 +221,19 @@ def _tensor_v2(
     return _tensor(storage, offset, shape, strides)
 
 
+def _tensor_v3(
+    storage: Any, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, kind: Any, *_: Any
+) -> StoredTensor:
+    """Make a tensor that names its type itself; its storage is untyped."""
+    untyped = isinstance(storage, Storage) and storage.element.name == ""
+    if not untyped or not isinstance(kind, ElementType) or not kind.name:
+        raise TypeError("no untyped storage")
+    if storage.count % kind.size or storage.length != storage.count:
+        raise TypeError("no whole numbers")
+    count = storage.count // kind.size
+    return _tensor(Storage(storage.key, kind, count, 0, count), offset, shape, strides)
+
+
 def _parameter(tensor: Any, *_: Any) -> StoredTensor:
     if not isinstance(tensor, StoredTensor):
         raise TypeError("no tensor")
@@ -253,6 +276,7 @@ MAKERS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): _ordered,
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor_v2,
+    ("torch._utils", "_rebuild_tensor_v3"): _tensor_v3,
     ("torch._utils", "_rebuild_parameter"): _parameter,
     ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
 }

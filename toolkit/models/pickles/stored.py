@@ -15,7 +15,10 @@ class RefusedPickleError(Exception):
 
 @dataclass(frozen=True)
 class ElementType:
-    """A type of numbers: PyTorch's storage class, the name of the dtype, bytes a number."""
+    """A type of numbers: PyTorch's storage class, the name of the dtype, bytes a number.
+
+    An untyped storage has no dtype: its numbers are bytes.
+    """
 
     storage: str
     name: str
@@ -35,9 +38,21 @@ ELEMENT_TYPES = {
         ElementType("CharStorage", "int8", 1),
         ElementType("ByteStorage", "uint8", 1),
         ElementType("BoolStorage", "bool", 1),
+        ElementType("UntypedStorage", "", 1),
     )
 }
 """The storage classes that are read.  Complex and quantized numbers are refused."""
+NEWER_TYPES = {
+    kind.name: kind
+    for kind in (
+        ElementType("", "uint16", 2),
+        ElementType("", "uint32", 4),
+        ElementType("", "uint64", 8),
+        ElementType("", "float8_e4m3fn", 1),
+        ElementType("", "float8_e5m2", 1),
+    )
+}
+"""Types without a storage class: their tensors name the type, their storages are untyped bytes."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +159,8 @@ def _require_bounds(tensor: StoredTensor, name: str) -> None:
     if min((tensor.offset, *shape, *strides)) < 0:
         raise RefusedPickleError(f"gives {shown(name)} a negative offset, size or stride")
     steps = zip(shape, strides, strict=True)
+    if not tensor.storage.element.name:
+        raise RefusedPickleError(f"does not say of which type {shown(name)} is")
     last = tensor.offset + sum((size - 1) * stride for size, stride in steps)
     end = tensor.offset if tensor.count == 0 else last + 1
     if end > tensor.storage.length:
