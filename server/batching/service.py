@@ -66,7 +66,7 @@ class Service:
         streams = self._most if settings.streams else 1
         self._limits = limits_of(predictor, settings, streams)
         self._scheduler = Scheduler(self._infer, streams, settings.queue_limit, self._limits)
-        self.metrics = Metrics()
+        self.metrics = Metrics(settings.deadline)
         self.metrics.watch(
             "queue_length", "Sentences that wait for a stream.", lambda: self.waiting
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -11,6 +12,9 @@ from starlette.requests import Request
 
 from ...toolkit.engines.outputs import DEPTH, TOP
 from .problems import CLOSE, ProblemError
+
+OPTIONS = ("top_k", "candidates")
+SHOWN = 80  # characters of a client's word in a problem
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ def _too_large(limit: int) -> ProblemError:
 def parse_question(body: bytes) -> Question:
     """Return the question in a /predict body; raise a 400 problem if the body is not valid."""
     data = parse_object(body)
+    require_known(data, ("text", *OPTIONS))
     return Question((_string(data, "text"),), read_top_k(data), read_candidates(data))
 
 
@@ -60,6 +65,7 @@ def parse_batch(body: bytes, max_texts: int) -> Question:
     Raises a 400 problem if the body is not valid, a 422 problem for more than ``max_texts`` texts.
     """
     data = parse_object(body)
+    require_known(data, ("texts", *OPTIONS))
     texts = _strings(data, "texts")
     if len(texts) > max_texts:
         raise ProblemError(422, f"texts has {len(texts)} items, more than {max_texts}")
@@ -79,6 +85,18 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ProblemError(400, "the body is not a JSON object")
     return data
+
+
+def require_known(data: Collection[str], known: Collection[str], where: str = "") -> None:
+    """Raise a 400 problem that names the first field that is not known; ``where`` precedes it.
+
+    This is the one rule of all routes: nothing that a client asks for is passed over in silence.
+    """
+    for key in data:
+        if key not in known:
+            raise ProblemError(
+                400, f"{where}unknown field {key[:SHOWN]!r}; known: {', '.join(known)}"
+            )
 
 
 def _require_unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

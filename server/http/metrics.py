@@ -10,28 +10,32 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 
 SECONDS = (0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+LONG = (15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
+LATE = 1.0  # seconds beyond the deadline: the bucket of what is answered too late
 SENTENCES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 
 
 class Metrics:
     """Counters of one server, in a registry of its own.
 
-    Times are in seconds.  ``requests`` and ``request_seconds`` are labelled with the route pattern,
-    so that unknown paths add no time series; ``failures`` with the reasons in ``problems.py``.
+    Times are in seconds; their histograms reach the ``deadline`` and somewhat beyond.  ``requests``
+    and ``request_seconds`` are labelled with the route pattern, so that unknown paths add no time
+    series; ``failures`` with the reasons in ``problems.py``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float) -> None:
+        seconds = buckets(deadline)
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._served = Info("tiankong_served", "What is served, and how.", registry=self.registry)
         self.requests = self._counter("requests", "Requests answered.", "route", "status")
         self.failures = self._counter("failures", "Requests without an answer.", "reason")
         self.request_seconds = self._histogram(
-            "request_seconds", "From a request's arrival to its last byte.", SECONDS, "route"
+            "request_seconds", "From a request's arrival to its last byte.", seconds, "route"
         )
-        self.queue_seconds = self._histogram("queue_seconds", "How long sentences wait.", SECONDS)
+        self.queue_seconds = self._histogram("queue_seconds", "How long sentences wait.", seconds)
         self.inference_seconds = self._histogram(
-            "inference_seconds", "How long a batch is inferred.", SECONDS
+            "inference_seconds", "How long a batch is inferred.", seconds
         )
         self.batch_sentences = self._histogram(
             "batch_sentences", "Sentences in a batch.", SENTENCES
@@ -69,6 +73,16 @@ class Metrics:
         return Histogram(
             f"tiankong_{name}", help_text, labels, registry=self.registry, buckets=buckets
         )
+
+
+def buckets(deadline: float) -> tuple[float, ...]:
+    """Return the upper bounds of the histograms of times, in seconds: up to beyond the deadline.
+
+    >>> buckets(30.0)[-5:]
+    (10.0, 15.0, 20.0, 30.0, 31.0)
+    """
+    longer = [bound for bound in LONG if bound < deadline]
+    return tuple(sorted({*SECONDS, *longer, deadline, deadline + LATE}))
 
 
 class Collected(CollectorRegistry):

@@ -18,12 +18,28 @@ from starlette.responses import JSONResponse, Response
 
 from ...toolkit.engines.predictor import Answer
 from ..batching.service import Service, service_of
-from ..http.bodies import Question, checked, parse_object, read_body, read_candidates, read_top_k
+from ..http.bodies import (
+    Question,
+    checked,
+    parse_object,
+    read_body,
+    read_candidates,
+    read_top_k,
+    require_known,
+)
 from ..http.presence import Presence
 from ..http.problems import ProblemError
 from .openapi import Operation
 from .schemas import ASKING
-from .tensors import JSON_LENGTH, Tensor, answer_body, read_strings, split_body
+from .tensors import (
+    CONTENT_TYPE,
+    JSON_LENGTH,
+    Tensor,
+    answer_body,
+    read_strings,
+    require_plain,
+    split_body,
+)
 
 VERSION = "1"
 INPUTS = [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
@@ -35,8 +51,12 @@ OUTPUTS = [
 NAMES = tuple(str(output["name"]) for output in OUTPUTS)
 MICROSECONDS = 1_000_000
 LONGEST = 10**15  # microseconds: longer than any deadline, and small enough for a float
-# "priority" changes nothing here: there is one queue, first come first served.
-KNOWN = ("top_k", "candidates", "timeout", "priority", "binary_data_output")
+FIELDS = ("id", "model_name", "model_version", "inputs", "outputs", "parameters")
+# What clients send by convention and changes nothing here.  "priority": there is one queue, first
+# come first served; "headers": MLServer's copy of the request's.
+CONVENTIONS = ("priority", CONTENT_TYPE, "headers")
+NO_SEQUENCE = {"sequence_id": (0, ""), "sequence_start": (False,), "sequence_end": (False,)}
+KNOWN = ("top_k", "candidates", "timeout", "binary_data_output", *CONVENTIONS, *NO_SEQUENCE)
 MODEL = "/v2/models/{name}"
 MODEL_VERSION = MODEL + "/versions/{number}"
 
@@ -101,7 +121,7 @@ async def infer(request: Request) -> Response:
     service = _model(request)
     until = service.accept()
     body = await read_body(request, service.settings.body_limit, until)
-    asked = read_request(body, request.headers.get(JSON_LENGTH), service.max_texts)
+    asked = read_request(body, request.headers.get(JSON_LENGTH), service.max_texts, service.variant)
     if asked.timeout is not None:
         until = min(until, asyncio.get_running_loop().time() + asked.timeout)
     request.state.sentences = len(asked.question.texts)
@@ -118,17 +138,26 @@ async def infer(request: Request) -> Response:
     return Response(content, media_type="application/octet-stream", headers=headers)
 
 
-def read_request(body: bytes, json_length: str | None, max_texts: int) -> InferenceRequest:
+def read_request(
+    body: bytes, json_length: str | None, max_texts: int, model: str
+) -> InferenceRequest:
     """Return the inference request in a body.
 
-    Raises a 400 problem if there is none for this model, and a 422 problem for more than
+    Raises a 400 problem if there is none for the model of this name, a 422 problem for more than
     ``max_texts`` texts.
     """
     text, binary = split_body(body, json_length)
     data = parse_object(text)
     parameters = _object(data, "parameters")
-    if unknown := parameters.keys() - set(KNOWN):
-        raise ProblemError(400, f"unknown parameter {min(unknown)}; known: {', '.join(KNOWN)}")
+    require_known(data, FIELDS)
+    require_known(parameters, KNOWN, "parameters: ")
+    require_plain(parameters)
+    for key, none in NO_SEQUENCE.items():
+        if parameters.get(key, none[0]) not in none:
+            raise ProblemError(400, f"{key}: there are no sequences here")
+    for key, mine in (("model_name", model), ("model_version", VERSION)):
+        if data.get(key, mine) not in (mine, None, ""):
+            raise ProblemError(400, f"{key} is not that of the path: {mine}")
     name = data.get("id")
     texts = read_strings(_text_tensor(data), binary)
     if not texts:
@@ -212,8 +241,10 @@ def _outputs(data: dict[str, Any]) -> list[tuple[str, bool]]:
 
 def _output_parameters(tensor: dict[str, Any]) -> dict[str, Any]:
     parameters = _object(tensor, "parameters")
-    if unknown := parameters.keys() - {"binary_data"}:  # classification, shared memory, ...
-        raise ProblemError(400, f"output {tensor['name']}: {min(unknown)} is not supported")
+    where = f"output {tensor['name']}: "
+    require_known(tensor, ("name", "parameters"), where)
+    require_known(parameters, ("binary_data", CONTENT_TYPE), f"{where}parameters: ")
+    require_plain(parameters)
     return parameters
 
 

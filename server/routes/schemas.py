@@ -18,7 +18,7 @@ PROBLEMS = {
     413: "The body is too large",
     422: "Too many tokens, masks or texts, or an unknown candidate",
     500: "The server failed",
-    503: "The queue is full, or the server is not ready or draining",
+    503: "The queue is full, or the server is not ready",
     504: "The deadline passed",
 }
 ASKING = [400, 401, 408, 413, 422, 500, 503, 504]

@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
 
+from ..http.bodies import require_known
 from ..http.problems import ProblemError
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 BINARY_SIZE = "binary_data_size"
+CONTENT_TYPE = "content_type"  # a convention of MLServer, which KServe's and Seldon's clients send
+CONTENT_TYPES = ("str", "np", "pd")  # the data are as they stand
 MAX_DIMENSIONS = 8
 LARGEST = 2**31 - 1  # size of a dimension: no body has that many strings
 NUMBER = re.compile(r"[0-9]{1,18}")
@@ -53,6 +56,7 @@ def read_strings(tensor: dict[str, Any], binary: bytes) -> list[str]:
     match, or the bytes are not UTF-8.
     """
     name = tensor["name"]
+    require_known(tensor, ("name", "datatype", "shape", "data", "parameters"), f"{name}: ")
     if tensor.get("datatype") != "BYTES":
         raise ProblemError(400, f"{name}: datatype is not BYTES")
     count = _count(tensor)
@@ -114,6 +118,8 @@ def _binary_size(tensor: dict[str, Any]) -> int | None:
         return None
     if not isinstance(parameters, dict):
         raise ProblemError(400, f"{tensor['name']}: parameters is not an object")
+    require_known(parameters, (BINARY_SIZE, CONTENT_TYPE), f"{tensor['name']}: parameters: ")
+    require_plain(parameters)
     size = parameters.get(BINARY_SIZE)
     if size is None:
         return None
@@ -122,6 +128,13 @@ def _binary_size(tensor: dict[str, Any]) -> int | None:
             400, f"{tensor['name']}: {BINARY_SIZE} is not a number, or data is there"
         )
     return size
+
+
+def require_plain(parameters: dict[str, Any]) -> None:
+    """Raise a 400 problem for a content type that would have the data decoded further."""
+    kind = parameters.get(CONTENT_TYPE)
+    if kind is not None and kind not in CONTENT_TYPES:
+        raise ProblemError(400, f"{CONTENT_TYPE} is not one of {', '.join(CONTENT_TYPES)}")
 
 
 def _flat(data: object, name: str, depth: int = MAX_DIMENSIONS) -> Iterator[str]:

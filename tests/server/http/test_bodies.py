@@ -83,8 +83,19 @@ def test_a_batch_of_too_many_is_a_422() -> None:
     assert caught.value.status == 422
 
 
-def test_defaults_options_and_foreign_keys() -> None:
-    assert parse_question(b'{"text": "a", "color": 1}') == Question(("a",), 5, None)
+def test_defaults_and_options() -> None:
+    assert parse_question(b'{"text": "a"}') == Question(("a",), 5, None)
     body = json.dumps({"text": "霜😀", "top_k": 50, "candidates": ["上", "上"]}).encode()
     assert parse_question(body) == Question(("霜😀",), 50, ("上", "上"))
     assert parse_batch(b'{"texts": ["a", "b"], "top_k": 1}', 2) == Question(("a", "b"), 1, None)
+
+
+@pytest.mark.parametrize("key", ["topk", "texts", "Text", "", "k" * 50_000, "\ud800"])
+def test_a_field_that_is_not_known_is_named(key: str) -> None:
+    body = json.dumps({"text": "a", "top_k": 1, key: 1}).encode()
+    with pytest.raises(ProblemError) as caught:
+        parse_question(body)
+    assert caught.value.status == 400
+    assert f"unknown field {key[:80]!r}; known: text, top_k, candidates" in caught.value.detail
+    with pytest.raises(ProblemError, match="known: texts, top_k, candidates"):
+        parse_batch(b'{"texts": ["a"], "text": "a"}', 2)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -92,13 +93,37 @@ def test_the_format_that_is_asked_for(client: TestClient, accept: str, media_typ
 def test_what_replicas_counted_is_told_together_each_by_its_name() -> None:
     parts = {}
     for name, count in (("r1", 2), ("r2", 3)):
-        metrics = Metrics()
+        metrics = Metrics(30.0)
         metrics.failures.labels("deadline").inc(count)
         parts[name] = list(metrics.registry.collect())
     for accept in ("", "application/openmetrics-text"):
-        content, _ = Metrics().exposition(accept, Collected(parts))
+        content, _ = Metrics(30.0).exposition(accept, Collected(parts))
         lines = content.decode().splitlines()
         assert 'tiankong_failures_total{reason="deadline",replica="r1"} 2.0' in lines
         assert 'tiankong_failures_total{reason="deadline",replica="r2"} 3.0' in lines
         kinds = [line for line in lines if line.startswith("# TYPE tiankong_failures")]
         assert len(kinds) == len(set(kinds))
+
+
+@pytest.mark.parametrize(
+    ("deadline", "last"),
+    [
+        (30.0, [10.0, 15.0, 20.0, 30.0, 31.0]),
+        (2.0, [2.0, 2.5, 3.0, 5.0, 10.0]),
+        (7200.0, [7200.0, 7201.0]),
+    ],
+)
+def test_histograms_reach_the_deadline(
+    open_client: Callable[..., TestClient], deadline: float, last: list[float]
+) -> None:
+    text = open_client(deadline=deadline).get("/metrics").text
+    for name in ("request_seconds", "queue_seconds", "inference_seconds"):
+        bounds = [
+            float(bound)
+            for line in text.splitlines()
+            if line.startswith(f"tiankong_{name}_bucket")
+            for bound in re.findall(r'le="([0-9.]+)"', line)
+        ]
+        assert bounds == sorted(bounds)
+        if name != "request_seconds":  # no request was answered yet
+            assert bounds[-len(last) :] == last

@@ -23,6 +23,12 @@ def body(*texts: str, **fields: Any) -> dict[str, Any]:
     return {"inputs": [tensor], **fields}
 
 
+def text_with(**parameters: Any) -> dict[str, Any]:
+    document = body("今[MASK]")
+    document["inputs"][0]["parameters"] = parameters
+    return document
+
+
 def outputs(response: Any) -> dict[str, Any]:
     assert response.status_code == 200, response.text
     return {output["name"]: output for output in response.json()["outputs"]}
@@ -50,6 +56,18 @@ def test_top_k_candidates_and_chosen_outputs(client: TestClient) -> None:
     for candidates in ("下 上", ["下", "上"]):
         asked = body(TEXTS[0], parameters={"candidates": candidates})
         assert outputs(client.post(INFER, json=asked))["token"]["data"] == ["上", "下"]
+
+
+def test_what_clients_send_by_convention_is_taken(client: TestClient) -> None:
+    document = text_with(content_type="str") | {
+        "id": "", "model_name": "fake", "model_version": None,
+        "parameters": {
+            "content_type": "pd", "headers": {"x": "y"}, "priority": 3, "timeout": 0,
+            "sequence_id": 0, "sequence_start": False, "sequence_end": False, "top_k": 1,
+        },
+        "outputs": [{"name": "token", "parameters": {"content_type": "str", "binary_data": False}}],
+    }  # fmt: skip
+    assert outputs(client.post(INFER, json=document))["token"]["shape"] == [1, 1]
 
 
 def test_what_server_and_model_say_of_themselves(client: TestClient) -> None:
@@ -103,7 +121,18 @@ def test_another_model_is_not_here(client: TestClient, model: str) -> None:
         (body("今[MASK]", id=7), 400, "id is not a string"),
         (body("今[MASK]", parameters=[]), 400, "parameters is not an object"),
         (body("今[MASK]", parameters={"top_k": 0}), 400, "top_k"),
-        (body("今[MASK]", parameters={"top": 5}), 400, "unknown parameter top"),
+        (
+            body("今[MASK]", parameters={"top": 5}),
+            400,
+            "parameters: unknown field 'top'; known: top_k,",
+        ),
+        (body("今[MASK]", topk=1), 400, "unknown field 'topk'; known: id,"),
+        (body("今[MASK]", parameters={"content_type": "base64"}), 400, "content_type is not one"),
+        (body("今[MASK]", parameters={"sequence_id": 7}), 400, "sequence_id: there are no"),
+        (body("今[MASK]", model_name="other"), 400, "model_name is not that of the path: fake"),
+        (body("今[MASK]", outputs=[{"name": "token", "data": []}]), 400, "unknown field 'data'"),
+        (text_with(shared_memory_region="r"), 400, "text: parameters: unknown field 'shared_mem"),
+        (text_with(content_type="pillow"), 400, "content_type is not one of str"),
         (body("今[MASK]", parameters={"candidates": " "}), 400, "candidates"),
         (body("今[MASK]", parameters={"candidates": "nonsense"}), 422, "nonsense"),
         (body("今[MASK]", parameters={"timeout": -1}), 400, "timeout"),
