@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UnusableInputError
 from ..files import write_json
-from .checkpoints import line_of
 from .families import geometry
 from .hard_sentences import around, difference
+from .headers import line_of
 from .layout import SETTINGS
 from .tokenizer_files import (
     CASE,
@@ -82,12 +82,6 @@ def require_matching(tokenizer: Tokenizer, config: Mapping[str, Any], folder: Pa
     if len(ids) < TOKENIZER_SHARE * rows:
         raise UnusableInputError(
             f"{folder}: the tokenizer has {len(ids)} tokens, the model {rows}: {advice}"
-        )
-    pad = config.get("pad_token_id", 0)
-    filler = special_tokens(ids).get("pad_token")
-    if pad is not None and filler and ids[filler] != pad:
-        raise UnusableInputError(
-            f"{folder}: {filler} is {ids[filler]} for the tokenizer, {pad} for the model: {advice}"
         )
     framed = tokenizer.encode(MASK).tokens
     if framed != [CLS, MASK, SEP]:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnusableInputError
 from . import layout
+from .ernie import TASKS, fold_tasks
 from .families import Family, family
+from .headers import broken, line_of, some, tensor_names
+from .naming import place_tensors
 from .tying import Remark, settle_decoder
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel
-
-BUFFERS = ("position_ids", "token_type_ids")  # constants (0, 1, 2, ...), saved by old versions
 
 
 def present_weights(folder: Path) -> list[Path]:
@@ -44,24 +45,25 @@ def load_network(
 
     It is in float32, with eager attention, in evaluation mode.  ``remark`` is called with a few
     words for everything unusual about the file.  Raises UnusableInputError unless the files hold
-    exactly the tensors that the configuration needs.
+    all tensors that the configuration needs, and none of a part that it does not have.
     """
     import torch
 
     where = str(paths[0] if len(paths) == 1 else paths[0].parent)
     model_family = family(config, where)
-    tensors = _tensors(paths, model_family, where)
     network_config = _configuration(config, model_family, where)
+    with torch.device("meta"):
+        whole = _network_class(model_family)(network_config).state_dict()
+    expected = {name: tuple(tensor.shape) for name, tensor in whole.items()}
+    tensors = _tensors(paths, model_family, expected, where, remark)
+    if model_family.kind == "bert":
+        fold_tasks(tensors, config, where, remark)
     network_config.tie_word_embeddings = settle_decoder(
         tensors, model_family, bool(network_config.tie_word_embeddings), where, remark
     )
-    with torch.device("meta"):
-        expected = _network_class(model_family)(network_config).state_dict()
     if network_config.tie_word_embeddings and model_family.embeddings not in tensors:
         expected.pop(model_family.decoder)  # the embeddings are missing, not the head
-    _require_same(
-        tensors, {name: tuple(t.shape) for name, t in expected.items()}, model_family, where
-    )
+    _require_whole(tensors, expected, model_family, where)
     return _filled(network_config, model_family, tensors, where)
 
 
@@ -71,67 +73,85 @@ def _network_class(model_family: Family) -> Any:
     return getattr(transformers, model_family.architectures[0])
 
 
-def _tensors(paths: list[Path], model_family: Family, where: str) -> dict[str, torch.Tensor]:
-    """Read safetensors files as float32, renamed as transformers names tensors now.
+def _tensors(
+    paths: list[Path],
+    model_family: Family,
+    expected: Collection[str],
+    where: str,
+    remark: Remark,
+) -> dict[str, torch.Tensor]:
+    """Read the tensors of the files that have a place in the network, as float32, by place.
 
-    Weights that a fill-mask model does not use are left out.
+    Raises UnusableInputError for a tensor of a part that the network does not have.
     """
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError, safe_open
 
-    unused = (*model_family.spare, *(f"{model_family.base}embeddings.{name}" for name in BUFFERS))
+    naming = place_tensors(tensor_names(paths), {*expected, TASKS}, model_family)
+    if naming.inside:
+        raise UnusableInputError(
+            f"{where} has tensors the model of config.json has no place for: {some(naming.inside)}"
+        )
+    for line in naming.remarks():
+        remark(line)
     tensors: dict[str, torch.Tensor] = {}
+    sources: dict[str, str] = {}
     for path in paths:
         try:
-            stored = load_file(path)
+            with safe_open(path, framework="pt") as stored:
+                for name in sorted(naming.places.keys() & set(stored.keys())):
+                    place, tensor = (
+                        naming.places[name],
+                        _floats(stored.get_tensor(name), name, where),
+                    )
+                    if place in tensors and not torch.equal(tensors[place], tensor):
+                        raise UnusableInputError(
+                            f"{where} has two tensors for {place} that differ ({sources[place]} and"
+                            f" {name}): name a file with one model"
+                        )
+                    tensors[place], sources[place] = tensor, name
         except (SafetensorError, OSError, ValueError, KeyError) as error:
-            raise UnusableInputError(
-                f"{path} is no whole safetensors file ({line_of(error)}): fetch or save it again"
-            ) from None
-        for name, tensor in stored.items():
-            if name.startswith(unused):
-                continue
-            if not tensor.is_floating_point():
-                raise UnusableInputError(
-                    f"{where}: {name} is {str(tensor.dtype).removeprefix('torch.')}: name the"
-                    " model in floating point"
-                )
-            tensors[_current_name(name)] = tensor.to(torch.float32).contiguous()
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise UnusableInputError(f"{where}: {name} holds NaN or infinity: name another model")
+            raise broken(path, error) from None
     return tensors
 
 
-def _current_name(name: str) -> str:
-    """Return the name that transformers gives a tensor now (LayerNorm.gamma: LayerNorm.weight)."""
-    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
-        "LayerNorm.beta", "LayerNorm.bias"
-    )
+def _floats(tensor: torch.Tensor, name: str, where: str) -> torch.Tensor:
+    """Return a tensor in float32; raise UnusableInputError if it does not hold finite numbers."""
+    import torch
+
+    if not tensor.is_floating_point():
+        raise UnusableInputError(
+            f"{where}: {name} is {str(tensor.dtype).removeprefix('torch.')}: name the model in"
+            " floating point"
+        )
+    tensor = tensor.to(torch.float32).contiguous()
+    if not bool(torch.isfinite(tensor).all()):
+        raise UnusableInputError(f"{where}: {name} holds NaN or infinity: name another model")
+    return tensor
 
 
-def _require_same(
+def _require_whole(
     tensors: Mapping[str, torch.Tensor],
     expected: Mapping[str, tuple[int, ...]],
     model_family: Family,
     where: str,
 ) -> None:
-    """Raise UnusableInputError unless the file has exactly the expected tensors and shapes."""
+    """Raise UnusableInputError unless the file has all expected tensors, in their shapes."""
     missing = sorted(expected.keys() - tensors.keys())
     head = [name for name in missing if name.startswith(model_family.head)]
-    if head:
+    if head and not any(name.startswith(model_family.head) for name in tensors):
         raise UnusableInputError(
             f"{where} has no head to fill blanks with ({head[0]} is missing):"
             f" name a model saved as {' or '.join(model_family.architectures)}"
         )
+    if head:
+        raise UnusableInputError(
+            f"{where} lacks {some(head)} of the head that fills blanks: name a model with its"
+            " whole head"
+        )
     if missing:
         raise UnusableInputError(
-            f"{where} lacks {_some(missing)}: it is not the model config.json describes"
-        )
-    if unexpected := sorted(tensors.keys() - expected.keys()):
-        raise UnusableInputError(
-            f"{where} has tensors the model of config.json has no place for: {_some(unexpected)}"
+            f"{where} lacks {some(missing)}: it is not the model config.json describes"
         )
     for name, shape in expected.items():
         if tuple(tensors[name].shape) != shape:
@@ -167,7 +187,7 @@ def _filled(
     """Return the network with these tensors as weights, without initializing it first."""
     import torch
 
-    with no_loading_bar():
+    with quiet_loading():
         loaded: Any = _network_class(model_family).from_pretrained(
             None,
             config=config,
@@ -179,36 +199,27 @@ def _filled(
     network, report = loaded
     wrong = [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]]
     if wrong:
-        raise UnusableInputError(f"{where}: transformers could not place {_some(map(str, wrong))}")
+        raise UnusableInputError(f"{where}: transformers could not place {some(map(str, wrong))}")
     filled: PreTrainedModel = network.eval()
     return filled
 
 
 @contextmanager
-def no_loading_bar() -> Iterator[None]:
-    """Stop transformers from drawing a progress bar: loading takes a fraction of a second."""
+def quiet_loading() -> Iterator[None]:
+    """Stop transformers from drawing a bar and writing a report; callers look at what it loaded."""
     from transformers.utils import logging
 
     library: Any = logging  # its functions have no types
-    shown = library.is_progress_bar_enabled()
+    shown, verbosity = library.is_progress_bar_enabled(), library.get_verbosity()
     library.disable_progress_bar()
+    library.set_verbosity_error()
     try:
         yield
     finally:
+        library.set_verbosity(verbosity)
         if shown:
             library.enable_progress_bar()
 
 
-def _some(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
-
-
 def _times(shape: Iterable[int]) -> str:
     return " x ".join(map(str, shape))
-
-
-def line_of(error: BaseException) -> str:
-    """Return an error's text as one line."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -47,7 +47,8 @@ class Family:
 
     ``architectures`` are the classes whose files have a masked-LM head, the usual one first.
     ``base``, ``head`` and ``spare`` are prefixes of weight names: of the encoder, of the head, and
-    of weights that a file may have but a fill-mask model does not use.  ``decoder_bias`` is a
+    of weights that a file may have but a fill-mask model does not use.  ``sign`` is a tensor of the
+    head that only this family has.  ``decoder_bias`` is a
     second name of ``head_bias``, if the family has one.  ``defaults`` are the sizes for what
     config.json leaves out; a size without a default does not exist in this family.
     """
@@ -58,6 +59,7 @@ class Family:
     configuration: str
     base: str
     head: tuple[str, ...]
+    sign: str
     spare: tuple[str, ...]
     decoder: str
     head_bias: str
@@ -114,7 +116,8 @@ FAMILIES = {
             architectures=("BertForMaskedLM", "BertForPreTraining"),
             configuration="BertConfig",
             base="bert.",
-            head=("cls.",),
+            head=("cls.predictions.",),
+            sign="cls.predictions.transform.dense.weight",
             spare=("cls.seq_relationship.", "bert.pooler."),
             decoder="cls.predictions.decoder.weight",
             head_bias="cls.predictions.bias",
@@ -127,7 +130,8 @@ FAMILIES = {
             architectures=("DistilBertForMaskedLM",),
             configuration="DistilBertConfig",
             base="distilbert.",
-            head=("vocab_",),
+            head=("vocab_transform.", "vocab_layer_norm.", "vocab_projector."),
+            sign="vocab_transform.weight",
             spare=(),
             decoder="vocab_projector.weight",
             head_bias="vocab_projector.bias",
@@ -145,6 +149,7 @@ FAMILIES = {
             configuration="AlbertConfig",
             base="albert.",
             head=("predictions.",),
+            sign="predictions.dense.weight",
             spare=("sop_classifier.", "albert.pooler"),
             decoder="predictions.decoder.weight",
             head_bias="predictions.bias",
@@ -161,7 +166,8 @@ FAMILIES = {
             architectures=("ElectraForMaskedLM",),
             configuration="ElectraConfig",
             base="electra.",
-            head=("generator_",),
+            head=("generator_predictions.", "generator_lm_head."),
+            sign="generator_predictions.dense.weight",
             spare=(),
             decoder="generator_lm_head.weight",
             head_bias="generator_lm_head.bias",
@@ -175,15 +181,18 @@ FAMILIES = {
 }  # fmt: skip
 
 
+KNOWN = (
+    "BERT (a Chinese RoBERTa-wwm is one), DistilBERT, ALBERT or ELECTRA"
+    f" (model_type {', '.join(FAMILIES)})"
+)
+
+
 def family(config: Mapping[str, Any], where: str = "config.json") -> Family:
     """Return a configuration's family; raise UnusableInputError if it is not one of the four."""
     kind = config.get("model_type")
     if isinstance(kind, str) and kind in FAMILIES:
         return FAMILIES[kind]
-    raise UnusableInputError(
-        f"{where} says model_type {kind!r}: name a BERT (a Chinese RoBERTa-wwm is one),"
-        f" DistilBERT, ALBERT or ELECTRA (model_type {', '.join(FAMILIES)})"
-    )
+    raise UnusableInputError(f"{where} says model_type {kind!r}: name a {KNOWN}")
 
 
 def geometry(config: Mapping[str, Any], where: str = "config.json") -> Geometry:

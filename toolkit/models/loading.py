@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UnusableInputError
 from ..files import read_json, require_memory
@@ -18,12 +18,20 @@ from . import hub, layout
 from .auto_tokenizer import read_tokenizer, require_matching
 from .builtin import catalogue
 from .checkpoints import load_network, present_weights
-from .families import Family, family, geometry
+from .ernie import KEYS as ERNIE_KEYS
+from .families import family, geometry
+from .headers import tensor_names
 from .hub_cache import cached_snapshots
 from .info import BYTES_A_PARAMETER, Geometry, LoadedModel, ModelInfo
 from .pickles.conversion import Conversion, convert, present_pickles
+from .recognition import Recognized, recognize
 from .source import folder_of, printable, require_no_revision, source_digests
 from .tokenizer_files import WORDPIECE, read_tokenizer_files
+from .tokens import special_tokens
+from .tying import Remark
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 __all__ = ["Geometry", "LoadedModel", "ModelInfo", "config_of", "list_models", "load_model"]
 
@@ -43,9 +51,7 @@ def load_model(name: str, revision: str | None = None, convert_pickle: bool = Fa
     if name in catalogue.NAMES:
         return catalogue.load(name)
     if (folder := folder_of(name)) is not None:
-        weights = _require_weights(folder, convert_pickle)
-        sources = source_digests(folder)
-        revision = layout.combined_digest({path.name: sources[path.name] for path in weights})
+        sources, revision = _folder_revision(folder, convert_pickle)
         loaded = _load_folder(folder, name, "folder", revision, convert_pickle)
         if source_digests(folder) != sources:
             raise UnusableInputError(f"{folder} changed while it was read: run the command again")
@@ -65,9 +71,14 @@ def config_of(
     if name in catalogue.NAMES:
         return catalogue.config_of(name)
     if (folder := folder_of(name)) is not None:
-        _require_weights(folder, convert_pickle)
-        return read_config(folder)
-    return read_config(hub.download(name, revision, convert_pickle).folder)
+        if not (convert_pickle and layout.is_pickled(folder)):
+            present_weights(folder)
+            return read_config(folder)
+        _, revision = _folder_revision(folder, convert_pickle)
+        return read_config(_with_safetensors(folder, name, revision, convert_pickle).folder)
+    snapshot = hub.download(name, revision, convert_pickle)
+    found = _with_safetensors(snapshot.folder, name, snapshot.revision, convert_pickle)
+    return read_config(found.folder)
 
 
 def has_wordpiece(name: str, revision: str | None = None, convert_pickle: bool = False) -> bool:
@@ -94,27 +105,38 @@ def list_models() -> list[ModelInfo]:
     return models
 
 
-def _require_weights(folder: Path, convert_pickle: bool) -> list[Path]:
-    """Return a folder's weight files: safetensors, or the pickles that may be converted."""
+def _folder_revision(folder: Path, convert_pickle: bool) -> tuple[dict[str, str], str]:
+    """Return the digests of a folder's files, and one for its weights.
+
+    Raises UnusableInputError if there are none, or only pickles that may not be converted.
+    """
+    pickled = convert_pickle and layout.is_pickled(folder)
+    weights = present_pickles(folder) if pickled else present_weights(folder)
+    sources = source_digests(folder)
+    return sources, layout.combined_digest({path.name: sources[path.name] for path in weights})
+
+
+def _with_safetensors(folder: Path, name: str, revision: str, convert_pickle: bool) -> Conversion:
+    """Return the folder itself, or the one that its pickles were converted to."""
     if convert_pickle and layout.is_pickled(folder):
-        return present_pickles(folder)
-    return present_weights(folder)
+        return convert(folder, name, revision)
+    return Conversion(folder, {})
 
 
 def _load_folder(
     folder: Path, name: str, source: str, revision: str, convert_pickle: bool
 ) -> LoadedModel:
     """Load a model from a folder that has the files of a hub repository."""
-    config = read_config(folder)
+    converted = _with_safetensors(folder, name, revision, convert_pickle)
+    found = _recognized(converted.folder)
+    config, remarks = found.config, list(found.remarks)
     info = _info(config, name, source, revision)
-    remarks: list[str] = []
     tokenizer = read_tokenizer(folder, config, remarks.append)
     require_matching(tokenizer, config, folder)
+    _settle_padding(config, tokenizer, remarks.append)
     require_memory(2 * info.parameters * BYTES_A_PARAMETER, f"loading {name}")
-    converted = Conversion(folder, {})
-    if convert_pickle and layout.is_pickled(folder):
-        converted = convert(folder, name, revision)
     network = load_network(config, present_weights(converted.folder), remarks.append)
+    config = {key: value for key, value in config.items() if key not in ERNIE_KEYS}
     info = replace(info, parameters=sum(p.numel() for p in network.parameters()))
     config.setdefault("max_position_embeddings", info.positions)
     if config.get("tie_word_embeddings", True) != network.config.tie_word_embeddings:
@@ -133,39 +155,41 @@ def _info(config: Mapping[str, Any], name: str, source: str, revision: str) -> M
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return a folder's ``config.json``; raise UnusableInputError if its model is not supported."""
+    """Return a folder's ``config.json``; raise UnusableInputError if its model is not supported.
+
+    Where the folder has weights, ``model_type`` and ``architectures`` are what the tensors say.
+    """
+    return _recognized(folder).config
+
+
+def _recognized(folder: Path) -> Recognized:
     path = folder / "config.json"
     config = read_json(path)
     if not isinstance(config, dict):
         raise UnusableInputError(f"{path} is no JSON object: save the model again")
-    model_family = family(config, str(path))
-    _require_architecture(config, model_family, path)
     for key, why in _REFUSED.items():
         if config.get(key):
             raise UnusableInputError(f"{path} has {key}, {why}")
+    weights = layout.weight_files(folder)
+    names = tensor_names(weights) if all(file.is_file() for file in weights) else None
+    found = recognize(config, names, str(path if names is None else folder))
     if config.get("position_embedding_type", "absolute") != "absolute":
         raise UnusableInputError(
             f"{path} asks for position embeddings other than absolute: name a plain"
-            f" {model_family.title}"
+            f" {family(found.config).title}"
         )
-    geometry(config, str(path))
-    return config
+    geometry(found.config, str(path))
+    return found
 
 
-def _require_architecture(config: Mapping[str, Any], model_family: Family, path: Path) -> None:
-    architectures = config.get("architectures")
-    if not architectures:
-        return
-    if not isinstance(architectures, list):
-        raise UnusableInputError(f"{path}: architectures is {architectures!r}, not a list")
-    if not set(model_family.architectures).intersection(map(str, architectures)):
-        also = (
-            f" (or {model_family.architectures[1]})" if len(model_family.architectures) > 1 else ""
-        )
-        raise UnusableInputError(
-            f"{path} says {', '.join(map(str, architectures))}, which fills no blanks: name a"
-            f" {model_family.architectures[0]}{also}"
-        )
+def _settle_padding(config: dict[str, Any], tokenizer: Tokenizer, remark: Remark) -> None:
+    """Take the id of [PAD] from the tokenizer: sentences are padded with it, and hidden there."""
+    ids = tokenizer.get_vocab()
+    filler = special_tokens(ids).get("pad_token")
+    said = config.get("pad_token_id", 0)
+    if said is not None and filler and ids[filler] != said:
+        remark(f"pad_token_id is {said}, {filler} is {ids[filler]}: the tokenizer's counts")
+        config["pad_token_id"] = ids[filler]
 
 
 _REFUSED = {

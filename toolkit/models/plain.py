@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files import read_json
-from .checkpoints import line_of, no_loading_bar
+from . import ernie, layout
+from .checkpoints import quiet_loading
 from .families import Family
+from .headers import line_of, tensor_names
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -36,10 +38,14 @@ def plain_network(folder: Path, model_family: Family) -> PlainNetwork:
     import torch
     import transformers
 
+    if _is_ernie(folder):
+        model_family = ernie.AS_PUBLISHED
     title = model_family.architectures[0]
-    config = {key: v for key, v in read_json(folder / "config.json").items() if key != "model_type"}
+    config = read_json(folder / "config.json")
+    # A padding id matters to training alone, and one past the vocabulary cannot be loaded.
+    config = {**config, "model_type": model_family.kind, "pad_token_id": None}
     try:
-        with no_loading_bar():
+        with quiet_loading():
             loaded: Any = getattr(transformers, title).from_pretrained(
                 folder,
                 config=getattr(transformers, model_family.configuration).from_dict(config),
@@ -61,6 +67,11 @@ def plain_network(folder: Path, model_family: Family) -> PlainNetwork:
     if missing:
         return PlainNetwork(title, why_not=f"it does not find {_counted(missing)} in the files")
     return PlainNetwork(title, network.eval())
+
+
+def _is_ernie(folder: Path) -> bool:
+    names = tensor_names(layout.weight_files(folder))
+    return any(ernie.KIND in name.split(".") for name in names)
 
 
 def _counted(names: set[str]) -> str:

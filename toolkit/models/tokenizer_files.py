@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UnusableInputError
 from ..files import read_json, read_text, write_json, write_text
-from .checkpoints import line_of
+from .headers import line_of
 from .layout import ADDED, SETTINGS, SPECIAL, TOKENIZERS
 from .tokens import CLS, MASK, PAD, SEP, UNK, special_tokens
 

@@ -337,24 +337,19 @@ def test_files_that_lack_a_part(copy: Callable[[str], Path], kind: str) -> None:
     edit_weights(folder, lambda t: {n: v for n, v in t.items() if n != spec.embeddings})
     assert f"lacks {spec.embeddings}" in refused(folder)
     (folder / WEIGHTS).write_bytes(whole)
-    edit_weights(folder, lambda t: {**t, "stray": t[spec.embeddings]})
-    assert "has no place for: stray" in refused(folder)
+    edit_weights(folder, lambda t: {**t, f"{spec.base}stray": t[spec.embeddings]})
+    assert f"has no place for: {spec.base}stray" in refused(folder)
 
 
 @pytest.mark.parametrize(
     ("kind", "changes", "words"),
     [
-        ("electra", {"architectures": ["ElectraForPreTraining"]}, "name a ElectraForMaskedLM"),
-        ("albert", {"architectures": ["AlbertModel"]}, "which fills no blanks"),
         ("distilbert", {"architectures": "DistilBertForMaskedLM"}, "not a list"),
         ("distilbert", {"n_layers": 2}, "no place for"),
         ("distilbert", {"n_heads": 3}, "dim 128 is no multiple of n_heads 3"),
         ("albert", {"embedding_size": 128}, "they belong to different models"),
         ("albert", {"num_hidden_groups": 0}, "num_hidden_groups is 0"),
         ("electra", {"embedding_size": 128}, "no place for: electra.embeddings_project"),
-        ("bert", {"model_type": "roberta"}, "model_type 'roberta': name a BERT"),
-        ("bert", {"model_type": "electra"}, "fills no blanks"),
-        ("bert", {"model_type": ["bert"]}, "model_type ['bert']"),
     ],
 )
 def test_configurations_that_cannot_be(

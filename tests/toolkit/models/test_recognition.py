@@ -1,0 +1,407 @@
+"""Checkpoints as they lie on the hub: the tensors decide, and what is odd is said in one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from family_models import KINDS, save_family_model
+
+from tiankong.toolkit.building.store import Store
+from tiankong.toolkit.errors import UnusableInputError
+from tiankong.toolkit.models.families import FAMILIES
+from tiankong.toolkit.models.loading import load_model, read_config
+
+if TYPE_CHECKING:
+    import torch
+
+    Tensors = dict[str, torch.Tensor]
+    Change = Callable[[Tensors], Tensors]
+
+WEIGHTS = "model.safetensors"
+HEAD = "cls.predictions."
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    place = tmp_path_factory.mktemp("right")
+    return {kind: save_family_model(place / kind, kind, layers=1) for kind in KINDS}
+
+
+@pytest.fixture
+def copy(
+    saved: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Path]:
+    monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path / "artifacts"))
+    return lambda kind: Path(shutil.copytree(saved[kind], tmp_path / kind))
+
+
+def edit_config(folder: Path, **changes: Any) -> None:
+    """Change keys of config.json (None deletes)."""
+    data = {**json.loads((folder / "config.json").read_text()), **changes}
+    kept = {key: value for key, value in data.items() if value is not None}
+    (folder / "config.json").write_text(json.dumps(kept))
+
+
+def edit_weights(folder: Path, change: Change) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = change(load_file(folder / WEIGHTS))
+    save_file({n: t.clone() for n, t in tensors.items()}, folder / WEIGHTS, {"format": "pt"})
+
+
+def renamed(change: Callable[[str], str]) -> Change:
+    return lambda tensors: {change(name): tensor for name, tensor in tensors.items()}
+
+
+def logits(folder: Path) -> torch.Tensor:
+    import torch
+
+    ids = torch.tensor([[2, 9, 4, 30, 4, 11, 3]])
+    with torch.inference_mode():
+        answer: torch.Tensor = load_model(str(folder)).network(input_ids=ids).logits
+    return answer
+
+
+def remarks(folder: Path) -> str:
+    return "; ".join(load_model(str(folder)).remarks)
+
+
+def refused(folder: Path) -> str:
+    with pytest.raises(UnusableInputError) as caught:
+        load_model(str(folder))
+    line = str(caught.value)
+    assert "\n" not in line
+    assert caught.value.exit_code == 2
+    return line
+
+
+def same(folder: Path, right: Path) -> bool:
+    import torch
+
+    return torch.equal(logits(folder), logits(right))
+
+
+def built(folder: Path) -> dict[str, Any]:
+    """Build the reference, which compares it with plain transformers; return its notes."""
+    (reference,) = Store(str(folder)).build(["pytorch-fp32"])
+    from transformers import AutoModelForMaskedLM
+
+    _, report = AutoModelForMaskedLM.from_pretrained(reference.folder, output_loading_info=True)
+    assert not any(report.values())
+    return dict(reference.manifest.notes)
+
+
+# --- config.json says something else ---
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model_type": None}, "config.json names no model_type, the tensors are "),
+        ({"model_type": None, "architectures": None}, "config.json names no model_type"),
+        ({"model_type": "roberta"}, "config.json says model_type 'roberta', the tensors are "),
+        (
+            {"model_type": "roberta", "architectures": ["RobertaForMaskedLM"]},
+            "config.json says model_type 'roberta'",
+        ),
+        ({"model_type": "xlm-roberta"}, "config.json says model_type 'xlm-roberta'"),
+        ({"model_type": "gpt2"}, "config.json says model_type 'gpt2'"),
+        ({"architectures": ["SomeModel"]}, "config.json says SomeModel, and the head"),
+    ],
+)
+def test_the_tensors_decide(
+    saved: dict[str, Path],
+    copy: Callable[[str], Path],
+    kind: str,
+    changes: dict[str, Any],
+    words: str,
+) -> None:
+    folder = copy(kind)
+    edit_config(folder, **changes)
+    assert words in remarks(folder)
+    assert read_config(folder)["model_type"] == kind
+    assert same(folder, saved[kind])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model_type": None, "architectures": None},
+        {"model_type": "roberta", "architectures": ["RobertaForMaskedLM"]},
+        {"architectures": ["BertForSequenceClassification"]},
+    ],
+)
+def test_what_is_odd_is_said_kept_and_compared(
+    copy: Callable[[str], Path], changes: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copy("bert")
+    edit_config(folder, **changes)
+    notes = built(folder)
+    assert notes["reference"] == "answers as plain transformers does (BertForMaskedLM)"
+    assert f"{folder}: {notes['checkpoint']}" in capsys.readouterr().err.splitlines()
+
+
+def test_the_model_type_of_another_family(
+    saved: dict[str, Path], copy: Callable[[str], Path]
+) -> None:
+    folder = copy("bert")
+    edit_config(folder, model_type="electra")
+    assert "says model_type 'electra', the tensors are a BERT's" in remarks(folder)
+    assert same(folder, saved["bert"])
+
+
+def test_a_padding_id_that_is_not_the_tokenizers(
+    saved: dict[str, Path], copy: Callable[[str], Path]
+) -> None:
+    folder = copy("bert")
+    for said in (1, 10**6):
+        edit_config(folder, pad_token_id=said)
+        loaded = load_model(str(folder))
+        assert loaded.remarks == (f"pad_token_id is {said}, [PAD] is 0: the tokenizer's counts",)
+        assert loaded.config["pad_token_id"] == 0
+        assert same(folder, saved["bert"])
+    assert "answers as plain transformers" in built(folder)["reference"]
+
+
+# --- names of tensors ---
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda n: f"module.{n}", "names of tensors carry module."),
+        (lambda n: f"_orig_mod.module.{n}", "carry _orig_mod., module."),
+        (lambda n: f"model.{n}", "carry model."),
+        (lambda n: f"module.{n}" if "embeddings" in n else n, "carry module."),
+        (lambda n: n.replace(".attention.", "._orig_mod.attention."), "carry _orig_mod."),
+        (lambda n: f"student.net.{n}", "carry net., student."),
+    ],
+)
+def test_what_training_put_before_names(
+    saved: dict[str, Path],
+    copy: Callable[[str], Path],
+    kind: str,
+    change: Callable[[str], str],
+    words: str,
+) -> None:
+    folder = copy(kind)
+    edit_weights(folder, renamed(change))
+    edit_config(folder, model_type=None)
+    assert words in remarks(folder)
+    assert same(folder, saved[kind])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_encoder_without_the_models_name(
+    saved: dict[str, Path], copy: Callable[[str], Path], kind: str
+) -> None:
+    folder, base = copy(kind), FAMILIES[kind].base
+    edit_weights(folder, renamed(lambda name: name.removeprefix(base)))
+    assert f"names of the encoder lack {base}" in remarks(folder)
+    assert same(folder, saved[kind])
+
+
+def test_names_that_transformers_does_not_find_are_said(
+    copy: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copy("bert")
+    edit_weights(folder, renamed(lambda name: f"module.{name}"))
+    note = built(folder)["reference"]
+    assert note.startswith("not compared with plain transformers (BertForMaskedLM): it does not")
+    said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("build:")]
+    assert len(said) == 2
+    assert said[1] == f"{folder}: {note}"
+
+
+def test_two_models_in_one_file(copy: Callable[[str], Path]) -> None:
+    folder = copy("bert")
+    edit_weights(folder, lambda t: {**t, **{f"teacher.{n}": 2 * v for n, v in t.items()}})
+    assert "has two tensors for " in refused(folder)
+    assert "name a file with one model" in refused(folder)
+
+
+def test_the_same_tensor_twice(saved: dict[str, Path], copy: Callable[[str], Path]) -> None:
+    folder = copy("bert")
+    edit_weights(folder, lambda t: {**t, **{f"module.{n}": v for n, v in t.items()}})
+    assert same(folder, saved["bert"])
+
+
+def test_one_tensor_in_two_files(copy: Callable[[str], Path]) -> None:
+    folder = copy("bert")
+    parts = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    for name in parts:
+        shutil.copy(folder / WEIGHTS, folder / name)
+    (folder / WEIGHTS).unlink()
+    index = {"weight_map": {"a": parts[0], "b": parts[1]}}
+    (folder / f"{WEIGHTS}.index.json").write_text(json.dumps(index))
+    assert "is in model-00001-of-00002.safetensors and in " in refused(folder)
+
+
+# --- other heads ---
+
+
+def heads(*names: str) -> Change:
+    import torch
+
+    return lambda tensors: {**tensors, **{name: torch.ones(3, 4) for name in names}}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_heads_beside_a_whole_one(
+    saved: dict[str, Path], copy: Callable[[str], Path], kind: str
+) -> None:
+    folder = copy(kind)
+    names = ("classifier.weight", "classifier.bias", "crf.transitions", "qa_outputs.weight")
+    edit_weights(folder, heads(*names))
+    line = "left out, as no part of the head that fills blanks: classifier.bias, classifier.weight"
+    assert line in remarks(folder)
+    assert "and 1 more" in remarks(folder)
+    assert same(folder, saved[kind])
+    assert "answers as plain transformers" in built(folder)["reference"]
+
+
+def test_whole_numbers_beside_the_model(
+    saved: dict[str, Path], copy: Callable[[str], Path]
+) -> None:
+    import torch
+
+    folder = copy("bert")
+    edit_weights(folder, lambda t: {**t, "ner.step": torch.tensor(3)})
+    assert "ner.step" in remarks(folder)
+    assert same(folder, saved["bert"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bert.encoder.layer.0.attention.self.query.lora_A.default.weight",
+        "bert.encoder.ln.weight",
+        "bert.encoder.layer.0.adapter.down.weight",
+        "bert.embeddings.entity_embeddings.weight",
+        "cls.predictions.extra.weight",
+    ],
+)
+def test_what_would_change_the_answer_is_refused(copy: Callable[[str], Path], name: str) -> None:
+    for prefix in ("", "module."):
+        folder = copy("bert")
+        edit_weights(folder, renamed(lambda known, prefix=prefix: f"{prefix}{known}"))  # type: ignore[misc]
+        edit_weights(folder, heads(f"{prefix}{name}"))
+        assert f"has no place for: {prefix}{name}" in refused(folder)
+        shutil.rmtree(folder)
+
+
+def test_the_heads_of_two_families(copy: Callable[[str], Path]) -> None:
+    folder = copy("bert")
+    edit_weights(folder, heads("vocab_transform.weight"))
+    assert "vocab_transform.weight" in remarks(folder)
+    edit_config(folder, model_type=None)
+    assert "has the heads of a BERT and of a DistilBERT" in refused(folder)
+
+
+# --- models of other kinds ---
+
+
+def test_a_roberta_is_refused_whatever_it_says(copy: Callable[[str], Path]) -> None:
+    import torch
+    from safetensors.torch import save_file
+    from transformers import RobertaConfig, RobertaForMaskedLM
+
+    torch.manual_seed(1)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = RobertaConfig(vocab_size=60, intermediate_size=64, **sizes)
+    network = RobertaForMaskedLM(config)
+    folder = copy("bert")
+    tensors = {n: p.detach().clone() for n, p in network.named_parameters()}
+    save_file(tensors, folder / WEIGHTS, {"format": "pt"})
+    for kind in ("roberta", "xlm-roberta", "camembert", "bert", None):
+        edit_config(folder, model_type=kind, architectures=["XLMRobertaForMaskedLM"])
+        line = refused(folder)
+        assert "is a RoBERTa (its tensors are named roberta. and lm_head.)" in line
+        assert "name a BERT (a Chinese RoBERTa-wwm is one), DistilBERT, ALBERT or ELECTRA" in line
+
+
+def test_a_decoder_of_text_is_refused(copy: Callable[[str], Path]) -> None:
+    folder = copy("bert")
+    edit_weights(folder, renamed(lambda name: name.replace("bert.", "h.").replace("cls.", "wte.")))
+    edit_config(folder, model_type="gpt2", architectures=["GPT2LMHeadModel"])
+    assert "says model_type 'gpt2', and its tensors (" in refused(folder)
+
+
+def test_a_big_bird_has_berts_names_and_is_none(copy: Callable[[str], Path]) -> None:
+    folder = copy("bert")
+    edit_config(folder, model_type="big_bird", architectures=["BigBirdForMaskedLM"])
+    assert "is a BigBird: name a BERT" in refused(folder)
+
+
+def test_a_model_without_a_head_says_what_to_name(copy: Callable[[str], Path]) -> None:
+    folder = copy("electra")
+    edit_weights(folder, renamed(lambda name: name.replace("generator_", "discriminator_")))
+    edit_config(folder, architectures=["ElectraForPreTraining"])
+    line = refused(folder)
+    assert "has no head to fill blanks with (generator_predictions.dense.weight is missing)" in line
+    assert "name a model saved as ElectraForMaskedLM" in line
+
+
+# --- ERNIE ---
+
+
+@pytest.fixture
+def ernie(copy: Callable[[str], Path]) -> Path:
+    """A folder as ERNIE 3.0 comes: random, with task embeddings that matter."""
+    import torch
+    from transformers import ErnieConfig, ErnieForMaskedLM
+
+    folder = copy("bert")
+    known = json.loads((folder / "config.json").read_text())
+    for key in ("model_type", "architectures"):
+        del known[key]
+    torch.manual_seed(2)
+    config = ErnieConfig(**known, use_task_id=True, task_type_vocab_size=3)
+    network = ErnieForMaskedLM(config)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(0, 0.3)
+    network.save_pretrained(folder)
+    return folder
+
+
+def test_an_ernie_answers_as_transformers_reads_it(ernie: Path) -> None:
+    import torch
+    from transformers import AutoModelForMaskedLM
+
+    theirs = AutoModelForMaskedLM.from_pretrained(ernie).eval()
+    assert type(theirs).__name__ == "ErnieForMaskedLM"
+    ids = torch.tensor([[2, 9, 4, 30, 4, 11, 3]])
+    with torch.inference_mode():
+        wanted = theirs(input_ids=ids).logits
+    assert float((logits(ernie) - wanted).abs().max() / wanted.std()) < 1e-5
+    loaded = load_model(str(ernie))
+    assert loaded.remarks == (
+        "an ERNIE, read as a BERT",
+        "the embedding of task 0 is added to those of the token types",
+    )
+    assert loaded.config["model_type"] == "bert"
+    assert not {"use_task_id", "task_type_vocab_size"} & loaded.config.keys()
+    assert built(ernie)["reference"] == "answers as plain transformers does (ErnieForMaskedLM)"
+
+
+def test_an_ernie_without_tasks(ernie: Path) -> None:
+    with_tasks = logits(ernie)
+    edit_config(ernie, use_task_id=False)
+    assert "the task embeddings are left out, as config.json says" in remarks(ernie)
+    assert built(ernie)["reference"] == "answers as plain transformers does (ErnieForMaskedLM)"
+    assert not (with_tasks == logits(ernie)).all()
+    edit_config(ernie, use_task_id=None)
+    assert "does not say use_task_id" in refused(ernie)
+    tasks = "ernie.embeddings.task_type_embeddings.weight"
+    edit_weights(ernie, lambda tensors: {n: t for n, t in tensors.items() if n != tasks})
+    assert remarks(ernie) == "an ERNIE, read as a BERT"
+    edit_config(ernie, use_task_id=True)
+    assert "lacks bert.embeddings.task_type_embeddings.weight" in refused(ernie)
