@@ -8,6 +8,7 @@ import gc
 import json
 import mmap
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -130,9 +131,24 @@ def read_json(path: Path) -> Any:
     """Return a JSON document; raise UnusableInputError if it is missing or is not JSON."""
     text = read_text(path)
     try:
-        return json.loads(text)
+        data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UnusableInputError(f"{path} cannot be read as JSON: {error}") from None
+    if r"\ud" in text.lower() and (half := half_surrogate(json.dumps(data, ensure_ascii=False))):
+        raise UnusableInputError(f"{path} cannot be read as JSON: it has half a surrogate, {half}")
+    return data
+
+
+def half_surrogate(text: object) -> str:
+    r"""Return the escape of a surrogate that stands alone in a text; without one, an empty string.
+
+    JSON can write it, but no file and no terminal takes it.
+
+    >>> print(half_surrogate("\ud83d"), half_surrogate("上") == half_surrogate(None) == "")
+    \ud83d True
+    """
+    half = re.search("[\ud800-\udfff]", text) if isinstance(text, str) else None
+    return f"\\u{ord(half[0]):04x}" if half else ""
 
 
 @contextmanager

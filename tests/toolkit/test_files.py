@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import hashlib
 import os
 import shutil
@@ -98,6 +99,17 @@ def test_a_text_that_is_not_utf_8_is_named(tmp_path: Path, content: bytes, words
     assert words in str(caught.value)
     assert str(caught.value).startswith(f"gold file {tmp_path / 'a'} cannot be read: ")
     assert "\n" not in str(caught.value)
+
+
+def test_half_a_surrogate_in_json_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(r'{"a": ["\ud83d\ude00", "\\ud83d"]}')
+    assert files.read_json(path) == {"a": ["😀", r"\ud83d"]}
+    path.write_text(r'{"a": ["\uD83D"]}')
+    with pytest.raises(UnusableInputError, match=r"half a surrogate, \\ud83d"):
+        files.read_json(path)
+    assert doctest.testmod(files).attempted == 1
+    assert doctest.testmod(files).failed == 0
 
 
 def test_a_folder_takes_its_place_whole(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ A tokenizer is the ``tokenizer.json`` of a variant folder, read by the tokenizer
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from ..errors import UnusableInputError
 from ..models.tokens import MASK, UNK, keep_whole, reads_unknown
 
 LONG = 2_000  # characters that take about a millisecond to encode
+UNIFIED = "CJK UNIFIED IDEOGRAPH"  # how the names of Chinese characters begin
+SHOWN = 8  # characters of a token in an error
 Ids = NDArray[np.int64]
 
 
@@ -43,6 +46,21 @@ def ceiling(tokens: int, multiple: int) -> int:
     (24, 16, 5)
     """
     return -(-tokens // multiple) * multiple
+
+
+def spelled(token: str) -> str:
+    """Return a token as an error shows it, with code points where it may look like another.
+
+    ASCII and unified Chinese characters look like nothing else.
+
+    >>> print(spelled("上"), spelled("Ａ"), spelled("上" * 20))
+    '上' 'Ａ' (U+FF21) '上上上上上上上上' ... (20 characters)
+    """
+    if len(token) > SHOWN:
+        return f"{token[:SHOWN]!r} ... ({len(token)} characters)"
+    if all(c.isascii() or unicodedata.name(c, "").startswith(UNIFIED) for c in token):
+        return repr(token)
+    return f"{token!r} ({' '.join(f'U+{ord(character):04X}' for character in token)})"
 
 
 @dataclass(frozen=True)
@@ -114,11 +132,19 @@ class TextEncoder:
         return known or f"[id {token_id}]"
 
     def candidate_id(self, candidate: str) -> int:
-        """Return the id of a candidate; raise UnknownCandidateError if it is not one token."""
-        token_id = self.tokenizer.token_to_id(candidate)
-        if token_id is None:
-            raise UnknownCandidateError(f"candidate {candidate!r} is not in the vocabulary")
-        return token_id
+        """Return the id of a candidate; raise UnknownCandidateError if it is not one token.
+
+        It is read as the tokenizer reads a text: a compatibility character, or a capital letter,
+        may be another token than it looks like.
+        """
+        for token in (self._normalized(candidate), candidate):
+            if token and (token_id := self.tokenizer.token_to_id(token)) is not None:
+                return token_id
+        raise UnknownCandidateError(f"candidate {spelled(candidate)} is not in the vocabulary")
+
+    def _normalized(self, token: str) -> str:
+        normalizer = self.tokenizer.normalizer
+        return token if normalizer is None else normalizer.normalize_str(token).strip()
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of one sentence with [CLS] and [SEP]; raise a TextError if unusable."""

@@ -56,6 +56,7 @@ class Gated:
 class Exam:
     """What every variant is asked: the gold set and the probe sentences, alone and in batches.
 
+    The answers in ``gold`` are tokens, as the reference's tokenizer reads them.
     ``encoder`` is the reference's tokenizer: every variant has to give the same tokens.  ``texts``
     are all sentences by id; ``steps`` counts the calls, for the progress bar.
     """
@@ -72,7 +73,7 @@ class Exam:
 
         Raises UnusableInputError if a gold answer is not in its vocabulary.
         """
-        gold.require_known(encoder.vocabulary)
+        gold = gold.as_read(encoder)
         probed = probes(encoder)
         texts = {item.id: item.text for item in gold.items} | probed
         return cls(gold, encoder, probed, texts, len(texts) + sum(1 for _ in mixed(texts)))
@@ -158,7 +159,7 @@ def gate(store: Store, variants: Sequence[Built], gold: GoldSet) -> Gated:
         standard = ask(predictor, reference.manifest, exam, step)
         publication = hold(predictor, reference.manifest.model, read_facts())
         results = [
-            _with_publication(compare(standard, standard, gold), publication)
+            _with_publication(compare(standard, standard, exam.gold), publication)
             if built.manifest.variant == REFERENCE
             else examine(open_variant(built.folder), built.manifest, exam, standard, step)
             for built in variants

@@ -55,6 +55,42 @@ def test_top_k_candidates_and_several_masks(client: TestClient) -> None:
     assert [best["token"] for best in body["results"]] == ["上", "下"]
 
 
+def test_candidates_are_read_as_the_tokenizer_reads_them(client: TestClient) -> None:
+    asked = {"text": TEXT, "candidates": ["SLOW", "slow", "下"]}
+    body = client.post("/predict", json=asked).json()
+    assert sorted(best["token"] for best in body["results"]) == ["slow", "下"]
+    unknown = client.post("/predict", json={"text": TEXT, "candidates": ["\ufa30\u4e0a"]})
+    assert "(U+FA30 U+4E0A) is not in the vocabulary" in problem(unknown, 422)
+
+
+HALF = "\ud800"
+INPUT = {"name": "text", "datatype": "BYTES", "shape": [1], "data": [TEXT]}
+HALVES: list[tuple[str, dict[str, Any], set[int]]] = [
+    ("/predict", {"text": TEXT + HALF}, {400}),
+    ("/predict", {"text": TEXT, "candidates": [HALF]}, {400}),
+    ("/predict", {"text": TEXT, "top_k": HALF}, {400}),
+    ("/predict", {"text": TEXT, HALF: HALF}, {200}),
+    ("/predict/batch", {"texts": [TEXT, HALF]}, {400}),
+    ("/v2/models/fake/infer", {"inputs": [INPUT | {"data": [HALF]}]}, {400}),
+    ("/v2/models/fake/infer", {"inputs": [INPUT], "id": HALF}, {200, 400}),
+    ("/v2/models/fake/infer", {"inputs": [INPUT], HALF: 1}, {200, 400}),
+    ("/v2/models/fake/infer", {"inputs": [INPUT], "parameters": {HALF: HALF}}, {200, 400}),
+    ("/v2/models/fake/infer", {"inputs": [INPUT], "parameters": {"candidates": HALF}}, {400, 422}),
+    ("/v2/models/fake/infer", {"inputs": [INPUT], "outputs": [{"name": HALF}]}, {400, 422}),
+    *(("/v2/models/fake/infer", {"inputs": [INPUT | {k: HALF}]}, {400, 422}) for k in INPUT),
+]
+
+
+@pytest.mark.parametrize(("path", "asked", "statuses"), HALVES)
+def test_half_a_surrogate_anywhere_is_no_error_of_the_server(
+    client: TestClient, path: str, asked: dict[str, Any], statuses: set[int]
+) -> None:
+    response = client.post(path, content=json.dumps(asked).encode())
+    assert response.status_code in statuses, response.text
+    if response.status_code != 200:
+        problem(response, response.status_code)
+
+
 @pytest.mark.parametrize(("max_batch", "at_once"), [(1, {1}), (8, {1, 3})])
 def test_a_batch_is_answered_as_each_text_alone(
     open_client: Callable[..., TestClient], engine: Any, max_batch: int, at_once: set[int]

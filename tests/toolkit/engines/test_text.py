@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import doctest
 from pathlib import Path
 
 import pytest
 from tokenizers import AddedToken, Tokenizer, models
+from tokenizers.normalizers import BertNormalizer
 
+from tiankong.toolkit.engines import text
 from tiankong.toolkit.engines.text import (
     NoMaskError,
     TextEncoder,
@@ -77,9 +80,36 @@ def test_batch_pads_to_a_multiple_as_far_as_there_are_positions(multiple: int, w
 
 def test_candidates_are_single_tokens(encoder: TextEncoder) -> None:
     assert encoder.token(encoder.candidate_id("上")) == "上"
-    for candidate in ("上下", "", "龘"):
+    for candidate in ("上下", "", " ", "龘", "Hello, World", "上" * 30):
         with pytest.raises(UnknownCandidateError, match="not in the vocabulary"):
             encoder.candidate_id(candidate)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "token"),
+    [("\uf9d1", "六"), ("A", "a"), (" 上", "上"), ("é", "e"), ("##a", "##a"), ("[UNK]", "[UNK]")],
+)
+def test_a_candidate_is_read_as_a_text_is(encoder: TextEncoder, candidate: str, token: str) -> None:
+    assert encoder.token(encoder.candidate_id(candidate)) == token
+
+
+def test_an_added_word_is_a_candidate() -> None:
+    tokenizer = vocabulary.tokenizer()
+    tokenizer.add_tokens([AddedToken("新冠肺炎", normalized=True)])
+    encoder = TextEncoder(tokenizer)
+    assert encoder.token(encoder.candidate_id("新冠肺炎")) == "新冠肺炎"
+
+
+def test_an_unknown_candidate_is_named_by_its_code_points() -> None:
+    tokenizer = vocabulary.tokenizer()
+    tokenizer.normalizer = BertNormalizer(strip_accents=False)
+    with pytest.raises(UnknownCandidateError, match=r"'\uf9d1' \(U\+F9D1\) is not in the voc"):
+        TextEncoder(tokenizer).candidate_id("\uf9d1")
+
+
+def test_examples_in_docstrings() -> None:
+    assert doctest.testmod(text).attempted == 2
+    assert doctest.testmod(text).failed == 0
 
 
 def test_an_id_past_the_end_still_reads(encoder: TextEncoder) -> None:

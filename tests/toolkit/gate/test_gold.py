@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers.normalizers import BertNormalizer
 
+from tiankong.toolkit.engines.text import TextEncoder
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.gate.gold import BUILTIN, HELDOUT, GoldSet, read_gold
 from tiankong.toolkit.models.builtin import corpus, vocabulary
@@ -50,9 +52,9 @@ def test_the_builtin_gold_set_has_what_it_says() -> None:
 
 @pytest.mark.parametrize("path", [BUILTIN, HELDOUT])
 def test_every_answer_is_a_token_and_no_sentence_comes_twice(path: Path) -> None:
-    tokens = {token: index for index, token in enumerate(vocabulary.tokens())}
+    tokens = set(vocabulary.tokens())
     gold = read_gold(path)
-    gold.require_known(tokens)
+    assert {item.answer for item in gold.items} <= tokens
     assert len({item.text for item in gold.items}) == len(gold.items)
     tokenizer = vocabulary.tokenizer()
     unknown = [i.id for i in gold.items if "[UNK]" in tokenizer.encode(i.text).tokens]
@@ -135,6 +137,13 @@ def test_a_line_separator_inside_a_text_does_not_split_it(tmp_path: Path) -> Non
         (line(text="[MASK][MASK]"), r"2 \[MASK\], not one"),
         (line(answer=" 上"), "spaces around it"),
         (line(source=3), "'source' is not a string"),
+        (r'{"id":"s\udc80","category":"c","text":"[MASK]","answer":"上"}', "'id' has half a surr"),
+        (line().replace("霜", r"\ud83d"), r"'text' has half a surrogate, \\ud83d"),
+        (line().replace("poem", r"\uDFFF"), r"'category' has half a surrogate, \\udfff"),
+        (line(answer="上").replace('"上"', r'"\ud800"'), "'answer' has half a surrogate"),
+        (line(source="x").replace('"x"', r'"\ud800"'), "'source' has half a surrogate"),
+        (line(text="上\0[MASK]"), "'text' has a null character"),
+        ("[" * 100_000, "not JSON"),
         (line(), "id 'x1' is taken by line 1"),
     ],
 )
@@ -146,7 +155,21 @@ def test_bad_lines_are_named_with_their_reason(tmp_path: Path, bad: str, reason:
 def test_an_answer_outside_the_vocabulary(tmp_path: Path) -> None:
     gold = read(tmp_path, line(answer="龘"))
     with pytest.raises(UnusableInputError, match="answer '龘' of item x1 is not a token"):
-        gold.require_known({"上": 1})
+        gold.as_read(TextEncoder(vocabulary.tokenizer()))
+
+
+def test_an_answer_is_what_the_tokenizer_reads(tmp_path: Path) -> None:
+    lines = [line(answer=answer, id=answer) for answer in ("\uf9d1", "A", "é", "上")]
+    gold = read(tmp_path, "\n".join(lines)).as_read(TextEncoder(vocabulary.tokenizer()))
+    assert [item.answer for item in gold.items] == ["六", "a", "e", "上"]
+
+
+def test_a_compatibility_character_that_is_not_folded_is_named(tmp_path: Path) -> None:
+    tokenizer = vocabulary.tokenizer()
+    tokenizer.normalizer = BertNormalizer(strip_accents=False)
+    gold = read(tmp_path, line(answer="\uf9d1"))
+    with pytest.raises(UnusableInputError, match=r"\(U\+F9D1\) of item x1"):
+        gold.as_read(TextEncoder(tokenizer))
 
 
 def test_many_bad_lines_are_summed_up(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from ...engines.text import TextEncoder, UnknownCandidateError, spelled
 from ...errors import UnusableInputError
-from ...files import package_path, read_text, sha256
+from ...files import half_surrogate, package_path, read_text, sha256
 from ...models.tokens import MASK
 
 FOLDER = package_path("toolkit/gate/gold")
@@ -49,14 +51,22 @@ class GoldSet:
         """Return the sentences in file order."""
         return [item.text for item in self.items]
 
-    def require_known(self, vocabulary: Mapping[str, int]) -> None:
-        """Raise UnusableInputError unless every answer is a token of a vocabulary (token -> id)."""
-        for item in self.items:
-            if item.answer not in vocabulary:
-                raise UnusableInputError(
-                    f"gold file {self.name}: answer {item.answer!r} of item {item.id}"
-                    " is not a token of the model's vocabulary"
-                )
+    def as_read(self, encoder: TextEncoder) -> GoldSet:
+        """Return the set with every answer as a tokenizer reads it.
+
+        Raises UnusableInputError unless every answer is one token.
+        """
+        return replace(self, items=tuple(self._as_read(item, encoder) for item in self.items))
+
+    def _as_read(self, item: GoldItem, encoder: TextEncoder) -> GoldItem:
+        try:
+            token_id = encoder.candidate_id(item.answer)
+        except UnknownCandidateError:
+            raise UnusableInputError(
+                f"gold file {self.name}: answer {spelled(item.answer)} of item {item.id}"
+                " is not a token of the model's vocabulary"
+            ) from None
+        return replace(item, answer=encoder.token(token_id))
 
 
 def read_gold(path: Path = BUILTIN) -> GoldSet:
@@ -96,22 +106,34 @@ def _item(line: str) -> GoldItem | str:
     """Return the item of one line, or what is wrong with it."""
     try:
         data = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return f"not JSON ({error})"
     if not isinstance(data, dict):
         return "not a JSON object"
+    source = data.get("source", "")
+    if not isinstance(source, str):
+        return "'source' is not a string"
     for field in ("id", "category", "text", "answer"):
         value = data.get(field)
         if not isinstance(value, str) or not value.strip():
             return f"{field!r} is missing or is not a non-empty string"
-    source = data.get("source", "")
-    if not isinstance(source, str):
-        return "'source' is not a string"
+    if unfit := _unfit({**data, "source": source}):
+        return unfit
     if (count := data["text"].count(MASK)) != 1:
         return f"'text' has {count} {MASK}, not one"
     if data["answer"] != data["answer"].strip():
         return f"answer {data['answer']!r} has spaces around it"
     return GoldItem(data["id"], data["category"], data["text"], data["answer"], source)
+
+
+def _unfit(data: Mapping[str, Any]) -> str:
+    """Return which text has a character that a request or a page cannot take, or nothing."""
+    for field in ("id", "category", "text", "answer", "source"):
+        if half := half_surrogate(data[field]):
+            return f"{field!r} has half a surrogate, {half}"
+        if "\0" in data[field]:
+            return f"{field!r} has a null character"
+    return ""
 
 
 def find_gold(gold: str) -> GoldSet:
