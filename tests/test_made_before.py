@@ -44,7 +44,7 @@ def test_a_run_is_written_as_it_was(tmp_path: Path) -> None:
     run = read_run(path)
     create_run(tmp_path / "run.jsonl", run.header)
     for cell in run.cells:
-        append_cell(tmp_path / "run.jsonl", cell)
+        append_cell(tmp_path / "run.jsonl", cell, run.header.sealed)
     assert (tmp_path / "run.jsonl").read_text() == path.read_text()
 
 

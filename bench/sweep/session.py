@@ -102,13 +102,13 @@ class Session:
 
     def append(self, cell: Cell) -> Cell:
         """Append a cell to the file, and return it as a reader of the file gets it."""
-        append_cell(self.path, cell)
+        append_cell(self.path, cell, self.header.sealed)
         self._cells[cell.point] = stored = as_read(cell, self.header)
         return stored
 
     def finish(self) -> None:
         """Record that the work is complete: the next session of the same work begins anew."""
-        end_run(self.path)
+        end_run(self.path, self.header.sealed)
         self.is_ended = True
 
     def close(self) -> None:

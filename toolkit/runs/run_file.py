@@ -8,6 +8,8 @@ Format history:
    usual ones; before, the number of the repeat encoded both.  The last line of a finished search is
    ``end``.  A sweep's file needs none of these (its plan says which cells make it complete), so it
    is still written as format 2.
+4 and 5: as 2 (a sweep's) and 3 (a search's), with a checksum at the end of every line
+   (:mod:`.lines`): figures that were changed after they were measured are not read.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from typing import Any
 from ..errors import UnusableInputError
 from ..machine import digest
 from .cell import Cell
-from .lines import append_line, encoded, read_lines
+from .lines import append_line, checksum, encoded, read_lines, seal
 from .load import Load
 from .packing import pack, unpack
 from .point import Point
@@ -35,8 +37,9 @@ __all__ = [
     "append_cell", "as_read", "create_run", "end_run", "locked", "read_header", "read_run",
 ]  # fmt: skip
 
-SWEEP_FORMAT, SEARCH_FORMAT = 2, 3
-READABLE = (1, 2, 3)
+SWEEP_FORMAT, SEARCH_FORMAT = 4, 5
+UNSEALED = {2: SWEEP_FORMAT, 3: SEARCH_FORMAT}  # the same without checksums
+READABLE = (1, 2, 3, 4, 5)
 PACKED = ("latencies_ms", "ends_ms", "late_ms")
 LOAD = tuple(field.name for field in fields(Load))
 # The order of a cell's first fields; it has always been this one.
@@ -65,9 +68,14 @@ class Header:
     variants: Mapping[str, Mapping[str, Any]]
     format: int = SWEEP_FORMAT
 
+    @property
+    def sealed(self) -> bool:
+        """Whether every line of the file ends with a checksum."""
+        return self.format in (SWEEP_FORMAT, SEARCH_FORMAT)
+
     def identity(self) -> dict[str, Any]:
         """Return what must be equal for a run to be resumed: all but name, time and seed."""
-        data = asdict(self)
+        data = asdict(self) | {"format": UNSEALED.get(self.format, self.format)}
         for key in ("run", "started", "seed"):
             del data[key]
         digests = {name: entry["digest"] for name, entry in self.variants.items()}
@@ -94,7 +102,8 @@ def create_run(path: Path, header: Header) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with beside.open("x", encoding="utf-8") as stream:
-            stream.write(encoded({"kind": "run", "format": header.format, **asdict(header)}))
+            line = encoded({"kind": "run", "format": header.format, **asdict(header)})
+            stream.write(seal(line) if header.sealed else line)
             stream.flush()
             os.fsync(stream.fileno())
         os.link(beside, path)  # atomic: the complete file or none; never replaces another file
@@ -121,14 +130,17 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def append_cell(path: Path, cell: Cell) -> None:
-    """Append one cell and force it to the disk; a torn last line is cut off first."""
-    append_line(path, _as_json(cell))
+def append_cell(path: Path, cell: Cell, sealed: bool = True) -> None:
+    """Append one cell and force it to the disk; a torn last line is cut off first.
+
+    ``sealed``: the file's lines have checksums (see :attr:`Header.sealed`).
+    """
+    append_line(path, _as_json(cell), sealed)
 
 
-def end_run(path: Path) -> None:
+def end_run(path: Path, sealed: bool = True) -> None:
     """Append the line that says that a search is finished."""
-    append_line(path, {"kind": "end"})
+    append_line(path, {"kind": "end"}, sealed)
 
 
 def as_read(cell: Cell, header: Header) -> Cell:
@@ -180,10 +192,14 @@ def _run(path: Path, lines: Iterable[tuple[int, str]]) -> Run:
     header: Header | None = None
     cells: list[Cell] = []
     is_ended = False
+    last_sum = 0
     for number, line in lines:
         try:
             data = json.loads(line)
             kind = data.pop("kind")
+            if header.sealed if header else data.get("format") in UNSEALED.values():
+                last_sum = checksum(line, last_sum)
+                del data["crc32"]
             if kind == "run" and number == 1:
                 header = _header(data)
             elif kind == "cell" and header is not None and not is_ended:

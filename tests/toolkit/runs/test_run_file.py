@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from cells import changed
 
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.machine import digest
+from tiankong.toolkit.runs.lines import seal
 from tiankong.toolkit.runs.load import Load
 from tiankong.toolkit.runs.point import Point
 from tiankong.toolkit.runs.run_file import (
@@ -22,6 +25,7 @@ from tiankong.toolkit.runs.run_file import (
     append_cell,
     create_run,
     locked,
+    read_header,
     read_run,
 )
 from tiankong.toolkit.runs.validity import doubts, is_valid
@@ -64,6 +68,14 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """A run file as format 2 has it: without checksums, so that a line can be changed."""
+    path = tmp_path / "runs" / "r1.jsonl"
+    create_run(path, replace(HEADER, format=2))
+    return path
+
+
 def listed(cell: Cell) -> Cell:
     """The cell as JSON gives it back: lists for tuples."""
     return changed(cell, examples=list(cell.examples), changes=list(cell.changes))
@@ -100,11 +112,11 @@ def test_times_are_packed_and_come_back_to_the_microsecond(path: Path) -> None:
     assert read_run(path).cells[0].latencies_ms == (0.3, 0.0, 12345.679)
 
 
-def test_damaged_times_name_the_line(path: Path) -> None:
-    append_cell(path, CELL)
-    path.write_text(path.read_text().replace('"count":1000', '"count":999'))
+def test_damaged_times_name_the_line(plain: Path) -> None:
+    append_cell(plain, CELL, sealed=False)
+    plain.write_text(plain.read_text().replace('"count":1000', '"count":999'))
     with pytest.raises(UnusableInputError, match=r"line 2: 1000 packed times, not 999"):
-        read_run(path)
+        read_run(plain)
 
 
 def test_the_line_says_what_makes_the_cell_doubtful(path: Path) -> None:
@@ -124,10 +136,10 @@ def test_the_line_says_what_makes_the_cell_doubtful(path: Path) -> None:
     }
 
 
-def test_warnings_are_derived_from_the_figures_not_taken_from_the_line(path: Path) -> None:
-    append_cell(path, changed(CELL, wrong=1))
-    path.write_text(path.read_text().replace('"wrong":1', '"wrong":0'))
-    assert doubts(read_run(path).cells[0]) == []
+def test_warnings_are_derived_from_the_figures_not_taken_from_the_line(plain: Path) -> None:
+    append_cell(plain, changed(CELL, wrong=1), sealed=False)
+    plain.write_text(plain.read_text().replace('"wrong":1', '"wrong":0'))
+    assert doubts(read_run(plain).cells[0]) == []
 
 
 def test_the_last_attempt_counts_and_earlier_ones_are_kept_apart(path: Path) -> None:
@@ -173,29 +185,30 @@ def test_cells_measured_on_the_headers_machine_are_sound(path: Path) -> None:
     assert is_valid(read_run(path).cells[0])
 
 
-def test_a_header_with_another_machine_marks_every_cell(path: Path) -> None:
+def test_a_header_with_another_machine_marks_every_cell(plain: Path) -> None:
     for users in (1, 2):
         latencies = (10.0 * users,) * 1000
         append_cell(
-            path,
+            plain,
             changed(CELL, users=users, latencies_ms=latencies, machine=digest(HEADER.machine)),
+            sealed=False,
         )
-    path.write_text(path.read_text().replace('"machine":{"cpu":"x"}', '"machine":{"cpu":"y"}'))
-    for cell in read_run(path).cells:
+    plain.write_text(plain.read_text().replace('"machine":{"cpu":"x"}', '"machine":{"cpu":"y"}'))
+    for cell in read_run(plain).cells:
         (warning,) = doubts(cell)
         assert warning.code == "machine-changed"
         assert "fingerprint" in warning.seen
         assert not is_valid(cell)
 
 
-def test_a_single_cell_of_another_machine_is_marked(path: Path) -> None:
+def test_a_single_cell_of_another_machine_is_marked(plain: Path) -> None:
     own = digest(HEADER.machine)
-    append_cell(path, changed(CELL, machine=own))
-    append_cell(path, changed(CELL, users=0, rate=100.0, machine=own))
-    text = path.read_text()
+    append_cell(plain, changed(CELL, machine=own), sealed=False)
+    append_cell(plain, changed(CELL, users=0, rate=100.0, machine=own), sealed=False)
+    text = plain.read_text()
     place = text.rindex(own)
-    path.write_text(text[:place] + "0" * len(own) + text[place + len(own) :])
-    good, marked = read_run(path).cells
+    plain.write_text(text[:place] + "0" * len(own) + text[place + len(own) :])
+    good, marked = read_run(plain).cells
     assert is_valid(good)
     assert list(marked.changes) == ["fingerprint"]
     assert [warn.code for warn in doubts(marked)] == ["machine-changed"]
@@ -268,13 +281,13 @@ def test_a_torn_last_line_is_left_out_then_cut(path: Path, torn: str) -> None:
         ('{"kind":"run","format":2}', "no place here"),
     ],
 )
-def test_a_line_that_cannot_be_read_is_named(path: Path, line: str, reason: str) -> None:
-    append_cell(path, CELL)
-    with path.open("a") as stream:
+def test_a_line_that_cannot_be_read_is_named(plain: Path, line: str, reason: str) -> None:
+    append_cell(plain, CELL, sealed=False)
+    with plain.open("a") as stream:
         stream.write(line + "\n")
-    append_cell(path, CELL)
+    append_cell(plain, CELL, sealed=False)
     with pytest.raises(UnusableInputError, match=rf"r1\.jsonl, line 3: .*{reason}"):
-        read_run(path)
+        read_run(plain)
 
 
 def test_files_without_a_header(tmp_path: Path, path: Path) -> None:
@@ -292,8 +305,8 @@ def test_files_without_a_header(tmp_path: Path, path: Path) -> None:
 
 
 def test_another_format_is_refused(path: Path) -> None:
-    path.write_text(path.read_text().replace('"format":2', '"format":9'))
-    with pytest.raises(UnusableInputError, match="line 1: format 9, this version reads 1 to 3"):
+    path.write_text(path.read_text().replace('"format":4', '"format":9'))
+    with pytest.raises(UnusableInputError, match="line 1: format 9, this version reads 1 to 5"):
         read_run(path)
 
 
@@ -312,3 +325,42 @@ def test_identity_leaves_out_name_time_seed_and_gate() -> None:
         {"variants": {"onnx-int8": {"digest": "cd"}}},
     ):
         assert replace(HEADER, **change).identity() != HEADER.identity()
+
+
+def lines_of(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines(keepends=True)
+
+
+CHANGES: dict[str, Callable[[list[str]], list[str]]] = {
+    "a figure": lambda lines: [line.replace('"users":1', '"users":2') for line in lines],
+    "a digest in the header": lambda lines: [lines[0].replace('"ab"', '"cd"'), *lines[1:]],
+    "a line taken out": lambda lines: [lines[0], *lines[2:]],
+    "a line repeated": lambda lines: [*lines[:2], *lines[1:]],
+    "two lines exchanged": lambda lines: [lines[0], lines[2], lines[1], *lines[3:]],
+    "a checksum taken off": lambda lines: [
+        *lines[:2], re.sub(r',"crc32":"\w+"', "", lines[2]), *lines[3:]
+    ],
+    "a line written by hand": lambda lines: [*lines, lines[1].replace('"repeat":1', '"repeat":9')],
+    "a line of another file": lambda lines: [
+        lines[0], seal(re.sub(r',"crc32":"\w+"', "", lines[1])), *lines[2:]
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_what_was_changed_after_it_was_measured_is_not_read(kind: str, path: Path) -> None:
+    for repeat in (1, 2, 3):
+        append_cell(path, replace(CELL, point=replace(POINT, repeat=repeat)))
+    assert len(read_run(path).cells) == 3
+    changed_lines = CHANGES[kind](lines_of(path))
+    assert changed_lines != lines_of(path)
+    path.write_text("".join(changed_lines), encoding="utf-8")
+    with pytest.raises(UnusableInputError, match=r"line \d: it(s checksum| has no checksum)"):
+        read_run(path)
+
+
+def test_a_run_without_checksums_is_gone_on_with_without_them(plain: Path) -> None:
+    append_cell(plain, CELL, read_header(plain).sealed)
+    assert "crc32" not in plain.read_text(encoding="utf-8")
+    assert read_header(plain).identity() == HEADER.identity()
+    assert [cell.point for cell in read_run(plain).cells] == [POINT]
