@@ -81,6 +81,7 @@ def build(
     revision: str | None = None,
     recipes: PathLike | None = None,
     convert_pickle: bool = False,
+    calibration: PathLike | None = None,
 ) -> list[Built]:
     """Build variants of a model and return them; valid ones that exist already are kept.
 
@@ -90,13 +91,20 @@ def build(
         revision: branch, tag or commit of a hub model.
         recipes: a folder of your own recipes, in addition to the shipped ones.
         convert_pickle: convert the weights of a model that has only ``pytorch_model.bin``.
+        calibration: a file of sentences, each with a [MASK], for the scales of 8-bit variants.
 
     Each variant has its ``folder`` and its ``manifest``.  Raises UnusableInputError if the model
     cannot be loaded or a named recipe cannot be built from it on this machine; others that cannot
     are left out.
 
     """
-    return _store(model, revision, recipes, convert_pickle).build(variants)
+    store = _store(model, revision, recipes, convert_pickle)
+    if calibration is not None:
+        from dataclasses import replace
+        from pathlib import Path
+
+        store = replace(store, calibration=Path(calibration))
+    return store.build(variants)
 
 
 def check(

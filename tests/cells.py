@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
 from tiankong.toolkit.runs.cell import Cell
+from tiankong.toolkit.runs.lines import checksum, encoded, seal
 from tiankong.toolkit.runs.load import Load
 from tiankong.toolkit.runs.point import Point
 
@@ -23,3 +25,12 @@ def changed(cell: Cell, **changes: Any) -> Cell:
     }
     point = replace(cell.point, load=replace(cell.load, **own[Load]), **own[Point])
     return replace(cell, point=point, **changes)
+
+
+def sealed(lines: Iterable[Mapping[str, Any]]) -> str:
+    """Return the text of a run file with these lines, as if a measurement had written them."""
+    text, last = "", 0
+    for data in lines:
+        line = seal(encoded({k: v for k, v in data.items() if k != "crc32"}), last)
+        text, last = text + line, checksum(line, last)
+    return text

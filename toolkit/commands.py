@@ -11,6 +11,7 @@ from .engines.outputs import DEPTH, TOP
 from .errors import GateFailedError, UnusableInputError
 from .options import (
     AsJson,
+    CalibrationFile,
     ConvertPickle,
     Gold,
     HitAt5,
@@ -50,13 +51,16 @@ def models(as_json: AsJson = False) -> None:
 
 def build(
     model: Model = "builtin", variants: Variants = "", revision: Revision = "",
-    recipes: Recipes = None, convert_pickle: ConvertPickle = False, as_json: AsJson = False,
+    recipes: Recipes = None, convert_pickle: ConvertPickle = False,
+    calibration: CalibrationFile = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Make variants: recipes to artifacts/variants/<model>/<variant>/."""
     from .building.store import Store
     from .gate.examination import warnings_of
 
-    store = Store(model, revision or None, recipes, convert_pickle=convert_pickle)
+    store = Store(
+        model, revision or None, recipes, convert_pickle=convert_pickle, calibration=calibration
+    )
     built, choice = store.build_chosen(store.choose(names(variants)))
     if as_json:
         entries = [b.manifest.as_json() | _folder_json(b) for b in built]
@@ -77,6 +81,7 @@ def _folder_json(built: Built) -> dict[str, Any]:
 def check(
     model: Model = "", variants: Variants = "", gold: Gold = "builtin", recipes: Recipes = None,
     revision: Revision = "", convert_pickle: ConvertPickle = False,
+    calibration: CalibrationFile = None,
     onnx: Onnx = None, tokenizer: TokenizerFolder = None, output: Output = "",
     promise: PromiseOf = "",
     hit_at_5: HitAt5 = None, as_json: AsJson = False,
@@ -94,12 +99,14 @@ def check(
 
     gold_set = find_gold(gold)
     offer = read_promised_offer(onnx, tokenizer, model, promise, hit_at_5, recipes, output)
+    model = model if offer else model or "builtin"
     store = Store(
-        model if offer else model or "builtin",
+        model,
         revision or None,
         recipes,
         offer,
         convert_pickle=convert_pickle,
+        calibration=calibration,
     )
     choice = NOTHING if offer else store.prepare(store.choose(names(variants)))
     wanted = names(variants) if offer else choice.names

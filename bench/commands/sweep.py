@@ -18,6 +18,7 @@ from ...toolkit.options import (
     AsJson,
     Bind,
     CaCert,
+    CalibrationFile,
     ConvertPickle,
     Gold,
     Headers,
@@ -157,7 +158,7 @@ def bench(
     model: Model = "", plan: PlanName = "table",
     variants: Variants = "", gold: Gold = "builtin", revision: Revision = "",
     recipes: Recipes = None, convert_pickle: ConvertPickle = False,
-    out: Out = None,
+    calibration: CalibrationFile = None, out: Out = None,
     prices: Annotated[Path | None, typer.Option("--prices", help="your own price file")] = None,
     against: Annotated[
         str, typer.Option("--compare", help="git revision: compare its speed with ours, no table")
@@ -185,7 +186,9 @@ def bench(
     chosen = read_plan(plan).of(names(variants))
     model = model or chosen.model
     gold_set = find_gold(gold)
-    store = Store(model, revision or None, recipes, convert_pickle=convert_pickle)
+    store = Store(
+        model, revision or None, recipes, convert_pickle=convert_pickle, calibration=calibration
+    )
     needs = chosen.needs()
     wanted = [*needs, REFERENCE] if needs else []
     built, choice = store.build_chosen(store.choose(wanted, optional=not variants))

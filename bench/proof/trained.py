@@ -24,7 +24,6 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.request import Request
 
 import numpy as np
 
@@ -42,7 +41,7 @@ from ...toolkit.gate.examination import gate
 from ...toolkit.gate.gold import GoldSet, read_gold
 from ...toolkit.gate.judging import Check
 from ...toolkit.models.tokens import MASK
-from ..load.direct import direct
+from ..load.target import Target
 from ..serving.served import serve
 from .program import command_line, ended_well
 
@@ -59,7 +58,7 @@ SEQUENCES = 2  # the first ones that the description shows; a later one has a sl
 CALIBRATION, ROUNDS, MASKED = 64, 16, 8
 EXACT = 1e-4  # how far a float32 logit may be from plain transformers'
 SERVED = 20  # gold items that each server is asked
-JSON = {"content-type": "application/json"}
+ANSWER_SECONDS = 10.0
 HEAD = (
     "| variant | file | hit@1, hit@5 | same top-1, same top-5 | divergence: mean, worst (nats)"
     " | furthest logit from plain transformers' | gate | served |",
@@ -183,13 +182,12 @@ def served_differently(built: Built, gold: GoldSet) -> list[str]:
     predictor = open_variant(built.folder)
     items = gold.items[:: len(gold.items) // SERVED]
     with serve("reference", Settings(folder=built.folder)) as server:
-        return [item.id for item in items if _differs(server.url, predictor, item.text)]
+        return [item.id for item in items if _differs(server.target, predictor, item.text)]
 
 
-def _differs(url: str, predictor: Predictor, text: str) -> bool:
+def _differs(target: Target, predictor: Predictor, text: str) -> bool:
     """Tell whether a server's answer is another than the variant's own, in this process."""
-    request = Request(f"{url}/predict", json.dumps({"text": text}).encode(), JSON)
-    with direct(request) as response:
+    with target.ask("/predict", {"text": text}, timeout=ANSWER_SECONDS) as response:
         answer = [Ranked(**entry) for entry in json.load(response)["results"]]
     (own,) = predictor.predict([text], top_k=TOP + 1)
     return not same_answer(own[0], answer)

@@ -13,7 +13,7 @@ from ..files import artifacts, require_disk, require_memory
 from ..machine import versions
 from ..models.info import ModelInfo
 from ..models.loading import builtin_info, load_model
-from .calibration import Calibration, is_calibrated, read_calibration
+from .calibration import Calibration, is_calibrated, read_calibration, require_calibration
 from .folders import Built, variant_folder
 from .identity import Identity
 from .manifest import read_manifest
@@ -67,6 +67,8 @@ def build(
     made: dict[str, Built] = {}
     failures: dict[str, TiankongError] = {}
     if missing:
+        for recipe in missing:
+            require_calibration(variant_folder(model, recipe.name), recipe, sentences)
         _require_room(info, missing)
         made, failures = _build_missing(model, info, missing, revision, sentences, convert_pickle)
     ready = kept | made

@@ -15,7 +15,8 @@ from ..engines.text import TextEncoder, TextError
 from ..errors import UnusableInputError
 from ..files import package_path, read_text
 from ..models.tokens import special_tokens
-from .manifest import Manifest
+from .manifest import Manifest, read_manifest
+from .recipes import Recipe
 
 SHIPPED = package_path("toolkit/building/calibration.txt")  # no sentence of the gold sets
 NOTE = "calibration"  # the key in a manifest's notes, if the sentences are a user's
@@ -93,3 +94,18 @@ def is_calibrated(manifest: Manifest, wanted: Calibration | None) -> bool:
     if wanted is None or FIXED not in manifest.recipe.steps:
         return True
     return manifest.notes.get(NOTE) == wanted.note
+
+
+def require_calibration(folder: Path, recipe: Recipe, wanted: Calibration | None) -> None:
+    """Raise UnusableInputError if a variant to be built again would lose a user's sentences."""
+    if wanted is not None or FIXED not in recipe.steps:
+        return
+    try:
+        note = read_manifest(folder).notes.get(NOTE)
+    except UnusableInputError:
+        return
+    if note:
+        raise UnusableInputError(
+            f"{recipe.name} has to be built again, and was calibrated on {note}: name these"
+            f" sentences by --calibration again, or delete {folder} for the shipped ones"
+        )

@@ -51,6 +51,8 @@ class Store:
         own_recipes: a folder of the user's own recipes.
         offer: an ONNX file that the user brings.
         convert_pickle: convert pickled weights of a model that has no others.
+        calibration: a file of sentences for fixed 8-bit scales; without it, new variants get the
+            shipped sentences, and those that are there keep theirs.
 
     Creating a store reads no file.
 
@@ -61,6 +63,7 @@ class Store:
     own_recipes: Path | None = None
     offer: Offer | None = None
     convert_pickle: bool = False
+    calibration: Path | None = None
 
     @property
     def name(self) -> str:
@@ -117,7 +120,13 @@ class Store:
     def _build_chosen(self, choice: Choice, commit: str | None) -> tuple[list[Built], Choice]:
         from .build import build  # here: a server needs nothing that builds
 
-        outcome = build(self.model, choice.recipes, commit, convert_pickle=self.convert_pickle)
+        outcome = build(
+            self.model,
+            choice.recipes,
+            commit,
+            calibration=self.calibration,
+            convert_pickle=self.convert_pickle,
+        )
         if self.revision and commit:
             from ..models.hub import keep_name
 
@@ -193,10 +202,20 @@ class Store:
         return variants
 
     def _wanting(self, recipes: Sequence[Recipe], identity: Identity) -> list[str]:
-        """Return the names of recipes whose variants are missing, or made of another model."""
+        """Return the names of recipes whose variants are missing or made of something else."""
         missing = [recipe.name for recipe in recipes if not self._exists(recipe.name)]
         there = [self.standing(r.name) for r in recipes if r.name not in missing]
-        return [*missing, *([] if identity.builtin else _others(identity, there))]
+        others = [] if identity.builtin else _others(identity, there)
+        return list(dict.fromkeys([*missing, *others, *self._calibrated_otherwise(there)]))
+
+    def _calibrated_otherwise(self, variants: Sequence[Built]) -> list[str]:
+        """Return the names of variants calibrated on other sentences than are asked for."""
+        if self.calibration is None:
+            return []
+        from .calibration import is_calibrated, read_calibration  # here: it imports numpy
+
+        wanted = read_calibration(self.calibration)
+        return [v.manifest.variant for v in variants if not is_calibrated(v.manifest, wanted)]
 
     def _build(self, names: Sequence[str], commit: str | None) -> list[Built]:
         choice = choose(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cells import sealed
 
 import tiankong.bench.sweep.sweep as sweeping
 from tiankong.bench.sweep.plan import Grid, Plan
@@ -131,10 +132,10 @@ def test_a_run_of_something_else_is_left_alone(
     again: Any, unmeasured: list[Point], change: Callable[[dict[str, Any]], None]
 ) -> None:
     cut(again.file, 2)
-    first, rest = again.file.read_text(encoding="utf-8").split("\n", 1)
-    header = json.loads(first)
+    *whole, torn = again.file.read_text(encoding="utf-8").split("\n")
+    header, *rest = map(json.loads, whole)
     change(header)
-    text = json.dumps(header) + "\n" + rest
+    text = sealed([header, *rest]) + torn
     again.file.write_text(text, encoding="utf-8")
     new = again()
     assert new != again.file
