@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from ..toolkit.building.manifest import read_manifest
 from ..toolkit.errors import UnusableInputError
@@ -23,6 +23,8 @@ from .settings import BODY_LIMIT, DEADLINE, Part, Settings, Stack
 if TYPE_CHECKING:
     from ..toolkit.engines.predictor import Predictor
 
+CLAIMS: dict[str, socket.socket] = {}
+"""The addresses that this process has claimed, held as long as it lives."""
 VARIANT_DIR = "TIANKONG_VARIANT_DIR"
 STANDARD_ERROR = 2
 ARTICLE_TIMEOUT = 120  # seconds; includes loading the model
@@ -56,13 +58,18 @@ def command(stack: Stack, settings: Settings) -> list[str]:
         case "ray":
             return command("reference", replace(settings, replicas=settings.replicas or 1))
         case "article":
-            return [
-                *(sys.executable, "-m", "gunicorn", "--workers=2", "--threads=4"),
-                *("--worker-class=gthread", f"--timeout={ARTICLE_TIMEOUT}"),
-                # The control socket is one file per user, so two servers would conflict.
-                *("--no-control-socket", f"--bind={_address(settings)}"),
-                "tiankong.server.article:create_app()",
-            ]
+            return [sys.executable, "-m", "gunicorn", *_gunicorn_arguments(_address(settings))]
+
+
+def _gunicorn_arguments(place: str) -> list[str]:
+    """Return the article's settings of Gunicorn, with the address or descriptor to listen on."""
+    return [
+        *("--workers=2", "--threads=4"),
+        *("--worker-class=gthread", f"--timeout={ARTICLE_TIMEOUT}"),
+        # The control socket is one file per user, so two servers would conflict.
+        *("--no-control-socket", f"--bind={place}"),
+        "tiankong.server.article:create_app()",
+    ]
 
 
 def environment(stack: Stack, settings: Settings) -> dict[str, str]:
@@ -172,16 +179,31 @@ def _tidy() -> None:
     remove_scratch()
 
 
-def run_article(settings: Settings) -> NoReturn:
-    """Become the article's server (Gunicorn takes this process's place).
+def run_article(settings: Settings) -> None:
+    """Serve with Gunicorn, in this process, until SIGTERM or SIGINT.
 
-    Raises UnusableInputError if the port is taken or the variant is damaged or not an ONNX one.
+    Raises UnusableInputError if the port is taken, the variant is damaged or not an ONNX one, or
+    Gunicorn gives up.
     """
     require_article(settings)
     read_manifest(settings.folder).verify(settings.folder)
-    bind(settings).close()
-    argv = command("article", settings)
-    os.execve(argv[0], argv, {**os.environ, **environment("article", settings)})
+    with bind(settings) as listener:
+        listener.listen()  # so that nobody else can
+        descriptor = listener.detach()  # which Gunicorn closes
+        os.environ.update(environment("article", settings))
+        from gunicorn.app.wsgiapp import WSGIApplication
+
+        sys.argv = ["gunicorn", *_gunicorn_arguments(f"fd://{descriptor}")]
+        master = os.getpid()
+        try:
+            WSGIApplication("%(prog)s [OPTIONS] [APP_MODULE]", prog="gunicorn").run()
+        except SystemExit as leaving:
+            if os.getpid() != master:  # a worker, whose code the master reads
+                raise
+            if leaving.code:  # Gunicorn's own codes mean something else here
+                raise UnusableInputError(
+                    f"Gunicorn gave up with code {leaving.code}: its lines above say why"
+                ) from None
 
 
 def require_article(settings: Settings) -> None:
@@ -201,12 +223,32 @@ def bind(settings: Settings) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))
+        _claim(listener)
     except OSError as error:
         listener.close()
         raise UnusableInputError(
             f"cannot listen on {_address(settings)}: {error.strerror}; choose another --port"
         ) from None
     return listener
+
+
+def _claim(listener: socket.socket) -> None:
+    """Claim an address for this process until it ends; raise OSError if another one has it.
+
+    Two sockets can be bound to one address until one of them listens, so that of two servers
+    started at once the second would load its model first.  A name of the kernel's (Linux, abstract)
+    goes with its process.
+    """
+    name = f"\0tiankong {listener.getsockname()[:2]}"
+    if name in CLAIMS or sys.platform != "linux":
+        return
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        claim.bind(name)
+    except OSError:
+        claim.close()
+        raise
+    CLAIMS[name] = claim
 
 
 def _require_keys(path: Path) -> None:

@@ -28,6 +28,7 @@ from .settings import Settings
 KEEP_ALIVE = 75  # seconds; longer than the 60 of common load balancers, so that they close first
 LOOK_SECONDS = 0.02
 KEPT_SECONDS = 1.0  # a kept connection that was idle for longer may be closed
+TAKEN = "another program took the port meanwhile"
 SETTLE_SECONDS = 0.5  # after the start, so that the first requests do not wait for it
 GRACE = 5  # seconds beyond the deadline, for sending the last answers
 
@@ -51,6 +52,10 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if not all(map(_listens, sockets or [])):  # uvloop does not say so
+            self._service.failure = self._service.failure or TAKEN
+            self.should_exit = True
+            return
         if self._service.not_ready:
             self.should_exit = True
             return
@@ -74,7 +79,8 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._leave(sockets or [])
+        if all(map(_listens, sockets or [])):
+            await self._leave(sockets or [])
         await super().shutdown(sockets)
 
     async def _leave(self, listeners: Sequence[socket.socket]) -> None:
@@ -149,12 +155,11 @@ def serve(predictor: Predictor, settings: Settings, listener: socket.socket) -> 
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=math.ceil(settings.deadline) + GRACE,
     )
-    try:
-        _Server(config, service).run(sockets=[listener])
-    except OSError as error:
+    _Server(config, service).run(sockets=[listener])
+    if service.failure == TAKEN:
         raise UnusableInputError(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}"
-        ) from None
+            f"cannot listen on {settings.host}:{settings.port}: {TAKEN}; choose another --port"
+        )
     if service.failure:
         raise UnusableInputError(
             f"{predictor.name} cannot be served: the warm-up failed: {service.failure}"
@@ -166,6 +171,13 @@ def _settle() -> None:
     give_memory_back()
     gc.freeze()
     gc.enable()
+
+
+def _listens(bound: socket.socket) -> bool:
+    try:
+        return bool(bound.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError:  # it was closed
+        return False
 
 
 def _url(listener: socket.socket) -> str:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import http.client
+import signal
 import socket
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,7 @@ from tiankong.server.launch import (
 )
 from tiankong.server.settings import Settings, Stack
 from tiankong.toolkit.errors import UnusableInputError
+from tiankong.toolkit.processes import free_port
 
 
 def test_the_reference_command_says_the_settings(tmp_path: Path) -> None:
@@ -148,3 +153,71 @@ print([name for name in heavy if name in sys.modules])
         check=False,
     )
     assert ran.stdout.strip() == "[]", ran.stderr
+
+
+@pytest.mark.parametrize("stack", ["reference", "article"])
+def test_of_two_servers_started_at_once_on_a_port_one_is_refused_at_once(
+    tmp_path: Path, write_variant: Any, stack: Stack
+) -> None:
+    write_variant(tmp_path)
+    port = free_port()
+    run = "from tiankong.server.launch import run; from tiankong.server.settings import Settings\n"
+    run += "from tiankong.toolkit.guard import Guard; from pathlib import Path; import sys\n"
+    run += f"guard = Guard('tool')\nwith guard: run('{stack}', Settings(Path(), port={port}))\n"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", run + "sys.exit(guard.code)"],
+            cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    try:
+        limit = time.monotonic() + 60
+        while all(process.poll() is None for process in processes):
+            assert time.monotonic() < limit
+            time.sleep(0.02)
+        loser, winner = sorted(processes, key=lambda process: process.poll() is None)
+        said = loser.communicate()[1]
+        assert loser.returncode == 2, said
+        assert said == (
+            f"tool: cannot listen on 127.0.0.1:{port}: Address already in use;"
+            " choose another --port\n"
+        )
+        while winner.poll() is None:
+            with suppress(OSError):
+                line = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+                line.request("GET", "/")
+                assert line.getresponse().status
+                break
+        winner.send_signal(signal.SIGTERM)
+        assert winner.wait(30) == 0
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def test_gunicorn_that_gives_up_is_no_failed_gate(tmp_path: Path, write_variant: Any) -> None:
+    write_variant(tmp_path)
+    ran = subprocess.run(
+        [sys.executable, "-c", BROKEN_WORKERS, str(tmp_path)],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert ran.returncode == 2, ran.stderr
+    last = ran.stderr.splitlines()[-1]
+    assert last == "tool: Gunicorn gave up with code 3: its lines above say why"
+
+
+BROKEN_WORKERS = """
+import sys
+from pathlib import Path
+from tiankong.server import article
+from tiankong.server.launch import run_article
+from tiankong.server.settings import Settings
+from tiankong.toolkit.guard import Guard
+article.ArticlePredictor.__init__ = lambda self, folder: 1 / 0
+guard = Guard("tool")
+with guard:
+    run_article(Settings(Path(sys.argv[1]), port=0))
+sys.exit(guard.code)
+"""

@@ -218,3 +218,23 @@ def test_one_connection_carries_many_requests(start_process: START) -> None:
         response.read()
         assert response.status == (200 if b"text" in body else 400)
     connection.close()
+
+
+def test_a_port_that_another_takes_while_the_model_is_warmed_up(
+    start_process: START, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_WARM_UP", "slow[MASK]")
+    monkeypatch.setenv("FAKE_ANNOUNCE", "bound")
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        server = start_process(f"--port={port}")
+        assert server.first_line == "bound"
+        other.listen()
+        code, said = server.end()
+    assert code == 2, said
+    assert said == (
+        f"tiankong: cannot listen on 127.0.0.1:{port}: another program took the port meanwhile;"
+        " choose another --port\n"
+    )
