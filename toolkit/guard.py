@@ -24,7 +24,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from .console import say
-from .errors import INTERRUPTED, UNFORESEEN, UNUSABLE, TiankongError, UnusableInputError
+from .errors import (
+    INTERRUPTED,
+    UNFORESEEN,
+    UNUSABLE,
+    InvalidMeasurementError,
+    TiankongError,
+    UnusableInputError,
+)
 from .files import ARTIFACTS, MEBIBYTE, artifacts
 
 EXTRAS = {
@@ -177,6 +184,15 @@ def trouble(error: BaseException) -> str:
         if words in text:
             return _line(text, ADVICE[number])
     return trouble(error.__cause__) if error.__cause__ else ""
+
+
+def of_child(line: str) -> TiankongError:
+    """Return the error for a child process that ended early; ``line`` ends with its last words.
+
+    A trouble of the system is the same one for us; anything else makes a measurement invalid.
+    """
+    told = trouble(RuntimeError(line))
+    return UnusableInputError(told) if told else InvalidMeasurementError(line)
 
 
 def _line(*parts: str) -> str:

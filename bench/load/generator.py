@@ -16,6 +16,7 @@ from typing import Any
 from ...toolkit.console import say
 from ...toolkit.errors import InvalidMeasurementError, UnusableInputError
 from ...toolkit.files import package_path
+from ...toolkit.guard import of_child
 from ...toolkit.processes import end_with_parent, free_port, stop
 from .job import JOB_FILE, RESULT_FILE, Job
 
@@ -174,7 +175,7 @@ def _run(
         if not (here / "out").exists():
             log = (here / "log").read_text(encoding="utf-8", errors="replace").strip()
             last = " ".join(log.splitlines()[-1:])
-            raise InvalidMeasurementError(f"the load generator ended early: {last}")
+            raise of_child(f"the load generator ended early: {last}")
         data: dict[str, Any] = json.loads((here / "out").read_text(encoding="utf-8"))
     if "error" in data:
         raise InvalidMeasurementError(str(data["error"]))

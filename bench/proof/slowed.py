@@ -9,6 +9,7 @@ Everything else is the reference server's: the same start, the same settings and
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -18,6 +19,7 @@ from ...server.launch import run_reference
 from ...server.settings import Settings
 from ...toolkit.engines.predictor import Best, Engine, Logits, Predictor
 from ...toolkit.engines.text import Batch
+from ...toolkit.guard import Guard
 
 
 class SlowedEngine(Engine):
@@ -67,4 +69,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with Guard("slowed") as guard:
+        main()
+    sys.exit(guard.code)

@@ -21,6 +21,7 @@ import psutil
 from ...server.launch import command, environment
 from ...server.settings import Settings, Stack
 from ...toolkit.errors import InvalidMeasurementError
+from ...toolkit.guard import of_child
 from ...toolkit.machine import allowed_cpus
 from ...toolkit.processes import end_with_parent, free_port, stop
 from ..load.target import Target
@@ -136,14 +137,12 @@ class Process:
         return self.popen.pid
 
     def require_alive(self) -> None:
-        """Raise InvalidMeasurementError with the log's last line if the process has ended."""
+        """Raise an error with the log's last line if the process has ended (``of_child``)."""
         if (code := self._exit_code()) is not None:
             self.log.seek(0)
             last = " ".join(self.log.read().strip().splitlines()[-1:])
             how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-            raise InvalidMeasurementError(
-                f"{self.name} ended ({how}): {last or 'its log is empty'}"
-            )
+            raise of_child(f"{self.name} ended ({how}): {last or 'its log is empty'}")
 
     def _exit_code(self) -> int | None:
         with suppress(psutil.NoSuchProcess):

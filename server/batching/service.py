@@ -185,7 +185,7 @@ class Service:
             "queue_limit": settings.queue_limit,
             "deadline": settings.deadline,
             "body_limit": settings.body_limit,
-            "max_texts": self.max_texts,
+            "batch_limit": self.max_texts,
             "api_key": settings.api_key_file is not None,
         } | (replicas if settings.replicas else settings.values("connections"))
 

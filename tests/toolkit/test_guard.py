@@ -14,7 +14,7 @@ from tiankong.toolkit.errors import (
     InvalidMeasurementError,
     UnusableInputError,
 )
-from tiankong.toolkit.guard import Guard, require_ground, trouble
+from tiankong.toolkit.guard import Guard, of_child, require_ground, trouble
 
 
 def ended(error: BaseException) -> int:
@@ -129,3 +129,9 @@ def test_arguments_must_be_text() -> None:
         UnusableInputError, match=r"argument 2 is not utf-8 text \(its bytes: c9 cf"
     ):
         require_ground(["predict", os.fsdecode("上".encode("gbk"))])
+
+
+def test_a_trouble_of_a_childs_is_ours() -> None:
+    full = of_child("the server ended (exit code 2): tiankong: f: No space left on device")
+    assert full.exit_code == 2
+    assert of_child("the server ended (exit code 2): its log is empty").exit_code == 3

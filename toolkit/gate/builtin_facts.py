@@ -9,11 +9,13 @@ would be compared with a damaged reference.
 from __future__ import annotations
 
 import json
+import sys
 
 from ..building.opening import open_variant
 from ..building.recipes import REFERENCE
 from ..building.store import Store
 from ..files import write_text
+from ..guard import Guard
 from .gold import FOLDER, read_gold
 
 FILE = FOLDER / "predictions.jsonl"
@@ -42,4 +44,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with Guard("builtin_facts") as guard:
+        main()
+    sys.exit(guard.code)

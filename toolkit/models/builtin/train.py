@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import random
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import BertConfig, BertForMaskedLM
 
+from ...guard import Guard
 from . import vocabulary
 from .corpus import Corpus, Passage
 
@@ -274,4 +276,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with Guard("train") as guard:
+        main()
+    sys.exit(guard.code)
