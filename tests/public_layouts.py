@@ -1,8 +1,9 @@
 """Folders in the layouts of well-known public checkpoints, with small random weights.
 
-File names, tensor names, the keys of config.json and the tokenizer's files are those of the
-repositories on huggingface.co (looked up in November 2026, at the newest commit); sizes, weights
-and the vocabulary's length are ours.
+File names, tensor names, the keys of config.json and the tokenizer's files follow the repositories
+on huggingface.co.  For hfl, ckiplab, uer and clue, listings and configurations of the repositories,
+or of models fine-tuned from them, were read; the others follow the versions of transformers that
+wrote them.  Sizes, weights and the vocabulary's length are ours.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class Layout:
 
     ``network`` is the class of transformers its weights are of; ``stored`` makes the tensors that
     the file has of that network's.  ``shards``: in how many pickled files; 0: in safetensors.
-    ``legacy``: saved before PyTorch 1.6.  ``tokenizer``: the class that the model's card names
-    where ``AutoTokenizer`` cannot tell it.
+    ``legacy``: saved before PyTorch 1.6.  ``tokenizer`` and ``plain``: the classes that the model's
+    card names where ``AutoTokenizer`` and ``AutoModelForMaskedLM`` cannot tell them.
     """
 
     repo: str
@@ -65,6 +66,7 @@ class Layout:
     legacy: bool = False
     shards: int = 1
     tokenizer: str = "AutoTokenizer"
+    plain: str = "AutoModelForMaskedLM"
 
 
 def old_norms(state: State) -> State:
@@ -130,6 +132,13 @@ LAYOUTS = (
          "tf_model.h5": b"hdf"},
         fast=True, legacy=True,
     ),
+    Layout(  # as it was until 2021: [PAD] is 0 in its vocabulary, 1 in its configuration
+        "hfl/chinese-roberta-wwm-ext-large", "BertForMaskedLM",
+        {"architectures": ["BertForMaskedLM"], **BERT, **TOP_POOLER, "bos_token_id": 0,
+         "eos_token_id": 2, "output_past": True, "pad_token_id": 1},
+        {"special_tokens_map.json": SPECIAL, "tokenizer_config.json": {"init_inputs": []}},
+        legacy=True,
+    ),
     Layout(
         "hfl/rbt3", "BertForMaskedLM",
         {"architectures": ["BertForMaskedLM"], **BERT, **TOP_POOLER, "num_hidden_layers": 3,
@@ -194,6 +203,21 @@ LAYOUTS = (
          "tokenizer_config.json": {**SPECIAL, "model_max_length": 512,
                                    "name_or_path": "bert-base-chinese"}},
         stored=with_positions,
+    ),
+    Layout(
+        "clue/roberta_chinese_base", "BertForMaskedLM",
+        {**BERT, **TOP_POOLER, "model_type": "roberta", "output_past": True},
+        legacy=True, tokenizer="BertTokenizer", plain="BertForMaskedLM",
+    ),
+    Layout(
+        "nghuyong/ernie-3.0-base-zh", "ErnieForMaskedLM",
+        {"architectures": ["ErnieForMaskedLM"], **BERT, "layer_norm_eps": 1e-5,
+         "max_position_embeddings": 2048, "model_type": "ernie", "pad_token_id": 0,
+         "task_type_vocab_size": 3, "type_vocab_size": 4, "use_task_id": True},
+        {"special_tokens_map.json": SPECIAL,
+         "tokenizer_config.json": {"do_lower_case": True, **SPECIAL,
+                                   "tokenize_chinese_chars": True, "strip_accents": None,
+                                   "tokenizer_class": "BertTokenizer"}},
     ),
     Layout(
         "voidful/albert_chinese_tiny", "AlbertForMaskedLM",

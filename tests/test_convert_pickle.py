@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,23 @@ def test_a_model_is_built_from_its_pickle(home: Path) -> None:
     assert len(ran.stdout.splitlines()) == 5
     kept = run(home, "predict", TEXT, "--model", "bert", "--variant", "onnx-fp32")
     assert kept.stdout == ran.stdout  # the variant that exists needs no pickle
+
+
+def test_weights_that_changed_are_converted_again(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setenv(ARTIFACTS, str(tmp_path))
+    model = str(shutil.copytree(home / "bert", tmp_path / "bert"))
+    before = tiankong.open_predictor("pytorch-fp32", model, convert_pickle=True).predict([TEXT])
+    state = torch.load(Path(model) / PICKLE)
+    state["cls.predictions.bias"] = state["cls.predictions.bias"].flip(0)
+    torch.save(state, Path(model) / PICKLE)
+    with pytest.raises(UnusableInputError, match="--convert-pickle"):
+        tiankong.open_predictor("pytorch-fp32", model)
+    after = tiankong.open_predictor("pytorch-fp32", model, convert_pickle=True).predict([TEXT])
+    assert after != before
 
 
 def test_from_python(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def plain(folder: Path, layout: Layout) -> tuple[list[list[int]], list[torch.Ten
 
     library: Any = transformers
     tokenizer = getattr(library, layout.tokenizer).from_pretrained(folder)
-    network = library.AutoModelForMaskedLM.from_pretrained(folder, dtype=torch.float32).eval()
+    network = getattr(library, layout.plain).from_pretrained(folder, dtype=torch.float32).eval()
     ids = [tokenizer(text)["input_ids"] for text in HARD]
     with torch.no_grad():
         return ids, [network(input_ids=torch.tensor([row])).logits[0] for row in ids]
