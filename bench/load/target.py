@@ -172,9 +172,7 @@ def _header(text: str) -> tuple[str, str]:
 
 def _certificates(path: Path) -> str:
     try:
-        text = path.read_text(encoding="ascii")
-    except UnicodeDecodeError:
-        text = ""
+        text = path.read_text(encoding="ascii", errors="ignore")  # comments, a byte order mark
     except OSError as error:
         raise UnusableInputError(f"--cacert {path} cannot be read: {error.strerror}") from None
     if "-----BEGIN CERTIFICATE-----" not in text:  # an empty text would mean the system's

@@ -37,6 +37,14 @@ if TYPE_CHECKING:
 
 TOKENIZER_SHARE = 0.9  # a tokenizer with fewer tokens (share of the model's) is another model's
 BERT, AS_SAVED = "BertTokenizer", "PreTrainedTokenizerFast"
+PASSED_OVER: dict[
+    str, tuple[object, ...]
+] = {  # settings that AutoTokenizer's classes have no use for, with their usual values
+    "do_basic_tokenize": (True,),
+    "never_split": (None, []),
+    "word_tokenizer_type": ("basic",),
+    "subword_tokenizer_type": ("wordpiece",),
+}
 LONGEST = 200  # characters shown of another library's error
 
 
@@ -203,6 +211,6 @@ def _remark_on_saved(files: TokenizerFiles, judge: Any, remark: Remark) -> None:
         keep_whole(alone)
         if difference(_read_back(alone), judge, around(())):
             remark(f"AutoTokenizer cuts otherwise than {SAVED} by itself, and AutoTokenizer counts")
-    for name, usual in (("do_basic_tokenize", True), ("never_split", None)):
-        if files.settings.get(name, usual) not in (usual, []):
+    for name, usual in PASSED_OVER.items():
+        if files.settings.get(name, usual[0]) not in usual:
             remark(f"{SETTINGS} has {name}, which AutoTokenizer passes over")

@@ -76,6 +76,13 @@ def test_what_excludes_each_other_is_said(tmp_path: Path) -> None:
         read_access(["authorization: x"], tmp_path / "keys", None, insecure=False)
 
 
+def test_a_mark_and_comments_before_a_certificate_are_left_out(tmp_path: Path) -> None:
+    cert, _ = certificate(tmp_path)
+    text = cert.read_text()
+    cert.write_text(f"# 我们的证书\n{text}", encoding="utf-8-sig")
+    assert read_access([], None, cert, insecure=False).context() is not None
+
+
 @pytest.mark.parametrize("content", [b"", b"no certificate", "证书".encode(), None])
 def test_an_authority_that_is_none_is_said(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "ca.pem"

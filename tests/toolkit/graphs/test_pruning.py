@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from tokenizers import Tokenizer, models
+from tokenizers import AddedToken, Tokenizer, models
 from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 
 from tiankong.toolkit.engines.onnx_engine import OnnxEngine
@@ -69,6 +69,15 @@ def test_a_frame_by_template_is_renumbered(whole: Tokenizer) -> None:
     pruned = prune_tokenizer(whole, kept_ids(whole))
     encoded = pruned.encode("床[MASK]")
     assert encoded.ids == [pruned.token_to_id(token) for token in encoded.tokens]
+
+
+def test_added_words_stay_whole(whole: Tokenizer) -> None:
+    whole.add_tokens([AddedToken("新冠肺炎", normalized=True), AddedToken("[NAME]", special=True)])
+    pruned = prune_tokenizer(whole, kept_ids(whole))
+    ids = pruned.encode("床新冠肺炎[NAME]hello", add_special_tokens=False).ids
+    encoder = TextEncoder(pruned)
+    assert [encoder.token(i) for i in ids[:3]] == ["床", "新冠肺炎", "[NAME]"]
+    assert ids[1:3] == [len(TOKENS) - len(DROPPED), len(TOKENS) - len(DROPPED) + 1]
 
 
 def test_config_follows() -> None:
