@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -56,36 +56,37 @@ class Watch:
     def start(self, argv: Sequence[str], more: Mapping[str, str]) -> subprocess.Popen[str]:
         """Start it; its process id is the program's, not strace's."""
         self.home.mkdir(parents=True)
-        words = ["strace", "-D", "-f", "-q", "-yy", "--seccomp-bpf", f"-etrace={CALLS}",
+        words = ["strace", "-DD", "-f", "-q", "-yy", "--seccomp-bpf", f"-etrace={CALLS}",
                  "-esignal=none", f"-o{self.log}", *argv]  # fmt: skip
         return subprocess.Popen(
             words if can_trace() else argv, env=self.environment(more), cwd=self.folder,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             start_new_session=True,
         )  # fmt: skip
 
     def run(self, argv: Sequence[str], more: Mapping[str, str]) -> str:
         """Run it to its end and return what it printed; it must succeed."""
         process = self.start(argv, more)
-        out, _ = process.communicate(timeout=240)
-        assert process.returncode == 0, out
+        out, said = process.communicate(timeout=240)
+        assert process.returncode == 0, said
         return out
 
     @contextmanager
     def running(
         self, argv: Sequence[str], more: Mapping[str, str]
     ) -> Iterator[subprocess.Popen[str]]:
-        """Run a server while the block runs; then end it with SIGTERM."""
+        """Run a server while the block runs; then end it and what it started."""
         process = self.start(argv, more)
         try:
             yield process
             time.sleep(SECONDS)
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
+            with suppress(subprocess.TimeoutExpired):  # some leave processes behind
+                process.communicate(timeout=30)
         finally:
-            if process.poll() is None:
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
+            process.communicate()
 
     def left(self) -> list[str]:
         """Return the files in the home, sorted."""

@@ -23,6 +23,7 @@ import pytest
 from tiankong.bench.proof.bundled import Stranger, prove, stranger
 from tiankong.toolkit.building.manifest import read_manifest
 from tiankong.toolkit.errors import UnusableInputError
+from tiankong.toolkit.telemetry import SWITCHES
 
 yaml = pytest.importorskip("yaml")
 MODEL = ("--model", "builtin-small")
@@ -97,6 +98,16 @@ def test_the_dockerfile_copies_what_is_there(folder: Path) -> None:
     version = ".".join(map(str, sys.version_info[:2]))
     assert re.search(rf"^ARG PYTHON=python:{version}-slim-\w+$", text, re.M)
     assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", text, re.M)
+
+
+def test_the_libraries_send_nothing_there_either(folder: Path) -> None:
+    switches = {f"{name}={value}" for name, value in SWITCHES.items()}
+    dockerfile = (folder / "Dockerfile").read_text(encoding="utf-8")
+    last = dockerfile.rpartition("\nFROM ")[2]
+    assert switches <= set(re.findall(r"[A-Z_]+=[01]", last))
+    unit = (folder / "tiankong.service").read_text(encoding="utf-8")
+    set_there = [line for line in unit.splitlines() if line.startswith("Environment=")]
+    assert switches <= set(" ".join(set_there).replace("Environment=", "").split())
 
 
 def test_the_compose_file_keeps_to_the_published_schema(folder: Path) -> None:
