@@ -20,6 +20,7 @@ HERE = Path(__file__).parent
 runpy.run_path(str(HERE / "toolkit" / "telemetry.py"))["switch_off"]()
 PROJECT = nox.project.load_toml("pyproject.toml")["project"]
 PEERS = sorted(path.parent.name for path in HERE.glob("bench/peers/*/serve.py"))
+PROGRAMS = ("chromium", "strace")  # for the browser tests; to see what is sent (nothing)
 EVIDENCE = ("proof", "peers", "micro")
 TRAINED = "antiberty==0.1.3"  # it carries the weights; its own requirements are not needed
 LINTERS = [
@@ -48,13 +49,14 @@ def install(session: nox.Session, extra: str, *, evidence: bool = False) -> None
     shutil.rmtree(HERE / "build", ignore_errors=True)
 
 
-def install_browser(session: nox.Session) -> None:
-    """Install Debian's Chromium for the browser tests, if it is missing and can be installed."""
-    if shutil.which("chromium") or not shutil.which("apt-get") or os.geteuid() != 0:
+def install_programs(session: nox.Session) -> None:
+    """Install Debian's programs that tests need, those that are missing and can be installed."""
+    missing = [name for name in PROGRAMS if not shutil.which(name)]
+    if not missing or not shutil.which("apt-get") or os.geteuid() != 0:
         return
     session.run("apt-get", "-qq", "update", external=True, success_codes=[0, 100])
     session.run(
-        "apt-get", "-qq", "-y", "install", "--no-install-recommends", "chromium", external=True,
+        "apt-get", "-qq", "-y", "install", "--no-install-recommends", *missing, external=True,
         silent=True, env={"DEBIAN_FRONTEND": "noninteractive"}, success_codes=[0, 100],
     )  # fmt: skip
 
@@ -63,7 +65,7 @@ def install_browser(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests."""
     install(session, "dev", evidence=True)
-    install_browser(session)
+    install_programs(session)
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
