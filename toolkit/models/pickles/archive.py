@@ -33,7 +33,9 @@ def read_archive(stream: BinaryIO, size: int) -> StoredWeights:
         with ZipFile(stream) as archive:
             _require_nothing_behind(stream, size)
             return _read(archive, stream)
-    except (BadZipFile, struct.error, OSError, ValueError, EOFError, NotImplementedError):
+    except (
+        BadZipFile, struct.error, OSError, ValueError, OverflowError, EOFError, NotImplementedError,
+    ):  # fmt: skip
         raise RefusedPickleError("is no whole zip file of torch.save") from None
 
 
