@@ -10,6 +10,7 @@ http://127.0.0.1:8080              a server that already runs
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from ...toolkit.errors import UnusableInputError
 from ...toolkit.machine import allowed_cpus
 from ...toolkit.runs.load import ARTICLE_STACK, RAY_STACK, REFERENCE_STACK
 from ..load.target import OPEN, Access, Target
-from ..serving.served import running, serve
+from ..serving.served import Served, running, serve
 from .revisions import Revision
 from .rounds import Opener
 
@@ -93,7 +94,15 @@ def opener(contender: Contender, built: Built | None, revision: Revision | None)
     assert built is not None
     stack: Stack = known_stack(contender.stack)
     cores = contender.settings.get("cores")
-    return partial(serve, stack, settings_of(contender, built), cores)
+    return partial(_serve_same, built, stack, settings_of(contender, built), cores)
+
+
+def _serve_same(
+    built: Built, stack: Stack, settings: Settings, cores: int | None
+) -> AbstractContextManager[Served]:
+    """Serve a variant; raise UnusableInputError if another command built it anew meanwhile."""
+    built.require_same()
+    return serve(stack, settings, cores)
 
 
 def settings_of(contender: Contender, built: Built) -> Settings:

@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ...server.settings import Settings
-from ...toolkit.building.folders import Built, file_name
+from ...toolkit.building.folders import Built
 from ...toolkit.engines.kinds import kind_of
 from ...toolkit.errors import UnusableInputError
 from ...toolkit.gate.answers import Answers, load
 from ...toolkit.gate.gold import GoldSet
 from ...toolkit.machine import fingerprint, versions
+from ...toolkit.models.source import file_name
 from ...toolkit.runs.cell import Cell
 from ...toolkit.runs.point import Point
 from ...toolkit.runs.run_file import (
@@ -79,9 +80,12 @@ class Ground:
     def measure(self, point: Point, window: Window) -> Cell:
         """Measure one point with a fresh server; the ground's generators make the load.
 
-        Raises InvalidMeasurementError if the server or the generator ended on its own.
+        Raises InvalidMeasurementError if the server or the generator ended on its own,
+        UnusableInputError if the variant was built anew since the run began.
         """
-        usual = Settings(folder=self.variants[point.variant].folder, cache=self.cache)
+        built = self.variants[point.variant]
+        built.require_same()  # another command may have built it of other weights
+        usual = Settings(folder=built.folder, cache=self.cache)
         window = replace(window, generators=self.generators)
         with server_of(point, replace(usual, **dict(point.settings)), self.target) as server:
             questions = self._questions(point, server, window.seed)

@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,21 +52,18 @@ NO_LIMIT = 1_000_000  # model_max_length of a tokenizer without a limit is large
 FROM_PADDING = ("roberta", "camembert", "bertweet", "mpnet", "longformer")
 MEMORY_COPIES = 3  # the file as read, the session's weights, their packed copies
 
-ModelFacts = Mapping[str, Any]
-"""What a manifest says of a model."""
-
 
 def bring(
     offer: Offer,
     model: str = "",
-    reference: Callable[[], ModelFacts | None] = lambda: None,
+    reference: Callable[[], Manifest | None] = lambda: None,
 ) -> Built:
     """Make a variant of a user's file, or return the one made before of the same files.
 
-    ``model`` is the model it will be compared with (empty: none).  ``reference`` returns what the
-    manifest of that model's reference variant says about the model.  It may have to build that
-    variant, so it is called only after the file has been read.  Raises UnusableInputError for a
-    file or tokenizer that cannot be used, or if the two do not belong together.
+    ``model`` is the model it will be compared with (empty: none).  ``reference`` returns the
+    manifest of that model's reference variant.  It may have to build that variant, so it is called
+    only after the file has been read.  Raises UnusableInputError for a file or tokenizer that
+    cannot be used, or if the two do not belong together.
     """
     texts = _tokenizer_files(offer.tokenizer)
     file = read_onnx_file(offer.onnx)
@@ -76,11 +74,13 @@ def bring(
     made = folder.exists() or before.exists()
     # A server that finds the variant made needs no transformers, which reads the tokenizer.
     tokenizer = None if made else _tokenizer(offer.tokenizer, config)
-    facts = reference()
-    sources = _digest(offer, file, texts, config, facts)
+    standard = reference()
+    sources = _digest(offer, file, texts, config, standard)
     for there in (folder, before):
         if existing := _existing(there, sources):
             return Built(there, _with_promise(there, existing, offer.promise), skipped=True)
+    if offer.promise is None:
+        offer = replace(offer, promise=_last_promise(folder, before))
     tokenizer = tokenizer or _tokenizer(offer.tokenizer, config)
     model = model or printable(offer.tokenizer.resolve().name)
     size = sum(path.stat().st_size for path in file.files.values())
@@ -97,7 +97,7 @@ def bring(
         write_json(place / "config.json", {"vocab_size": width, **config, **sizes})
         manifest = Manifest(
             variant=name,
-            model=facts or guest.model(model, config, width),
+            model=standard.model if standard else guest.model(model, config, width),
             recipe=_recipe(name, copied, file, offer),
             files=record_files(place),
             versions=versions(),
@@ -160,7 +160,7 @@ def _digest(
     file: OnnxFile,
     texts: TokenizerFiles,
     config: Mapping[str, Any],
-    reference: ModelFacts | None,
+    reference: Manifest | None,
 ) -> str:
     """Return one SHA-256 over everything that the variant is made from."""
     parts = {
@@ -168,7 +168,7 @@ def _digest(
         "tokenizer": {**asdict(texts), "folder": None},
         "limit": _tokenizer_limit(offer.tokenizer),
         "config": dict(config),
-        "model": reference,
+        "model": None if reference is None else [dict(reference.model), reference.digest],
         "tiankong": versions().get("tiankong"),
         **({"output": offer.output} if offer.output else {}),
     }
@@ -182,6 +182,14 @@ def _existing(folder: Path, sources: str) -> Manifest | None:
     except UnusableInputError:
         return None
     return manifest if manifest.notes.get("sources") == sources else None
+
+
+def _last_promise(*folders: Path) -> Promise | None:
+    """Return what the variant promised that was made of earlier files, if there is one."""
+    for folder in folders:
+        with suppress(UnusableInputError):
+            return read_manifest(folder).recipe.promise
+    return None
 
 
 def _with_promise(folder: Path, manifest: Manifest, promise: Promise | None) -> Manifest:

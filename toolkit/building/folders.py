@@ -10,22 +10,18 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UnusableInputError
 from ..files import artifacts, read_json
-from ..models.source import folder_of, printable
+from ..models.source import file_name, folder_of
 from .manifest import NAME, Manifest, read_manifest
 from .offer import Offer
 from .recipes import OWN
 
 DIGITS = 8  # hexadecimal, of the digest of a path
-LONGEST = 120  # bytes of a name: file systems take 255, some only 143
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
-# Not in the name of what we write, because of shells and other systems.
-UNFIT = re.compile(r"""[\s/\\:*?"'<>|@$`]+""")
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,13 @@ class Built:
     def again(self) -> Built:
         """Return the same variant with its manifest read again."""
         return Built(self.folder, read_manifest(self.folder), skipped=True)
+
+    def require_same(self) -> None:
+        """Raise UnusableInputError if the variant was built anew, of other files, meanwhile."""
+        if self.again().manifest.digest != self.manifest.digest:
+            raise UnusableInputError(
+                f"{self.folder} was built anew meanwhile: run the command again"
+            )
 
 
 def source_folder(model: str) -> Path | None:
@@ -87,22 +90,6 @@ def _of_name(name: str) -> Path:
 def _of_path(folder: Path) -> Path:
     """Return the folder by a path: its last part for people, and digits that tell paths apart."""
     return artifacts() / "variants" / f"{file_name(folder.resolve().name)}@{_digits(folder)}"
-
-
-def file_name(name: str) -> str:
-    """Return a name as part of the name of a file, short enough and as readable as can be.
-
-    >>> file_name("模型 v1"), file_name("org/model")
-    ('模型-v1', 'org--model')
-    """
-    name = unicodedata.normalize("NFC", printable(name.replace("/", "--")))
-    name = UNFIT.sub("-", name).strip("-. ")
-    name = name.encode(errors="replace")[:LONGEST].decode(errors="ignore")
-    try:
-        os.fsencode(name)
-    except UnicodeEncodeError:  # a locale other than UTF-8
-        name = name.encode("ascii", "ignore").decode()
-    return name
 
 
 def _digits(path: Path, part: str = "") -> str:

@@ -21,12 +21,11 @@ brings an ONNX file (``offer``), it is the first variant of its store.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from ..console import say
 from ..errors import UnusableInputError
@@ -35,7 +34,7 @@ from .availability import Choice, Skipped, choose, say_skipped
 from .folders import Built, model_folder, source_folder, variant_folder
 from .identity import Identity
 from .manifest import NAME as MANIFEST
-from .manifest import read_manifest
+from .manifest import Manifest, read_manifest
 from .offer import Offer
 from .recipes import REFERENCE, SHIPPED, Recipe
 
@@ -261,14 +260,14 @@ class Store:
 
         if not self.model:
             require_no_revision(self.model, self.revision)
-        return bring(offer, self.model, self._reference_model)
+        return bring(offer, self.model, self._reference)
 
-    def _reference_model(self) -> Mapping[str, Any] | None:
-        """Return what the reference's manifest says of the model; build it if it is missing."""
+    def _reference(self) -> Manifest | None:
+        """Return the reference's manifest; build the variant if it is missing."""
         if not self.model:
             return None
         (reference,) = self._verified([REFERENCE], reference=False)
-        return reference.manifest.model
+        return reference.manifest
 
 
 def _others(identity: Identity, variants: Sequence[Built]) -> list[str]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
+import unicodedata
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +20,9 @@ from ..errors import UnusableInputError
 from ..files import artifacts, read_json, sha256, write_json
 from . import layout
 
+LONGEST = 120  # bytes of a name: file systems take 255, some only 143
+# Not in the name of what we write, because of shells and other systems.
+UNFIT = re.compile(r"""[\s/\\:*?"'<>|@$`]+""")
 SETTLED = 2_000_000_000  # nanoseconds: the coarsest clock of a file system in use (FAT)
 
 
@@ -52,6 +57,22 @@ def printable(name: str) -> str:
     """Return a name that can be written as one line of UTF-8; nearly all names stay as they are."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return "".join(char if char.isprintable() else "-" for char in text)
+
+
+def file_name(name: str) -> str:
+    """Return a name as part of the name of a file, short enough and as readable as can be.
+
+    >>> file_name("模型 v1"), file_name("org/model")
+    ('模型-v1', 'org--model')
+    """
+    name = unicodedata.normalize("NFC", printable(name.replace("/", "--")))
+    name = UNFIT.sub("-", name).strip("-. ")
+    name = name.encode(errors="replace")[:LONGEST].decode(errors="ignore")
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:  # a locale other than UTF-8
+        name = name.encode("ascii", "ignore").decode()
+    return name
 
 
 def source_digests(folder: Path) -> dict[str, str]:

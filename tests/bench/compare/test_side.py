@@ -12,7 +12,7 @@ from tiankong.bench.load.target import Target
 from tiankong.server.settings import Settings
 from tiankong.toolkit.errors import UnusableInputError
 
-BUILT: Any = SimpleNamespace(folder=Path("variants/onnx-int8"))
+BUILT: Any = SimpleNamespace(folder=Path("variants/onnx-int8"), require_same=lambda: None)
 
 
 @pytest.fixture(autouse=True)

@@ -60,6 +60,15 @@ def test_a_promise_and_its_gate_last_until_another_is_asked_for(source: Path, wo
     assert read_manifest(other.folder) == other.manifest
 
 
+def test_a_promise_outlasts_a_change_of_the_file(source: Path, words: Path, tmp_path: Path) -> None:
+    target = changed(source, tmp_path / "mine.onnx", lambda model: None)
+    bring(Offer(target, words, promise=Promise(hit_at_5=0.6)))
+    changed(source, target, renamed_output)
+    again = bring(Offer(target, words, promise=None))
+    assert not again.skipped
+    assert again.manifest.recipe.promise.hit_at_5 == 0.6
+
+
 def test_without_a_model_only_gold_hits_are_judged(source: Path, words: Path) -> None:
     lines = [{"id": a, "category": "c", "text": TEXTS[0], "answer": a} for a in ("霜", "上")]
     path = words / "gold.jsonl"

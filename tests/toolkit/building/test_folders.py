@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tiankong.toolkit.building.folders import (
+    Built,
     brought_folder,
-    file_name,
     model_folder,
     variant_folder,
 )
+from tiankong.toolkit.building.manifest import read_manifest, record_files
+from tiankong.toolkit.building.manifest import write_manifest as write_manifest_of
 from tiankong.toolkit.building.offer import Offer
+from tiankong.toolkit.errors import UnusableInputError
+from tiankong.toolkit.models.source import file_name
 
 NAMES = (
     "模型v1", "别的v1", "v1", "V1", "v1.", ".v1", "-v1", "v 1", "v1 ", "v-1", "v--1", "v\n1",
@@ -103,6 +109,20 @@ def test_files_of_users_share_no_folder(variants: Path, model: str) -> None:
     folders = [brought_folder(offer, model, "own-model") for offer in offers]
     assert len(set(folders)) == len(folders)
     assert all(folder.parent.parent == variants for folder in folders)
+
+
+def test_a_variant_that_was_built_anew_is_noticed(
+    small_variants: dict[str, Built], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(small_variants["onnx-int8"].folder, tmp_path / "v"))
+    built = Built(folder, read_manifest(folder), skipped=True)
+    write_manifest_of(folder, built.manifest.with_gate({"passed": True}))
+    built.require_same()
+    with (folder / "config.json").open("a", encoding="utf-8") as file:
+        file.write(" ")
+    write_manifest_of(folder, replace(built.manifest, files=record_files(folder)))
+    with pytest.raises(UnusableInputError, match="was built anew meanwhile"):
+        built.require_same()
 
 
 def test_names_of_files_stay_readable() -> None:

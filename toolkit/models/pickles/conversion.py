@@ -7,7 +7,6 @@ The result is a folder ``artifacts/converted/<model>@<revision>/`` with the mode
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from ...errors import UnusableInputError
 from ...files import artifacts, folder_written_whole, read_json, require_disk, sha256, write_json
 from ...processes import end_with_parent, stop
 from .. import layout
-from ..source import folder_of, printable
+from ..source import file_name, folder_of, printable
 
 RECORD = "converted.json"
 FORMAT = 1
@@ -90,9 +89,8 @@ def present_pickles(folder: Path) -> list[Path]:
 
 def _target(model: str, revision: str) -> Path:
     folder = folder_of(model)
-    name = printable(folder.resolve().name if folder else model)
-    slug = re.sub(r"[^\w.-]+", "--", name).strip("-.") or "model"
-    return artifacts() / "converted" / f"{slug}@{revision}"
+    name = file_name(folder.resolve().name if folder else model) or "model"
+    return artifacts() / "converted" / f"{name}@{revision}"
 
 
 def _require_plain(path: Path) -> None:
