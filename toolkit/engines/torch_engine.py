@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import AutoModelForMaskedLM, PreTrainedModel
-from transformers.utils import logging
 
 from ..errors import UnusableInputError
 from ..machine import usable_cores
+from ..models.checkpoints import quiet_loading
 from ..models.families import family
 from .kinds import Threads, VariantFiles
 from .predictor import Engine, Logits
@@ -74,15 +74,15 @@ class TorchEngine(Engine):
         self, folder: Path, threads: int = 0, precision: str = "fp32", device: str = "cpu"
     ) -> None:
         torch.set_num_threads(threads or usable_cores())
-        logging.disable_progress_bar()
         try:
-            loaded: Any = AutoModelForMaskedLM.from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=DTYPES[precision],
-                output_loading_info=True,
-            )
+            with quiet_loading():
+                loaded: Any = AutoModelForMaskedLM.from_pretrained(
+                    folder,
+                    local_files_only=True,
+                    use_safetensors=True,
+                    dtype=DTYPES[precision],
+                    output_loading_info=True,
+                )
             network, report = loaded
             self._network: PreTrainedModel = network.eval().to(device)
         except Exception as error:  # the library raises many types

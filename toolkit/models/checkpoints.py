@@ -47,14 +47,10 @@ def load_network(
     words for everything unusual about the file.  Raises UnusableInputError unless the files hold
     all tensors that the configuration needs, and none of a part that it does not have.
     """
-    import torch
-
     where = str(paths[0] if len(paths) == 1 else paths[0].parent)
     model_family = family(config, where)
     network_config = _configuration(config, model_family, where)
-    with torch.device("meta"):
-        whole = _network_class(model_family)(network_config).state_dict()
-    expected = {name: tuple(tensor.shape) for name, tensor in whole.items()}
+    expected = _shapes(network_config, model_family, where)
     tensors = _tensors(paths, model_family, expected, where, remark)
     if model_family.kind == "bert":
         fold_tasks(tensors, config, where, remark)
@@ -65,6 +61,26 @@ def load_network(
         expected.pop(model_family.decoder)  # the embeddings are missing, not the head
     _require_whole(tensors, expected, model_family, where)
     return _filled(network_config, model_family, tensors, where)
+
+
+def _shapes(
+    config: PreTrainedConfig, model_family: Family, where: str
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors that a configuration needs."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            whole = _network_class(model_family)(config).state_dict()
+    except Exception as error:  # a value that no layer can be made of; assertions among them
+        raise _not_described(model_family, where, error) from error
+    return {name: tuple(tensor.shape) for name, tensor in whole.items()}
+
+
+def _not_described(model_family: Family, where: str, error: BaseException) -> UnusableInputError:
+    return UnusableInputError(
+        f"{where}: config.json does not describe a {model_family.title}: {line_of(error)}"
+    )
 
 
 def _network_class(model_family: Family) -> Any:
@@ -170,9 +186,7 @@ def _configuration(config: Mapping[str, Any], model_family: Family, where: str) 
             dict(config)
         )
     except Exception as error:  # the library checks types with errors of its own
-        raise UnusableInputError(
-            f"{where}: config.json does not describe a {model_family.title}: {line_of(error)}"
-        ) from error
+        raise _not_described(model_family, where, error) from error
     activation = model_family.activation(config)
     if activation not in ACT2FN:
         raise UnusableInputError(

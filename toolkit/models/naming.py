@@ -53,7 +53,7 @@ def place_tensors(stored: Iterable[str], expected: Collection[str], model_family
     """Return where the tensors of a file belong in a network of these names."""
     base = model_family.base.rstrip(".")
     places: dict[str, str] = {}
-    begins: set[tuple[str, ...]] = {()}
+    begins: set[tuple[str, ...]] = set()
     bare_begins: set[tuple[str, ...]] = set()
     carried: set[str] = set()
     others: list[str] = []
@@ -70,7 +70,7 @@ def place_tensors(stored: Iterable[str], expected: Collection[str], model_family
             bare_begins.add(begin)
         carried.update(part for part in name.split(".") if part in WRAPPERS)
         carried.update(begin)
-    ends = _Ends(model_family, expected, begins, bare_begins)
+    ends = _Ends(model_family, expected, begins or {()}, bare_begins)
     left = [name for name in others if not ends.is_known(_current(name, base))]
     inside = [name for name in left if ends.is_inside(_current(name, base))]
     return Naming(

@@ -11,6 +11,7 @@ from . import ernie, layout
 from .checkpoints import quiet_loading
 from .families import Family
 from .headers import line_of, tensor_names
+from .recognition import without_running
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,7 +42,7 @@ def plain_network(folder: Path, model_family: Family) -> PlainNetwork:
     if _is_ernie(folder):
         model_family = ernie.AS_PUBLISHED
     title = model_family.architectures[0]
-    config = read_json(folder / "config.json")
+    config = without_running(read_json(folder / "config.json"))
     # A padding id matters to training alone, and one past the vocabulary cannot be loaded.
     config = {**config, "model_type": model_family.kind, "pad_token_id": None}
     try:

@@ -14,7 +14,12 @@ from .naming import unwrapped
 
 OTHERS = {"big_bird": "BigBird"}
 """Models whose tensors are named as BERT's and mean something else (sparse attention)."""
+RUNNING = {
+    "return_dict", "use_return_dict", "output_hidden_states", "output_attentions", "torchscript",
+    "attn_implementation", "_attn_implementation", "_attn_implementation_autoset",
+}  # fmt: skip
 ROBERTA = ("roberta.", "lm_head.")
+FOREIGN_ENDS = ("kernel", "kernel:0", "embedding", "embeddings:0")  # TensorFlow, Flax
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,15 @@ def recognize(config: Mapping[str, Any], names: Collection[str] | None, where: s
     elif classes and not fills:
         words = ", ".join(sorted(classes))
         remarks.append(f"config.json says {words}, and the head that fills blanks is there")
-    changed = {**config, "model_type": model_family.kind}
+    changed = {**without_running(config), "model_type": model_family.kind}
     if classes and not classes & {*model_family.architectures}:
         changed["architectures"] = [model_family.architectures[0]]
     return Recognized(changed, tuple(remarks))
+
+
+def without_running(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration without what only says how transformers is to run the model."""
+    return {key: value for key, value in config.items() if key not in RUNNING}
 
 
 def _classes(config: Mapping[str, Any], where: str) -> set[str]:
@@ -89,6 +99,11 @@ def _by_tensors(
         raise UnusableInputError(
             f"{where} is a RoBERTa (its tensors are named {begins}), which is not read here: name"
             f" a {KNOWN}"
+        )
+    if any(name.endswith(FOREIGN_ENDS) for name in names):
+        raise UnusableInputError(
+            f"{where} has tensors named as TensorFlow or Flax name them ({some(sorted(names))}):"
+            " name a model that was saved from PyTorch"
         )
     if by_config is None:
         raise UnusableInputError(

@@ -169,6 +169,29 @@ def test_a_padding_id_that_is_not_the_tokenizers(
     assert "answers as plain transformers" in built(folder)["reference"]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"return_dict": False, "torchscript": True},
+        {"output_hidden_states": True, "output_attentions": True},
+        {"_attn_implementation": "flash_attention_2", "attn_implementation": "flash_attention_2"},
+    ],
+)
+def test_how_transformers_is_to_run_a_model_is_no_part_of_it(
+    saved: dict[str, Path], copy: Callable[[str], Path], changes: dict[str, Any]
+) -> None:
+    folder = copy("bert")
+    edit_config(folder, **changes)
+    assert same(folder, saved["bert"])
+    assert "answers as plain transformers" in built(folder)["reference"]
+
+
+def test_a_value_that_no_layer_can_be_made_of(copy: Callable[[str], Path]) -> None:
+    folder = copy("bert")
+    edit_config(folder, hidden_dropout_prob=2.0)
+    assert "does not describe a BERT: dropout probability" in refused(folder)
+
+
 # --- names of tensors ---
 
 
@@ -182,6 +205,7 @@ def test_a_padding_id_that_is_not_the_tokenizers(
         (lambda n: f"module.{n}" if "embeddings" in n else n, "carry module."),
         (lambda n: n.replace(".attention.", "._orig_mod.attention."), "carry _orig_mod."),
         (lambda n: f"student.net.{n}", "carry net., student."),
+        (lambda n: f"bert.{n}", "carry bert."),
     ],
 )
 def test_what_training_put_before_names(
@@ -267,6 +291,16 @@ def test_other_heads_beside_a_whole_one(
     assert "answers as plain transformers" in built(folder)["reference"]
 
 
+def test_other_heads_of_a_wrapped_model(
+    saved: dict[str, Path], copy: Callable[[str], Path]
+) -> None:
+    folder = copy("bert")
+    edit_weights(folder, heads("classifier.weight"))
+    edit_weights(folder, renamed(lambda name: f"bert.{name}"))
+    assert "blanks: bert.classifier.weight" in remarks(folder)
+    assert same(folder, saved["bert"])
+
+
 def test_whole_numbers_beside_the_model(
     saved: dict[str, Path], copy: Callable[[str], Path]
 ) -> None:
@@ -332,6 +366,12 @@ def test_a_decoder_of_text_is_refused(copy: Callable[[str], Path]) -> None:
     edit_weights(folder, renamed(lambda name: name.replace("bert.", "h.").replace("cls.", "wte.")))
     edit_config(folder, model_type="gpt2", architectures=["GPT2LMHeadModel"])
     assert "says model_type 'gpt2', and its tensors (" in refused(folder)
+
+
+def test_names_of_tensorflow_are_named(copy: Callable[[str], Path]) -> None:
+    folder = copy("bert")
+    edit_weights(folder, renamed(lambda n: n.replace(".", "/").replace("weight", "kernel") + ":0"))
+    assert "has tensors named as TensorFlow or Flax name them" in refused(folder)
 
 
 def test_a_big_bird_has_berts_names_and_is_none(copy: Callable[[str], Path]) -> None:
