@@ -44,5 +44,5 @@ def test_another_encoding_is_named(kind: str, encoding: str, tmp_path: Path) -> 
     path.write_bytes(f"{text}# 别的编码\n".encode(encoding))
     with pytest.raises(UnusableInputError, match="save it as UTF-8") as caught:
         read(path)
-    assert str(path) in str(caught.value)
+    assert path.name in str(caught.value)
     assert ("UTF-16" in str(caught.value)) == (encoding == "utf-16")

@@ -13,17 +13,18 @@ from .errors import UnusableInputError
 from .files import read_text
 
 
-def read_toml(path: Path, what: str = "") -> dict[str, Any]:
+def read_toml(path: Path, named: str = "") -> dict[str, Any]:
     """Return a TOML file's content; raise UnusableInputError if it cannot be read.
 
-    ``what`` is said before the path in an error.
+    ``named`` is what an error calls the file, instead of its path.
     """
-    text = read_text(path, what)
+    text = read_text(path, named)
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        named = f"{what} {path}".lstrip()
-        raise UnusableInputError(f"{named} cannot be read: it is not TOML ({error})") from None
+        raise UnusableInputError(
+            f"{named or path} cannot be read: it is not TOML ({error})"
+        ) from None
 
 
 @dataclass(frozen=True)

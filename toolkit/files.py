@@ -100,13 +100,13 @@ def write_json(path: Path, data: object) -> None:
     write_text(path, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
 
 
-def read_text(path: Path, what: str = "") -> str:
+def read_text(path: Path, named: str = "") -> str:
     """Return a text that a person may have saved: UTF-8, without a byte order mark before it.
 
-    Line ends stay as they are.  ``what`` is said before the path in an error.  Raises
-    UnusableInputError, which says what the file is, if it is missing, unreadable or not UTF-8.
+    Line ends stay as they are.  ``named`` is what an error calls the file, instead of its path.
+    Raises UnusableInputError if it is missing, unreadable or not UTF-8, which is then named.
     """
-    named = f"{what} {path}".lstrip()
+    named = named or str(path)
     try:
         data = path.read_bytes()
     except FileNotFoundError:

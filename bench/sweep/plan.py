@@ -129,7 +129,7 @@ def read_plan(name: str) -> Plan:
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.toml")))
         raise UnusableInputError(f"unknown plan {name!r}; known: {known}")
-    return _plan(path.stem, read_toml(path, "plan"), f"plan {path.name}")
+    return _plan(path.stem, read_toml(path, f"plan {path}"), f"plan {path.name}")
 
 
 def _plan(name: str, data: Mapping[str, Any], origin: str) -> Plan:

@@ -47,7 +47,7 @@ def keys_in(path: Path) -> list[str]:
     not printable ASCII without spaces.
     """
     keys = []
-    for number, line in enumerate(read_text(path, "API key file").splitlines(), 1):
+    for number, line in enumerate(read_text(path, f"API key file {path}").splitlines(), 1):
         key = line.strip()
         if not key or key.startswith("#"):
             continue

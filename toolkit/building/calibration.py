@@ -78,7 +78,7 @@ def read_calibration(path: Path | None = None) -> Calibration:
 
     Raises UnusableInputError if it cannot be read or has no sentences.
     """
-    text = read_text(path or SHIPPED, "calibration sentences")
+    text = read_text(path or SHIPPED, f"calibration sentences {path or SHIPPED}")
     texts = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not texts:
         raise UnusableInputError(f"{path} has no sentences: write one a line, with a [MASK]")

@@ -201,7 +201,8 @@ def _promise(data: object, origin: str) -> Promise:
 
 def read_recipe(path: Path) -> Recipe:
     """Read one recipe; its name must be the file's.  Raises UnusableInputError."""
-    recipe = Recipe.from_json(read_toml(path, "recipe"), f"recipe {path.name}")
+    origin = f"recipe {path.name}"
+    recipe = Recipe.from_json(read_toml(path, origin), origin)
     if recipe.name != path.stem:
         raise UnusableInputError(
             f"recipe {path.name}: its name is {recipe.name!r}: name both alike, {path.stem!r}"

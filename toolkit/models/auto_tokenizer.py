@@ -37,14 +37,13 @@ if TYPE_CHECKING:
 
 TOKENIZER_SHARE = 0.9  # a tokenizer with fewer tokens (share of the model's) is another model's
 BERT, AS_SAVED = "BertTokenizer", "PreTrainedTokenizerFast"
-PASSED_OVER: dict[
-    str, tuple[object, ...]
-] = {  # settings that AutoTokenizer's classes have no use for, with their usual values
+PASSED_OVER: dict[str, tuple[object, ...]] = {
     "do_basic_tokenize": (True,),
     "never_split": (None, []),
     "word_tokenizer_type": ("basic",),
     "subword_tokenizer_type": ("wordpiece",),
 }
+"""Settings that the classes AutoTokenizer makes have no use for, with their usual values."""
 LONGEST = 200  # characters shown of another library's error
 
 

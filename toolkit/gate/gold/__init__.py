@@ -74,7 +74,7 @@ def read_gold(path: Path = BUILTIN) -> GoldSet:
 
     Raises UnusableInputError naming the line number and the reason of the first bad lines.
     """
-    lines = read_text(path, "gold file").split("\n")
+    lines = read_text(path, f"gold file {path}").split("\n")
     items: list[GoldItem] = []
     problems: list[str] = []
     seen: dict[str, int] = {}
