@@ -21,7 +21,7 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from ...toolkit.building.opening import open_variant
 from ...toolkit.building.recipes import REFERENCE
 from ...toolkit.building.store import Store
 from ...toolkit.engines.outputs import TOP
-from ...toolkit.engines.predictor import Predictor, Ranked
+from ...toolkit.engines.predictor import Predictor, Ranked, Ranking
 from ...toolkit.errors import GateFailedError, UnusableInputError
 from ...toolkit.files import artifacts, folder_written_whole, sha256, write_json, write_text
 from ...toolkit.gate.answers import same_answer
@@ -55,7 +55,7 @@ FILES = {
 DESCRIPTION = "antiberty-0.1.3.dist-info/METADATA"
 SEQUENCE = re.compile(r'"([A-Z]{100,})"')
 SEQUENCES = 2  # the first ones that the description shows; a later one has a slip
-CALIBRATION, ROUNDS, MASKED = 64, 16, 8
+CALIBRATION, ROUNDS, MASKED, BATCH = 64, 16, 8, 16
 EXACT = 1e-4  # how far a float32 logit may be from plain transformers'
 SERVED = 20  # gold items that each server is asked
 ANSWER_SECONDS = 10.0
@@ -133,21 +133,30 @@ def gold_of(sequences: Sequence[str], path: Path) -> GoldSet:
     return read_gold(path)
 
 
-def written(predictor: Predictor, sequences: Sequence[str]) -> Iterator[str]:
-    """Yield sentences that the model writes: some amino acids masked at a time, and drawn anew."""
+def written(predictor: Predictor, sequences: Sequence[str]) -> list[str]:
+    """Return sentences that the model writes: some amino acids masked at a time, and drawn anew."""
     random = np.random.default_rng(0)
-    for number in range(CALIBRATION):
-        tokens = list(sequences[number % len(sequences)])
-        for _ in range(ROUNDS):
-            places = sorted(random.choice(len(tokens), MASKED, replace=False))
-            asked = [MASK if place in places else token for place, token in enumerate(tokens)]
-            (answer,) = predictor.predict([" ".join(asked)], top_k=20)
-            for place, ranking in zip(places, answer, strict=True):
-                able = [entry for entry in ranking if entry.token.isalpha()]
-                scores = np.array([entry.score for entry in able])
-                tokens[place] = able[random.choice(len(able), p=scores / scores.sum())].token
-        tokens[random.integers(len(tokens))] = MASK
-        yield " ".join(tokens)
+    sentences = [list(sequences[number % len(sequences)]) for number in range(CALIBRATION)]
+    for _ in range(ROUNDS):
+        for part in (sentences[i : i + BATCH] for i in range(0, CALIBRATION, BATCH)):
+            places = [sorted(random.choice(len(s), MASKED, replace=False)) for s in part]
+            for sentence, masked in zip(part, places, strict=True):
+                for place in masked:
+                    sentence[place] = MASK
+            answers = predictor.predict([" ".join(sentence) for sentence in part], top_k=20)
+            for sentence, masked, answer in zip(part, places, answers, strict=True):
+                for place, ranking in zip(masked, answer, strict=True):
+                    sentence[place] = _drawn(ranking, random)
+    for sentence in sentences:
+        sentence[random.integers(len(sentence))] = MASK
+    return [" ".join(sentence) for sentence in sentences]
+
+
+def _drawn(ranking: Ranking, random: np.random.Generator) -> str:
+    """Return an amino acid, drawn by its probability."""
+    able = [entry for entry in ranking if entry.token.isalpha()]
+    scores = np.array([entry.score for entry in able])
+    return able[random.choice(len(able), p=scores / scores.sum())].token
 
 
 def plain_logits(folder: Path, gold: GoldSet) -> list[Any]:
@@ -205,3 +214,7 @@ def _row(built: Built, check: Check, far: float, differing: Sequence[str]) -> st
         f" | {far:.1e} | {'passed' if check.passed else 'failed'}"
         f" | {'as by itself' if not differing else f'otherwise on {len(differing)}'} |"
     )
+
+
+if __name__ == "__main__":
+    main()
