@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,16 @@ ISA_FLAGS = (
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 # Keys of /proc/cpuinfo on x86, and the keys with the same meaning on ARM.
 FAMILY = (("cpu family", "CPU implementer"), ("model", "CPU part"))
+CPUS = Path("/sys/devices/system/cpu")
+# What decides a CPU's frequency: of each CPU (cpufreq), and of all together.
+POLICY = {
+    "driver": "scaling_driver",
+    "governor": "scaling_governor",
+    "preference": "energy_performance_preference",
+    "lowest_khz": "scaling_min_freq",
+    "highest_khz": "scaling_max_freq",
+}
+TURBO = {"intel_pstate/no_turbo": ("0", "1"), "cpufreq/boost": ("1", "0")}  # on, off
 
 
 def allowed_cpus() -> list[int]:
@@ -50,8 +60,26 @@ def usable_cores() -> int:
     return max(1, min(cores, int(limit) if limit else cores))
 
 
+def whole_cores_first(cpus: Sequence[int]) -> list[int]:
+    """Return CPUs in an order that takes one hardware thread of every core before its siblings.
+
+    The first n of them are n cores where there are so many.  Without word from the kernel the order
+    stays as it is.
+    """
+    taken: dict[frozenset[int], int] = {}
+    turns = []
+    for cpu in cpus:
+        core = frozenset(_siblings(cpu))
+        turns.append((taken.get(core, 0), cpu))
+        taken[core] = taken.get(core, 0) + 1
+    return [cpu for _, cpu in sorted(turns, key=lambda turn: turn[0])]
+
+
 def fingerprint() -> dict[str, Any]:
-    """Return CPU, instruction sets, cores, memory, kernel, and Python (JSON-ready)."""
+    """Return CPU, instruction sets, cores, memory, kernel, and Python (JSON-ready).
+
+    ``frequency`` is there where the kernel tells what decides the CPUs' frequency.
+    """
     # Imported here: servers call other functions of this module and need neither.
     import platform
 
@@ -67,7 +95,33 @@ def fingerprint() -> dict[str, Any]:
         "kernel": f"{platform.system()} {platform.release()}",
         "hypervisor": "hypervisor" in flags,
         "python": platform.python_version(),
+        **({"frequency": policy} if (policy := frequency_policy()) else {}),
     }
+
+
+def frequency_policy() -> dict[str, str | bool]:
+    """Return what decides the usable CPUs' frequency, as far as the kernel tells.
+
+    Each of ``POLICY`` has its value, several (separated by commas) if the CPUs differ; ``turbo``
+    says whether the CPU may exceed its nominal frequency.  See the kernel's documentation,
+    admin-guide/pm/cpufreq and intel_pstate.
+    """
+    policy: dict[str, str | bool] = {}
+    for name, file in POLICY.items():
+        told = {_word(CPUS / f"cpu{cpu}" / "cpufreq" / file) for cpu in allowed_cpus()} - {""}
+        if told:
+            policy[name] = ",".join(sorted(told))
+    for file, (on, off) in TURBO.items():
+        if (word := _word(CPUS / file)) in (on, off):
+            policy["turbo"] = word == on
+    return policy
+
+
+def _word(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def processor() -> dict[str, Any]:
@@ -109,16 +163,19 @@ def _cpuinfo() -> dict[str, str]:
 
 def threads_per_core() -> int | None:
     """Return hardware threads per physical core (None if the kernel does not report it)."""
-    siblings = Path("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list")
-    try:
-        groups = siblings.read_text().strip().split(",")
-    except OSError:
-        return None
-    count = 0
-    for group in groups:
+    told = _word(CPUS / "cpu0" / "topology" / "thread_siblings_list")
+    return len(_siblings(0)) if told else None
+
+
+def _siblings(cpu: int) -> list[int]:
+    """Return the hardware threads of a CPU's core, itself included."""
+    topology = CPUS / f"cpu{cpu}" / "topology"
+    told = _word(topology / "core_cpus_list") or _word(topology / "thread_siblings_list")
+    siblings = [cpu]
+    for group in told.split(",") if told else ():
         first, _, last = group.partition("-")
-        count += int(last or first) - int(first) + 1
-    return count
+        siblings += range(int(first), int(last or first) + 1)
+    return sorted(set(siblings))
 
 
 def versions(*others: str) -> dict[str, str]:
@@ -137,14 +194,13 @@ def versions(*others: str) -> dict[str, str]:
     return installed
 
 
-CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def cache_bytes() -> int:
     """Return the bytes of the first CPU's largest cache (0: unknown)."""
     sizes = [0]
-    for path in CACHES.glob("index*/size"):
+    for path in (CPUS / "cpu0" / "cache").glob("index*/size"):
         try:
             text = path.read_text().strip()
             sizes.append(int(text.rstrip("KMG")) * UNITS.get(text[-1:], 1))

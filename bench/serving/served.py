@@ -22,7 +22,7 @@ from ...server.launch import command, environment
 from ...server.settings import Settings, Stack
 from ...toolkit.errors import InvalidMeasurementError
 from ...toolkit.guard import of_child
-from ...toolkit.machine import allowed_cpus
+from ...toolkit.machine import allowed_cpus, whole_cores_first
 from ...toolkit.processes import end_with_parent, free_port, stop
 from ..load.target import Target
 
@@ -65,9 +65,9 @@ def serve(
 ) -> Iterator[Served]:
     """Start a server on a free port, wait until it is ready, stop it at the end.
 
-    ``cores`` pins it to the first ``cores`` allowed CPUs; ``variables`` are added to its
-    environment.  Raises InvalidMeasurementError with the log's last line if it does not become
-    ready, or if it ended while it was used.
+    ``cores`` pins it to so many allowed CPUs, whole cores before siblings; ``variables`` are added
+    to its environment.  Raises InvalidMeasurementError with the log's last line if it does not
+    become ready, or if it ended while it was used.
     """
     settings = replace(settings, port=free_port())
     url = f"http://{settings.host}:{settings.port}"
@@ -166,6 +166,7 @@ def started(
     name: str, argv: Sequence[str], environ: Mapping[str, str], cores: int | None = None
 ) -> Iterator[Process]:
     """Start a process in its own session that ends with us; stop it and its children at the end."""
+    cpus = [] if cores is None else whole_cores_first(allowed_cpus())[:cores]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         popen = subprocess.Popen(
             argv,
@@ -175,7 +176,7 @@ def started(
             text=True,
             env=os.environ | environ,
             start_new_session=True,
-            preexec_fn=partial(_prepare_child, cores),
+            preexec_fn=partial(_prepare_child, cpus),
         )
         try:
             yield Process(name, popen, log)
@@ -183,10 +184,10 @@ def started(
             stop(popen)
 
 
-def _prepare_child(cores: int | None) -> None:
+def _prepare_child(cpus: Sequence[int]) -> None:
     end_with_parent()
-    if cores is not None:
-        os.sched_setaffinity(0, allowed_cpus()[:cores])
+    if cpus:
+        os.sched_setaffinity(0, cpus)
 
 
 def is_ready(url: str) -> bool:

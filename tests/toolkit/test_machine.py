@@ -86,3 +86,72 @@ def test_threads_per_core(monkeypatch: pytest.MonkeyPatch, content: str, threads
 def test_versions_name_only_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "LIBRARIES", ("numpy", "surely-not-installed"))
     assert list(machine.versions()) == ["numpy"]
+
+
+@pytest.fixture
+def cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the kernel tells of four hardware threads of two cores."""
+    monkeypatch.setattr(machine, "CPUS", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    for cpu in range(4):
+        told(tmp_path / f"cpu{cpu}/cpufreq/scaling_governor", "powersave")
+        told(tmp_path / f"cpu{cpu}/cpufreq/scaling_driver", "intel_pstate")
+    told(tmp_path / "intel_pstate/no_turbo", "0")
+    return tmp_path
+
+
+def told(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def test_what_decides_the_frequency_belongs_to_the_fingerprint(cpus: Path) -> None:
+    before = machine.fingerprint()
+    assert before["frequency"] == {
+        "driver": "intel_pstate", "governor": "powersave", "turbo": True
+    }  # fmt: skip
+    for file, text in {
+        "intel_pstate/no_turbo": "1",
+        "cpu2/cpufreq/scaling_governor": "performance",
+        "cpu0/cpufreq/energy_performance_preference": "balance_power",
+        "cpu3/cpufreq/scaling_max_freq": "1200000",
+    }.items():
+        told(cpus / file, text)
+        now = machine.fingerprint()
+        assert machine.digest(now) != machine.digest(before)
+        before = now
+    assert before["frequency"]["governor"] == "performance,powersave"
+    assert before["frequency"]["turbo"] is False
+
+
+def test_boost_is_turbo(cpus: Path) -> None:
+    (cpus / "intel_pstate/no_turbo").unlink()
+    assert "turbo" not in machine.frequency_policy()
+    told(cpus / "cpufreq/boost", "0")
+    assert machine.frequency_policy()["turbo"] is False
+
+
+def test_a_kernel_that_tells_nothing_leaves_the_fingerprint_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "CPUS", tmp_path)
+    assert "frequency" not in machine.fingerprint()
+    assert machine.whole_cores_first([4, 2, 0]) == [4, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("siblings", "order"),
+    [
+        (("0-1", "0-1", "2-3", "2-3"), [0, 2, 1, 3]),
+        (("0,2", "1,3", "0,2", "1,3"), [0, 1, 2, 3]),
+        (("0-3",) * 4, [0, 1, 2, 3]),
+    ],
+)
+@pytest.mark.parametrize("file", ["core_cpus_list", "thread_siblings_list"])
+def test_whole_cores_come_before_siblings(
+    cpus: Path, siblings: tuple[str, ...], order: list[int], file: str
+) -> None:
+    for cpu, text in enumerate(siblings):
+        told(cpus / f"cpu{cpu}/topology/{file}", text)
+    assert machine.whole_cores_first([0, 1, 2, 3]) == order
+    assert machine.whole_cores_first([1, 3]) == [1, 3]
