@@ -76,6 +76,7 @@ class FakeGround:
         source = np.random.default_rng(list(repr(point).encode()))
         rate = self.rate(choice, users) * float(np.exp(source.normal(0, 0.02)))
         requests = max(1, int(rate * seconds))
+        rate = requests / seconds  # of whole requests, so that Little's law holds
         noise = np.exp(source.normal(0, 0.15, requests))
         latencies = 1000 * users / rate * noise / noise.mean()
         ends = np.linspace(1, 1000 * seconds - 1, requests)

@@ -96,7 +96,7 @@ def tune(
         typer.Option("--budget", help="about how long (default: 10m; more where cores are many)"),
     ] = "",
     model: Model = "builtin", gold: Gold = "builtin", recipes: Recipes = None,
-    revision: Revision = "", convert_pickle: ConvertPickle = False,
+    revision: Revision = "", convert_pickle: ConvertPickle = False, processes: Processes = 1,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Search the serving settings with which a variant answers most within an objective."""
@@ -105,7 +105,7 @@ def tune(
     from ...toolkit.building.store import Store
     from ...toolkit.gate.examination import ensure
     from ...toolkit.gate.gold import find_gold
-    from ..load.generator import ALONE
+    from ..load.generator import Generators
     from ..search.slo import parse_slo
     from ..search.tune import require_enough
     from ..search.tune import tune as find_settings
@@ -118,7 +118,9 @@ def tune(
         require_enough(seconds, recipe.engine, batches=_may_share_batches(store, recipe))
     gold_set = find_gold(gold)
     built = ensure(store, [variant], gold_set)
-    result = find_settings(variant, objective, seconds, Ground.of(built, gold_set, ALONE))
+    result = find_settings(
+        variant, objective, seconds, Ground.of(built, gold_set, Generators(processes))
+    )
     data = result.as_json()
     picture = result.run.with_suffix(".svg")
     write_text(picture, space_picture(data))

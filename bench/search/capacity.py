@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from ...toolkit.console import say
-from ...toolkit.errors import GateFailedError, InvalidMeasurementError
+from ...toolkit.errors import GateFailedError
 from ...toolkit.runs.cell import Cell
 from ...toolkit.runs.load import CLOSED, OPEN, REFERENCE_STACK, Load
 from ...toolkit.runs.point import Point
-from ...toolkit.runs.validity import doubts
 from ...toolkit.stats import interval, variation
 from ..sweep.ground import Ground, new_header
 from ..sweep.measure import Window
 from ..sweep.session import Session, runs_folder
 from .bisection import Bracket, highest
 from .slo import Slo
+from .trust import UnconfirmedError, require_sound, trusted
 
 PROBE, CONFIRMATION = "probe", "confirmation"  # stages
 CONFIRMATIONS = 3
@@ -29,10 +29,6 @@ FIRST_RATE = 8.0
 
 class NotHeldError(GateFailedError):
     """No load meets the objective (exit code 1)."""
-
-
-class UnconfirmedError(InvalidMeasurementError):
-    """The confirming runs are too few or too disturbed to decide (exit code 3)."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +86,8 @@ class Capacity:
 def capacity(variant: str, terms: CapacityTerms, ground: Ground) -> Capacity:
     """Search, confirm, and return the capacity; an interrupted search is resumed.
 
-    Raises NotHeldError if no load meets the objective, UnconfirmedError if the
-    confirming runs cannot be trusted.
+    Raises NotHeldError if no load meets the objective, UnconfirmedError if a
+    probe or a confirming run cannot be trusted.
     """
     header = new_header("capacity", terms.as_json() | ground.as_json(), ground, is_search=True)
     with Session.resume_or_begin("capacity", header, runs_folder()) as session:
@@ -120,6 +116,7 @@ class _Hunt:
         first, most = (FIRST_RATE, MOST_RATE) if is_open else (1, MOST_USERS)
         bracket = highest(self._holds, first, most, whole=not is_open)
         lowest = bracket.failed
+        denied: tuple[Cell, ...] = ()
         for _ in range(RETREATS):
             if bracket.held is None:
                 break
@@ -128,8 +125,13 @@ class _Hunt:
             if self._confirms(cells):
                 return self._capacity(bracket, cells)
             say(f"capacity: {self._shown(bracket.held)} was not confirmed by longer runs")
+            denied = cells
             bracket = Bracket(self._lower(bracket.held), bracket.held)
             lowest = None
+        if lowest is not None:
+            denied = (self._cell(lowest, PROBE),)
+        for cell in denied:
+            require_sound(cell)
         raise NotHeldError(
             f"{self.variant}: no load could be confirmed to hold {self.terms.slo.text}"
             if lowest is None
@@ -149,12 +151,6 @@ class _Hunt:
         return held
 
     def _confirms(self, cells: tuple[Cell, ...]) -> bool:
-        for cell in cells:
-            causes = [w for w in doubts(cell) if w.invalidates and w.outside]
-            if causes and not cell.wrong and not cell.failed:
-                raise UnconfirmedError(
-                    f"a confirming run cannot be trusted: {causes[0].seen}; {causes[0].advice}"
-                )
         is_met = self.terms.slo.kept(cells)
         if is_met is None:
             raise UnconfirmedError(
@@ -177,20 +173,14 @@ class _Hunt:
         )  # fmt: skip
 
     def _cell(self, level: float, stage: str, repeat: int = 1) -> Cell:
-        """Return the cell of a level; measure it if it is missing or was disturbed."""
+        """Return the cell of a level; measure it if it is missing or cannot be believed."""
         point = Point(self.variant, self.terms.stack, self.terms.load(level), repeat, stage)
-        cell = self.session.get(point)
-        while cell is None or self._again(cell):
-            attempt = 1 if cell is None else cell.attempt + 1
-            window = self.terms.window(stage, self.session.header.seed, attempt)
-            cell = self.session.append(self.ground.measure(point, window))
-        return cell
 
-    def _again(self, cell: Cell) -> bool:
-        """Return whether a cell was disturbed and may be measured once more."""
-        outside = [w for w in doubts(cell) if w.invalidates and w.outside]
-        relevant = [w for w in outside if w.code != "unstable" or cell.point.stage != PROBE]
-        return bool(relevant) and cell.attempt < 2
+        def measure(attempt: int) -> Cell:
+            window = self.terms.window(stage, self.session.header.seed, attempt)
+            return self.session.append(self.ground.measure(point, window))
+
+        return trusted(self.session.get(point), measure, self.terms.slo.held)
 
     def _shown(self, load: float) -> str:
         return f"{load:.4g} requests/s" if self.terms.mode == OPEN else f"{load:.0f} users"

@@ -58,7 +58,7 @@ def rough_percentile(cell: Cell, rank: int) -> float:
 
 def _rank(latencies: np.ndarray, rank: int, lost: int) -> float:
     place = math.ceil((len(latencies) + lost) * rank / 100) - 1
-    return float(np.sort(latencies)[place]) if place < len(latencies) else math.inf
+    return float(np.sort(latencies)[place]) if 0 <= place < len(latencies) else math.inf
 
 
 def parse_slo(text: str) -> Slo:

@@ -38,6 +38,7 @@ from .schedule import (
 )
 from .slo import Slo, rough_percentile
 from .space import Setup, space
+from .trust import UnconfirmedError, require_sound, trusted
 from .tuned import Confirmed, Trial, Tuned
 
 FIRST_LOOK, CONFIRMATION = "first look", "confirmation"  # stages; each rung is a stage of its own
@@ -53,7 +54,8 @@ def tune(variant: str, slo: Slo, budget: float | None, ground: Ground) -> Tuned:
     """Search, confirm, and return the best settings; an interrupted search is resumed.
 
     ``budget`` is in seconds (None: as many as the settings need).  Raises NothingHoldsError if no
-    settings keep the objective, and UnusableInputError for a budget too small.
+    settings keep the objective, UnconfirmedError if a cell cannot be trusted, and
+    UnusableInputError for a budget too small.
     """
     choices = choices_of(variant, ground)
     seconds = usual_budget(len(choices)) if budget is None else budget
@@ -67,7 +69,7 @@ def tune(variant: str, slo: Slo, budget: float | None, ground: Ground) -> Tuned:
             say(f"tune: going on with {session.path} ({len(session.cells)} cells are there)")
         try:
             result = _Search(variant, slo, choices, schedule, ground, session).result()
-        except NothingHoldsError:
+        except (NothingHoldsError, UnconfirmedError):
             session.finish()  # a failed search is complete, too: the next one begins anew
             raise
         session.finish()
@@ -109,10 +111,12 @@ class _Search:
         latest = {trial.choice: trial for trial in trials}
         last = [trial.choice for trial in trials if trial.rung == len(self.schedule.rungs)]
         best = max(last, key=lambda choice: standing_of(choice, trials))
+        if not latest[best].held:
+            require_sound(latest[best].cell)
         if not latest[best].held and latest[best].score <= 0:
             raise NothingHoldsError(f"no settings of {self.variant} keep {self.slo.text}")
         pair = {choice: self._users_after(latest[choice]) for choice in (best, usual)}
-        final = self._confirm(pair)
+        final = self._confirm(pair, best)
         if (final[usual].held, final[usual].qps) >= (final[best].held, final[best].qps):
             best = usual
         if not final[best].held:
@@ -160,8 +164,11 @@ class _Search:
     def _users_after(self, trial: Trial) -> int:
         return next_users(trial.cell, trial.users, self.slo)
 
-    def _confirm(self, pair: Mapping[Setup, int]) -> dict[Setup, Confirmed]:
-        """Measure the choices in turns, and return the result of each."""
+    def _confirm(self, pair: Mapping[Setup, int], best: Setup) -> dict[Setup, Confirmed]:
+        """Measure the choices in turns, and return the result of each.
+
+        Raises UnconfirmedError if a cell of the best choice is invalid.
+        """
         cells: dict[Setup, list[Cell]] = {choice: [] for choice in pair}
         with progress("tune, confirming", len(pair) * CONFIRMATIONS) as step:
             for repeat in range(1, CONFIRMATIONS + 1):
@@ -170,6 +177,8 @@ class _Search:
                     step(f"{choice}, {pair[choice]} users")
                     point = self._point(pair[choice], CONFIRMATION, choice, repeat)
                     cells[choice].append(self._cell(point, CONFIRM_SECONDS))
+        for cell in cells[best]:
+            require_sound(cell)
         groups = [[cell.qps for cell in own] for own in cells.values()]
         between = variation([rates for rates in groups if min(rates)])
         results = {}
@@ -187,9 +196,14 @@ class _Search:
         return Point(self.variant, REFERENCE_STACK, Load(users), repeat, stage, settings)
 
     def _cell(self, point: Point, seconds: float) -> Cell:
-        """Return the cell of a point; measure it if it is missing."""
-        window = Window(seconds, WARMUP_SECONDS, seed=self.session.header.seed)
-        return self.session.get(point) or self.session.append(self.ground.measure(point, window))
+        """Return the cell of a point; measure it if it is missing or cannot be believed."""
+
+        def measure(attempt: int) -> Cell:
+            seed = self.session.header.seed
+            window = Window(seconds, WARMUP_SECONDS, seed=seed, attempt=attempt)
+            return self.session.append(self.ground.measure(point, window))
+
+        return trusted(self.session.get(point), measure, self.slo.held)
 
 
 def _mean(rates: Sequence[float], between: Variation | None) -> tuple[float, float, float]:

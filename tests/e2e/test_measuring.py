@@ -98,8 +98,10 @@ def test_one_line_and_exit_code_2(tool: Any, arguments: tuple[str, ...], part: s
 def test_an_objective_that_nothing_can_hold(tool: Any) -> None:
     ran = tool.run("capacity", "onnx-int8", "--slo", "p50=0.01ms", *MODEL, "--probe", "1",
                    "--seconds", "2")  # fmt: skip
-    assert ran.returncode == 1, ran.stderr
-    assert "does not hold p50=0.01ms" in ran.stderr.splitlines()[-1]
+    last = ran.stderr.splitlines()[-1]
+    # 3: on a busy machine even the probe of one user may stay invalid.
+    said = {1: "does not hold p50=0.01ms", 3: "no verdict"}
+    assert said[ran.returncode] in last, ran.stderr
 
 
 def test_capacity_with_the_promised_shape(tool: Any) -> None:

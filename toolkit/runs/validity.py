@@ -313,3 +313,8 @@ _CHECKS = (
     _wrong, _failures, _changed, _saturated, _starved, _throttled, _stolen, _swapped, _busy,
     _little, _unstable, _hidden, _too_few,
 )  # fmt: skip
+CODES = (
+    "wrong-answers", "no-requests", "failures", "machine-changed", "generator-saturated",
+    "generator-starved", "throttled", "stolen", "swapped", "machine-busy", "little", "unstable",
+    "hides-stalls", "too-few",
+)  # fmt: skip

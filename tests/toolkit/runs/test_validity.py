@@ -16,6 +16,7 @@ from tiankong.toolkit.runs.cell import Cell
 from tiankong.toolkit.runs.load import Load
 from tiankong.toolkit.runs.point import Point
 from tiankong.toolkit.runs.validity import (
+    CODES,
     SWAPPED_BYTES,
     Warn,
     doubts,
@@ -180,6 +181,7 @@ def test_every_code_at_its_limit(
 def test_no_code_is_left_out_here() -> None:
     source = Path(validity.__file__).read_text(encoding="utf-8")
     assert {code for code, *_ in LIMITS} == set(re.findall(r'Warn\("([a-z-]+)"', source))
+    assert sorted(CODES) == sorted({code for code, *_ in LIMITS})
 
 
 @pytest.mark.parametrize(
