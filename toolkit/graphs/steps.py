@@ -54,9 +54,10 @@ def export(network: PreTrainedModel, path: Path) -> None:
             logits: torch.Tensor = self.network(**dict(zip(inputs, given, strict=True))).logits
             return logits
 
-    ids = torch.arange(18).reshape(2, 9) % network.config.vocab_size  # any ids will do
+    length = min(9, network.config.max_position_embeddings)
+    ids = torch.arange(2 * length).reshape(2, length) % network.config.vocab_size  # any will do
     mask = torch.ones_like(ids)
-    mask[1, 5:] = 0  # with a padded row, tracing keeps the mask in the graph
+    mask[1, -(length // 2) :] = 0  # with a padded row, tracing keeps the mask in the graph
     example = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
     # Only eager attention, traced by the TorchScript exporter, can be fused to Attention.
     network.config._attn_implementation = "eager"

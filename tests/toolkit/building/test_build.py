@@ -13,6 +13,7 @@ import pytest
 from tiankong.toolkit.building.availability import choose
 from tiankong.toolkit.building.folders import Built, variant_folder
 from tiankong.toolkit.building.manifest import record_files
+from tiankong.toolkit.building.opening import open_variant
 from tiankong.toolkit.building.store import Store
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.graphs import steps as graphs
@@ -99,3 +100,18 @@ def test_too_little_room_is_said_before_anything_is_written(
     with pytest.raises(UnusableInputError, match=f"building 1 variants .* of {short}"):
         STORE.build(["pytorch-fp32"])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_with_few_positions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentences that try a build out, and the exporter's, are longer than it can take."""
+    from family_models import save_family_model
+
+    monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path / "artifacts"))
+    folder = save_family_model(tmp_path / "m", "bert", layers=1, max_position_embeddings=8)
+    names = ["onnx-fp32", "pytorch-fp32"]
+    answers = [
+        open_variant(built.folder).predict(["好[MASK]"])[0][0]
+        for built in Store(str(folder)).build(names)
+    ]
+    ours, theirs = ([entry.token for entry in answer] for answer in answers)
+    assert ours == theirs
