@@ -69,3 +69,15 @@ def test_a_reference_that_cannot_be_made_ends_the_build(edited: Edited) -> None:
         store.build_chosen(store.choose(["onnx-fp32", "pytorch-fp32"], optional=True))
     with pytest.raises(UnusableInputError, match="build it first"):
         store.standing("onnx-fp32")
+
+
+def test_a_variant_whose_scores_are_no_numbers_is_left_out_too(edited: Edited) -> None:
+    """The weight fits float16, but what is computed with it does not."""
+    store = Store(str(edited("bert.encoder.layer.0.output.LayerNorm.weight", 60000.0)))
+    wanted = store.choose(["onnx-fp16-naive", "onnx-fp32", "pytorch-fp32"], optional=True)
+    _, choice = store.build_chosen(wanted)
+    (left_out,) = choice.skipped
+    assert left_out.variant == "onnx-fp16-naive"
+    assert left_out.why.endswith("gives scores that are not numbers")
+    with pytest.raises(BrokenVariantError, match="onnx-fp16-naive cannot be made: "):
+        store.build(["onnx-fp16-naive"])
