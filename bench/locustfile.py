@@ -33,6 +33,7 @@ from tiankong.bench.load.recorder import Recorder, Result, merged, wrong_answer
 from tiankong.bench.load.target import Target
 from tiankong.toolkit.gate.gold import read_gold
 from tiankong.toolkit.machine import versions
+from tiankong.toolkit.runs.cell import UNANSWERED
 
 READY, JOB, OPEN, CLOSE, SAMPLES = (
     f"tiankong-{name}" for name in ("ready", "job", "open", "close", "samples")
@@ -105,15 +106,18 @@ class Party:
         self.opened = time.perf_counter()
 
     def close(self) -> dict[str, Any]:
-        """Close the window, wait for the answers due in it, and return the samples."""
+        """Close the window, wait for the answers to what was sent, and return the samples."""
         self.closed = time.perf_counter()
         used, waited = time.process_time() - self.cpu, queued_seconds() - self.waited
         beats = [beat * 1000 for beat in self.beats] or [0.0]
-        if self.is_open_loop:
-            self._drain()
+        self._drain()
         part = self.recorder.window(self.opened, self.closed, self.is_open_loop, self._wrong)
-        if unfinished := self.recorder.missing(self.opened, self.closed) * self.is_open_loop:
-            part["failures"][UNFINISHED] = unfinished
+        if self.is_open_loop:
+            lost, reason = self.recorder.missing(self.opened, self.closed), UNFINISHED
+        else:
+            lost, reason = len(self.recorder.unanswered(self.closed)), UNANSWERED
+        if lost:
+            part["failures"][reason] = lost
         return part | {
             "core_percent": 100 * used / (self.closed - self.opened),
             "wait_percent": 100 * waited / (used + waited),
@@ -124,7 +128,15 @@ class Party:
     def _drain(self) -> None:
         assert self.job is not None
         recorder, opened, closed = self.recorder, self.opened, self.closed
-        _wait_until(lambda: not recorder.missing(opened, closed), self.job.drain_seconds)
+        if self.is_open_loop:
+            _wait_until(lambda: not recorder.missing(opened, closed), self.job.drain_seconds)
+            return
+        deadline = self.job.deadline_seconds  # the users go on, so that the load stays as it was
+
+        def settled() -> bool:
+            return all(time.perf_counter() - due >= deadline for due in recorder.unanswered(closed))
+
+        _wait_until(settled, deadline)
 
     def block(self, target: int, seconds: float) -> dict[str, Any]:
         """Load one target for ``seconds``, wait for all answers, and return the block."""
@@ -255,7 +267,7 @@ class Conductor:
         gevent.sleep(self.job.seconds)
         _announce(CLOSED)  # first: in a single process the message waits for late answers
         self.runner.send_message(CLOSE)
-        patience = self.job.drain_seconds + PATIENCE_SECONDS
+        patience = max(self.job.drain_seconds, self.job.deadline_seconds) + PATIENCE_SECONDS
         _wait_until(lambda: len(self.parts) == self.wanted, patience)
         self._finish(self._merged())
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tiankong.toolkit.runs.cell import Cell
+from tiankong.toolkit.runs.cell import UNANSWERED, Cell
 from tiankong.toolkit.runs.validity import CODES, SWAPPED_BYTES, invalidating
 
 NEVER_INVALID = {"hides-stalls", "too-few"}
@@ -15,6 +15,7 @@ PLANTED: dict[str, Callable[[Cell], dict[str, Any]]] = {
     "wrong-answers": lambda _: {"wrong": 1},
     "no-requests": lambda _: {"latencies_ms": (), "ends_ms": ()},
     "failures": lambda cell: {"failures": {"HTTP 503": 1 + len(cell.latencies_ms) // 100}},
+    "unanswered": lambda cell: {"failures": {UNANSWERED: max(1, cell.load.users)}},
     "machine-changed": lambda _: {"changes": ("kernel",)},
     "generator-saturated": lambda _: {"generator_core_percent": 99.0},
     "generator-starved": lambda _: {"generator_late_ms": 10_000.0},

@@ -29,6 +29,8 @@ class Job:
         warmup_seconds: load before the window.
         seconds: the window.
         drain_seconds: how long an open loop waits for answers after the window.
+        deadline_seconds: after that a closed loop's request that was sent in the window or before
+            has failed; the reference server's own deadline is as long.
         seed: of the random arrivals.
         blocks: (target, seconds), run one after the other instead of a window.
 
@@ -44,6 +46,7 @@ class Job:
     warmup_seconds: float = 0.0
     seconds: float = 0.0
     drain_seconds: float = 10.0
+    deadline_seconds: float = 30.0
     seed: int = 0
     blocks: Sequence[tuple[int, float]] = ()
 

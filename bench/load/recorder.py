@@ -54,6 +54,13 @@ class Recorder:
         """Return how many requests that were due in a window have no result yet."""
         return sum(opened <= due < closed for due in self.waiting)
 
+    def unanswered(self, closed: float) -> list[float]:
+        """Return when the requests were due that were begun before ``closed`` and have no result.
+
+        A closed loop's window has what ended in it, so a request without an end is in no window.
+        """
+        return [due for due in self.waiting if due < closed]
+
     def window(
         self,
         opened: float,

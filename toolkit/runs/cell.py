@@ -11,6 +11,8 @@ from ..stats import percentile
 from .load import Load
 from .point import Point
 
+UNANSWERED = "unanswered"  # among the failures: a closed loop's requests past their deadline
+
 
 @dataclass(frozen=True)
 class Cell:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..files import MEBIBYTE
 from ..stats import SUPPORT, percentile, percentile_bounds
-from .cell import Cell
+from .cell import UNANSWERED, Cell
 
 MAX_FAILURE_SHARE = 0.001
 GENERATOR_CPU_LIMIT = 90.0  # percent of one core: each Locust process is one thread of Python
@@ -23,6 +23,7 @@ GENERATOR_WAIT_PERCENT = 8.0  # of its runnable time, on a machine that other pr
 GENERATOR_LATE_LIMIT_MS = 10.0
 GENERATOR_LATE_SHARE = 0.25  # of the median latency: lateness matters less if answers are slow
 LITTLE_TOLERANCE = 0.05
+UNANSWERED_SHARE = 0.05  # of the users, who then ask nothing more
 WINDOWS = 3
 WINDOW_TOLERANCE = (0.10, 0.25)  # doubtful above the first, invalid above the second
 RANGE_OF_THREE = 3.3  # the 95th percentile of the range of three standard normal values
@@ -110,6 +111,16 @@ def _failures(cell: Cell) -> Warn | None:
     seen = f"{cell.failed} of {cell.requests} requests failed ({kinds})"
     invalid = cell.failed / cell.requests > MAX_FAILURE_SHARE
     return Warn("failures", seen, "read the server's log, lower the load", invalid)
+
+
+def _unanswered(cell: Cell) -> Warn | None:
+    count = cell.failures.get(UNANSWERED, 0)
+    if not count:
+        return None
+    seen = f"{count} requests had no answer by their deadline; their users asked nothing more"
+    advice = "find out where requests are lost: the server, or what stands before it"
+    invalid = count > UNANSWERED_SHARE * cell.load.users
+    return Warn("unanswered", seen, advice, invalid, figures={"unanswered": str(count)})
 
 
 def _changed(cell: Cell) -> Warn | None:
@@ -310,11 +321,11 @@ def _too_few(cell: Cell) -> Warn | None:
 
 
 _CHECKS = (
-    _wrong, _failures, _changed, _saturated, _starved, _throttled, _stolen, _swapped, _busy,
-    _little, _unstable, _hidden, _too_few,
+    _wrong, _failures, _unanswered, _changed, _saturated, _starved, _throttled, _stolen, _swapped,
+    _busy, _little, _unstable, _hidden, _too_few,
 )  # fmt: skip
 CODES = (
-    "wrong-answers", "no-requests", "failures", "machine-changed", "generator-saturated",
-    "generator-starved", "throttled", "stolen", "swapped", "machine-busy", "little", "unstable",
-    "hides-stalls", "too-few",
+    "wrong-answers", "no-requests", "failures", "unanswered", "machine-changed",
+    "generator-saturated", "generator-starved", "throttled", "stolen", "swapped", "machine-busy",
+    "little", "unstable", "hides-stalls", "too-few",
 )  # fmt: skip

@@ -42,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         texts = body["texts"] if self.path == "/predict/batch" else [body["text"]]
         assert set(texts) <= set(SENTENCES)
-        self.server.ended.wait(30 if self.mood == "hang" else 0.005)
+        self.server.ended.wait({"hang": 30, "late": 1.0}.get(self.mood, 0.005))
         if self.mood == "drop":
             self.close_connection = True
             return
@@ -159,6 +159,18 @@ def test_an_open_loop_counts_what_never_came_as_failures() -> None:
     samples = measured("hang", rate=20.0, users=connections(20.0), seconds=1.0, drain_seconds=0.3)
     assert samples.latencies_ms == []
     assert samples.failures["unfinished"] > 4
+
+
+def test_a_closed_loop_counts_what_was_never_answered() -> None:
+    samples = measured("hang", users=3, seconds=0.5, deadline_seconds=1.0)
+    assert samples.latencies_ms == []
+    assert samples.failures == {"unanswered": 3}
+    assert samples.seconds < 1.0  # the wait for answers is not the window's
+
+
+def test_a_closed_loop_waits_for_answers_that_come_late_and_counts_them_in_no_window() -> None:
+    samples = measured("late", users=3, seconds=0.3, warmup_seconds=0.0, deadline_seconds=20.0)
+    assert (samples.latencies_ms, samples.failures) == ([], {})
 
 
 def test_batches_go_to_their_own_path_and_every_answer_is_checked() -> None:

@@ -31,6 +31,7 @@ def doubtful_cells(make_cell: Callable[..., Cell]) -> list[Cell]:
     slowing = [60.0] * 1300 + [120.0] * 700
     return [
         changed_cell(wrong=1, failures={"503": 2}),
+        changed_cell(failures={"unanswered": 1}),
         changed_cell(changes=("kernel", "fingerprint")),
         changed_cell(
             generator_core_percent=81.0, generator_wait_percent=25.0, generator_late_ms=77.0

@@ -74,6 +74,14 @@ LIMITS: list[tuple[str, Change, Change, bool, bool]] = [
         True,
         False,
     ),
+    ("unanswered", {"failures": {"503": 1}}, {"failures": {"unanswered": 1}}, True, False),
+    (
+        "unanswered",
+        {"failures": {}, "users": 20},
+        {"failures": {"unanswered": 1}, "users": 20},
+        False,
+        False,
+    ),
     ("machine-changed", {"changes": ()}, {"changes": ("kernel",)}, True, False),
     (
         "generator-saturated",
