@@ -32,7 +32,7 @@ from starlette.applications import Starlette
 
 from ..toolkit.console import say
 from ..toolkit.errors import UnusableInputError
-from ..toolkit.files import ARTIFACTS, artifacts, give_memory_back
+from ..toolkit.files import ARTIFACTS, artifacts_path, give_memory_back
 from ..toolkit.machine import usable_cores
 from .batching.cores import cores_each, open_served
 from .batching.service import Service
@@ -198,7 +198,7 @@ def serve(settings: Settings) -> None:
     """
     keys = settings.api_key_file.absolute() if settings.api_key_file else None
     settings = replace(settings, folder=settings.folder.absolute(), api_key_file=keys)
-    os.environ[ARTIFACTS] = str(artifacts().absolute())  # replicas store packed weights there
+    os.environ[ARTIFACTS] = str(artifacts_path().absolute())  # replicas store packed weights there
     cores = cores_each(settings.most_replicas)
     stopped = Event()
     folder = Path(tempfile.mkdtemp(prefix="tk-", dir="/tmp"))  # short: paths of sockets are limited

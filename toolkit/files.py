@@ -31,12 +31,20 @@ BYTE_ORDER_MARK = "\ufeff"
 SCRATCH: set[Path] = set()  # folders that this process is writing just now
 
 
+def artifacts_path() -> Path:
+    """Return the path for all results (``TIANKONG_ARTIFACTS``, else ./artifacts), unchecked.
+
+    For servers, which do without what cannot be kept there.
+    """
+    return Path(os.environ.get(ARTIFACTS, "artifacts"))
+
+
 def artifacts() -> Path:
-    """Return the folder for all results (``TIANKONG_ARTIFACTS``, else ./artifacts).
+    """Return the folder for all results.
 
     Raises UnusableInputError if something that is no folder has this path.
     """
-    place = Path(os.environ.get(ARTIFACTS, "artifacts"))
+    place = artifacts_path()
     if place.exists() and not place.is_dir():
         raise UnusableInputError(f"{place} is no folder: set {ARTIFACTS} to one, or move it away")
     return place

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import UnusableInputError
-from ..files import artifacts, crc32, folder_written_whole, read_json, require_disk, write_json
+from ..files import artifacts_path, crc32, folder_written_whole, read_json, require_disk, write_json
 from ..machine import processor
 
 FORMAT = 4  # 1 had all outputs, 2 had SHA-256 sums, 3 had no unpadded graph
@@ -85,7 +85,9 @@ def _folder(digest: str, library: str) -> Path:
     from importlib.metadata import version  # here: imported in a thread while others work
 
     parts = [FORMAT, digest, library, version(library), *processor().values()]
-    return artifacts() / "prepared" / hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+    return (
+        artifacts_path() / "prepared" / hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+    )
 
 
 def _undamaged(folder: Path) -> bool:
