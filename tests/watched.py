@@ -100,11 +100,14 @@ class Watch:
         return list(leaving(self._calls()))
 
     def _calls(self) -> list[str]:
-        """Return strace's lines once it has written all of them."""
-        size = -1
+        """Return strace's lines once it has written all of them; it ends after the processes."""
+        size, until = -1, time.monotonic() + 10
         while size != (size := self.log.stat().st_size) or not size:
+            assert time.monotonic() < until, "strace does not end"
             time.sleep(0.2)
-        return self.log.read_text(errors="replace").splitlines()
+        calls = self.log.read_text(errors="replace").splitlines()
+        assert any("+++" in call for call in calls), "strace saw no process end"
+        return calls
 
 
 def leaving(calls: Iterable[str]) -> Iterator[str]:
@@ -131,5 +134,5 @@ def can_trace() -> bool:
     """Tell whether strace is here and may trace."""
     if shutil.which("strace") is None:
         return False
-    words = ["strace", "-f", "-yy", "--seccomp-bpf", "-o/dev/null", sys.executable, "-c", ""]
+    words = ["strace", "-DD", "-f", "-yy", "--seccomp-bpf", "-o/dev/null", sys.executable, "-c", ""]
     return subprocess.run(words, capture_output=True).returncode == 0
