@@ -23,9 +23,9 @@ from ..engines.kinds import all_kinds
 from ..engines.text import TextEncoder
 from ..errors import UnusableInputError
 from ..files import folder_written_whole, require_disk, write_text
+from ..pbtxt import Message, Word, text_of
 from .folders import Built
 from .onnx_file import read_onnx_file
-from .pbtxt import Message, Word, text_of
 
 MAX_BATCH = 16
 VERSION = "1"

@@ -22,10 +22,10 @@ from tiankong.toolkit.building.brought import bring
 from tiankong.toolkit.building.folders import Built
 from tiankong.toolkit.building.offer import Offer
 from tiankong.toolkit.building.opening import open_variant
-from tiankong.toolkit.building.pbtxt import Word, text_of
 from tiankong.toolkit.building.recipes import read_recipes
 from tiankong.toolkit.building.triton import Running, write_repository
 from tiankong.toolkit.errors import UnusableInputError
+from tiankong.toolkit.pbtxt import Word, text_of
 
 if TYPE_CHECKING:
     from types import ModuleType
