@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .tokens import CLS, MASK, PAD, SEP, UNK
@@ -76,9 +76,9 @@ def around(words: Iterable[str]) -> Iterator[str]:
 def difference(ours: Tokenizer, judge: Any, texts: Iterable[str]) -> str:
     """Return how the ids of ``ours`` differ from those of AutoTokenizer's ``judge``, or ""."""
     for text in texts:  # one by one: batches start threads, which warn of later forks
-        right: list[int] = judge(text, verbose=False)["input_ids"]
-        given = ours.encode(text).ids
-        if given != right:
+        right = _ids(lambda text: judge(text, verbose=False)["input_ids"], text)
+        given = _ids(lambda text: ours.encode(text).ids, text)
+        if given != right or given is None:
             return (
                 f"{text[:SHOWN]!r} is {_shown(right)} for AutoTokenizer, but {_shown(given)} when"
                 " read back"
@@ -86,5 +86,14 @@ def difference(ours: Tokenizer, judge: Any, texts: Iterable[str]) -> str:
     return ""
 
 
-def _shown(ids: Sequence[int]) -> str:
+def _ids(cut: Callable[[str], list[int]], text: str) -> list[int] | None:
+    try:
+        return cut(text)
+    except Exception:  # tokenizers raises bare Exception, transformers whatever it meets
+        return None
+
+
+def _shown(ids: Sequence[int] | None) -> str:
+    if ids is None:
+        return "an error"
     return " ".join(map(str, ids[:SHOWN])) + (" ..." if len(ids) > SHOWN else "")

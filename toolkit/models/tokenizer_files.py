@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 SAVED, VOCABULARY = TOKENIZERS
 WORDPIECE = "WordPiece"
 CASE = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")  # true or false
-OF_OTHER_FILES = (
-    "chat_template", "gguf_file", "init_inputs", "name_or_path", "special_tokens_map_file",
-    "tokenizer_file", "tokenizer_object", "vocab_file",
+UNUSED = (
+    "chat_template", "gguf_file", "init_inputs", "model_max_length", "name_or_path",
+    "special_tokens_map_file", "tokenizer_file", "tokenizer_object", "vocab_file",
 )  # fmt: skip
-"""Settings that lead to other files than the folder's, and do not change how text is cut."""
+"""Settings that do not change how text is cut; some lead to other files than the folder's."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,16 @@ class TokenizerFiles:
         for name, content in ((ADDED, self.added), (SPECIAL, self.special)):
             if content:
                 write_json(folder / name, content)
-        kept = {key: value for key, value in self.settings.items() if key not in OF_OTHER_FILES}
+        kept = {k: _typed(k, v) for k, v in self.settings.items() if k not in UNUSED}
         if kept:
             write_json(folder / SETTINGS, kept)
+
+
+def _typed(name: str, value: Any) -> Any:
+    """Return a setting; a special token given as an object says so, or AutoTokenizer fails."""
+    if name.endswith("_token") and isinstance(value, dict) and "content" in value:
+        return {"__type": "AddedToken", **value}
+    return value
 
 
 def read_tokenizer_files(folder: Path) -> TokenizerFiles:

@@ -16,7 +16,7 @@ from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.models import hard_sentences
 from tiankong.toolkit.models.auto_tokenizer import read_tokenizer
 from tiankong.toolkit.models.builtin import vocabulary
-from tiankong.toolkit.models.hard_sentences import around
+from tiankong.toolkit.models.hard_sentences import around, difference
 from tiankong.toolkit.models.tokenizer_files import write_tokenizer
 
 LINES = [
@@ -138,6 +138,7 @@ SPREAD: dict[str, Files] = {
     "settings that name other files": {
         "tokenizer_config.json": {
             "name_or_path": "someone/else", "tokenizer_file": None, "vocab_file": "/etc/hostname",
+            "model_max_length": 512,
         }
     },
 }  # fmt: skip
@@ -289,6 +290,18 @@ def test_without_a_token_for_the_unknown_it_is_refused(tmp_path: Path) -> None:
     assert "has no [UNK], so rare characters stop it" in refused(folder)
 
 
+@pytest.mark.parametrize("mark", [{}, {"__type": "AddedToken"}])
+def test_a_special_token_may_be_an_object_of_the_settings(mark: Files, tmp_path: Path) -> None:
+    mask = {"content": "[MASK]", "normalized": False, **PLAIN, "lstrip": True, **mark}
+    folder = spread(tmp_path, {"vocab.txt": TEXT, "tokenizer_config.json": {"mask_token": mask}})
+    ours = read_tokenizer(folder, BERT)
+    assert ours.encode("床 [MASK]").offsets[2] == (1, 8)  # with the space before it
+    mark["__type"] = "AddedToken"
+    spread(folder, {"config.json": BERT, "tokenizer_config.json": {"mask_token": mask | mark}})
+    judge = theirs(folder)
+    assert [ours.encode(t).ids for t in around(())] == [judge(t)["input_ids"] for t in around(())]
+
+
 def test_a_special_token_that_is_only_named_is_none(tmp_path: Path) -> None:
     """AutoTokenizer would give it the first id past the vocabulary."""
     data = json.loads(saved().replace("[MASK]", "[XXXX]"))
@@ -300,12 +313,20 @@ def test_a_special_token_that_is_only_named_is_none(tmp_path: Path) -> None:
 def test_a_difference_names_the_sentence_and_both_ids(tmp_path: Path) -> None:
     folder = spread(tmp_path, {"vocab.txt": TEXT, "config.json": BERT})
     ours = read_tokenizer(folder, BERT)
-    assert hard_sentences.difference(ours, theirs(folder), around(())) == ""
+    assert difference(ours, theirs(folder), around(())) == ""
     ours.normalizer = BertNormalizer(lowercase=False)
     lower, upper, bed = (LINES.index(token) for token in "aA床")
-    assert hard_sentences.difference(ours, theirs(folder), ["A床"]) == (
+    assert difference(ours, theirs(folder), ["A床"]) == (
         f"'A床' is 2 {lower} {bed} 3 for AutoTokenizer, but 2 {upper} {bed} 3 when read back"
     )
+
+
+def test_an_error_differs_from_any_ids(tmp_path: Path) -> None:
+    folder = spread(tmp_path, {"vocab.txt": TEXT, "config.json": BERT})
+    lacking = Tokenizer(WordPiece({"a": 0}, unk_token="[UNK]"))
+    assert "but an error when read back" in difference(lacking, theirs(folder), ["床"])
+    assert "an error for AutoTokenizer" in difference(lacking, None, ["a"])
+    assert difference(lacking, None, ["床"]) != ""
 
 
 def test_examples_in_docstrings() -> None:
