@@ -16,6 +16,10 @@ import tiankong
 from tiankong.__main__ import main
 from tiankong.toolkit.building.folders import variant_folder
 from tiankong.toolkit.building.manifest import read_manifest
+from tiankong.toolkit.building.store import Store
+from tiankong.toolkit.errors import UnusableInputError
+from tiankong.toolkit.gate.examination import gate
+from tiankong.toolkit.gate.gold import find_gold
 
 REPO = "test/tiny-bert"
 VARIANT = "pytorch-fp32"
@@ -88,6 +92,15 @@ def test_revisions_never_meet(hub: HubEndpoint, run: Said) -> None:
     assert said.count("was made of revision") == 2
     assert commits() == {commit_of(hub.revisions["v1"])}
     assert json.loads(printed)["variants"][0]["max_delta"] < 1e-4
+
+
+def test_the_gate_itself_refuses_a_mixture(hub: HubEndpoint, run: Said) -> None:
+    run("build", "--revision", "v1", "--variants", VARIANT)
+    run("build", "--variants", "onnx-fp32")
+    store = Store(REPO)
+    mixture = [store.standing(name) for name in ("onnx-fp32", VARIANT)]
+    with pytest.raises(UnusableInputError, match="made of different models or revisions"):
+        gate(store, mixture, find_gold("gold.jsonl"))
 
 
 def test_a_later_main_is_not_mixed_with_what_stands(hub: HubEndpoint, run: Said) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..models.layout import combined_digest
-from ..models.source import source_digests
+from ..models.source import is_builtin, source_digests
 from .folders import source_folder
 from .manifest import Manifest
 
@@ -38,10 +38,11 @@ class Identity:
     @classmethod
     def of(cls, name: str, commit: str | None = None) -> Identity:
         """Return what a name means now; a hub model's ``commit`` is not looked up."""
-        from ..models.loading import builtin_info  # here: it imports the families
+        if is_builtin(name):
+            from ..models.loading import builtin_info  # here: others are told apart without it
 
-        if (info := builtin_info(name)) is not None:
-            return cls(name, info.as_json())
+            info = builtin_info(name)
+            return cls(name, None if info is None else info.as_json())
         folder = source_folder(name)
         if folder is None:
             return cls(name, commit=commit)

@@ -230,7 +230,7 @@ class Store:
     def _asked(self) -> str | None:
         """The commit of the revision that was asked for, looked up once; None if none was."""
         require_no_revision(self.model, self.revision)
-        if self.revision is None:
+        if not self.revision:
             return None
         from ..models.hub import resolve  # here: a server needs no hub
 
@@ -239,7 +239,7 @@ class Store:
     @property
     def commit(self) -> str | None:
         """The commit that a hub model's variants are of: the one asked for, else the last built."""
-        if self.revision is not None:
+        if self.revision:
             return self._asked
         if not self.model or is_builtin(self.model) or source_folder(self.model) is not None:
             return None

@@ -46,7 +46,7 @@ def folder_of(name: str) -> Path | None:
 
 def require_no_revision(name: str, revision: str | None) -> None:
     """Raise UnusableInputError if a revision is given for a model that is not the hub's."""
-    if revision is None:
+    if not revision:
         return
     if not name or is_builtin(name) or folder_of(name) is not None:
         what = f"{name} has" if name else "a file of your own has"
