@@ -58,6 +58,11 @@ def read_tokenizer(
     """
     files = read_tokenizer_files(folder)
     judge = _judge(files, config or {}, remark)
+    if judge.mask_token and judge.mask_token != MASK:
+        raise UnusableInputError(
+            f"{folder}: the tokenizer has no {MASK}: its mask is {judge.mask_token!r}, which"
+            " cannot be asked for"
+        )
     keep_whole(judge.backend_tokenizer)
     tokenizer = _read_back(judge.backend_tokenizer)
     if not reads_unknown(tokenizer):

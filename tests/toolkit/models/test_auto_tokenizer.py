@@ -207,6 +207,7 @@ REFUSED: dict[str, tuple[Files, str]] = {
     "versions": ({"fast_tokenizer_files": ["tokenizer.4.0.json"]}, "fast_tokenizer_files"),
     "not true or false": ({"do_lower_case": "yes"}, "do_lower_case is 'yes', not true or false"),
     "special tokens as text": ({"split_special_tokens": True}, "for AutoTokenizer, but"),
+    "another mask": ({"mask_token": "[unused1]"}, "its mask is '[unused1]'"),
     "no tokens": ({"added_tokens_decoder": {"40": "word"}}, "has to name ids with tokens"),
     "no ids": ({"added_tokens_decoder": {"x": {"content": "word"}}}, "has to name ids"),
     "a list": ({"added_tokens_decoder": ["word"]}, "has to name ids with tokens"),
