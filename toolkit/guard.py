@@ -46,6 +46,7 @@ EXTRAS = {
 """Which extra of the distribution brings a library."""
 
 LEAST_MEMORY = 384 * MEBIBYTE
+LEAST_FILES = 64
 STANDARD_OUTPUT = "standard output"
 ROOM = f"make room, or set {ARTIFACTS} to a larger disk"
 RIGHTS = f"choose a place that can be written (--out, {ARTIFACTS}), or mend its permissions"
@@ -143,8 +144,9 @@ class Guard:
 def require_ground(arguments: Sequence[str]) -> None:
     """Raise UnusableInputError unless there is ground to begin on.
 
-    The arguments must be text in the system's encoding, and a limit on memory must leave room for
-    the libraries: with less, some end the process themselves, with an exit code of their own.
+    The arguments must be text in the system's encoding, and limits on memory and on open files must
+    leave room for the libraries: with less, some end the process themselves, with an exit code of
+    their own.  The soft limit of open files is raised if need be.
     """
     for number, argument in enumerate(arguments, 1):
         if any("\ud800" <= sign <= "\udfff" for sign in argument):
@@ -158,6 +160,14 @@ def require_ground(arguments: Sequence[str]) -> None:
             f"'ulimit -v' allows {allowed / MEBIBYTE:.0f} MiB of memory, the libraries alone need"
             f" {LEAST_MEMORY / MEBIBYTE:.0f} MiB: raise it"
         )
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY not in (soft, hard) and hard < LEAST_FILES:
+        raise UnusableInputError(
+            f"too few descriptors: 'ulimit -n' allows {hard} open files, the libraries need"
+            f" {LEAST_FILES}: raise it"
+        )
+    if soft != resource.RLIM_INFINITY and soft < LEAST_FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (LEAST_FILES, hard))
 
 
 def trouble(error: BaseException) -> str:
