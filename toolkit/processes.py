@@ -15,6 +15,20 @@ PR_SET_PDEATHSIG = 1
 GRACE_SECONDS = 10.0
 
 
+def started_ticks(pid: int | str = "self") -> int | None:
+    """Return when a process started, in clock ticks since the kernel's start (None: not known).
+
+    With the process id it names one process for good: ids are used again, and differ between
+    containers.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stream:
+            after_name = stream.read().rpartition(b")")[2].split()
+        return int(after_name[19])  # field 22 of proc_pid_stat(5); two stand before the name's end
+    except (OSError, IndexError, ValueError):
+        return None
+
+
 def end_with_parent() -> None:
     """Ask the kernel to end this process when its parent dies, even by SIGKILL (Linux only).
 

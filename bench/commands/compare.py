@@ -119,9 +119,10 @@ def print_comparison(result: Comparison) -> None:
     print(f"B / A  {ratio.ratio:.3f}  95 % interval {ratio.low:.3f} to {ratio.high:.3f}")
     print(f"A / A  {control.ratio:.3f}  95 % interval {control.low:.3f} to {control.high:.3f}")
     print(f"verdict for B: {result.verdict}")
-    print(
-        f"{result.users} users, {result.generations} starts, {result.rounds} rounds;"
-        f" other processes used {result.others_percent:.0f} % of the machine"
-    )
+    taken = result.others_percent
+    others = "what other processes used is not known"
+    if taken is not None:
+        others = f"other processes used {taken:.0f} % of the machine"
+    print(f"{result.users} users, {result.generations} starts, {result.rounds} rounds; {others}")
     for note in result.notes:
         print(f"note: {note}")

@@ -74,7 +74,7 @@ class Comparison:
     users: int
     qps: tuple[float, float]
     median_ms: tuple[float, float]
-    others_percent: float
+    others_percent: float | None
     notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:

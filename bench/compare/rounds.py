@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from ...toolkit.errors import InvalidMeasurementError
@@ -83,14 +83,17 @@ def compare(
     clock = Clock(terms, restarts)
     source = random.Random(terms.seed)
     generations: list[Generation] = []
+    is_known = True  # whose CPU is whose
     while not clock.generations or len(generations) < clock.generations:
         begun = time.monotonic()
         with ExitStack() as stack:
             servers = [stack.enter_context(open_()) for open_ in openers]
+            is_known = is_known and all(server.pid is not None for server in servers)
             servers.append(stack.enter_context(openers[A]()) if restarts else servers[A])
             rounds = clock.rounds(time.monotonic() - begun, len(servers), len(generations))
             generations.append(_generation(servers, questions, terms, rounds, source, names))
-    return judge(names, generations, terms.users, restarts)
+    judged = judge(names, generations, terms.users, restarts)
+    return judged if is_known else replace(judged, others_percent=None)
 
 
 def _generation(
@@ -110,7 +113,8 @@ def _generation(
         users=terms.users,
         blocks=order,
     )
-    pids = list(dict.fromkeys(server.pid for server in servers if server.pid is not None))
+    known = dict.fromkeys(server.pid for server in servers if server.pid is not None)
+    pids = list(known) if all(server.pid is not None for server in servers) else None
     edges: list[Counters] = []
     blocks = alternate(job, lambda generator: edges.append(snapshot(pids, generator)))
     require_sound(blocks, names)

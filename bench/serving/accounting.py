@@ -24,7 +24,7 @@ class Counters:
     """
 
     clock: float
-    server: float
+    server: float | None
     generator: float
     own: float
     busy: float
@@ -41,12 +41,14 @@ class Usage:
 
     ``server_quota`` is in percent of the quota of the server's cgroup (None: no quota).
     ``throttled`` is the percentage of the quota's periods in which a process was throttled.
+    ``server`` is None if the server's processes are not known, and ``other`` too then, since they
+    may be among the others.
     """
 
-    server: float
+    server: float | None
     server_quota: float | None
     generator: float
-    other: float
+    other: float | None
     steal: float
     throttled: float
     swapped: int
@@ -54,8 +56,8 @@ class Usage:
 
     @property
     def others(self) -> float:
-        """The CPU time that other processes and the host used."""
-        return self.other + self.steal
+        """The CPU time that other processes, as far as they are known, and the host used."""
+        return (self.other or 0.0) + self.steal
 
 
 def processes(root: int) -> list[psutil.Process]:
@@ -79,11 +81,11 @@ def _seconds(tree: Iterable[psutil.Process]) -> float:
     return total
 
 
-def snapshot(servers: Sequence[int] = (), generator: int | None = None) -> Counters:
+def snapshot(servers: Sequence[int] | None = (), generator: int | None = None) -> Counters:
     """Read the counters now; the arguments are the ids of the trees' root processes.
 
-    ``servers`` is empty if the server is not on this machine.  ``generator`` is None if none runs:
-    ``explain`` calls the variant in this process.
+    ``servers`` is None if it is not known which processes are the server's.  ``generator`` is None
+    if none runs: ``explain`` calls the variant in this process.
     """
     cpus = psutil.cpu_times(percpu=True)
     ours = [cpus[number] for number in allowed_cpus() if number < len(cpus)]
@@ -91,15 +93,15 @@ def snapshot(servers: Sequence[int] = (), generator: int | None = None) -> Count
     generators = [] if generator is None else [generator]
     return Counters(
         clock=time.monotonic(),
-        server=sum(_seconds(processes(server)) for server in servers),
+        server=None if servers is None else sum(_seconds(processes(root)) for root in servers),
         generator=sum(_seconds(processes(root)) for root in generators),
         own=_seconds([psutil.Process(os.getpid())]),
         busy=sum(_busy(cpu) for cpu in ours),
         stolen=sum(getattr(cpu, "steal", 0.0) for cpu in ours),
         swapped=swap.sin + swap.sout,
-        throttling={root: throttling(root) for root in (*servers, *generators)},
+        throttling={root: throttling(root) for root in (*(servers or ()), *generators)},
         energy=energy.counters(),
-        quota=min((cores for root in servers if (cores := quota(root))), default=None),
+        quota=min((cores for root in servers or () if (cores := quota(root))), default=None),
     )
 
 
@@ -112,14 +114,15 @@ def usage(before: Counters, after: Counters) -> Usage:
     """Return what was used between two snapshots."""
     elapsed = max(after.clock - before.clock, 1e-9)
     one_percent = elapsed * len(allowed_cpus()) / 100
-    server = after.server - before.server
     generator = after.generator - before.generator
-    other = (after.busy - before.busy) - server - generator - (after.own - before.own)
+    rest = (after.busy - before.busy) - generator - (after.own - before.own)
+    known = before.server is not None and after.server is not None
+    server = (after.server or 0.0) - (before.server or 0.0)
     return Usage(
-        server=server / one_percent,
-        server_quota=100 * server / elapsed / after.quota if after.quota else None,
+        server=server / one_percent if known else None,
+        server_quota=100 * server / elapsed / after.quota if known and after.quota else None,
         generator=generator / one_percent,
-        other=max(0.0, other / one_percent),
+        other=max(0.0, (rest - server) / one_percent) if known else None,
         steal=max(0.0, (after.stolen - before.stolen) / one_percent),
         throttled=_throttled(before, after),
         swapped=max(0, after.swapped - before.swapped),

@@ -12,9 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from http.client import HTTPException
-from itertools import takewhile
 from typing import IO, Any
-from urllib.parse import urlsplit
 
 import psutil
 
@@ -25,6 +23,7 @@ from ...toolkit.guard import of_child
 from ...toolkit.machine import allowed_cpus, whole_cores_first
 from ...toolkit.processes import end_with_parent, free_port, stop
 from ..load.target import Target
+from .owner import owner
 
 READY_PATHS: dict[Stack, str] = {
     "reference": "/health/ready",
@@ -34,7 +33,6 @@ READY_PATHS: dict[Stack, str] = {
 START_LIMIT_SECONDS = 120.0
 POLL_SECONDS = 0.02
 GONE_SECONDS = 10.0
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ANSWER_SECONDS = 5.0
 
 
@@ -83,29 +81,7 @@ def serve(
 @contextmanager
 def running(target: Target) -> Iterator[Served]:
     """Yield a server that runs already, and leave it running."""
-    yield Served(target, _owner(target.url), 0.0, None)
-
-
-def _owner(url: str) -> int | None:
-    """Return the root of the process tree that listens at a URL of this machine (None: unknown).
-
-    The root is the listener or its highest ancestor that is not also our ancestor.  So the
-    server's other processes (Ray's replicas) belong to the tree; a shell that started both the
-    server and us does not.
-    """
-    place = urlsplit(url)
-    if place.hostname not in LOOPBACK:
-        return None
-    above_us = {1, os.getpid(), *(process.pid for process in psutil.Process().parents())}
-    with suppress(psutil.Error, PermissionError):
-        for connection in psutil.net_connections("tcp"):
-            port = connection.laddr.port if connection.laddr else None
-            if connection.status == psutil.CONN_LISTEN and port == place.port and connection.pid:
-                listener = psutil.Process(connection.pid)
-                tree = [entry.pid for entry in (listener, *listener.parents())]
-                own = list(takewhile(lambda pid: pid not in above_us, tree))
-                return own[-1] if own else None
-    return None
+    yield Served(target, owner(target), 0.0, None)
 
 
 def in_force(target: Target, variant: str) -> dict[str, Any]:

@@ -55,16 +55,16 @@ def measure(point: Point, server: Served, questions: Questions, window: Window) 
     started = datetime.now(UTC).isoformat(timespec="seconds")
     before = fingerprint()
     edges: list[Counters] = []
-    resident: list[tuple[int, int | None]] = []
+    resident: list[tuple[int | None, int | None]] = []
 
-    servers = [] if server.pid is None else [server.pid]
+    servers = None if server.pid is None else [server.pid]
 
     def opened(generator: int) -> None:
         edges.append(snapshot(servers, generator))
 
     def closed(generator: int) -> None:
         edges.append(snapshot(servers, generator))
-        resident.append((0, None) if server.pid is None else memory(server.pid))
+        resident.append((None, None) if server.pid is None else memory(server.pid))
 
     samples = generate(_job(point, server, questions, window), opened, closed, window.generators)
     return Cell(
@@ -121,14 +121,14 @@ def _times(samples: Samples) -> dict[str, Any]:
 def _used(edges: Sequence[Counters], samples: Samples) -> dict[str, Any]:
     used = usage(*edges)
     return {
-        "server_cpu_percent": round(used.server, 2),
+        "server_cpu_percent": None if used.server is None else round(used.server, 2),
         "server_quota_percent": None if used.server_quota is None else round(used.server_quota, 2),
         "generator_cpu_percent": round(used.generator, 2),
         "generator_core_percent": round(samples.core_percent, 2),
         "generator_wait_percent": round(samples.wait_percent, 2),
         "generator_late_ms": round(samples.heartbeat_ms, 3),
         "generators": samples.generators,
-        "other_cpu_percent": round(used.other, 2),
+        "other_cpu_percent": None if used.other is None else round(used.other, 2),
         "steal_percent": round(used.steal, 2),
         "throttled_percent": round(used.throttled, 2),
         "swapped_bytes": used.swapped,

@@ -54,11 +54,11 @@ class MeasuredPoint:
     p95_ms: Estimate | None
     p99_ms: Estimate | None
     late_p99_ms: float | None
-    server_cpu_percent: float
+    server_cpu_percent: float | None
     server_quota_percent: float | None
     generator_cpu_percent: float
     joules_per_request: float | None
-    resident_bytes: int
+    resident_bytes: int | None
     failures: int
     wrong: int
     doubts: tuple[Doubt, ...]
@@ -155,11 +155,13 @@ def _point(
         p95_ms=percentile_estimate(counted, 95, noise),
         p99_ms=percentile_estimate(counted, 99, noise),
         late_p99_ms=percentile(late, 99),
-        server_cpu_percent=statistics.median(cell.server_cpu_percent for cell in counted),
+        server_cpu_percent=_median(cell.server_cpu_percent for cell in counted),
         server_quota_percent=_median(cell.server_quota_percent for cell in counted),
         generator_cpu_percent=statistics.median(cell.generator_cpu_percent for cell in counted),
         joules_per_request=_median(cell.joules_per_request for cell in counted),
-        resident_bytes=max(cell.resident_bytes for cell in cells),
+        resident_bytes=max(
+            (cell.resident_bytes for cell in cells if cell.resident_bytes is not None), default=None
+        ),
         failures=sum(cell.failed for cell in cells),
         wrong=sum(cell.wrong for cell in cells),
         doubts=tuple(Doubt(cell, warn) for cell in cells for warn in doubts(cell)),

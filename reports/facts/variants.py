@@ -80,7 +80,7 @@ def _variant_row(
 ) -> VariantRow:
     memory: dict[str, int] = {}
     for point in measured:
-        if point.variant == name:
+        if point.variant == name and point.resident_bytes is not None:
             memory[point.stack] = max(memory.get(point.stack, 0), point.resident_bytes)
     return VariantRow(
         name,

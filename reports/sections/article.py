@@ -48,7 +48,8 @@ def _measured(point: MeasuredPoint | None, language: Language, *, cpu: bool) -> 
         milliseconds(point.p95_ms, language),
     ]
     if cpu:
-        texts.append(figures.percent(point.server_cpu_percent))
+        used = point.server_cpu_percent
+        texts.append(figures.NONE if used is None else figures.percent(used))
     if point.valid:
         return [Entry(text) for text in texts]
     return [Entry(text, language.say("cell.invalid"), "bad") for text in texts]

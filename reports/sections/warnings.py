@@ -59,7 +59,7 @@ def _values(cell: Cell, warn: Warn, language: Language) -> dict[str, object]:
         "generator": f"{cell.generator_core_percent:.0f}",
         "late": f"{cell.generator_late_ms:.0f}",
         "throttled": f"{cell.throttled_percent:.0f}",
-        "other": f"{cell.other_cpu_percent:.0f}",
+        "other": _rounded(cell.other_cpu_percent),
         "steal": f"{cell.steal_percent:.0f}",
         "swapped": figures.mebibytes(cell.swapped_bytes),
         "inside": f"{littles_users(cell):.2f}",

@@ -8,6 +8,7 @@ element).  Its outputs have a row for every [MASK], in reading order: ``token`` 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ...toolkit.engines.predictor import Answer
+from ...toolkit.processes import started_ticks
 from ..batching.service import Service, service_of
 from ..http.bodies import (
     Question,
@@ -79,7 +81,12 @@ async def server_metadata(_: Request) -> Response:
     """Say what server this is."""
     extensions = ["binary_tensor_data"]
     return JSONResponse(
-        {"name": "tiankong", "version": version("tiankong"), "extensions": extensions}
+        {
+            "name": "tiankong",
+            "version": version("tiankong"),
+            "extensions": extensions,
+            "process": {"pid": os.getpid(), "started_ticks": started_ticks()},
+        }
     )
 
 

@@ -78,6 +78,10 @@ SCHEMAS: dict[str, Schema] = {
         name={"type": "string"},
         version={"type": "string"},
         extensions=_list({"type": "string"}),
+        process={
+            "type": "object",
+            "description": "which process answers; a measuring tool on the same machine uses it",
+        },
     ),
     "Live": _object(["live"], live={"type": "boolean"}),
     "Ready": _object(["ready"], ready={"type": "boolean"}),

@@ -31,6 +31,8 @@ class Cell:
         generator_core_percent: CPU of the busiest generator process, percent of one core.
         generator_wait_percent: share of a generator's runnable time that it waited for a core.
         generator_late_ms: how late the generator's heartbeat was, 99th percentile.
+        server_cpu_percent, other_cpu_percent, resident_bytes: of the server and of other processes;
+            None if it is not known which processes are the server's.
         server_quota_percent: the server's CPU, percent of its cgroup's quota (None: no quota).
         throttled_percent: share of the CPU quota's periods in which a cgroup was throttled.
         swapped_bytes: bytes the machine swapped in and out.
@@ -50,19 +52,19 @@ class Cell:
     failures: Mapping[str, int] = field(default_factory=dict)
     wrong: int = 0
     examples: Sequence[str] = ()
-    server_cpu_percent: float = 0.0
+    server_cpu_percent: float | None = 0.0
     server_quota_percent: float | None = None
     generator_cpu_percent: float = 0.0
     generator_core_percent: float = 0.0
     generator_wait_percent: float = 0.0
     generator_late_ms: float = 0.0
     generators: int = 1
-    other_cpu_percent: float = 0.0
+    other_cpu_percent: float | None = 0.0
     steal_percent: float = 0.0
     throttled_percent: float = 0.0
     swapped_bytes: int = 0
     joules: float | None = None
-    resident_bytes: int = 0
+    resident_bytes: int | None = 0
     proportional_bytes: int | None = None
     start_seconds: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)

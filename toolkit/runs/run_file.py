@@ -10,6 +10,7 @@ Format history:
    is still written as format 2.
 4 and 5: as 2 (a sweep's) and 3 (a search's), with a checksum at the end of every line
    (:mod:`.lines`): figures that were changed after they were measured are not read.
+   What is not known of a running server's CPU and memory is null; before, it was written as 0.
 """
 
 from __future__ import annotations

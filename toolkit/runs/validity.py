@@ -164,7 +164,7 @@ def generator_delay_share(cell: Cell) -> float:
 def _starved(cell: Cell) -> Warn | None:
     late = cell.generator_late_ms > generator_late_limit_ms(cell)
     share = generator_delay_share(cell)
-    others = cell.other_cpu_percent > BUSY_PERCENT[1]  # then other processes make it wait
+    others = (cell.other_cpu_percent or 0.0) > BUSY_PERCENT[1]  # then other processes make it wait
     pushed = others and cell.generator_wait_percent > GENERATOR_WAIT_PERCENT
     if not late and share <= GENERATOR_DELAY_SHARE and not pushed:
         return None
@@ -202,7 +202,7 @@ def _swapped(cell: Cell) -> Warn | None:
 
 def _busy(cell: Cell) -> Warn | None:
     mild, grave = BUSY_PERCENT
-    if cell.other_cpu_percent <= mild:
+    if cell.other_cpu_percent is None or cell.other_cpu_percent <= mild:
         return None
     seen = f"other processes used {cell.other_cpu_percent:.0f} % of the machine"
     advice = "stop them and measure again"

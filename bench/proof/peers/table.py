@@ -62,7 +62,7 @@ class Turn:
             users=cell.load.users,
             latencies_ms=list(cell.latencies_ms),
             example=next(iter(cell.examples), ""),
-            memory=cell.proportional_bytes or cell.resident_bytes,
+            memory=cell.proportional_bytes or cell.resident_bytes or 0,
             doubts=[warn.code for warn in invalidating(cell)],
             **{name: getattr(cell, name) for name in names},
         )

@@ -183,10 +183,10 @@ class Machine:
             edge(1)
         return blocks
 
-    def snapshot(self, servers: list[int], generator: int) -> Any:
+    def snapshot(self, servers: list[int] | None, generator: int) -> Any:
         from tiankong.bench.serving.accounting import Counters
 
-        self.roots.append(list(servers))
+        self.roots.append(list(servers or []))
         return Counters(self.time.now, 0, 0, 0, 0, 0, 0, {}, {}, None)
 
 

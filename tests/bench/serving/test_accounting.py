@@ -69,6 +69,12 @@ def gone() -> int:
     return process.pid
 
 
+def test_of_an_unknown_server_the_others_are_not_known_either() -> None:
+    used = usage(snapshot(None), snapshot(None))
+    assert (used.server, used.server_quota, used.other) == (None, None, None)
+    assert used.others == used.steal
+
+
 def test_a_server_that_burns_is_counted_as_server(child: Callable[..., Child]) -> None:
     server, generator = child(), child()
     before = snapshot([server.process.pid], generator.process.pid)

@@ -65,9 +65,8 @@ def test_a_server_and_its_children_are_gone_after_the_block(stack: Stack, home: 
         assert server.pid in pids
         assert len(pids) == (1 if stack == "reference" else 3)
         assert server.start_seconds > 0
-        with running(server.target) as same_server:
-            # Either gunicorn worker may be the listener: both belong to the same tree.
-            assert same_server.pid == server.pid
+        with running(server.target) as same_server:  # the article's server does not say who it is
+            assert same_server.pid == (server.pid if stack == "reference" else None)
     assert wait_until_gone(pids) == []
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(server.url, timeout=5)
