@@ -209,20 +209,31 @@ def _profiles(explanation: Explanation) -> Iterator[str]:
              _number(g.floor_ms) if g.floor_ms else ""]
             for g in profile.groups
         ]  # fmt: skip
-        gap = profile.between_ms
-        name = "between operators" if gap >= 0 else "added by profiling them"
-        rows.append([name, "", _number(gap), _share(gap / profile.engine_ms), ""])
+        rows.append(_gap(profile))
         rows.append(["the call", "", _number(profile.engine_ms), "100 %", ""])
         yield from table([title, "operators", "ms", "share", "floor ms"], rows)
         yield ""
 
 
+def _gap(profile: Profile) -> list[str]:
+    """Return the row of the time that no operator accounts for.
+
+    Operators and calls are timed apart: where the operators add up to more than a call, what lies
+    between them is less than the noise of both.
+    """
+    gap = profile.between_ms
+    if gap < 0:
+        return ["between operators", "", "within noise", "", ""]
+    return ["between operators", "", _number(gap), _share(gap / profile.engine_ms), ""]
+
+
 def _rest(explanation: Explanation) -> Iterator[str]:
     request = explanation.request
+    python = f"{request.python_ms:.2g}" if request.python_ms > 0 else "within noise"
     yield (
         f"one sentence from text to tokens: {_number(request.total_ms)} ms = tokenization"
         f" {request.tokenization_ms:.2g} + engine {_number(request.engine_ms)}"
-        f" + Python {request.python_ms:.2g}"
+        f" + Python {python}"
     )
     if explanation.casts is not None:  # else the profile has them
         shown = ", ".join(f"{count} {name}" for name, count in explanation.casts.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ...toolkit.files import MEBIBYTE
@@ -268,4 +268,6 @@ def _fact(key: str, value: Any, language: Language) -> str:
         return figures.mebibytes(value)
     if isinstance(value, (list, tuple)):
         return ", ".join(str(part) for part in value)
+    if isinstance(value, Mapping):
+        return "; ".join(f"{part} {_fact(part, told, language)}" for part, told in value.items())
     return str(value)

@@ -15,12 +15,14 @@ import jsonschema
 import pytest
 
 from tiankong.__main__ import main
-from tiankong.bench.commands.explain import table
+from tiankong.bench.commands.explain import _gap, table
 from tiankong.bench.explain import ceilings, opening
 from tiankong.bench.explain import explanation as explain
 from tiankong.bench.explain import subject as subjects
 from tiankong.bench.explain.explanation import padding
 from tiankong.bench.explain.findings import Share
+from tiankong.bench.explain.operators import Group
+from tiankong.bench.explain.subject import Profile
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.models.builtin.catalogue import small_geometry
 from tiankong.toolkit.options import numbers
@@ -247,3 +249,11 @@ def test_an_engine_nobody_knows(
 @pytest.fixture
 def copied(tmp_path: Path) -> Callable[[Path], Path]:
     return lambda folder: Path(shutil.copytree(folder, tmp_path / "variant"))
+
+
+def test_operators_that_add_up_to_more_than_the_call_leave_a_gap_within_noise() -> None:
+    groups = [Group("products", 1, 2.0, 1.0)]
+    row = _gap(Profile(16, 1, 1, 1, engine_ms=1.9, groups=groups))
+    assert row == ["between operators", "", "within noise", "", ""]
+    row = _gap(Profile(16, 1, 1, 1, engine_ms=2.5, groups=groups))
+    assert row == ["between operators", "", "0.5", "20 %", ""]
