@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
+from urllib.parse import quote
 
 from ...toolkit.engines.predictor import Ranking
 from ...toolkit.errors import UnusableInputError
@@ -22,17 +23,33 @@ MOST_BYTES = 1 << 20  # of an answer
 
 @dataclass(frozen=True)
 class Greeting:
-    """What a running server answered: the name of its variant (empty: not told), the bodies."""
+    """What a running server answered: the name of its variant (empty: not told), the bodies.
+
+    ``model`` is what it says of the variant's model: ``name`` and ``parameters``, if anything.
+    """
 
     target: Target
     variant: str
     answers: Mapping[str, bytes]
+    model: Mapping[str, Any] = field(default_factory=dict)
 
-    def require(self, variant: str, expected: Mapping[str, Ranking] | None = None) -> None:
-        """Raise UnusableInputError if the server serves another variant, or answers wrongly.
+    def require(
+        self,
+        variant: str,
+        expected: Mapping[str, Ranking] | None = None,
+        parameters: int | None = None,
+    ) -> None:
+        """Raise UnusableInputError if the server serves another variant or model, or errs.
 
-        ``expected`` has the right ranking by text (None: not known yet).
+        ``expected`` has the right ranking by text (None: not known yet), ``parameters`` is the size
+        of the model (None: not known).  A grown model answers as the small one does.
         """
+        size = self.model.get("parameters")
+        if parameters and isinstance(size, int) and size != parameters:
+            raise UnusableInputError(
+                f"{self.target.url} serves {variant} of another model: {self.model.get('name')} has"
+                f" {size:,} parameters, not {parameters:,}"
+            )
         if self.variant not in ("", variant):
             raise UnusableInputError(
                 f"{self.target.url} serves {self.variant}, not {variant}: name what it serves"
@@ -72,10 +89,21 @@ def greet(
         raise UnusableInputError(
             f"{target.url} serves several variants: {', '.join(sorted(names))}"
         )
-    greeting = Greeting(target, names.pop(), bodies)
+    name = names.pop()
+    greeting = Greeting(target, name, bodies, _model(target, name))
     if variant:
         greeting.require(variant)
     return greeting
+
+
+def _model(target: Target, variant: str) -> dict[str, Any]:
+    """Return what a server says of its variant's model; nothing if it is another server."""
+    try:
+        with target.ask(f"/v2/models/{quote(variant)}", timeout=PATIENCE) as response:
+            model = json.loads(response.read(MOST_BYTES))["model"]
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
+        return {}
+    return model if isinstance(model, dict) else {}
 
 
 def _ask(target: Target, path: str, question: object) -> bytes:

@@ -67,7 +67,8 @@ class Ground:
         [name] = require_one(list(by_name))
         texts = {item.id: item.text for item in gold.items}
         rankings = answers[name].rankings
-        greeting.require(name, {texts[item]: ranking for item, ranking in rankings.items()})
+        right = {texts[item]: ranking for item, ranking in rankings.items()}
+        greeting.require(name, right, by_name[name].manifest.model.get("parameters"))
         return cls(by_name, answers, gold, generators, greeting.target, cache)
 
     def as_json(self) -> dict[str, Any]:

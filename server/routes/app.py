@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,7 +13,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ...toolkit.building.manifest import read_manifest
 from ...toolkit.engines.predictor import Predictor, as_body
+from ...toolkit.errors import UnusableInputError
 from ..batching.service import Service, service_of
 from ..http.access_log import AccessLog
 from ..http.api_keys import ApiKeys, read_keys
@@ -60,12 +63,22 @@ def create_app(
     app.router.redirect_slashes = False
     service = app.state.service = Service(predictor, settings)
     app.state.access_log, app.state.everyone = log, everyone
+    app.state.model = _model(settings)
     # The last one added is the first to see a request.
     if keys is not None:
         app.add_middleware(ApiKeys, keys=keys)
     app.add_middleware(RequestIds)
     app.add_middleware(Observer, metrics=service.metrics, log=log)
     return app
+
+
+def _model(settings: Settings) -> dict[str, Any]:
+    """Return name and size of the model in a variant's folder, as far as its manifest says."""
+    try:
+        model = read_manifest(settings.folder).model
+    except UnusableInputError:  # a predictor made in memory has no folder
+        return {}
+    return {key: model[key] for key in ("name", "parameters") if key in model}
 
 
 @asynccontextmanager

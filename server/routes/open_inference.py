@@ -112,6 +112,7 @@ async def model_metadata(request: Request) -> Response:
             "inputs": INPUTS,
             "outputs": OUTPUTS,
             "parameters": service.in_force(),
+            "model": request.app.state.model,
         }
     )
 

@@ -95,6 +95,7 @@ SCHEMAS: dict[str, Schema] = {
         inputs=_list(ref("TensorMetadata")),
         outputs=_list(ref("TensorMetadata")),
         parameters={"type": "object", "description": "the settings in force"},
+        model={"type": "object", "description": "of the variant: its name and parameters"},
     ),
     "Tensor": _object(
         ["name", "datatype", "shape"], **TENSOR, data={"type": "array"}, parameters=PARAMETERS

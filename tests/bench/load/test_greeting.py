@@ -35,6 +35,12 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     status, body, location, key, asked = 200, b"", "", "", 0
 
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
+
     def do_POST(self) -> None:
         type(self).asked += 1
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -156,6 +162,16 @@ def test_another_variant_and_other_answers() -> None:
     other = [Ranked("下", 0.9), Ranked("上", 0.05), *RANKING[2:]]
     with pytest.raises(UnusableInputError, match="does not answer as onnx-fp32 does"):
         met.require("onnx-fp32", dict.fromkeys(TEXTS, other))
+
+
+def test_a_model_of_another_size_that_answers_alike() -> None:
+    with listening(RESULTS | {"variant": "a", "model": {"name": "grown", "parameters": 99}}) as url:
+        met = greet(Target(url), TEXTS)
+    right = dict.fromkeys(TEXTS, RANKING)
+    met.require("a", right, 99)
+    met.require("a", right)
+    with pytest.raises(UnusableInputError, match="of another model: grown has 99 parameters, not"):
+        met.require("a", right, 7)
 
 
 def test_several_at_once_are_asked_where_a_plan_does() -> None:
