@@ -117,7 +117,9 @@ def _unanswered(cell: Cell) -> Warn | None:
     count = cell.failures.get(UNANSWERED, 0)
     if not count:
         return None
-    seen = f"{count} requests had no answer by their deadline; their users asked nothing more"
+    seen = (
+        f"{count} of the requests had no answer by their deadline; who sent them asked nothing more"
+    )
     advice = "find out where requests are lost: the server, or what stands before it"
     invalid = count > UNANSWERED_SHARE * cell.load.users
     return Warn("unanswered", seen, advice, invalid, figures={"unanswered": str(count)})

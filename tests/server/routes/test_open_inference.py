@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from starlette.testclient import TestClient
 from tritonclient.utils import InferenceServerException
 
 from tiankong.toolkit.engines.predictor import Predictor
+from tiankong.toolkit.processes import started_ticks
 
 TEXTS = ["今天气很[MASK]。", "[MASK]天[MASK]"]
 INFER = "/v2/models/fake/infer"
@@ -72,6 +74,9 @@ def test_what_clients_send_by_convention_is_taken(client: TestClient) -> None:
 
 def test_what_server_and_model_say_of_themselves(client: TestClient) -> None:
     assert client.get("/v2").json()["extensions"] == ["binary_tensor_data"]
+    assert client.get("/v2").json()["process"] == {
+        "pid": os.getpid(), "started_ticks": started_ticks(),
+    }  # fmt: skip
     assert client.get("/v2/health/live").json() == {"live": True}
     assert client.get("/v2/health/ready").json() == {"ready": True}
     for path in ("/v2/models/fake", "/v2/models/fake/versions/1"):
