@@ -2,103 +2,36 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
-import resource
-import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from typing import Any
+from contextlib import suppress
 
 import pytest
+from raw_http import (
+    CHUNKS,
+    LIVE,
+    PATIENCE,
+    SLOW,
+    START,
+    answer_on,
+    counted,
+    failures,
+    flood,
+    line_to,
+    logged,
+    problem_on,
+    rest_of,
+)
 
-from tiankong.server.http.connection import HEAD_LIMIT, PIPELINE_LIMIT, SPARE, room_for
-
-START = Callable[..., Any]
-LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
-PATIENCE = 20.0  # seconds: longer than anything here takes
-SLOW = b'POST /predict HTTP/1.1\r\nContent-Length: 22\r\n\r\n{"text": "slow[MASK]"}'
-CHUNKS = b"POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+from tiankong.server.http.connection import HEAD_LIMIT, PIPELINE_LIMIT
 
 
 @pytest.fixture(autouse=True)
 def delay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_DELAY", "0.5")
-
-
-@contextmanager
-def line_to(server: Any, first: bytes = b"") -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as line:
-        line.sendall(first)
-        yield line
-
-
-def rest_of(line: socket.socket) -> bytes:
-    """Return what comes until the server closes."""
-    came = b""
-    try:
-        while data := line.recv(65536):
-            came += data
-    except ConnectionResetError:  # it did not read all we sent
-        pass
-    return came
-
-
-def answer_on(line: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    """Return status, headers and body of the one answer that comes next."""
-    response = http.client.HTTPResponse(line)
-    response.begin()
-    headers = {name.lower(): value for name, value in response.getheaders()}
-    return response.status, headers, response.read()
-
-
-def problem_on(line: socket.socket) -> dict[str, Any]:
-    """Return the problem that comes next, after which the server closes."""
-    status, headers, body = answer_on(line)
-    problem: dict[str, Any] = json.loads(body)
-    assert problem["status"] == status
-    assert headers["content-type"] == "application/problem+json"
-    assert headers["x-request-id"] == problem["request_id"] != ""
-    assert headers["connection"] == "close"
-    assert rest_of(line) == b""
-    return problem
-
-
-def flood(line: socket.socket, piece: bytes, most: int = 100_000_000) -> bool:
-    """Send a piece again and again; tell whether the server closed before ``most`` bytes."""
-    try:
-        for _ in range(most // len(piece)):
-            line.sendall(piece)
-    except ConnectionError:
-        return True
-    return False
-
-
-def counted(server: Any) -> dict[str, float]:
-    """Return the counters of requests and failures that are not 0."""
-    with line_to(server, b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n") as line:
-        text = answer_on(line)[2].decode()
-    found = re.findall(r"^tiankong_(requests_total|failures_total)(\{.*\}) (.+)$", text, re.M)
-    return {f"{name}{labels}": float(value) for name, labels, value in found}
-
-
-def failures(server: Any) -> dict[str, float]:
-    found = {key: value for key, value in counted(server).items() if "failures" in key}
-    return {key.split('"')[1]: value for key, value in found.items()}
-
-
-def logged(server: Any) -> list[tuple[str, str, int, str | None]]:
-    """End the server and return of each line of its log what was asked and what came of it."""
-    server.process.send_signal(signal.SIGTERM)
-    assert server.end() == (0, "")
-    return [
-        (entry["method"], entry["path"], entry["status"], entry.get("reason"))
-        for entry in server.logged
-    ]
 
 
 def test_a_connection_that_asks_nothing_is_closed(start_process: START) -> None:
@@ -368,65 +301,3 @@ def test_who_neither_reads_nor_closes_is_left_in_time(start_process: START) -> N
             while not flood(line, b"x", 1):
                 time.sleep(pause)
                 assert time.monotonic() - began < PATIENCE
-
-
-def test_one_connection_too_many_is_a_503_at_once(start_process: START) -> None:
-    server = start_process("--connections=3")
-    with ExitStack() as stack:
-        for _ in range(3):
-            stack.enter_context(line_to(server))
-        with line_to(server) as line:  # it sends nothing
-            status, headers, body = answer_on(line)
-        assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
-        assert headers["x-request-id"] == json.loads(body)["request_id"]
-    with line_to(server, LIVE) as line:
-        assert answer_on(line)[0] == 200
-    assert failures(server) == {"too_many_connections": 1}
-    assert logged(server) == [("-", "-", 503, "too_many_connections")]
-
-
-def test_where_room_is_short_idle_connections_make_some(start_process: START) -> None:
-    server = start_process("--connections=4", "--head-deadline=20")
-    with ExitStack() as stack:
-        idle = [stack.enter_context(line_to(server, LIVE)) for _ in range(4)]
-        assert [answer_on(line)[0] for line in idle] == [200] * 4
-        closed, _, _ = select.select(idle, [], [], PATIENCE)
-        assert closed
-        assert [rest_of(line) for line in closed] == [b""] * len(closed)
-
-
-def test_a_client_that_does_not_read_is_given_up(start_process: START) -> None:
-    server = start_process("--deadline=0.5")
-    asked = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
-    with socket.socket() as line:
-        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        line.settimeout(PATIENCE)
-        line.connect(("127.0.0.1", server.port))
-        # One at a time, so that few wait: until no more answers have room, and then some time.
-        for _ in range(3000):
-            if flood(line, asked, len(asked)):
-                return
-            time.sleep(0.004)
-        pytest.fail("the server goes on for a client that does not read")
-
-
-def test_a_connection_takes_a_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = [1024, 1_000_000]
-
-    def raise_to(_: int, new: tuple[int, int]) -> None:
-        limits[:] = new
-
-    monkeypatch.setattr(resource, "getrlimit", lambda _: tuple(limits))
-    monkeypatch.setattr(resource, "setrlimit", raise_to)
-    assert room_for(500) == 500
-    assert limits == [1024, 1_000_000]
-    assert room_for(5000) == 5000
-    assert limits == [5000 + SPARE, 1_000_000]
-    limits[:] = 1024, 1024
-    assert room_for(5000) == 1024 - SPARE
-    limits[:] = 64, 64
-    assert room_for(5000) == 32
-    limits[:] = 256, resource.RLIM_INFINITY
-    assert room_for(5000) == 5000
-    limits[:] = [resource.RLIM_INFINITY] * 2
-    assert room_for(5000) == 5000

@@ -9,10 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from family_models import KINDS, save_family_model
+from checkpoint_folders import (
+    WEIGHTS,
+    built,
+    edit_config,
+    edit_weights,
+    refused,
+    remarks,
+    renamed,
+    same,
+)
+from family_models import KINDS
 
-from tiankong.toolkit.building.store import Store
-from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.models.families import FAMILIES
 from tiankong.toolkit.models.loading import load_model, read_config
 
@@ -21,80 +29,6 @@ if TYPE_CHECKING:
 
     Tensors = dict[str, torch.Tensor]
     Change = Callable[[Tensors], Tensors]
-
-WEIGHTS = "model.safetensors"
-HEAD = "cls.predictions."
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    place = tmp_path_factory.mktemp("right")
-    return {kind: save_family_model(place / kind, kind, layers=1) for kind in KINDS}
-
-
-@pytest.fixture
-def copy(
-    saved: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], Path]:
-    monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path / "artifacts"))
-    return lambda kind: Path(shutil.copytree(saved[kind], tmp_path / kind))
-
-
-def edit_config(folder: Path, **changes: Any) -> None:
-    """Change keys of config.json (None deletes)."""
-    data = {**json.loads((folder / "config.json").read_text()), **changes}
-    kept = {key: value for key, value in data.items() if value is not None}
-    (folder / "config.json").write_text(json.dumps(kept))
-
-
-def edit_weights(folder: Path, change: Change) -> None:
-    from safetensors.torch import load_file, save_file
-
-    tensors = change(load_file(folder / WEIGHTS))
-    save_file({n: t.clone() for n, t in tensors.items()}, folder / WEIGHTS, {"format": "pt"})
-
-
-def renamed(change: Callable[[str], str]) -> Change:
-    return lambda tensors: {change(name): tensor for name, tensor in tensors.items()}
-
-
-def logits(folder: Path) -> torch.Tensor:
-    import torch
-
-    ids = torch.tensor([[2, 9, 4, 30, 4, 11, 3]])
-    with torch.inference_mode():
-        answer: torch.Tensor = load_model(str(folder)).network(input_ids=ids).logits
-    return answer
-
-
-def remarks(folder: Path) -> str:
-    return "; ".join(load_model(str(folder)).remarks)
-
-
-def refused(folder: Path) -> str:
-    with pytest.raises(UnusableInputError) as caught:
-        load_model(str(folder))
-    line = str(caught.value)
-    assert "\n" not in line
-    assert caught.value.exit_code == 2
-    return line
-
-
-def same(folder: Path, right: Path) -> bool:
-    import torch
-
-    return torch.equal(logits(folder), logits(right))
-
-
-def built(folder: Path) -> dict[str, Any]:
-    """Build the reference, which compares it with plain transformers; return its notes."""
-    (reference,) = Store(str(folder)).build(["pytorch-fp32"])
-    from transformers import AutoModelForMaskedLM
-
-    _, report = AutoModelForMaskedLM.from_pretrained(reference.folder, output_loading_info=True)
-    assert not any(report.values())
-    return dict(reference.manifest.notes)
-
 
 # --- config.json says something else ---
 
@@ -387,61 +321,3 @@ def test_a_model_without_a_head_says_what_to_name(copy: Callable[[str], Path]) -
     line = refused(folder)
     assert "has no head to fill blanks with (generator_predictions.dense.weight is missing)" in line
     assert "name a model saved as ElectraForMaskedLM" in line
-
-
-# --- ERNIE ---
-
-
-@pytest.fixture
-def ernie(copy: Callable[[str], Path]) -> Path:
-    """A folder as ERNIE 3.0 comes: random, with task embeddings that matter."""
-    import torch
-    from transformers import ErnieConfig, ErnieForMaskedLM
-
-    folder = copy("bert")
-    known = json.loads((folder / "config.json").read_text())
-    for key in ("model_type", "architectures"):
-        del known[key]
-    torch.manual_seed(2)
-    config = ErnieConfig(**known, use_task_id=True, task_type_vocab_size=3)
-    network = ErnieForMaskedLM(config)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.normal_(0, 0.3)
-    network.save_pretrained(folder)
-    return folder
-
-
-def test_an_ernie_answers_as_transformers_reads_it(ernie: Path) -> None:
-    import torch
-    from transformers import AutoModelForMaskedLM
-
-    theirs = AutoModelForMaskedLM.from_pretrained(ernie).eval()
-    assert type(theirs).__name__ == "ErnieForMaskedLM"
-    ids = torch.tensor([[2, 9, 4, 30, 4, 11, 3]])
-    with torch.inference_mode():
-        wanted = theirs(input_ids=ids).logits
-    assert float((logits(ernie) - wanted).abs().max() / wanted.std()) < 1e-5
-    loaded = load_model(str(ernie))
-    assert loaded.remarks == (
-        "an ERNIE, read as a BERT",
-        "the embedding of task 0 is added to those of the token types",
-    )
-    assert loaded.config["model_type"] == "bert"
-    assert not {"use_task_id", "task_type_vocab_size"} & loaded.config.keys()
-    assert built(ernie)["reference"] == "answers as plain transformers does (ErnieForMaskedLM)"
-
-
-def test_an_ernie_without_tasks(ernie: Path) -> None:
-    with_tasks = logits(ernie)
-    edit_config(ernie, use_task_id=False)
-    assert "the task embeddings are left out, as config.json says" in remarks(ernie)
-    assert built(ernie)["reference"] == "answers as plain transformers does (ErnieForMaskedLM)"
-    assert not (with_tasks == logits(ernie)).all()
-    edit_config(ernie, use_task_id=None)
-    assert "does not say use_task_id" in refused(ernie)
-    tasks = "ernie.embeddings.task_type_embeddings.weight"
-    edit_weights(ernie, lambda tensors: {n: t for n, t in tensors.items() if n != tasks})
-    assert remarks(ernie) == "an ERNIE, read as a BERT"
-    edit_config(ernie, use_task_id=True)
-    assert "lacks bert.embeddings.task_type_embeddings.weight" in refused(ernie)
