@@ -3,64 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from cells import changed
+from sound_cell import CELL, Change, answers, closed_loop, found, one_gap, thirds
 
 from tiankong.toolkit.runs import validity
-from tiankong.toolkit.runs.cell import Cell
-from tiankong.toolkit.runs.load import Load
-from tiankong.toolkit.runs.point import Point
 from tiankong.toolkit.runs.validity import (
     CODES,
     SWAPPED_BYTES,
-    Warn,
     doubts,
     generator_late_limit_ms,
     hidden_wait_ms,
     is_valid,
     littles_users,
 )
-
-# 1 user, 10 ms each, 1000 answers in 10 seconds: Little's law holds, nothing to doubt.
-POINT = Point("onnx-int8", "reference", Load(1))
-CELL = Cell(POINT, 10.0, (10.0,) * 1000, "2026-01-01T00:00:05+00:00")
-
-Change = dict[str, Any]
-
-
-def answers(count: int, latency_ms: float = 10.0) -> Change:
-    """Return so many equal latencies."""
-    return {"latencies_ms": (latency_ms,) * count}
-
-
-def thirds(counts: tuple[int, int, int], latencies: tuple[float, float, float]) -> Change:
-    """Return a window of 9 s with so many answers in each third, all of one latency."""
-    ends = [
-        np.linspace(3000 * number + 1, 3000 * number + 2999, count)
-        for number, count in enumerate(counts)
-    ]
-    flat = [ms for count, ms in zip(counts, latencies, strict=True) for _ in range(count)]
-    whole = sum(flat) / 9000
-    return {
-        "seconds": 9.0,
-        "latencies_ms": tuple(flat),
-        "ends_ms": tuple(float(end) for end in np.concatenate(ends)),
-        "users": round(whole, 3),  # so that Little's law holds for this made-up trace
-    }
-
-
-def one_gap(gap_ms: float) -> Change:
-    """Return 10 s of one user with an answer every 10 ms, except for one gap."""
-    ends = [n * 10.0 for n in range(1, 501)]
-    ends += [5000.0 + gap_ms + n * 10.0 for n in range(int((5000 - gap_ms) / 10) + 1)]
-    latencies = np.diff([0.0, *ends])
-    return {"latencies_ms": tuple(map(float, latencies)), "ends_ms": tuple(ends)}
-
 
 # code, just within the limit, just beyond it, whether that invalidates, whether it is from outside
 LIMITS: list[tuple[str, Change, Change, bool, bool]] = [
@@ -168,10 +126,6 @@ LIMITS: list[tuple[str, Change, Change, bool, bool]] = [
 ]
 
 
-def found(cell: Cell, code: str) -> list[Warn]:
-    return [warn for warn in doubts(cell) if warn.code == code]
-
-
 @pytest.mark.parametrize(("code", "within", "beyond", "invalidates", "outside"), LIMITS)
 def test_every_code_at_its_limit(
     code: str, within: Change, beyond: Change, invalidates: bool, outside: bool
@@ -257,36 +211,6 @@ def test_littles_law_is_throughput_times_latency() -> None:
     assert littles_users(changed(CELL, seconds=5.0, **answers(1000, 20.0))) == pytest.approx(4.0)
 
 
-def closed_loop(
-    users: int, seconds: float, latency: Callable[[float], float], stalls: tuple[float, ...] = ()
-) -> Cell:
-    """Simulate users without think time; the server stands still for 1 s at each of ``stalls``.
-
-    ``latency`` is told the time in seconds and gives milliseconds.
-    """
-    done: list[tuple[float, float]] = []
-    for user in range(users):
-        time = -latency(0.0) * (user + 0.5) / users
-        while True:
-            end = time + latency(time / 1000)
-            for stall in stalls:
-                if end > 1000 * stall and time < 1000 * (stall + 1):
-                    end = max(end, 1000 * (stall + 1) + max(0.0, end - 1000 * stall))
-            if end >= 1000 * seconds:
-                break
-            if end >= 0:
-                done.append((end, end - time))
-            time = end
-    done.sort()
-    return changed(
-        CELL,
-        users=users,
-        seconds=seconds,
-        latencies_ms=tuple(latency for _, latency in done),
-        ends_ms=tuple(end for end, _ in done),
-    )
-
-
 @pytest.mark.parametrize("users", [1, 4, 16])
 def test_a_second_of_standstill_in_ten_is_hidden_by_a_closed_loop(users: int) -> None:
     steady = closed_loop(users, 40.0, lambda _: 10.0)
@@ -311,88 +235,6 @@ def test_a_wait_that_the_percentile_shows_is_not_called_hidden() -> None:
 @pytest.mark.parametrize("change", [{"rate": 5.0}, {"ends_ms": ()}, {"ends_ms": (1.0,)}])
 def test_waiting_is_known_only_from_a_closed_loops_completions(change: Change) -> None:
     assert hidden_wait_ms(changed(CELL, **(one_gap(500.0) | change))) is None
-
-
-def noisy_closed(seed: int, drift: float = 0.0) -> Cell:
-    """Simulate 4 users, 40 ms with 30 % noise, 16 s; the last third is slower by ``drift``."""
-    source = np.random.default_rng(seed)
-
-    def latency(seconds: float) -> float:
-        slow = 1 + drift if seconds > 16 * 2 / 3 else 1.0
-        return float(40 * slow * np.exp(source.normal(0, 0.3)))
-
-    return closed_loop(4, 16.0, latency)
-
-
-def noisy_open(seed: int, surge: float = 1.0) -> Cell:
-    """Simulate Poisson arrivals, 40 a second for 30 s; ``surge``: times as many in the last 10."""
-    source = np.random.default_rng(seed)
-    due = np.concatenate(
-        [
-            source.uniform(begin, begin + 10_000, source.poisson(400 * times))
-            for begin, times in ((0, 1.0), (10_000, 1.0), (20_000, surge))
-        ]
-    )
-    latencies = 40 * np.exp(source.normal(0, 0.3, len(due)))
-    order = np.argsort(due + latencies)
-    return changed(
-        CELL, users=0, rate=40.0, seconds=30.0,
-        latencies_ms=tuple(latencies[order].tolist()),
-        ends_ms=tuple((due + latencies)[order].tolist()),
-    )  # fmt: skip
-
-
-def unstable(cells: list[Cell]) -> int:
-    return sum(bool(found(cell, "unstable")) for cell in cells)
-
-
-def test_steady_noise_is_not_called_unstable() -> None:
-    assert unstable([noisy_closed(seed) for seed in range(60)]) == 0
-
-
-def test_poisson_arrivals_are_not_called_unstable() -> None:
-    assert unstable([noisy_open(seed) for seed in range(200)]) <= 4
-
-
-def test_a_drift_by_a_quarter_is_unstable() -> None:
-    assert unstable([noisy_closed(seed, drift=0.25) for seed in range(20)]) == 20
-
-
-def test_half_as_many_arrivals_again_are_unstable() -> None:
-    assert unstable([noisy_open(seed, surge=1.5) for seed in range(50)]) >= 49
-
-
-def test_what_was_unstable_is_told_by_thirds() -> None:
-    rates = changed(CELL, **thirds((300, 300, 450), (10.0, 10.0, 10.0)))
-    tails = changed(CELL, **thirds((300, 300, 300), (10.0, 10.0, 20.0)))
-    assert found(rates, "unstable")[0].seen == "QPS in thirds of the window: 100, 100, 150"
-    assert found(tails, "unstable")[0].seen == "P95 in thirds of the window: 10, 10, 20 ms"
-
-
-def test_late_answers_of_an_open_loop_belong_to_when_they_were_asked() -> None:
-    due = np.linspace(0, 8999, 900)
-    latencies = np.where((due > 2000) & (due < 3000), 1100.0, 10.0)  # answered in the next third
-    cell = changed(
-        CELL, users=0, rate=100.0, seconds=9.0,
-        latencies_ms=tuple(latencies.tolist()), ends_ms=tuple((due + latencies).tolist()),
-    )  # fmt: skip
-    assert "QPS" not in "".join(warn.seen for warn in found(cell, "unstable"))
-
-
-def test_a_handful_of_answers_says_nothing_about_steadiness() -> None:
-    few = changed(CELL, **thirds((1, 19, 39), (10.0, 10.0, 10.0)))
-    enough = changed(CELL, **thirds((1, 19, 40), (10.0, 10.0, 10.0)))
-    assert (found(few, "unstable"), len(found(enough, "unstable"))) == ([], 1)
-
-
-def test_a_third_without_an_answer_is_unstable() -> None:
-    assert found(changed(CELL, **thirds((300, 300, 0), (10.0, 10.0, 10.0))), "unstable")
-
-
-def test_old_cells_without_completion_times_are_not_asked() -> None:
-    cell = changed(CELL, **thirds((300, 300, 900), (10.0, 10.0, 10.0)))
-    assert found(cell, "unstable")
-    assert found(changed(cell, ends_ms=()), "unstable") == []
 
 
 def test_a_generator_that_waits_for_others_is_starved_before_it_adds_five_percent() -> None:
