@@ -17,7 +17,7 @@ from ..sweep.measure import Window
 from ..sweep.session import Session, runs_folder
 from .bisection import Bracket, highest
 from .slo import Slo
-from .trust import UnconfirmedError, require_sound, trusted
+from .trust import UnconfirmedError, believe, require_sound, trusted
 
 PROBE, CONFIRMATION = "probe", "confirmation"  # stages
 CONFIRMATIONS = 3
@@ -151,6 +151,8 @@ class _Hunt:
         return held
 
     def _confirms(self, cells: tuple[Cell, ...]) -> bool:
+        for cell in cells:
+            believe(cell, held=self.terms.slo.held(cell))
         is_met = self.terms.slo.kept(cells)
         if is_met is None:
             raise UnconfirmedError(

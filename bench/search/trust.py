@@ -35,12 +35,17 @@ def trusted(
     """
     while cell is None or (distrust(cell, held=held(cell)) and cell.attempt < ATTEMPTS):
         cell = measure(1 if cell is None else cell.attempt + 1)
-    if causes := distrust(cell, held=held(cell)):
+    believe(cell, held=held(cell))
+    return cell
+
+
+def believe(cell: Cell, *, held: bool) -> None:
+    """Raise UnconfirmedError with the reason if no verdict may rest on a cell."""
+    if causes := distrust(cell, held=held):
         raise UnconfirmedError(
             f"no verdict: {cell.point} was measured {cell.attempt} times and stayed invalid:"
             f" {causes[0].seen}; {causes[0].advice}"
         )
-    return cell
 
 
 def require_sound(cell: Cell) -> None:
