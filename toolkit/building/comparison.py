@@ -30,7 +30,7 @@ Ask = Callable[[Batch], Logits]
 
 
 @dataclass(frozen=True)
-class Answers:
+class ProbeAnswers:
     """The logits of one network at every [MASK] of some batches."""
 
     model: str
@@ -38,7 +38,7 @@ class Answers:
     logits: Sequence[Logits]
 
     @classmethod
-    def of(cls, loaded: LoadedModel) -> Answers:
+    def of(cls, loaded: LoadedModel) -> ProbeAnswers:
         """Ask a loaded model's network the probes of its vocabulary."""
         from ..engines.torch_engine import logits_of
 
@@ -82,7 +82,7 @@ def probes(tokenizer: Tokenizer, positions: int, vocabulary: int) -> list[Batch]
     ]
 
 
-def compare_with_plain(loaded: LoadedModel, answers: Answers) -> str:
+def compare_with_plain(loaded: LoadedModel, answers: ProbeAnswers) -> str:
     """Compare with what plain transformers loads from the model's folder; return what was done.
 
     Empty for a model that is read from no folder.  Raises UnusableInputError if they differ.

@@ -21,7 +21,7 @@ from ..models.tokenizer_files import write_tokenizer
 from ..models.tokens import MASK
 from .calibration import NOTE as CALIBRATION_NOTE
 from .calibration import Calibration, read_calibration
-from .comparison import NOT_COMPARED, Answers, compare_with_plain
+from .comparison import NOT_COMPARED, ProbeAnswers, compare_with_plain
 from .folders import Built
 from .manifest import Manifest, record_files, write_manifest
 from .opening import open_variant
@@ -83,7 +83,7 @@ class Workshop:
         self.step = step
         self._graphs: dict[tuple[str, ...], Path] = {}
         self._origins: dict[bool, Origin] = {}
-        self._answers = Answers.of(loaded)
+        self._answers = ProbeAnswers.of(loaded)
         self._compared = ""
 
     def compare(self) -> None:

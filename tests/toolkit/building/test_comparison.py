@@ -139,7 +139,7 @@ def test_what_is_not_written(
 
 
 def test_numbers_that_are_none_are_a_difference(folders: dict[str, Path]) -> None:
-    answers = comparison.Answers.of(load_model(str(folders["bert"])))
+    answers = comparison.ProbeAnswers.of(load_model(str(folders["bert"])))
     again = iter([*answers.logits[:-1], np.full_like(answers.logits[-1], np.nan)])
     with pytest.raises(UnusableInputError, match="a logit by nan"):
         answers.require_same("the other", lambda batch: next(again))
