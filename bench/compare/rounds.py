@@ -88,7 +88,7 @@ def compare(
         begun = time.monotonic()
         with ExitStack() as stack:
             servers = [stack.enter_context(open_()) for open_ in openers]
-            is_known = is_known and all(server.pid is not None for server in servers)
+            is_known = is_known and not any(server.is_hidden for server in servers)
             servers.append(stack.enter_context(openers[A]()) if restarts else servers[A])
             rounds = clock.rounds(time.monotonic() - begun, len(servers), len(generations))
             generations.append(_generation(servers, questions, terms, rounds, source, names))
@@ -114,7 +114,7 @@ def _generation(
         blocks=order,
     )
     known = dict.fromkeys(server.pid for server in servers if server.pid is not None)
-    pids = list(known) if all(server.pid is not None for server in servers) else None
+    pids = None if any(server.is_hidden for server in servers) else list(known)
     edges: list[Counters] = []
     blocks = alternate(job, lambda generator: edges.append(snapshot(pids, generator)))
     require_sound(blocks, names)

@@ -84,7 +84,8 @@ def _seconds(tree: Iterable[psutil.Process]) -> float:
 def snapshot(servers: Sequence[int] | None = (), generator: int | None = None) -> Counters:
     """Read the counters now; the arguments are the ids of the trees' root processes.
 
-    ``servers`` is None if it is not known which processes are the server's.  ``generator`` is None
+    ``servers`` is None if the server may be among the processes here, and it is not known which it
+    is; it is empty if the server is not on this machine.  ``generator`` is None
     if none runs: ``explain`` calls the variant in this process.
     """
     cpus = psutil.cpu_times(percpu=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from http.client import HTTPException
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -23,6 +24,7 @@ from ...toolkit.guard import of_child
 from ...toolkit.machine import allowed_cpus, whole_cores_first
 from ...toolkit.processes import end_with_parent, free_port, stop
 from ..load.target import Target
+from .addresses import may_be_here
 from .owner import owner
 
 READY_PATHS: dict[Stack, str] = {
@@ -40,13 +42,15 @@ ANSWER_SECONDS = 5.0
 class Served:
     """A running server: where it is, process id (None: unknown), settings (None: not ours).
 
-    ``start_seconds`` is how long it took to become ready (0: it ran already).
+    ``start_seconds`` is how long it took to become ready (0: it ran already).  ``is_hidden``: it
+    may run on this machine as processes that are not known, among the others.
     """
 
     target: Target
     pid: int | None
     start_seconds: float
     settings: Settings | None
+    is_hidden: bool = False
 
     @property
     def url(self) -> str:
@@ -81,7 +85,9 @@ def serve(
 @contextmanager
 def running(target: Target) -> Iterator[Served]:
     """Yield a server that runs already, and leave it running."""
-    yield Served(target, owner(target), 0.0, None)
+    pid = owner(target)
+    is_hidden = pid is None and may_be_here(urlsplit(target.url).hostname or "")
+    yield Served(target, pid, 0.0, None, is_hidden)
 
 
 def in_force(target: Target, variant: str) -> dict[str, Any]:

@@ -57,7 +57,8 @@ def measure(point: Point, server: Served, questions: Questions, window: Window) 
     edges: list[Counters] = []
     resident: list[tuple[int | None, int | None]] = []
 
-    servers = None if server.pid is None else [server.pid]
+    own = [] if server.pid is None else [server.pid]
+    servers = None if server.is_hidden else own
 
     def opened(generator: int) -> None:
         edges.append(snapshot(servers, generator))
@@ -70,7 +71,7 @@ def measure(point: Point, server: Served, questions: Questions, window: Window) 
     return Cell(
         point,
         **_times(samples),
-        **_used(edges, samples),
+        **_used(edges, samples, server.pid is None),
         started=started,
         attempt=window.attempt,
         warmup_seconds=window.warmup_seconds,
@@ -118,10 +119,10 @@ def _times(samples: Samples) -> dict[str, Any]:
     return {name: getattr(samples, name) for name in names}
 
 
-def _used(edges: Sequence[Counters], samples: Samples) -> dict[str, Any]:
+def _used(edges: Sequence[Counters], samples: Samples, is_unknown: bool) -> dict[str, Any]:
     used = usage(*edges)
     return {
-        "server_cpu_percent": None if used.server is None else round(used.server, 2),
+        "server_cpu_percent": None if is_unknown or used.server is None else round(used.server, 2),
         "server_quota_percent": None if used.server_quota is None else round(used.server_quota, 2),
         "generator_cpu_percent": round(used.generator, 2),
         "generator_core_percent": round(samples.core_percent, 2),

@@ -161,13 +161,14 @@ class Machine:
         self.pids = iter(range(100, 1000))
         self.noise = np.random.default_rng(1)
 
-    def opener(self, url: str, is_ours: bool = True) -> Opener:
+    def opener(self, url: str, is_ours: bool = True, is_hidden: bool = False) -> Opener:
         @contextmanager
         def open_() -> Iterator[Served]:
             self.time.now += 1.0 if is_ours else 0.0
             self.starts.append(url)
             self.up.append(url)
-            yield Served(Target(url), next(self.pids) if is_ours else None, 1.0, None)
+            pid = next(self.pids) if is_ours else None
+            yield Served(Target(url), pid, 1.0, None, is_hidden)
             self.up.remove(url)
 
         return open_
@@ -267,3 +268,12 @@ def test_a_wrong_answer_ends_the_comparison_and_the_servers(
     with pytest.raises(InvalidMeasurementError, match="a gave"):
         compare(NAMES, openers, QUESTIONS, CompareTerms())
     assert len(machine.starts) == 3
+
+
+@pytest.mark.parametrize("is_hidden", [False, True])
+def test_what_others_took_is_unknown_only_where_a_server_may_be_among_them(
+    machine: Machine, is_hidden: bool
+) -> None:
+    openers = (machine.opener("http://a"), machine.opener("http://b", False, is_hidden))
+    comparison = compare(NAMES, openers, QUESTIONS, CompareTerms(), restarts=False)
+    assert comparison.others_percent == (None if is_hidden else 0.0)

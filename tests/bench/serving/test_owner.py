@@ -14,7 +14,7 @@ import pytest
 from tiankong.bench.load.sentences import Questions
 from tiankong.bench.load.target import Target
 from tiankong.bench.serving.owner import owner
-from tiankong.bench.serving.served import running, started
+from tiankong.bench.serving.served import Served, running, started
 from tiankong.bench.sweep.measure import Window, measure
 from tiankong.toolkit.processes import end_with_parent, free_port, started_ticks
 from tiankong.toolkit.runs.load import Load
@@ -105,3 +105,13 @@ def test_a_cell_of_an_unknown_server_says_that_it_is_unknown(served: tuple[int, 
     assert (cell.server_cpu_percent, cell.other_cpu_percent) == (None, None)
     assert (cell.resident_bytes, cell.proportional_bytes) == (None, None)
     assert "machine-busy" not in {warn.code for warn in doubts(cell)}
+
+
+def test_of_a_server_elsewhere_the_rest_of_this_machine_is_known(served: tuple[int, int]) -> None:
+    point = Point("fake", "target", Load(2))
+    questions = Questions(["疑是地[MASK]霜。"], [])
+    server = Served(Target(f"http://127.0.0.1:{served[0]}"), None, 0.0, None)  # as if elsewhere
+    cell = measure(point, server, questions, Window(1.5, 0.3))
+    assert (cell.server_cpu_percent, cell.resident_bytes) == (None, None)
+    assert cell.other_cpu_percent is not None
+    assert cell.other_cpu_percent > 1  # the fake server's own work
