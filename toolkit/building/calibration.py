@@ -14,7 +14,6 @@ from ..console import say
 from ..engines.text import TextEncoder, TextError
 from ..errors import UnusableInputError
 from ..files import package_path, read_text
-from ..models.tokens import special_tokens
 from .manifest import Manifest, read_manifest
 from .recipes import Recipe
 
@@ -64,9 +63,8 @@ class Calibration:
 
     def _tell_strange(self, encoder: TextEncoder, encoded: list[list[int]]) -> None:
         """Say so if the tokenizer does not know most of the sentences' tokens."""
-        unknown = encoder.vocabulary.get(special_tokens(encoder.vocabulary).get("unk_token", ""))
-        tokens = [token for ids in encoded for token in ids[1:-1] if token != encoder.mask_id]
-        if unknown is not None and tokens.count(unknown) > STRANGE * len(tokens):
+        shares = [encoder.unknown_share(ids) for ids in encoded]
+        if sum(shares) > STRANGE * len(shares):
             say(
                 f"calibration: the tokenizer knows few of the tokens of {self.name}: 8-bit variants"
                 " may fail the gate; name sentences of the model's kind by --calibration"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ..errors import UnusableInputError
-from ..models.tokens import MASK, UNK, keep_whole, reads_unknown
+from ..models.tokens import MASK, UNK, keep_whole, reads_unknown, special_tokens
 
 LONG = 2_000  # characters that take about a millisecond to encode
 UNIFIED = "CJK UNIFIED IDEOGRAPH"  # how the names of Chinese characters begin
@@ -160,6 +160,12 @@ class TextEncoder:
         if masks > self.max_masks:
             raise TooLongError(f"the text has {masks} {MASK}, more than {self.max_masks}")
         return ids
+
+    def unknown_share(self, ids: Sequence[int]) -> float:
+        """Return the share of unknown tokens among a sentence's own ([CLS], [SEP], masks apart)."""
+        unknown = self.vocabulary.get(special_tokens(self.vocabulary).get("unk_token", ""))
+        words = [token for token in ids[1:-1] if token != self.mask_id]
+        return words.count(unknown) / len(words) if words and unknown is not None else 0.0
 
     def framed(self, ids: list[int]) -> list[int]:
         """Return ids with the special tokens around them ([CLS] before, [SEP] after)."""
