@@ -69,7 +69,7 @@ HALVES: list[tuple[str, dict[str, Any], set[int]]] = [
     ("/predict", {"text": TEXT + HALF}, {400}),
     ("/predict", {"text": TEXT, "candidates": [HALF]}, {400}),
     ("/predict", {"text": TEXT, "top_k": HALF}, {400}),
-    ("/predict", {"text": TEXT, HALF: HALF}, {200}),
+    ("/predict", {"text": TEXT, HALF: HALF}, {400}),
     ("/predict/batch", {"texts": [TEXT, HALF]}, {400}),
     ("/v2/models/fake/infer", {"inputs": [INPUT | {"data": [HALF]}]}, {400}),
     ("/v2/models/fake/infer", {"inputs": [INPUT], "id": HALF}, {200, 400}),
