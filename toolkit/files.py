@@ -175,6 +175,7 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
         with naming(folder):
             scratch.mkdir()
             yield scratch
+            _let_all_read(scratch)
         if folder.exists():
             folder.replace(previous)
         scratch.replace(folder)
@@ -184,6 +185,18 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
             previous.replace(folder)
         shutil.rmtree(scratch, ignore_errors=True)
         SCRATCH.discard(scratch)
+
+
+def _let_all_read(folder: Path) -> None:
+    """Give files the rights that the umask leaves: some libraries write theirs for the owner only.
+
+    A server often runs as another user.
+    """
+    mask = os.umask(0)
+    os.umask(mask)
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(path.stat().st_mode | (0o644 & ~mask))
 
 
 def remove_scratch() -> None:

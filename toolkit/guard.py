@@ -188,7 +188,10 @@ def trouble(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         what = error.strerror or os.strerror(error.errno)
         places = [os.fsdecode(p) for p in (error.filename, error.filename2) if _is_path(p)]
-        return _line(" -> ".join(places), what, ADVICE.get(error.errno, ""))
+        advice = ADVICE.get(error.errno, "")
+        if advice == ROOM and STANDARD_OUTPUT in places:
+            advice = "write it elsewhere"
+        return _line(" -> ".join(places), what, advice)
     text = str(error)
     for words, number in TOLD.items():
         if words in text:

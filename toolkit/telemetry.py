@@ -16,9 +16,10 @@ SWITCHES = {
     "HF_HUB_DISABLE_TELEMETRY": "1",  # huggingface_hub, hf_xet, transformers, Optimum
     "DISABLE_SAFETENSORS_CONVERSION": "1",  # transformers: asks the hub to convert a model
     "RAY_USAGE_STATS_ENABLED": "0",
-    "DO_NOT_TRACK": "1",  # what else keeps to https://consoledonottrack.com
 }
 """Environment variables and the values that switch telemetry off."""
+FOR_ALL = {"DO_NOT_TRACK": "1"}
+"""What others keep to (https://consoledonottrack.com), huggingface_hub among them."""
 WITHOUT_SWITCH = "openvino_telemetry"
 """OpenVINO and NNCF import this module to send events, and send none if it cannot be imported."""
 CONSENT = "~/intel/openvino_telemetry"  # holds 1 where the user ran opt_in_out --opt_in
@@ -28,9 +29,11 @@ def switch_off() -> None:
     """Keep every dependency from sending anything, unless the user asked for it.
 
     A variable that the user has set keeps its value (an empty one counts as not set), and
-    OpenVINO's telemetry runs if its own file says that the user agreed to it.
+    OpenVINO's telemetry runs if its own file says that the user agreed to it.  ``FOR_ALL`` would
+    overrule a switch of the user's, so it is set only where there is none.
     """
-    for name, value in SWITCHES.items():
+    own = any(os.environ.get(name) not in (None, "", value) for name, value in SWITCHES.items())
+    for name, value in (SWITCHES if own else SWITCHES | FOR_ALL).items():
         if not os.environ.get(name):
             os.environ[name] = value
     if not _agreed():

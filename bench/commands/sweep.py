@@ -86,18 +86,16 @@ def sweep(
         offer,
         convert_pickle=convert_pickle,
     )
-    if offer:
-        choice, wanted = NOTHING, names(variants)
-    else:
-        needs = chosen.needs(target=bool(target))
-        choice = store.prepare(store.choose(needs, optional=not variants))
-        wanted = choice.names
+    needs = chosen.needs(target=bool(target))
+    choice = NOTHING if offer else store.choose(needs, optional=not variants)
     by = generators_from(processes, workers, bind)
     access, greeting = read_access(headers or (), key_file, cacert, insecure=insecure), None
     access.require_used(with_url=bool(target))
     if target:  # before anything is built
-        [wanted_there] = [""] if offer else require_one(wanted)
+        [wanted_there] = [""] if offer else require_one(choice.names)
         greeting = greet(access.to(target), gold_set.texts(), wanted_there, batch=chosen.batches)
+    choice = choice if offer else store.prepare(choice)
+    wanted = names(variants) if offer else choice.names
     built = ensure(store, wanted, gold_set)
     if offer:
         # No yardstick: the article's server belongs to a sweep of recipes.
@@ -140,7 +138,7 @@ def _require_valid(run: Run) -> None:
         codes = sorted({w.code for cell in bad for w in doubts(cell) if w.invalidates})
         raise InvalidMeasurementError(
             f"{len(bad)} of {len(run.cells)} cells are invalid ({', '.join(codes)}):"
-            " the page says which, why, and what to do"
+            " the pages of 'tiankong report' say which, why, and what to do"
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tiankong.toolkit.telemetry import SWITCHES
+from tiankong.toolkit.telemetry import FOR_ALL, SWITCHES
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -41,14 +41,17 @@ def told(home: Path, **variables: str) -> dict[str, Any]:
 
 def test_importing_the_package_switches_everything_off(tmp_path: Path) -> None:
     after = told(tmp_path)
-    assert SWITCHES.items() <= after["environ"].items()
+    assert (SWITCHES | FOR_ALL).items() <= after["environ"].items()
     assert not after["found"]
 
 
 def test_what_the_user_set_stays_and_an_empty_value_is_none(tmp_path: Path) -> None:
-    after = told(tmp_path, ORT_DISABLE_TELEMETRY="0", DO_NOT_TRACK="")["environ"]
-    assert after["ORT_DISABLE_TELEMETRY"] == "0"
-    assert after["DO_NOT_TRACK"] == "1"
+    after = told(tmp_path, ORT_DISABLE_TELEMETRY="", DO_NOT_TRACK="")["environ"]
+    assert after["ORT_DISABLE_TELEMETRY"] == after["DO_NOT_TRACK"] == "1"
+    after = told(tmp_path, HF_HUB_DISABLE_TELEMETRY="0")["environ"]
+    assert after["HF_HUB_DISABLE_TELEMETRY"] == "0"
+    assert after["ORT_DISABLE_TELEMETRY"] == "1"
+    assert not after.get("DO_NOT_TRACK")  # huggingface_hub would obey it as well
 
 
 @pytest.mark.parametrize(("consent", "found"), [("1\n", True), ("0", False), ("\udcff", False)])

@@ -13,7 +13,7 @@ from ..files import artifacts, require_disk, require_memory
 from ..machine import versions
 from ..models.info import ModelInfo
 from ..models.loading import builtin_info, load_model
-from .calibration import Calibration, is_calibrated, read_calibration, require_calibration
+from .calibration import FIXED, Calibration, is_calibrated, read_calibration, require_calibration
 from .folders import Built, variant_folder
 from .identity import Identity
 from .manifest import read_manifest
@@ -57,6 +57,8 @@ def build(
         say(f"{info.name}: {'; '.join(remarks)}")
     identity = Identity.of(model, info.revision)
     sentences = None if calibration is None else read_calibration(calibration)
+    if sentences and not any(FIXED in recipe.steps for recipe in recipes):
+        say(f"calibration: none of these variants has fixed scales, {sentences.name} is not used")
     kept = {
         recipe.name: built
         for recipe in recipes

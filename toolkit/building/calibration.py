@@ -104,6 +104,7 @@ def require_calibration(folder: Path, recipe: Recipe, wanted: Calibration | None
         return
     if note:
         raise UnusableInputError(
-            f"{recipe.name} has to be built again, and was calibrated on {note}: name these"
-            f" sentences by --calibration again, or delete {folder} for the shipped ones"
+            f"{recipe.name} has to be built again, and was calibrated on {note}: run 'tiankong"
+            f" build' with these sentences as --calibration, or delete {folder} for the shipped"
+            " ones"
         )
