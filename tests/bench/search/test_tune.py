@@ -191,7 +191,11 @@ def spoiled(patch: pytest.MonkeyPatch, code: str, stage: str, attempts: int = 99
     return FakeGround()
 
 
-REFUSALS = {"failures", "no-requests"}  # the first look only says how many users to begin with
+REFUSALS = {
+    "failures",
+    "no-requests",
+    "unanswered",
+}  # the first look only says how many users to begin with
 STAGED = [
     (stage, code)
     for stage in (FIRST_LOOK, "rung", CONFIRMATION)
