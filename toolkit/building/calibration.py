@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..console import say
-from ..engines.text import TextEncoder, TextError
+from ..engines.text import STRANGE, TextEncoder, TextError
 from ..errors import UnusableInputError
 from ..files import package_path, read_text
 from .manifest import Manifest, read_manifest
@@ -20,7 +20,6 @@ from .recipes import Recipe
 SHIPPED = package_path("toolkit/building/calibration.txt")  # no sentence of the gold sets
 NOTE = "calibration"  # the key in a manifest's notes, if the sentences are a user's
 FIXED = "int8-static"  # the step that they are for
-STRANGE = 0.5  # with more unknown tokens than this share, the sentences are not of the model's kind
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ from .text import Batch, Ids
 LOGITS = "logits"
 MASK_LOGITS, TOP_SCORES, TOP_IDS = "mask_logits", "top_scores", "top_ids"
 NEEDED, SPARE = ("input_ids", "attention_mask"), ("token_type_ids",)
-POSITIONS = "position_ids"
+POSITION_IDS = "position_ids"
 OF_TOKENIZER = (*NEEDED, *SPARE)
-INPUTS = (*OF_TOKENIZER, POSITIONS)
+INPUTS = (*OF_TOKENIZER, POSITION_IDS)
 PREPARED, UNPADDED = "model.onnx", "unpadded.onnx"
 SPIN_US = 50  # 30 to 300 measured the same (docs/performance.md)
 TYPES = {
@@ -174,10 +174,10 @@ def feed(batch: Batch, types: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
 
     ``types`` maps the graph's inputs to their NumPy types (None: int64, as they are).
     """
-    arrays = {name: getattr(batch, name) for name in types if name != POSITIONS}
-    if POSITIONS in types:
+    arrays = {name: getattr(batch, name) for name in types if name != POSITION_IDS}
+    if POSITION_IDS in types:
         shape = batch.input_ids.shape
-        arrays[POSITIONS] = np.broadcast_to(np.arange(shape[1]), shape)
+        arrays[POSITION_IDS] = np.broadcast_to(np.arange(shape[1]), shape)
     return {n: arrays[n].astype(kind or np.int64, copy=False) for n, kind in types.items()}
 
 

@@ -19,6 +19,7 @@ from ..models.tokens import MASK, UNK, keep_whole, reads_unknown, special_tokens
 
 LONG = 2_000  # characters that take about a millisecond to encode
 UNIFIED = "CJK UNIFIED IDEOGRAPH"  # how the names of Chinese characters begin
+STRANGE = 0.5  # with more unknown tokens than this share, a text is not of the model's kind
 SHOWN = 8  # characters of a token in an error
 Ids = NDArray[np.int64]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..engines.text import TextEncoder, TextError
+from ..engines.text import STRANGE, TextEncoder, TextError
 from ..models.tokens import MASK
 
 SHORT: Sequence[str] = (
@@ -38,7 +38,6 @@ FILLING = (
     "白日依山尽,黄河入海流。这本书讲了一个有趣的故事。老师让我们把作业写完再出去玩。"
 )
 LENGTHS = (48, 128)  # tokens; a third long sentence fills every position
-STRANGE = 0.5  # a sentence with more unknown tokens than this share says nothing of a model
 
 
 def probes(encoder: TextEncoder) -> dict[str, str]:
