@@ -1,4 +1,4 @@
-"""Languages: the words of a page, one TOML file a language, with placeholders for figures."""
+"""Languages: the words of a page, a TOML file a topic and language, with placeholders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LANGUAGES = ("en", "zh")
 
 @dataclass(frozen=True)
 class Language:
-    """The words of one language; ``code`` names its file, ``tag`` is its HTML language tag."""
+    """The words of one language; ``code`` ends its files' names, ``tag`` is its HTML tag."""
 
     code: str
     words: Mapping[str, Any]
@@ -50,5 +50,15 @@ class Language:
 
 
 def read_language(code: str) -> Language:
-    """Return the language of a code in LANGUAGES."""
-    return Language(code, read_toml(FOLDER / f"{code}.toml"))
+    """Return the language of a code in LANGUAGES: its words of all topics together.
+
+    A group of words may be spread over several files; no word is in two of them.
+    """
+    words: dict[str, Any] = {}
+    for path in sorted(FOLDER.glob(f"*.{code}.toml")):
+        for key, value in read_toml(path).items():
+            group = words.setdefault(key, {}) if isinstance(value, dict) else words
+            added = value if isinstance(value, dict) else {key: value}
+            assert not group.keys() & added.keys(), f"{path.name}: {key} is there twice"
+            group.update(added)
+    return Language(code, words)
