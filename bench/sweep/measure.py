@@ -20,6 +20,7 @@ from ..load.sentences import Questions
 from ..load.target import Target
 from ..serving.accounting import Counters, memory, snapshot, usage
 from ..serving.served import Served, in_force, running, serve
+from ..serving.stage_times import StageTimes, mean_ms, stage_times
 
 ARTICLE_SETTINGS = {"workers": 2, "threads": 4}
 # The reference server's settings that a cell records, as the server reports them.
@@ -56,16 +57,20 @@ def measure(point: Point, server: Served, questions: Questions, window: Window) 
     before = fingerprint()
     edges: list[Counters] = []
     resident: list[tuple[int | None, int | None]] = []
+    staged: list[StageTimes] = []
 
     own = [] if server.pid is None else [server.pid]
     servers = None if server.is_hidden else own
+    tells = bool(stage_times(server.target))  # others are not asked while they are measured
 
     def opened(generator: int) -> None:
         edges.append(snapshot(servers, generator))
+        staged.append(stage_times(server.target) if tells else {})
 
     def closed(generator: int) -> None:
         edges.append(snapshot(servers, generator))
         resident.append((None, None) if server.pid is None else memory(server.pid))
+        staged.append(stage_times(server.target) if tells else {})
 
     samples = generate(_job(point, server, questions, window), opened, closed, window.generators)
     return Cell(
@@ -81,6 +86,7 @@ def measure(point: Point, server: Served, questions: Questions, window: Window) 
         settings=_settings(point, server),
         machine=digest(before),
         changes=differences(before, fingerprint()),
+        stages=mean_ms(*staged),
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from ...toolkit.runs.load import Load, LoadOrder
 from ...toolkit.runs.point import Point
 from ...toolkit.runs.run_file import Cell, Run, Warn
+from ...toolkit.runs.stages import STAGES
 from ...toolkit.runs.validity import doubts, is_valid
 from ...toolkit.stats import percentile
 from .estimates import UNKNOWN, Estimate, Noise, central, percentile_estimate
@@ -37,7 +38,8 @@ class MeasuredPoint:
     ``wrong`` and ``doubts`` count every repeat.  QPS and percentiles are estimates; CPU, energy and
     mean latency are medians.  ``goodput`` is right answers a second within the verdict's limit,
     ``late_p99_ms`` (open loop) how late requests were sent, ``ratio`` the QPS divided by the QPS of
-    the article's server in the same run.
+    the article's server in the same run.  ``stages`` are the mean milliseconds of a request in each
+    stage of the server (:data:`.STAGES`), the mean of the repeats that tell; empty if none does.
     """
 
     variant: str
@@ -62,6 +64,7 @@ class MeasuredPoint:
     failures: int
     wrong: int
     doubts: tuple[Doubt, ...]
+    stages: Mapping[str, float] = field(default_factory=dict)
     ratio: float | None = None
 
     @property
@@ -165,7 +168,13 @@ def _point(
         failures=sum(cell.failed for cell in cells),
         wrong=sum(cell.wrong for cell in cells),
         doubts=tuple(Doubt(cell, warn) for cell in cells for warn in doubts(cell)),
+        stages=_stages([cell.stages for cell in counted if cell.stages]),
     )
+
+
+def _stages(told: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    shared = [stage for stage in STAGES if told and all(stage in each for each in told)]
+    return {stage: statistics.fmean(each[stage] for each in told) for stage in shared}
 
 
 def _median(values: Iterable[float | None]) -> float | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from threading import Condition, Thread
-from typing import cast
+from typing import NamedTuple, cast
 
 from ...toolkit.engines.predictor import Answer
 from ...toolkit.engines.text import ceiling
@@ -47,11 +47,20 @@ class Limits:
         return ceiling(len(job.ids), self.multiple)
 
 
+class BatchTimes(NamedTuple):
+    """When a batch began, was computed, and was ranked, by ``time.perf_counter``."""
+
+    began: float
+    computed: float
+    ranked: float
+
+
 @dataclass(eq=False)
 class Pending:
     """A job: one sentence's token ids, ``top_k`` tokens for each [MASK], candidate tokens.
 
-    ``arrived`` is the time of arrival, by ``time.perf_counter``.
+    ``arrived`` is the time of arrival, by ``time.perf_counter``; ``times`` are those of the batch
+    that it was part of.
     """
 
     ids: Sequence[int]
@@ -61,6 +70,7 @@ class Pending:
     call: Call | None = None
     begun: bool = False
     outcome: Answer | Exception | None = None
+    times: BatchTimes | None = None
 
 
 class Call:

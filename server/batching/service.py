@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from threading import Thread
 
 from starlette.requests import Request
@@ -19,9 +20,10 @@ from ...toolkit.models.tokens import MASK
 from ..http.bodies import Question
 from ..http.metrics import Metrics
 from ..http.problems import DRAINING, NOT_READY, RETRY, ProblemError
+from ..http.stages import Stopwatch
 from ..settings import Settings
 from .cache import AnswerCache
-from .scheduler import Limits, Pending, Scheduler
+from .scheduler import BatchTimes, Limits, Pending, Scheduler
 from .streams import choose
 
 WARM_UP = f"今天天气很{MASK}。"
@@ -198,8 +200,10 @@ class Service:
         """Return a new request's deadline on the loop's clock."""
         return asyncio.get_running_loop().time() + self.settings.deadline
 
-    async def ask(self, question: Question, until: float | None) -> list[Answer]:
-        """Return one answer for each text.
+    async def ask(
+        self, question: Question, until: float | None, watch: Stopwatch | None = None
+    ) -> list[Answer]:
+        """Return one answer for each text; ``watch`` gets the stages from tokens to ranking.
 
         Raises a 400 or 422 problem for a text that cannot be asked, 503 if the queue is full, 504
         past ``until`` (seconds on the loop's clock; None: never).
@@ -210,7 +214,16 @@ class Service:
             jobs = list(self._jobs(question))
         else:
             jobs = await asyncio.to_thread(lambda: list(self._jobs(question)))
-        return await self._answers(jobs, until)
+        if watch is None:
+            return await self._answers(jobs, until)
+        watch.lap("tokenize")
+        answers = await self._answers(jobs, until)
+        if times := [job.times for job in jobs if job.times]:  # none: all from the cache
+            last = max(times, key=attrgetter("ranked"))
+            watch.lap("queue", last.began)
+            watch.lap("engine", last.computed)
+            watch.lap("rank", last.ranked)
+        return answers
 
     @property
     def waiting(self) -> int:
@@ -254,22 +267,28 @@ class Service:
             yield Pending(ids, question.top_k, question.candidates)
 
     def _infer(self, jobs: Sequence[Pending]) -> list[Answer]:
+        computed: list[float] = []
         began = time.perf_counter()
         answers = self._predictor.answer(
-            [job.ids for job in jobs], max(job.top_k for job in jobs), jobs[0].candidates
+            [job.ids for job in jobs],
+            max(job.top_k for job in jobs),
+            jobs[0].candidates,
+            lambda: computed.append(time.perf_counter()),
         )
-        self._count(jobs, began, time.perf_counter())
+        ranked = time.perf_counter()
+        self._count(jobs, BatchTimes(began, computed[-1] if computed else ranked, ranked))
         return [
             [ranking[: job.top_k] for ranking in answer]
             for job, answer in zip(jobs, answers, strict=True)
         ]
 
-    def _count(self, jobs: Sequence[Pending], began: float, ended: float) -> None:
+    def _count(self, jobs: Sequence[Pending], times: BatchTimes) -> None:
         metrics = self.metrics
-        metrics.inference_seconds.observe(ended - began)
+        metrics.inference_seconds.observe(times.ranked - times.began)
         metrics.batch_sentences.observe(len(jobs))
         for job in jobs:
-            metrics.queue_seconds.observe(began - job.arrived)
+            job.times = times
+            metrics.queue_seconds.observe(times.began - job.arrived)
         lengths = [len(job.ids) for job in jobs]
         tokens = sum(lengths)
         metrics.tokens.labels("text").inc(tokens)

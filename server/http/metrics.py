@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    Summary,
+)
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
+
+from ...toolkit.runs.stages import STAGES
 
 SECONDS = (0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LONG = (15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
 LATE = 1.0  # seconds beyond the deadline: the bucket of what is answered too late
+STAGE_SECONDS = "stage_seconds"
 SENTENCES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 
 
@@ -33,6 +44,13 @@ class Metrics:
         self.request_seconds = self._histogram(
             "request_seconds", "From a request's arrival to its last byte.", seconds, "route"
         )
+        stages = Summary(
+            f"tiankong_{STAGE_SECONDS}",
+            "Where the time of answered requests goes.",
+            ("stage",),
+            registry=self.registry,
+        )
+        self._stages = [(stage, stages.labels(stage)) for stage in STAGES]
         self.queue_seconds = self._histogram("queue_seconds", "How long sentences wait.", seconds)
         self.inference_seconds = self._histogram(
             "inference_seconds", "How long a batch is inferred.", seconds
@@ -50,6 +68,11 @@ class Metrics:
         """Publish which variant is served, and with which settings."""
         shown = {key: str(value) for key, value in in_force.items()}
         self._served.info({"variant": variant, "version": version("tiankong"), **shown})
+
+    def answered(self, seconds: Mapping[str, float]) -> None:
+        """Count an answered request: the seconds of its stages (0 for those that it skipped)."""
+        for stage, summary in self._stages:
+            summary.observe(seconds.get(stage, 0.0))
 
     def watch(self, name: str, help_text: str, value: Callable[[], float]) -> None:
         """Add a gauge that calls ``value`` each time it is read."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .access_log import AccessLog
 from .metrics import Metrics
 from .problems import reason_for
+from .stages import Stopwatch
 
 CLIENT_GONE = 499  # nginx's status for a client that left before the answer
 UNKNOWN_ROUTE = "other"
@@ -33,7 +33,8 @@ class Observer:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began = time.perf_counter()
+        watch = Stopwatch()
+        scope.setdefault("state", {})["watch"] = watch
         status, size = CLIENT_GONE, 0
 
         async def send_observed(message: Message) -> None:
@@ -46,12 +47,16 @@ class Observer:
         try:
             await self._app(scope, receive, send_observed)
         finally:
-            self._record(scope, status, size, time.perf_counter() - began)
+            watch.lap("write")
+            self._record(scope, status, size, watch)
 
-    def _record(self, scope: Scope, status: int, size: int, seconds: float) -> None:
+    def _record(self, scope: Scope, status: int, size: int, watch: Stopwatch) -> None:
+        seconds = watch.total
         route = getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
+        if status == 200 and "tokenize" in watch.seconds:  # it asked something
+            self._metrics.answered(watch.seconds)
         state: Mapping[str, Any] = scope.get("state", {})
         reason = state.get("reason") or (reason_for(status) if status >= 400 else None)
         probe = _is_probe(scope["path"])

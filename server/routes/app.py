@@ -96,9 +96,10 @@ async def predict(request: Request) -> Response:
     service = service_of(request)
     until = service.accept()
     question = parse_question(await read_body(request, service.settings.body_limit, until))
+    request.state.watch.lap("read")
     request.state.sentences = 1
     async with Presence(request):
-        [answer] = await service.ask(question, until)
+        [answer] = await service.ask(question, until, request.state.watch)
     return JSONResponse(as_body(answer) | {"variant": service.variant})
 
 
@@ -108,9 +109,10 @@ async def predict_batch(request: Request) -> Response:
     until = service.accept()
     body = await read_body(request, service.settings.body_limit, until)
     question = parse_batch(body, service.max_texts)
+    request.state.watch.lap("read")
     request.state.sentences = len(question.texts)
     async with Presence(request):
-        answers = await service.ask(question, until)
+        answers = await service.ask(question, until, request.state.watch)
     return JSONResponse(
         {"predictions": [as_body(answer) for answer in answers], "variant": service.variant}
     )

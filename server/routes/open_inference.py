@@ -132,9 +132,10 @@ async def infer(request: Request) -> Response:
     asked = read_request(body, request.headers.get(JSON_LENGTH), service.max_texts, service.variant)
     if asked.timeout is not None:
         until = min(until, asyncio.get_running_loop().time() + asked.timeout)
+    request.state.watch.lap("read")
     request.state.sentences = len(asked.question.texts)
     async with Presence(request):
-        answers = await service.ask(asked.question, until)
+        answers = await service.ask(asked.question, until, request.state.watch)
     tensors = as_tensors(answers)
     document = {"model_name": service.variant, "model_version": VERSION}
     if asked.name is not None:

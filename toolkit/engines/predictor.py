@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -109,13 +109,18 @@ class Predictor:
         encoded: Sequence[Sequence[int]],
         top_k: int = TOP,
         candidates: Sequence[str] | None = None,
+        computed: Callable[[], object] = lambda: None,
     ) -> list[Answer]:
-        """Do what :meth:`predict` does, for sentences that are ids already (``encoder.encode``)."""
+        """Do what :meth:`predict` does, for sentences that are ids already (``encoder.encode``).
+
+        ``computed`` is called when the engine has done its part: the logits, or the ranking where
+        it has a way of its own to rank.
+        """
         batch = self.encoder.batch(encoded, self.pad_to)
         ids, scores = (
-            self.engine.best(batch, top_k)
+            self._best(batch, top_k, computed)
             if candidates is None
-            else self._best_of_candidates(batch, top_k, candidates)
+            else self._best_of_candidates(batch, top_k, candidates, computed)
         )
         if not np.isfinite(scores).all():
             raise BrokenVariantError(f"{self.name} gives scores that are not numbers")
@@ -127,11 +132,28 @@ class Predictor:
             answers[row].append([Ranked(self.encoder.token(i), score) for i, score in pairs])
         return answers
 
-    def _best_of_candidates(self, batch: Batch, top_k: int, candidates: Sequence[str]) -> Best:
+    def _best(self, batch: Batch, top_k: int, computed: Callable[[], object]) -> Best:
+        if getattr(type(self.engine), "best", None) is Engine.best:
+            logits = self.engine.logits(batch)
+            computed()
+            return best_of(logits, top_k)
+        best = self.engine.best(batch, top_k)
+        computed()
+        return best
+
+    def _best_of_candidates(
+        self,
+        batch: Batch,
+        top_k: int,
+        candidates: Sequence[str],
+        computed: Callable[[], object],
+    ) -> Best:
         allowed = np.asarray(
             list(dict.fromkeys(self.encoder.candidate_id(c) for c in candidates)), dtype=np.int64
         )
-        scores = probabilities(self.engine.logits(batch))[:, allowed]
+        logits = self.engine.logits(batch)
+        computed()
+        scores = probabilities(logits)[:, allowed]
         order = np.argsort(-scores, axis=-1, kind="stable")[:, :top_k]
         return allowed[order], np.take_along_axis(scores, order, axis=-1)
 

@@ -38,6 +38,8 @@ class Cell:
         swapped_bytes: bytes the machine swapped in and out.
         joules: energy of the CPU packages (None: the machine has no counter to read).
         settings: the server settings in use, including those that the server chose itself.
+        stages: mean milliseconds that a request answered in the window spent in each stage of the
+            server (:data:`.STAGES`), by the server's own clock; empty if it does not tell.
 
     """
 
@@ -70,6 +72,7 @@ class Cell:
     settings: Mapping[str, Any] = field(default_factory=dict)
     machine: str = ""
     changes: Sequence[str] = ()
+    stages: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def load(self) -> Load:

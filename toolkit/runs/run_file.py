@@ -11,6 +11,8 @@ Format history:
 4 and 5: as 2 (a sweep's) and 3 (a search's), with a checksum at the end of every line
    (:mod:`.lines`): figures that were changed after they were measured are not read.
    What is not known of a running server's CPU and memory is null; before, it was written as 0.
+6 and 7: as 4 and 5; a cell may have ``stages``.  An unfinished file of formats 4 and 5 is gone on
+   with: its new cells have them too.
 """
 
 from __future__ import annotations
@@ -38,9 +40,10 @@ __all__ = [
     "append_cell", "as_read", "create_run", "end_run", "locked", "read_header", "read_run",
 ]  # fmt: skip
 
-SWEEP_FORMAT, SEARCH_FORMAT = 4, 5
-UNSEALED = {2: SWEEP_FORMAT, 3: SEARCH_FORMAT}  # the same without checksums
-READABLE = (1, 2, 3, 4, 5)
+SWEEP_FORMAT, SEARCH_FORMAT = 6, 7
+SEALED = (4, 5, 6, 7)  # their lines have checksums
+EARLIER = {2: SWEEP_FORMAT, 3: SEARCH_FORMAT, 4: SWEEP_FORMAT, 5: SEARCH_FORMAT}  # gone on with
+READABLE = (1, 2, 3, 4, 5, 6, 7)
 PACKED = ("latencies_ms", "ends_ms", "late_ms")
 LOAD = tuple(field.name for field in fields(Load))
 # The order of a cell's first fields; it has always been this one.
@@ -72,11 +75,11 @@ class Header:
     @property
     def sealed(self) -> bool:
         """Whether every line of the file ends with a checksum."""
-        return self.format in (SWEEP_FORMAT, SEARCH_FORMAT)
+        return self.format in SEALED
 
     def identity(self) -> dict[str, Any]:
         """Return what must be equal for a run to be resumed: all but name, time and seed."""
-        data = asdict(self) | {"format": UNSEALED.get(self.format, self.format)}
+        data = asdict(self) | {"format": EARLIER.get(self.format, self.format)}
         for key in ("run", "started", "seed"):
             del data[key]
         digests = {name: entry["digest"] for name, entry in self.variants.items()}
@@ -157,6 +160,8 @@ def _as_json(cell: Cell) -> dict[str, Any]:
     for name in PACKED:
         seen[name] = pack(seen[name])
     warnings = [asdict(warn) for warn in doubts(cell)]
+    if not seen["stages"]:
+        del seen["stages"]
     first = dict.fromkeys(FIRST) | _flat(cell.point)
     return {"kind": "cell", **first, **seen, "warnings": warnings}
 
@@ -198,7 +203,7 @@ def _run(path: Path, lines: Iterable[tuple[int, str]]) -> Run:
         try:
             data = json.loads(line)
             kind = data.pop("kind")
-            if header.sealed if header else data.get("format") in UNSEALED.values():
+            if header.sealed if header else data.get("format") in SEALED:
                 last_sum = checksum(line, last_sum)
                 del data["crc32"]
             if kind == "run" and number == 1:

@@ -15,6 +15,7 @@ from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.runs.load import Load
 from tiankong.toolkit.runs.point import Point
 from tiankong.toolkit.runs.run_file import Cell, read_run
+from tiankong.toolkit.runs.stages import STAGES
 
 PLAN = Plan("tiny", (Grid((1, 2)),), 1.0, 0.3, yardstick="onnx-fp32")
 NAMES = ("onnx-fp32", "onnx-int8")
@@ -81,7 +82,13 @@ def test_every_cell_is_complete(measured: Path) -> None:
         assert 0 < cell.proportional_bytes <= cell.resident_bytes
         assert cell.start_seconds > 0
         assert cell.settings["threads"] >= 1
+        # The stages are the server's own time: the client sees them, and more.
+        if cell.point.stack == "reference":
+            assert tuple(cell.stages) == STAGES
+            assert all(ms > 0 for ms in cell.stages.values())
+            assert sum(cell.stages.values()) < cell.mean_ms
     article = next(cell for cell in run.cells if cell.point.stack == "article")
+    assert article.stages == {}  # it does not tell
     assert article.settings == {"workers": 2, "threads": 4}
 
 

@@ -37,6 +37,24 @@ def test_a_point_by_hand(make_run: Callable[..., Run]) -> None:
     assert point.doubts == ()
 
 
+def test_stages_are_the_mean_of_the_counted_repeats_that_tell(
+    make_run: Callable[..., Run], make_cell: Callable[..., Cell]
+) -> None:
+    told = [
+        {"stages": {"queue": 2.0, "engine": 5.0}},
+        {"stages": {"queue": 4.0, "engine": 9.0}},
+        {"stages": {}},
+        {"stages": {"queue": 99.0, "engine": 99.0}, "wrong": 1},  # invalid
+    ]
+    cells = [
+        make_cell("onnx-int8", "reference", 8, 80, repeat=number, **more)
+        for number, more in enumerate(told, 1)
+    ]
+    run = make_run({}, (*cells, make_cell("onnx-int8", "reference", 1, 50)))
+    assert only(run, "onnx-int8", 8).stages == {"queue": 3.0, "engine": 7.0}
+    assert only(run, "onnx-int8", 1).stages == {}
+
+
 def test_the_articles_server_comes_first_then_the_headers_order(
     make_run: Callable[..., Run],
 ) -> None:

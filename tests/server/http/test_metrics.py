@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from tiankong.server.http.metrics import Collected, Metrics
+from tiankong.toolkit.runs.stages import STAGES
 
 TEXT = "今天气很[MASK]。"
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -60,6 +62,62 @@ def test_sentences_batches_and_tokens(open_client: Callable[..., TestClient]) ->
     assert grown("tokens_total", kind="text") == 4 + 5 + 6
     assert 0 <= grown("tokens_total", kind="padding") <= 3
     assert value(after, "queue_length") == value(after, "streams_busy") == 0
+
+
+def stage_seconds(client: TestClient) -> dict[str, float]:
+    """Return the stages' sums; each stage counts every answered request once."""
+    samples = read(client)
+    counts = {stage: value(samples, "stage_seconds_count", stage=stage) for stage in STAGES}
+    assert set(counts.values()) == {
+        value(samples, "requests_total", route="/predict", status="200")
+    }
+    return {stage: value(samples, "stage_seconds_sum", stage=stage) for stage in STAGES}
+
+
+def test_the_stages_are_the_whole_time_of_a_request(
+    open_client: Callable[..., TestClient], engine: Any
+) -> None:
+    client = open_client()
+    for text in (TEXT, "今天[MASK]"):
+        client.post("/predict", json={"text": text})
+    client.post("/predict", json={"text": "今天"})  # refused: no time of an answer
+    samples = read(client)
+    answered = stage_seconds(client)
+    assert all(seconds > 0 for seconds in answered.values())
+    refused = value(samples, "requests_total", route="/predict", status="400")
+    assert refused == 1
+    assert sum(answered.values()) < value(samples, "request_seconds_sum", route="/predict")
+
+
+def test_time_is_counted_in_the_stage_where_it_passes(
+    open_client: Callable[..., TestClient], engine: Any
+) -> None:
+    engine.delay = 0.2
+    client = open_client(max_batch=1)
+    client.post("/predict", json={"text": "slow[MASK]"})
+    alone = stage_seconds(client)
+    assert alone["engine"] >= 0.2 > sum(alone.values()) - alone["engine"]
+    client.post("/predict/batch", json={"texts": ["slow[MASK]"] * 3})
+    samples = read(client)
+    waited = value(samples, "stage_seconds_sum", stage="queue") - alone["queue"]
+    computed = value(samples, "stage_seconds_sum", stage="engine") - alone["engine"]
+    assert waited >= 0.4  # for the two before it
+    assert 0.2 <= computed < 0.4
+
+
+def test_a_cached_answer_waits_for_nothing(
+    open_client: Callable[..., TestClient], engine: Any
+) -> None:
+    engine.delay = 0.1
+    client = open_client(cache=8)
+    client.post("/predict", json={"text": "slow[MASK]"})
+    first = stage_seconds(client)
+    client.post("/predict", json={"text": "slow[MASK]"})
+    second = stage_seconds(client)
+    assert [second[stage] for stage in ("queue", "engine", "rank")] == [
+        first[stage] for stage in ("queue", "engine", "rank")
+    ]
+    assert second["write"] > first["write"]
 
 
 def test_what_is_served_is_told(open_client: Callable[..., TestClient]) -> None:

@@ -98,9 +98,28 @@ def test_every_field_of_an_open_loop_cell_comes_back(path: Path) -> None:
         latencies_ms=(12.345, 9.876), ends_ms=(20.001, 15.5), late_ms=(0.0, 0.25),
         server_quota_percent=88.5, throttled_percent=1.5, swapped_bytes=4096, joules=12.75,
         settings={"streams": 2}, machine=digest(HEADER.machine), changes=("kernel",),
+        stages={"queue": 0.5, "engine": 7.25},
     )  # fmt: skip
     append_cell(path, cell)
     assert read_run(path).cells == (listed(cell),)
+
+
+def test_a_cell_without_stages_is_written_as_before_there_were_any(path: Path) -> None:
+    append_cell(path, CELL)
+    assert "stages" not in json.loads(path.read_text(encoding="utf-8").splitlines()[1])
+
+
+@pytest.mark.parametrize(("earlier", "kind"), [(4, SWEEP_FORMAT), (5, SEARCH_FORMAT)])
+def test_an_earlier_format_with_checksums_is_read_and_gone_on_with(
+    tmp_path: Path, earlier: int, kind: int
+) -> None:
+    path = tmp_path / "run.jsonl"
+    create_run(path, replace(HEADER, format=earlier))
+    append_cell(path, changed(CELL, stages={"engine": 7.25}))
+    run = read_run(path)
+    assert (run.header.format, run.header.sealed) == (earlier, True)
+    assert run.cells[0].stages == {"engine": 7.25}
+    assert run.header.identity() == replace(HEADER, format=kind).identity()
 
 
 def test_times_are_packed_and_come_back_to_the_microsecond(path: Path) -> None:
@@ -305,8 +324,8 @@ def test_files_without_a_header(tmp_path: Path, path: Path) -> None:
 
 
 def test_another_format_is_refused(path: Path) -> None:
-    path.write_text(path.read_text().replace('"format":4', '"format":9'))
-    with pytest.raises(UnusableInputError, match="line 1: format 9, this version reads 1 to 5"):
+    path.write_text(path.read_text().replace(f'"format":{SWEEP_FORMAT}', '"format":9'))
+    with pytest.raises(UnusableInputError, match="line 1: format 9, this version reads 1 to 7"):
         read_run(path)
 
 

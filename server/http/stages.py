@@ -1,0 +1,27 @@
+"""Where a request's time goes: a stopwatch that travels with it, in ``request.state.watch``."""
+
+from __future__ import annotations
+
+import time
+
+
+class Stopwatch:
+    """The seconds of a request's stages (:data:`.STAGES`); each begins where the last one ended.
+
+    ``began`` is the request's arrival, by ``time.perf_counter``.
+    """
+
+    def __init__(self) -> None:
+        self.began = self._last = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    @property
+    def total(self) -> float:
+        """Seconds from the arrival to the end of the last stage."""
+        return self._last - self.began
+
+    def lap(self, stage: str, at: float | None = None) -> None:
+        """End a stage, now or ``at`` a time by ``time.perf_counter``."""
+        now = time.perf_counter() if at is None else at
+        self.seconds[stage] = now - self._last
+        self._last = now
