@@ -17,8 +17,8 @@ from .facts.variants import VariantRow
 FORMAT = 2
 GATE = (
     "passed", "hit_at_1", "hit_at_5", "top1_agreement", "top5_agreement", "order_agreement",
-    "max_delta", "divergence", "worst_divergence", "worst", "batch", "categories", "flipped",
-    "guessing", "warnings",
+    "max_delta", "divergence", "worst_divergence", "worst", "furthest", "batch", "categories",
+    "flipped", "guessing", "warnings",
 )  # fmt: skip
 
 

@@ -25,6 +25,10 @@ from .probes import probes
 from .published import Publication, hold, read_facts
 from .same_tokens import difference
 
+# Keys of the latest results.  A result without one is older than the question whether the model
+# knows anything, or than the lists that a report shows: the gate runs again.
+LATEST = {"guessing", "furthest"}
+
 
 @dataclass(frozen=True)
 class Gated:
@@ -120,10 +124,11 @@ def ask(predictor: Predictor, manifest: Manifest, exam: Exam, step: Step = _no_s
     return Asked(manifest, answers, batch)
 
 
-def compare(asked: Asked, standard: Asked | None, gold: GoldSet) -> Check:
+def compare(asked: Asked, standard: Asked | None, exam: Exam) -> Check:
     """Check a variant's answers against its promise; ``standard``: the reference's, if any."""
     reference = None if standard is None else standard.answers
-    return check(asked.answers, reference, gold, asked.manifest.recipe.promise, asked.batch)
+    promise = asked.manifest.recipe.promise
+    return check(asked.answers, reference, exam.gold, promise, asked.batch, exam.probes)
 
 
 def examine(
@@ -135,7 +140,7 @@ def examine(
 ) -> Check:
     """Ask a variant and compare; if it cannot answer, its check fails and no error is raised."""
     try:
-        return compare(ask(predictor, manifest, exam, step), standard, exam.gold)
+        return compare(ask(predictor, manifest, exam, step), standard, exam)
     except BrokenVariantError as error:
         return broken(manifest.variant, str(error))
 
@@ -159,7 +164,7 @@ def gate(store: Store, variants: Sequence[Built], gold: GoldSet) -> Gated:
         standard = ask(predictor, reference.manifest, exam, step)
         publication = hold(predictor, reference.manifest.model, read_facts())
         results = [
-            _with_publication(compare(standard, standard, exam.gold), publication)
+            _with_publication(compare(standard, standard, exam), publication)
             if built.manifest.variant == REFERENCE
             else examine(open_variant(built.folder), built.manifest, exam, standard, step)
             for built in variants
@@ -212,7 +217,7 @@ def warnings_of(manifest: Manifest) -> list[str]:
 
 def _is_gated(built: Built, gold: GoldSet) -> bool:
     result = built.manifest.gate or {}
-    if "guessing" not in result:  # it is older than the question whether the model knows anything
+    if not result.keys() >= LATEST:
         return False
     return result.get("gold_sha256") == gold.digest and stored.exists(built.manifest.digest, gold)
 

@@ -8,32 +8,51 @@ from typing import Any
 
 from ..building.recipes import INDEPENDENT, REFERENCE, Promise
 from ..engines.outputs import TOP
-from ..engines.predictor import Ranking
+from ..engines.predictor import Ranked, Ranking
 from .answers import Answers
 from .batching import Batching
 from .fidelity import Fidelity, delta, fidelity, no_distribution
 from .gold import GoldItem, GoldSet
 from .guessing import Guessing, guessing
 
+DIGITS = 5  # of a probability in a record
+
 
 @dataclass(frozen=True)
 class Hits:
-    """Share of items whose gold answer came first, or among the first five."""
+    """Share of items whose gold answer came first, or among the first five.
+
+    ``top1_agreement`` is the share whose best token is the reference's (None: not compared).
+    """
 
     items: int
     hit_at_1: float
     hit_at_5: float
+    top1_agreement: float | None = None
 
 
 @dataclass(frozen=True)
 class Flip:
-    """An item whose best token is not the reference's."""
+    """An item whose best token is not the reference's; both top-5, rounded to ``DIGITS``."""
 
     id: str
     text: str
     answer: str
     reference: str
     variant: str
+    reference_top5: Ranking = ()
+    variant_top5: Ranking = ()
+
+
+@dataclass(frozen=True)
+class Furthest:
+    """The question whose answer diverges most: its text, and which [MASK] of it (from 1)."""
+
+    id: str
+    text: str
+    mask: int
+    reference_top5: Ranking
+    variant_top5: Ranking
 
 
 @dataclass(frozen=True)
@@ -41,7 +60,8 @@ class Agreement:
     """How similar the answers are to the reference's.
 
     ``top1``, ``top5`` (as a set) and ``order`` (the top-5 as a sequence) are shares of gold items
-    in 0..1; ``max_delta`` and ``far`` (see fidelity.py) are over gold and probe sentences.
+    in 0..1; ``max_delta``, ``far`` (see fidelity.py) and ``furthest`` are over gold and probe
+    sentences.
     """
 
     top1: float
@@ -50,6 +70,7 @@ class Agreement:
     max_delta: float
     far: Fidelity
     flipped: Sequence[Flip] = ()
+    furthest: Furthest | None = None
 
 
 NO_AGREEMENT = Agreement(0.0, 0.0, 0.0, 1.0, Fidelity(0.0, 0.0, ""))
@@ -119,6 +140,7 @@ class Check:
             "divergence": alike and alike.far.mean,
             "worst_divergence": alike and alike.far.worst,
             "worst": alike.far.worst_id if alike else "",
+            "furthest": alike and alike.furthest and asdict(alike.furthest),
             "batch": self.batch and asdict(self.batch),
             "judged": self.judged,
             "guessing": self.guessing and asdict(self.guessing),
@@ -132,8 +154,12 @@ def check(
     gold: GoldSet,
     promise: Promise,
     batch: Batching | None = None,
+    probes: Mapping[str, str] | None = None,
 ) -> Check:
-    """Compare one variant's answers with the gold answers and, if there is one, the reference's."""
+    """Compare one variant's answers with the gold answers and, if there is one, the reference's.
+
+    ``probes`` are the probe sentences by id, for the record.
+    """
     hits = overall(answers, gold)
     reasons = _too_few(promise, hits.hit_at_5)
     agreement = None
@@ -141,7 +167,7 @@ def check(
     if reference is not None:
         at_chance = guesses.at_chance or guessing(reference, gold).at_chance
         guesses = replace(guesses, at_chance=at_chance)
-        agreement = agreement_of(answers, reference, gold)
+        agreement = agreement_of(answers, reference, gold, probes or {})
         reasons += _differing(promise, agreement)
         reasons += _lost(promise, hits, overall(reference, gold))
         reasons += _unfaithful(promise, agreement.far)
@@ -149,7 +175,7 @@ def check(
     if wrong := no_distribution(answers.everything()):
         reasons.append(wrong)
     judged = reference is not None or promise.hit_at_5 > 0
-    categories = by_category(answers, gold)
+    categories = by_category(answers, reference, gold)
     return Check(answers.variant, hits, categories, reasons, agreement, batch, judged, guesses)
 
 
@@ -158,42 +184,72 @@ def broken(variant: str, reason: str) -> Check:
     return Check(variant, Hits(0, 0.0, 0.0), {}, [reason], NO_AGREEMENT)
 
 
-def agreement_of(answers: Answers, reference: Answers, gold: GoldSet) -> Agreement:
+def agreement_of(
+    answers: Answers, reference: Answers, gold: GoldSet, probes: Mapping[str, str]
+) -> Agreement:
     """Compare a variant's answers with the reference's."""
     pairs = [(answers.rankings[i.id], reference.rankings[i.id]) for i in gold.items]
     flipped = [
-        Flip(item.id, item.text, item.answer, theirs[0].token, ours[0].token)
+        Flip(
+            item.id, item.text, item.answer, theirs[0].token, ours[0].token,
+            _five(theirs), _five(ours),
+        )
         for item, (ours, theirs) in zip(gold.items, pairs, strict=True)
         if ours[0].token != theirs[0].token
-    ]
+    ]  # fmt: skip
     count = len(gold.items)
     same_set = sum(set(_top(ours)) == set(_top(theirs)) for ours, theirs in pairs) / count
     same_order = sum(_top(ours) == _top(theirs) for ours, theirs in pairs) / count
     everything, standard = answers.everything(), reference.everything()
     largest = max(delta(everything[name], theirs) for name, theirs in standard.items())
     far = fidelity(everything, standard)
-    return Agreement(1 - len(flipped) / count, same_set, same_order, largest, far, flipped)
+    text, mask = _question(far.worst_id, gold, probes)
+    furthest = Furthest(
+        far.worst_id, text, mask, _five(standard[far.worst_id]), _five(everything[far.worst_id])
+    )
+    return Agreement(
+        1 - len(flipped) / count, same_set, same_order, largest, far, flipped, furthest
+    )
+
+
+def _question(name: str, gold: GoldSet, probes: Mapping[str, str]) -> tuple[str, int]:
+    """Return the sentence of an answer's id, and which of its masks was answered."""
+    for item in gold.items:
+        if item.id == name:
+            return item.text, 1
+    probe, _, number = name.rpartition(".")
+    return probes.get(probe, ""), int(number)
+
+
+def _five(ranking: Ranking) -> Ranking:
+    return [Ranked(token, round(score, DIGITS)) for token, score in ranking[:TOP]]
 
 
 def overall(answers: Answers, gold: GoldSet) -> Hits:
     """Return hit@1 and hit@5 over the whole gold set."""
-    return _hits(answers, gold.items)
+    return _hits(answers, None, gold.items)
 
 
-def by_category(answers: Answers, gold: GoldSet) -> dict[str, Hits]:
-    """Return hit@1 and hit@5 of each category, in the order in which categories first occur."""
+def by_category(answers: Answers, reference: Answers | None, gold: GoldSet) -> dict[str, Hits]:
+    """Return the hits of each category, in the order in which categories first occur."""
     categories = dict.fromkeys(item.category for item in gold.items)
     return {
-        name: _hits(answers, [item for item in gold.items if item.category == name])
+        name: _hits(answers, reference, [item for item in gold.items if item.category == name])
         for name in categories
     }
 
 
-def _hits(answers: Answers, items: Sequence[GoldItem]) -> Hits:
+def _hits(answers: Answers, reference: Answers | None, items: Sequence[GoldItem]) -> Hits:
     tops = [(_top(answers.rankings[item.id]), item.answer) for item in items]
     first = sum(top[0] == answer for top, answer in tops)
     among = sum(answer in top for top, answer in tops)
-    return Hits(len(tops), first / len(tops), among / len(tops))
+    count = len(tops)
+    if reference is None:
+        return Hits(count, first / count, among / count)
+    same = sum(
+        answers.rankings[item.id][0].token == reference.rankings[item.id][0].token for item in items
+    )
+    return Hits(count, first / count, among / count, same / count)
 
 
 def _top(ranking: Ranking) -> list[str]:

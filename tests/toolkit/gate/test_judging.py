@@ -117,28 +117,58 @@ def test_categories_keep_their_own_hits_even_one_called_all() -> None:
 KEYS = [
     "variant", "passed", "hit_at_1", "hit_at_5", "top1_agreement", "top5_agreement",
     "order_agreement", "max_delta", "categories", "reasons", "flipped", "divergence",
-    "worst_divergence", "worst", "batch", "judged", "guessing", "warnings",
+    "worst_divergence", "worst", "furthest", "batch", "judged", "guessing", "warnings",
 ]  # fmt: skip
 
 
 def test_a_result_is_json_of_one_shape() -> None:
     flipped = check(given(g2=ranking("乙甲丙丁戊己")), given(), GOLD, STRICT)
     data = json.loads(json.dumps(flipped.as_json()))
-    assert data["flipped"][0]["variant"] == "乙"
-    assert data["categories"]["all"] == {"items": 2, "hit_at_1": 1.0, "hit_at_5": 1.0}
+    assert data["categories"]["all"] == {
+        "items": 2, "hit_at_1": 1.0, "hit_at_5": 1.0, "top1_agreement": 1.0,
+    }  # fmt: skip
+    assert data["categories"]["poem"]["top1_agreement"] == 0.5
     assert data["worst"] == "g2"
+    usual = [["甲", 0.5], ["乙", 0.2], ["丙", 0.1], ["丁", 0.05], ["戊", 0.04]]
+    other = [["乙", 0.5], ["甲", 0.2], *usual[2:]]
+    assert data["flipped"] == [
+        {"id": "g2", "text": "第2[MASK]", "answer": "甲", "reference": "甲", "variant": "乙",
+         "reference_top5": usual, "variant_top5": other},
+    ]  # fmt: skip
+    assert data["furthest"] == {
+        "id": "g2", "text": "第2[MASK]", "mask": 1, "reference_top5": usual, "variant_top5": other,
+    }  # fmt: skip
     alone = check(given(), None, GOLD, Promise()).as_json()
     none = broken("mine", "no answers").as_json()
     assert list(data) == list(alone) == list(none) == KEYS
-    assert [key for key in KEYS if alone[key] is None] == [*KEYS[4:8], *KEYS[11:13], "batch"]
+    assert [key for key in KEYS if alone[key] is None] == [
+        *KEYS[4:8], *KEYS[11:13], "furthest", "batch",
+    ]  # fmt: skip
+    assert alone["categories"]["all"]["top1_agreement"] is None
     assert (alone["passed"], alone["judged"], alone["flipped"], alone["worst"]) == (
         True, False, [], "",
     )  # fmt: skip
     assert none == dict.fromkeys(KEYS, 0.0) | {
         "variant": "mine", "passed": False, "max_delta": 1.0, "categories": {},
-        "reasons": ["no answers"], "flipped": [], "worst": "", "batch": None, "judged": True,
-        "guessing": None, "warnings": [],
+        "reasons": ["no answers"], "flipped": [], "worst": "", "furthest": None, "batch": None,
+        "judged": True, "guessing": None, "warnings": [],
     }  # fmt: skip
+
+
+def test_the_question_that_diverges_most_may_be_a_mask_of_a_probe() -> None:
+    probes = {"probe-2": "[MASK]与[MASK]"}
+    ours = replace(given(), probes={"probe-2": [ranking(), ranking("戊甲乙丙丁己")]})
+    theirs = replace(given(), probes={"probe-2": [ranking(), ranking()]})
+    furthest = alike(check(ours, theirs, GOLD, Promise(), probes=probes)).furthest
+    assert furthest is not None
+    assert (furthest.id, furthest.text, furthest.mask) == ("probe-2.2", "[MASK]与[MASK]", 2)
+    assert [entry.token for entry in furthest.variant_top5] == list("戊甲乙丙丁")
+
+
+def test_probabilities_are_recorded_to_five_digits() -> None:
+    third = [Ranked("乙", 1 / 3), *ranking()[1:]]
+    (flip,) = alike(check(given(g0=third), given(), GOLD, Promise())).flipped
+    assert flip.variant_top5[0] == ("乙", 0.33333)
 
 
 # --- checking: over variant folders, with engines made up --------------------------------------
