@@ -52,11 +52,14 @@ def _parameter(row: Setting) -> inspect.Parameter:
     )
 
 
-@takes([row for row in TABLE if row.name != "folder"])
+@takes([row for row in TABLE if row.name not in ("folder", "beside")])
 def serve(
     settings: Settings,
     model: Model = "builtin",
     variant: Annotated[str, typer.Option("--variant", help="which variant (onnx-int8)")] = "",
+    beside: Annotated[
+        str, typer.Option("--beside", help="a second variant, for the page to compare with")
+    ] = "",
     recipes: Recipes = None,
     revision: Revision = "",
     convert_pickle: ConvertPickle = False,
@@ -67,15 +70,19 @@ def serve(
         str, typer.Option("--stack", help="reference, article or ray (Ray Serve)")
     ] = "reference",
 ) -> None:
-    """Serve one variant over HTTP until stopped."""
+    """Serve one variant over HTTP until stopped, and a second one beside it if wanted."""
     from ..toolkit.building.offer import read_offer
     from ..toolkit.building.store import Store
     from .launch import require_takes, run
 
     chosen = known_stack(stack)
-    require_takes(chosen, settings)
+    require_takes(chosen, replace(settings, beside=Path(beside) if beside else None))
     offer = read_offer(onnx, tokenizer, output)
-    built = Store(
+    store = Store(
         "" if offer else model, revision or None, recipes, offer, convert_pickle=convert_pickle
-    ).to_open(variant)
-    run(chosen, replace(settings, folder=built.folder))
+    )
+    settings = replace(settings, folder=store.to_open(variant).folder)
+    if beside:
+        of_model = replace(store, model=model, offer=None)
+        settings = replace(settings, beside=of_model.to_open(beside).folder)
+    run(chosen, settings)

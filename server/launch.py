@@ -29,7 +29,7 @@ VARIANT_DIR = "TIANKONG_VARIANT_DIR"
 STANDARD_ERROR = 2
 ARTICLE_TIMEOUT = 120  # seconds; includes loading the model
 TAKES: Mapping[Stack, Sequence[Part]] = {
-    "reference": ("place", "speed", "requests", "connections"),
+    "reference": ("place", "speed", "requests", "connections", "beside"),
     "article": ("place",),
     "ray": ("place", "speed", "requests", "replicas"),  # the connections are its proxy's
 }
@@ -92,6 +92,10 @@ def require_takes(stack: Stack, settings: Settings) -> None:
     Raises ModuleNotFoundError if the stack is ``ray`` and Ray is not installed.
     """
     takes = TAKES[stack]
+    if settings.beside and "beside" not in takes:
+        raise UnusableInputError(
+            f"--beside: only the reference server has a second variant, not --stack {stack}"
+        )
     if wrong := sorted(row.option for row in settings.changed() if row.part not in takes):
         options = ", ".join(wrong)
         if stack == "ray":
@@ -155,12 +159,21 @@ def run_reference(
             _require_keys(settings.api_key_file)
         gc.disable()  # until the start is complete: most objects created by then live for ever
         with bind(settings) as listener:
-            kind = read_manifest(settings.folder).recipe.kind
-            if not kind.uses_openblas:
+            folders = [settings.folder, *([settings.beside] if settings.beside else [])]
+            manifests = [read_manifest(folder) for folder in folders]
+            if len({manifest.variant for manifest in manifests}) < len(manifests):
+                raise UnusableInputError(
+                    f"--beside names {manifests[0].variant}, which is served already: name another"
+                )
+            kind = manifests[0].recipe.kind
+            if not any(manifest.recipe.kind.uses_openblas for manifest in manifests):
                 # NumPy's OpenBLAS threads are not used here, but would spin at the start.
                 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
             with ThreadPoolExecutor(1) as opener:
-                opening = opener.submit(open_predictor or open_served, settings)
+                opening, *others = [
+                    opener.submit(open_predictor or open_served, replace(settings, folder=folder))
+                    for folder in folders
+                ]
                 from ..toolkit.engines.kinds import import_engine
 
                 # First the engine, which the opening thread waits for.  Then the server's modules:
@@ -169,7 +182,8 @@ def run_reference(
                 from .reference import serve
 
                 predictor = opening.result()
-            serve(predictor, settings, listener)
+                beside = [other.result() for other in others]
+            serve(predictor, settings, listener, *beside)
 
 
 def _tidy() -> None:

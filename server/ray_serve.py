@@ -166,7 +166,7 @@ def app(arguments: Mapping[str, Any]) -> ray_serve.Application:
     default ``threads``, else 1, because the nodes are not known here).  ``folder`` has to exist on
     every node.  Raises UnusableInputError for other arguments.
     """
-    kinds = {"cores": int} | {row.name: row.kind for row in TABLE}
+    kinds = {"cores": int} | {row.name: row.kind for row in TABLE if row.part != "beside"}
     if unknown := sorted(set(arguments) - set(kinds)):
         raise UnusableInputError(
             f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(kinds))}"

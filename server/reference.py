@@ -42,10 +42,10 @@ class _Server(uvicorn.Server):
     and after SIGINT.
     """
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, services: Sequence[Service]) -> None:
         super().__init__(config)
-        self._service = service
-        self._every = min(EVERY, service.settings.head_deadline / 2)
+        self._service, *self._beside = services
+        self._every = min(EVERY, self._service.settings.head_deadline / 2)
         self._used = -math.inf  # when a client was last seen, likewise
         self._requests = 0
         self._is_urgent = False
@@ -56,12 +56,14 @@ class _Server(uvicorn.Server):
             self._service.failure = self._service.failure or TAKEN
             self.should_exit = True
             return
-        if self._service.not_ready:
+        if any(service.not_ready for service in (self._service, *self._beside)):
             self.should_exit = True
             return
         for listener in sockets or []:
             print(f"serving {self._service.variant} on {_url(listener)}", file=sys.stderr)
         print(f"settings {json.dumps(self._service.in_force())}", file=sys.stderr)
+        for service in self._beside:
+            print(f"beside it {service.variant}: /v2/models/{service.variant}", file=sys.stderr)
         watch(self.server_state.connections, self._every)
         asyncio.get_running_loop().call_later(SETTLE_SECONDS, _settle)
 
@@ -73,7 +75,8 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._service.drain()
+        for service in (self._service, *self._beside):
+            service.drain()
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self._is_urgent = self.should_exit or sig == signal.SIGINT
         self.should_exit = True
@@ -128,12 +131,18 @@ class _Server(uvicorn.Server):
         return lately or any(each.is_lingering() for each in self._connections())
 
 
-def serve(predictor: Predictor, settings: Settings, listener: socket.socket) -> None:
+def serve(
+    predictor: Predictor,
+    settings: Settings,
+    listener: socket.socket,
+    beside: Predictor | None = None,
+) -> None:
     """Serve on a bound socket until SIGTERM or SIGINT; accepted requests are finished first.
 
-    Raises UnusableInputError if the warm-up fails or the socket cannot listen.
+    ``beside`` is a second variant (see :func:`.create_app`).  Raises UnusableInputError if a
+    warm-up fails or the socket cannot listen.
     """
-    app = create_app(predictor, settings)
+    app = create_app(predictor, settings, beside=beside)
     service: Service = app.state.service
     terms = ConnectionTerms(
         head_deadline=settings.head_deadline,
@@ -155,15 +164,17 @@ def serve(predictor: Predictor, settings: Settings, listener: socket.socket) -> 
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=math.ceil(settings.deadline) + GRACE,
     )
-    _Server(config, service).run(sockets=[listener])
+    services: Sequence[Service] = list(app.state.services.values())
+    _Server(config, services).run(sockets=[listener])
     if service.failure == TAKEN:
         raise UnusableInputError(
             f"cannot listen on {settings.host}:{settings.port}: {TAKEN}; choose another --port"
         )
-    if service.failure:
-        raise UnusableInputError(
-            f"{predictor.name} cannot be served: the warm-up failed: {service.failure}"
-        )
+    for each in services:
+        if each.failure:
+            raise UnusableInputError(
+                f"{each.variant} cannot be served: the warm-up failed: {each.failure}"
+            )
 
 
 def _settle() -> None:

@@ -15,7 +15,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .http.problems import RETRY, problem_response
+from .http.problems import NOT_READY, RETRY, ProblemError
 from .http.request_ids import HEADER, name_of
 from .settings import BODY_LIMIT, DEADLINE, Settings
 
@@ -171,7 +171,8 @@ def _calls_for_retry(messages: Sequence[Message]) -> bool:
 
 def _problem(status: int | None, name: str) -> ASGIApp:
     if status == TOO_LATE:
-        return problem_response(504, "the deadline passed before the answer was there", name)
+        return ProblemError(504, "the deadline passed before the answer was there").response(name)
     if status == NO_REPLICA:
-        return problem_response(503, "the server is starting or draining", name, RETRY)
-    return problem_response(503, "no replica could answer", name, RETRY)
+        detail = "the server is starting or draining"
+        return ProblemError(503, detail, RETRY, NOT_READY).response(name)
+    return ProblemError(503, "no replica could answer", RETRY, "no_replica").response(name)

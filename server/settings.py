@@ -17,12 +17,12 @@ from ..toolkit.errors import UnusableInputError
 from ..toolkit.files import KIBIBYTE
 
 Stack = Literal["reference", "article", "ray"]
-Part = Literal["place", "speed", "requests", "connections", "replicas"]
+Part = Literal["place", "speed", "requests", "connections", "replicas", "beside"]
 """The groups of settings.
 
 All stacks take ``place``; the article's server takes nothing else.  ``speed`` may change the
-throughput.  ``connections`` are for the reference server alone (Ray has its own), ``replicas`` for
-Ray Serve.
+throughput.  ``connections`` are for the reference server alone (Ray has its own), and so is
+``beside``, a second variant; ``replicas`` are for Ray Serve.
 """
 DEADLINE, BODY_LIMIT = "TIANKONG_DEADLINE", "TIANKONG_BODY_LIMIT"  # for retries.py
 
@@ -138,6 +138,11 @@ class Settings:
     replicas: int = setting("replicas", 0, "processes behind Ray Serve")
     max_replicas: int = setting(
         "replicas", 0, "at most so many processes, started as the load grows, 0: as --replicas"
+    )
+
+    beside: Path | None = field(
+        default=None,
+        metadata=row("beside", "a second variant, for the page to compare with", Path),
     )
 
     def __post_init__(self) -> None:

@@ -256,14 +256,17 @@ class Service:
             for candidate in question.candidates or ():
                 self._predictor.encoder.candidate_id(candidate)
         except TextError as error:
-            raise ProblemError(422, str(error)) from None
+            raise ProblemError(422, str(error), code=error.code, values=error.values) from None
         for index, text in enumerate(question.texts):
             try:
                 ids = self._predictor.encoder.encode(text)
             except TextError as error:
                 status = 400 if isinstance(error, NoMaskError) else 422
                 place = f"texts[{index}]: " if several else ""
-                raise ProblemError(status, f"{place}{error}") from None
+                values = error.values | ({"index": index} if several else {})
+                raise ProblemError(
+                    status, f"{place}{error}", code=error.code, values=values
+                ) from None
             yield Pending(ids, question.top_k, question.candidates)
 
     def _infer(self, jobs: Sequence[Pending]) -> list[Answer]:

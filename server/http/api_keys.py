@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...toolkit.errors import UnusableInputError
 from ...toolkit.files import read_text
-from .problems import problem_response
+from .problems import ProblemError
 
 SHORTEST = 16  # characters; shorter keys can be guessed
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="tiankong"'}
@@ -76,7 +76,8 @@ class ApiKeys:
         """Serve one request."""
         if scope["type"] == "http" and scope["path"] not in OPEN and not self._has_valid_key(scope):
             request_id = scope["state"]["request_id"]
-            await problem_response(401, DETAIL, request_id, CHALLENGE)(scope, receive, send)
+            problem = ProblemError(401, DETAIL, CHALLENGE)
+            await problem.response(request_id)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 

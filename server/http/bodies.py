@@ -34,22 +34,23 @@ async def read_body(request: Request, limit: int, until: float) -> bytes:
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
-        raise _too_large(limit)
+        raise too_large(limit)
     body = bytearray()
     try:
         async with asyncio.timeout_at(until):
             async for chunk in request.stream():
                 if len(body) + len(chunk) > limit:
-                    raise _too_large(limit)
+                    raise too_large(limit)
                 body += chunk
     except TimeoutError:
         raise ProblemError(408, "the body did not arrive in time", CLOSE) from None
     return bytes(body)
 
 
-def _too_large(limit: int) -> ProblemError:
+def too_large(limit: int, what: str = "the body has") -> ProblemError:
+    """Return the problem of a body of more than ``limit`` bytes."""
     # Closing the connection keeps the rest of the body from being read at all.
-    return ProblemError(413, f"the body has more than {limit} bytes", CLOSE)
+    return ProblemError(413, f"{what} more than {limit} bytes", CLOSE, values={"most": limit})
 
 
 def parse_question(body: bytes) -> Question:
@@ -68,8 +69,15 @@ def parse_batch(body: bytes, max_texts: int) -> Question:
     require_known(data, ("texts", *OPTIONS))
     texts = _strings(data, "texts")
     if len(texts) > max_texts:
-        raise ProblemError(422, f"texts has {len(texts)} items, more than {max_texts}")
+        raise too_many_texts("texts", len(texts), max_texts)
     return Question(texts, read_top_k(data), read_candidates(data))
+
+
+def too_many_texts(field: str, texts: int, most: int) -> ProblemError:
+    """Return the problem of a request with more texts than allowed."""
+    detail = f"{field} has {texts} items, more than {most}"
+    values = {"texts": texts, "most": most}
+    return ProblemError(422, detail, code="too_many_texts", values=values)
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -94,8 +102,12 @@ def require_known(data: Collection[str], known: Collection[str], where: str = ""
     """
     for key in data:
         if key not in known:
+            shown = key[:SHOWN]
             raise ProblemError(
-                400, f"{where}unknown field {key[:SHOWN]!r}; known: {', '.join(known)}"
+                400,
+                f"{where}unknown field {shown!r}; known: {', '.join(known)}",
+                code="unknown_field",
+                values={"field": shown},
             )
 
 
@@ -131,11 +143,12 @@ def checked(value: object, name: str) -> str:
     if not isinstance(value, str):
         raise ProblemError(400, f"{name} is not a string")
     if "\0" in value:
-        raise ProblemError(400, f"{name} has a null character")
+        raise ProblemError(400, f"{name} has a null character", code="null_character")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise ProblemError(400, f"{name} is not valid Unicode: it has half a surrogate") from None
+        detail = f"{name} is not valid Unicode: it has half a surrogate"
+        raise ProblemError(400, detail, code="half_surrogate") from None
     return value
 
 

@@ -17,10 +17,11 @@ from uvicorn.server import ServerState
 
 from ...toolkit.files import KIBIBYTE
 from .access_log import AccessLog
+from .bodies import too_large
 from .lingering import Lingering
 from .metrics import Metrics
 from .observer import Observer
-from .problems import CLOSE, QUEUE_FULL, RETRY, ProblemError, problem_response
+from .problems import CLOSE, QUEUE_FULL, RETRY, ProblemError
 from .request_ids import RequestIds
 from .upgrades import parser_of_body
 
@@ -80,11 +81,9 @@ class Refusal:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        problem, state = self._problem, scope["state"]
-        state["reason"] = problem.reason
-        headers = {**problem.headers, **CLOSE}
-        response = problem_response(problem.status, problem.detail, state["request_id"], headers)
-        await response(scope, receive, send)
+        state = scope["state"]
+        state["reason"] = self._problem.reason
+        await self._problem.response(state["request_id"], CLOSE)(scope, receive, send)
 
 
 class Connection(HttpToolsProtocol):
@@ -168,9 +167,7 @@ class Connection(HttpToolsProtocol):
         ):
             self._refuse(_head_too_large())
         elif self._received > self._terms.message_limit:
-            self._refuse(
-                ProblemError(413, f"the body takes more than {self._terms.message_limit} bytes")
-            )
+            self._refuse(too_large(self._terms.message_limit, "the body takes"))
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)

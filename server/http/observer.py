@@ -15,10 +15,13 @@ from .stages import Stopwatch
 
 CLIENT_GONE = 499  # nginx's status for a client that left before the answer
 UNKNOWN_ROUTE = "other"
+TIMING = b"server-timing"  # W3C Server Timing: browsers show it beside the round trip
 
 
 class Observer:
     """ASGI middleware: counts each request and writes one log entry for it (``log`` None: no log).
+
+    Each answer says in its header ``Server-Timing`` how long the server took, and its stages.
 
     Successful probes (health, metrics) are counted but not logged: they would hide the rest.
     """
@@ -41,6 +44,7 @@ class Observer:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message["headers"] = [*message["headers"], (TIMING, watch.header())]
             size += len(message.get("body", b""))
             await send(message)
 

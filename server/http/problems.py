@@ -34,7 +34,9 @@ TITLES = {413: "Content Too Large", 422: "Unprocessable Content", 499: "Client C
 class ProblemError(Exception):
     """A request that cannot be answered: HTTP status, message for people, extra headers.
 
-    ``reason`` is a word for metrics and logs; None: the usual one of the status.
+    ``reason`` is a word for metrics and logs; None: the usual one of the status.  ``code`` is for
+    programs, finer than the reason (None: the reason), and ``values`` are the figures and words of
+    the message: with both a client can say the same in another language.
     """
 
     def __init__(
@@ -43,12 +45,21 @@ class ProblemError(Exception):
         detail: str,
         headers: Mapping[str, str] | None = None,
         reason: str | None = None,
+        code: str | None = None,
+        values: Mapping[str, int | str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.headers = dict(headers or {})
         self.reason = reason or reason_for(status)
+        self.code = code or self.reason
+        self.values = dict(values or {})
+
+    def response(self, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
+        """Return the response of this problem, with ``headers`` besides its own."""
+        every = {**self.headers, **(headers or {})}
+        return problem_response(self.status, self.detail, request_id, every, self.code, self.values)
 
 
 def reason_for(status: int) -> str:
@@ -57,10 +68,18 @@ def reason_for(status: int) -> str:
 
 
 def problem_response(
-    status: int, detail: str, request_id: str, headers: Mapping[str, str] | None = None
+    status: int,
+    detail: str,
+    request_id: str,
+    headers: Mapping[str, str] | None = None,
+    code: str = "",
+    values: Mapping[str, int | str] | None = None,
 ) -> Response:
-    """Return the problem as a response; ``error`` repeats the detail for the article's clients."""
-    document = {
+    """Return the problem as a response; ``error`` repeats the detail for the article's clients.
+
+    ``code`` and ``values`` are left out if they are empty.
+    """
+    document: dict[str, object] = {
         "type": "about:blank",
         "status": status,
         "title": TITLES.get(status) or HTTPStatus(status).phrase,
@@ -68,5 +87,9 @@ def problem_response(
         "request_id": request_id,
         "error": detail,
     }
+    if code:
+        document["code"] = code
+    if values:
+        document["values"] = dict(values)
     # JSON in ASCII: encoding cannot fail, whatever the detail quotes from the request.
     return Response(json.dumps(document), status, dict(headers or {}), MEDIA_TYPE)

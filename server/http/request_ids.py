@@ -9,7 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .problems import problem_response
+from .problems import ProblemError
 
 HEADER = "X-Request-ID"
 MAX_LENGTH = 128
@@ -50,7 +50,7 @@ class RequestIds:
             log.exception("request %s failed", name)
             if started:
                 raise
-            problem = problem_response(500, "the server failed; its log says why", name)
+            problem = ProblemError(500, "the server failed; its log says why").response(name)
             await problem(scope, receive, stamped)
 
 

@@ -20,6 +20,15 @@ class Stopwatch:
         """Seconds from the arrival to the end of the last stage."""
         return self._last - self.began
 
+    def header(self) -> bytes:
+        """Return what has passed until now as a value of Server-Timing, in milliseconds.
+
+        The total comes first, then the stages that have ended.
+        """
+        total = time.perf_counter() - self.began
+        times = [("total", total), *self.seconds.items()]
+        return ", ".join([f"{name};dur={value * 1000:.2f}" for name, value in times]).encode()
+
     def lap(self, stage: str, at: float | None = None) -> None:
         """End a stage, now or ``at`` a time by ``time.perf_counter``."""
         now = time.perf_counter() if at is None else at

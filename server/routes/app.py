@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -23,7 +25,7 @@ from ..http.bodies import parse_batch, parse_question, read_body
 from ..http.metrics import Collected
 from ..http.observer import Observer
 from ..http.presence import Presence
-from ..http.problems import ProblemError, problem_response
+from ..http.problems import ProblemError
 from ..http.request_ids import RequestIds, request_id
 from ..settings import Settings
 from . import open_inference, openapi, page
@@ -42,11 +44,14 @@ def create_app(
     settings: Settings,
     log_to: int | None = None,
     everyone: Everyone | None = None,
+    beside: Predictor | None = None,
 ) -> Starlette:
     """Return the app; ``app.state.service`` is the Service behind it.
 
     ``log_to`` is a file descriptor for the access log (None: standard output).  ``everyone``
-    collects what /metrics returns if this server is one of several replicas.
+    collects what /metrics returns if this server is one of several replicas.  ``beside`` is a
+    second variant, which answers as a model of the Open Inference Protocol: it has a Service of its
+    own, and ``app.state.services`` has both by name.
 
     The lifespan warms the service up at the start and ends its threads at the end.  Raises
     UnusableInputError if the file of API keys cannot be used.
@@ -63,7 +68,11 @@ def create_app(
     app.router.redirect_slashes = False
     service = app.state.service = Service(predictor, settings)
     app.state.access_log, app.state.everyone = log, everyone
-    app.state.model = _model(settings)
+    services = [service]
+    if beside:
+        services.append(Service(beside, replace(settings, folder=settings.beside or Path())))
+    app.state.services = {each.variant: each for each in services}
+    app.state.about = {each.variant: _about(each.settings.folder) for each in services}
     # The last one added is the first to see a request.
     if keys is not None:
         app.add_middleware(ApiKeys, keys=keys)
@@ -72,21 +81,33 @@ def create_app(
     return app
 
 
-def _model(settings: Settings) -> dict[str, Any]:
-    """Return name and size of the model in a variant's folder, as far as its manifest says."""
+def _about(folder: Path) -> dict[str, Any]:
+    """Return what the manifest in a variant's folder says of the model and of the variant."""
     try:
-        model = read_manifest(settings.folder).model
+        manifest = read_manifest(folder)
     except UnusableInputError:  # a predictor made in memory has no folder
-        return {}
-    return {key: model[key] for key in ("name", "parameters") if key in model}
+        return {"model": {}}
+    recipe = manifest.recipe
+    return {
+        "model": {
+            key: manifest.model[key] for key in ("name", "parameters") if key in manifest.model
+        },
+        "variant": {
+            "engine": recipe.engine,
+            "precision": recipe.precision,
+            "bytes": manifest.model_file_size,
+        },
+    }
 
 
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
-    service: Service = app.state.service
-    await service.warm_up()
+    services: Collection[Service] = app.state.services.values()
+    for service in services:  # one after the other: a start may measure what is fastest
+        await service.warm_up()
     yield
-    service.close()
+    for service in services:
+        service.close()
     if app.state.access_log:
         app.state.access_log.close()
 
@@ -141,13 +162,14 @@ async def ready(request: Request) -> Response:
 async def _answer_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)
     request.state.reason = error.reason
-    return problem_response(error.status, error.detail, request_id(request), error.headers)
+    return error.response(request_id(request))
 
 
 async def _answer_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     detail = DETAILS.get(error.status_code, error.detail)
-    return problem_response(error.status_code, detail, request_id(request), error.headers)
+    problem = ProblemError(error.status_code, detail, error.headers)
+    return problem.response(request_id(request))
 
 
 async def _document(request: Request) -> Response:

@@ -1,15 +1,16 @@
 """The Open Inference Protocol, version 2, over HTTP (see ``tensors.py`` for its sources).
 
-There is one model, version 1.  Its input is the tensor ``text`` (BYTES, any shape, one sentence per
-element).  Its outputs have a row for every [MASK], in reading order: ``token`` (BYTES, masks x k),
-``score`` (FP32, masks x k) and ``sentence`` (INT64, masks), the index of the row's sentence.
+The served variant is a model, version 1, and so is the one beside it, if any.  The input of each is
+the tensor ``text`` (BYTES, any shape, one sentence per element).  Its outputs have a row for every
+[MASK], in reading order: ``token`` (BYTES, masks x k), ``score`` (FP32, masks x k) and ``sentence``
+(INT64, masks), the index of the row's sentence.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -28,6 +29,7 @@ from ..http.bodies import (
     read_candidates,
     read_top_k,
     require_known,
+    too_many_texts,
 )
 from ..http.presence import Presence
 from ..http.problems import ProblemError
@@ -77,14 +79,15 @@ class InferenceRequest:
     timeout: float | None
 
 
-async def server_metadata(_: Request) -> Response:
-    """Say what server this is."""
+async def server_metadata(request: Request) -> Response:
+    """Say what server this is, and which models it has."""
     extensions = ["binary_tensor_data"]
     return JSONResponse(
         {
             "name": "tiankong",
             "version": version("tiankong"),
             "extensions": extensions,
+            "models": list(request.app.state.services),
             "process": {"pid": os.getpid(), "started_ticks": started_ticks()},
         }
     )
@@ -112,7 +115,7 @@ async def model_metadata(request: Request) -> Response:
             "inputs": INPUTS,
             "outputs": OUTPUTS,
             "parameters": service.in_force(),
-            "model": request.app.state.model,
+            **request.app.state.about[service.variant],
         }
     )
 
@@ -172,7 +175,7 @@ def read_request(
     if not texts:
         raise ProblemError(400, "text has no sentence")
     if len(texts) > max_texts:
-        raise ProblemError(422, f"text has {len(texts)} items, more than {max_texts}")
+        raise too_many_texts("text", len(texts), max_texts)
     for index, item in enumerate(texts):
         checked(item, f"text[{index}]")
     question = Question(tuple(texts), read_top_k(parameters), _candidates(parameters))
@@ -199,10 +202,12 @@ def as_tensors(answers: Sequence[Answer]) -> dict[str, Tensor]:
 
 
 def _model(request: Request) -> Service:
-    service = service_of(request)
+    services: Mapping[str, Service] = request.app.state.services
     name = request.path_params["name"]
-    if name != service.variant:
-        raise ProblemError(404, f"there is no model {name} here, only {service.variant}")
+    service = services.get(name)
+    if service is None:
+        names = " and ".join(services)
+        raise ProblemError(404, f"there is no model {name} here, only {names}")
     if (number := request.path_params.get("number", VERSION)) != VERSION:
         raise ProblemError(404, f"{name} has no version {number}, only {VERSION}")
     return service

@@ -78,6 +78,7 @@ SCHEMAS: dict[str, Schema] = {
         name={"type": "string"},
         version={"type": "string"},
         extensions=_list({"type": "string"}),
+        models=_list({"type": "string"}),
         process={
             "type": "object",
             "description": "which process answers; a measuring tool on the same machine uses it",
@@ -96,6 +97,7 @@ SCHEMAS: dict[str, Schema] = {
         outputs=_list(ref("TensorMetadata")),
         parameters={"type": "object", "description": "the settings in force"},
         model={"type": "object", "description": "of the variant: its name and parameters"},
+        variant={"type": "object", "description": "its engine, precision and size in bytes"},
     ),
     "Tensor": _object(
         ["name", "datatype", "shape"], **TENSOR, data={"type": "array"}, parameters=PARAMETERS
@@ -134,5 +136,7 @@ SCHEMAS: dict[str, Schema] = {
         detail={"type": "string"},
         request_id={"type": "string"},
         error={"type": "string", "description": "same as detail"},
+        code={"type": "string", "description": "a word for the kind of problem, for programs"},
+        values={"type": "object", "description": "the figures and words that the detail has"},
     ),
 }

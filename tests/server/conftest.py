@@ -79,9 +79,9 @@ class FakeEngine(Engine):
         return near
 
 
-def make_predictor(engine: FakeEngine) -> Predictor:
-    """Return a predictor named ``fake`` over the tiny vocabulary."""
-    return Predictor("fake", TextEncoder(make_tokenizer()), engine)
+def make_predictor(engine: FakeEngine, name: str = "fake") -> Predictor:
+    """Return a predictor over the tiny vocabulary."""
+    return Predictor(name, TextEncoder(make_tokenizer()), engine)
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """The reference stack's real process with a fake engine; the process tests run it.
 
 ``FAKE_DELAY`` is how many seconds a sentence with "slow" takes, ``FAKE_WARM_UP`` the sentence of
-the warm-up, ``FAKE_ANNOUNCE`` a line to print on standard error once the port is bound.
+the warm-up, ``FAKE_ANNOUNCE`` a line to print on standard error once the port is bound,
+``FAKE_BESIDE`` the name of a second variant.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ try:
     with bind(settings) as listener:
         if "FAKE_ANNOUNCE" in os.environ:
             print(os.environ["FAKE_ANNOUNCE"], file=sys.stderr)
-        serve(make_predictor(FakeEngine(float(os.environ["FAKE_DELAY"]))), settings, listener)
+        engine = FakeEngine(float(os.environ["FAKE_DELAY"]))
+        beside = os.environ.get("FAKE_BESIDE")
+        other = make_predictor(FakeEngine(), beside) if beside else None
+        serve(make_predictor(engine), settings, listener, other)
 except TiankongError as error:
     print(f"tiankong: {error}", file=sys.stderr)
     sys.exit(error.exit_code)

@@ -25,7 +25,16 @@ Ids = NDArray[np.int64]
 
 
 class TextError(ValueError):
-    """A sentence that the model cannot answer (no [MASK], too long, ...)."""
+    """A sentence that the model cannot answer (no [MASK], too long, ...).
+
+    For programs, ``code`` is a word for the kind of error, and ``values`` are the figures and words
+    that the message mentions.
+    """
+
+    def __init__(self, message: str, code: str, **values: int | str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.values = values
 
 
 class NoMaskError(TextError):
@@ -141,7 +150,10 @@ class TextEncoder:
         for token in (self._normalized(candidate), candidate):
             if token and (token_id := self.tokenizer.token_to_id(token)) is not None:
                 return token_id
-        raise UnknownCandidateError(f"candidate {spelled(candidate)} is not in the vocabulary")
+        shown = spelled(candidate)
+        raise UnknownCandidateError(
+            f"candidate {shown} is not in the vocabulary", "unknown_candidate", candidate=shown
+        )
 
     def _normalized(self, token: str) -> str:
         normalizer = self.tokenizer.normalizer
@@ -155,11 +167,15 @@ class TextEncoder:
             ids = self.tokenizer.encode(text).ids
         masks = ids.count(self.mask_id)
         if not masks:
-            raise NoMaskError(f"the text has no {MASK}")
+            raise NoMaskError(f"the text has no {MASK}", "no_mask")
         if len(ids) > self.max_tokens:
-            raise TooLongError(f"the text has {len(ids)} tokens, more than {self.max_tokens}")
+            tokens, most = len(ids), self.max_tokens
+            message = f"the text has {tokens} tokens, more than {most}"
+            raise TooLongError(message, "too_many_tokens", tokens=tokens, most=most)
         if masks > self.max_masks:
-            raise TooLongError(f"the text has {masks} {MASK}, more than {self.max_masks}")
+            most = self.max_masks
+            message = f"the text has {masks} {MASK}, more than {most}"
+            raise TooLongError(message, "too_many_masks", masks=masks, most=most)
         return ids
 
     def unknown_share(self, ids: Sequence[int]) -> float:

@@ -150,6 +150,47 @@ def test_what_cannot_be_asked(client: TestClient, body: dict[str, Any], status: 
     assert problem(client.post("/predict", json=body), status)
 
 
+@pytest.mark.parametrize(
+    ("body", "code", "values"),
+    [
+        ({"text": "今天"}, "no_mask", None),
+        ({"text": "天" * 600 + "[MASK]"}, "too_many_tokens", {"tokens": 603, "most": 512}),
+        ({"text": "[MASK]" * 9}, "too_many_masks", {"masks": 9, "most": 8}),
+        ({"text": TEXT, "candidates": ["火"]}, "unknown_candidate", {"candidate": "'火'"}),
+        ({"text": TEXT, "topk": 1}, "unknown_field", {"field": "topk"}),
+        ({"text": "\0[MASK]"}, "null_character", None),
+        ({"text": "\ud800[MASK]"}, "half_surrogate", None),
+        ({"text": "天" * 70000}, "body_too_large", {"most": 65536}),
+        ({}, "bad_request", None),
+    ],
+)
+def test_a_problem_says_for_programs_what_it_says_for_people(
+    client: TestClient, body: dict[str, Any], code: str, values: dict[str, Any] | None
+) -> None:
+    document = client.post("/predict", content=json.dumps(body)).json()
+    assert document["code"] == code
+    assert document.get("values") == values
+    for value in (values or {}).values():
+        assert str(value) in document["detail"]
+
+
+def test_a_batchs_problem_has_the_index(client: TestClient) -> None:
+    document = client.post("/predict/batch", json={"texts": [TEXT, "今天"]}).json()
+    assert (document["code"], document["values"]) == ("no_mask", {"index": 1})
+
+
+def test_an_answer_says_how_long_the_server_took(client: TestClient) -> None:
+    began = time.perf_counter()
+    response = client.post("/predict", json={"text": TEXT})
+    took = (time.perf_counter() - began) * 1000
+    entries = [entry.split(";dur=") for entry in response.headers["server-timing"].split(", ")]
+    times = {name: float(value) for name, value in entries}
+    assert list(times) == ["total", "read", "tokenize", "queue", "engine", "rank"]
+    assert 0 < times.pop("total") <= took
+    assert sum(times.values()) <= took
+    assert client.get("/nowhere").headers["server-timing"].startswith("total;dur=")
+
+
 def test_512_tokens_are_not_too_many(client: TestClient) -> None:
     response = client.post("/predict", json={"text": "[MASK]" + "今" * 509})
     assert response.status_code == 200
