@@ -16,6 +16,7 @@ from ...toolkit.gate.answers import Answers, load
 from ...toolkit.gate.gold import GoldSet
 from ...toolkit.machine import fingerprint, versions
 from ...toolkit.models.source import file_name
+from ...toolkit.origin import command_line, commit
 from ...toolkit.runs.cell import Cell
 from ...toolkit.runs.point import Point
 from ...toolkit.runs.run_file import (
@@ -134,6 +135,8 @@ def new_header(
         versions=installed,
         variants={name: _entry(built) for name, built in ground.variants.items()},
         format=SEARCH_FORMAT if is_search else SWEEP_FORMAT,
+        command=command_line(),
+        commit=commit(),
     )
 
 

@@ -11,17 +11,18 @@ Format history:
 4 and 5: as 2 (a sweep's) and 3 (a search's), with a checksum at the end of every line
    (:mod:`.lines`): figures that were changed after they were measured are not read.
    What is not known of a running server's CPU and memory is null; before, it was written as 0.
-6 and 7: as 4 and 5; a cell may have ``stages``.  An unfinished file of formats 4 and 5 is gone on
-   with: its new cells have them too.
+6 and 7: as 4 and 5; a cell may have ``stages``, the header ``command`` and ``commit``; lines of
+   ``evidence`` hold what was measured beside the cells.  An unfinished file of formats 4 and 5 is
+   gone on with: what is appended to it is as it is now.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -37,15 +38,17 @@ from .validity import Warn, doubts
 
 __all__ = [
     "SEARCH_FORMAT", "SWEEP_FORMAT", "Cell", "Header", "HeldError", "Run", "Warn",
-    "append_cell", "as_read", "create_run", "end_run", "locked", "read_header", "read_run",
+    "append_cell", "append_evidence", "as_read", "create_run", "end_run", "locked",
+    "read_header", "read_run",
 ]  # fmt: skip
 
 SWEEP_FORMAT, SEARCH_FORMAT = 6, 7
 SEALED = (4, 5, 6, 7)  # their lines have checksums
 EARLIER = {2: SWEEP_FORMAT, 3: SEARCH_FORMAT, 4: SWEEP_FORMAT, 5: SEARCH_FORMAT}  # gone on with
 READABLE = (1, 2, 3, 4, 5, 6, 7)
+ORIGIN = ("command", "commit")  # not written if they are not known
 PACKED = ("latencies_ms", "ends_ms", "late_ms")
-LOAD = tuple(field.name for field in fields(Load))
+LOAD = tuple(entry.name for entry in fields(Load))
 # The order of a cell's first fields; it has always been this one.
 FIRST = (
     "variant", "stack", "users", "seconds", "latencies_ms", "started", "mode", "rate", "tokens",
@@ -57,7 +60,8 @@ FIRST = (
 class Header:
     """What all cells of a run have in common.
 
-    ``variants`` maps a variant's name to its digest, sizes, summary and gate result.
+    ``variants`` maps a variant's name to its digest, sizes, summary and gate result; ``command`` is
+    the command line that began the run, ``commit`` the one that the tool was of (empty: unknown).
     """
 
     run: str
@@ -71,6 +75,8 @@ class Header:
     versions: Mapping[str, str]
     variants: Mapping[str, Mapping[str, Any]]
     format: int = SWEEP_FORMAT
+    command: Sequence[str] = ()
+    commit: str = ""
 
     @property
     def sealed(self) -> bool:
@@ -78,9 +84,9 @@ class Header:
         return self.format in SEALED
 
     def identity(self) -> dict[str, Any]:
-        """Return what must be equal for a run to be resumed: all but name, time and seed."""
+        """Return what must be equal for a run to be resumed: what and where, not who and when."""
         data = asdict(self) | {"format": EARLIER.get(self.format, self.format)}
-        for key in ("run", "started", "seed"):
+        for key in ("run", "started", "seed", *ORIGIN):
             del data[key]
         digests = {name: entry["digest"] for name, entry in self.variants.items()}
         return data | {"variants": digests}
@@ -91,13 +97,15 @@ class Run:
     """A run file's content: its header, and its cells in the order they were measured.
 
     ``cells`` has the last attempt at each point; earlier ones are in ``superseded``.  ``is_ended``
-    says whether a search is finished.
+    says whether a search is finished.  ``evidence`` is what was measured beside the cells, by name
+    (docs/formats.md); empty in older runs.
     """
 
     header: Header
     cells: tuple[Cell, ...]
     superseded: tuple[Cell, ...] = ()
     is_ended: bool = False
+    evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def create_run(path: Path, header: Header) -> None:
@@ -106,7 +114,8 @@ def create_run(path: Path, header: Header) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with beside.open("x", encoding="utf-8") as stream:
-            line = encoded({"kind": "run", "format": header.format, **asdict(header)})
+            data = {"kind": "run", "format": header.format, **asdict(header)}
+            line = encoded({k: v for k, v in data.items() if v or k not in ORIGIN})
             stream.write(seal(line) if header.sealed else line)
             stream.flush()
             os.fsync(stream.fileno())
@@ -140,6 +149,11 @@ def append_cell(path: Path, cell: Cell, sealed: bool = True) -> None:
     ``sealed``: the file's lines have checksums (see :attr:`Header.sealed`).
     """
     append_line(path, _as_json(cell), sealed)
+
+
+def append_evidence(path: Path, name: str, found: Mapping[str, Any], sealed: bool = True) -> None:
+    """Append what was measured beside the cells; what has the same name is added to."""
+    append_line(path, {"kind": "evidence", "name": name, "found": dict(found)}, sealed)
 
 
 def end_run(path: Path, sealed: bool = True) -> None:
@@ -197,6 +211,7 @@ def read_header(path: Path) -> Header:
 def _run(path: Path, lines: Iterable[tuple[int, str]]) -> Run:
     header: Header | None = None
     cells: list[Cell] = []
+    evidence: dict[str, dict[str, Any]] = {}
     is_ended = False
     last_sum = 0
     for number, line in lines:
@@ -210,6 +225,8 @@ def _run(path: Path, lines: Iterable[tuple[int, str]]) -> Run:
                 header = _header(data)
             elif kind == "cell" and header is not None and not is_ended:
                 cells.append(_cell(data, header))
+            elif kind == "evidence" and header is not None and not is_ended:
+                evidence.setdefault(str(data["name"]), {}).update(data["found"])
             elif kind == "end" and header is not None and not is_ended:
                 is_ended = True
             else:
@@ -221,7 +238,7 @@ def _run(path: Path, lines: Iterable[tuple[int, str]]) -> Run:
     last = {cell.point: cell for cell in cells}
     counted = tuple(cell for cell in cells if last[cell.point] is cell)
     superseded = tuple(cell for cell in cells if last[cell.point] is not cell)
-    return Run(header, counted, superseded, is_ended)
+    return Run(header, counted, superseded, is_ended, evidence)
 
 
 def _header(data: dict[str, Any]) -> Header:

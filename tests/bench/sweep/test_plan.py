@@ -9,6 +9,7 @@ from tiankong.bench.sweep.plan import FOLDER, Grid, Plan, read_plan
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.runs.load import Load
 from tiankong.toolkit.runs.point import Point
+from tiankong.toolkit.stats import SUPPORT
 
 NAMES = ["full", "open", "scaling", "smoke", "table"]
 TIMES = "seconds = 1\nwarmup_seconds = 0\n"
@@ -40,6 +41,7 @@ def test_full_is_the_table_in_longer_windows() -> None:
     assert (full.grids, full.yardstick) == (table.grids, table.yardstick)
     assert full.seconds > table.seconds
     assert full.repeats > table.repeats
+    assert full.repeats * full.seconds * 14 > SUPPORT[99]
 
 
 def test_smoke_is_the_small_model_for_under_a_minute() -> None:

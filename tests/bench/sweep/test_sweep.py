@@ -95,6 +95,7 @@ def test_every_cell_is_complete(measured: Path) -> None:
 def test_the_order_is_the_seeds(measured: Path) -> None:
     run = read_run(measured)
     assert run.header.seed == 3
+    assert run.header.command == []  # begun from Python, not by the command
     assert [cell.point for cell in run.cells] == PLAN.points(list(run.header.variants), 3)
 
 
