@@ -1,4 +1,4 @@
-"""Pages: a report printed as HTML and Markdown in every language, with its plots and its data.
+"""Pages: a report printed as HTML and Markdown in every language, with its pictures and its data.
 
 The only file that imports Jinja2.
 """
@@ -17,11 +17,13 @@ from .data import as_data
 from .facts.article import read_article
 from .facts.prices import PRICES, read_prices
 from .facts.report import Report, compose
-from .plots.panels import scaling_plot
-from .plots.plots import cost_plot, latency_plot
-from .sections.page import COST_SVG, LATENCY_SVG, SCALING_SVG, page
-from .text.language import LANGUAGES, Language, read_language
+from .plots.markup import document
+from .plots.palette import style
+from .sections.page import page
+from .sections.pictures import NAMES, file_name
+from .text.language import LANGUAGES, read_language
 from .text.markdown import cell, escape, lines
+from .text.tables import Page
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -29,13 +31,12 @@ if TYPE_CHECKING:
 TEMPLATES = package_path("reports/templates")
 HTML = {"en": "index.html", "zh": "index.zh.html"}
 MARKDOWN = {"en": "report.md", "zh": "report.zh.md"}
-PLOTS = {LATENCY_SVG, COST_SVG, SCALING_SVG}
 
 
 def write_pages(runs: Sequence[Run], out: Path, prices: Path | None = None) -> list[Path]:
-    """Write the pages, plots and data of runs into ``out``; return the files written.
+    """Write the pages, pictures and data of runs into ``out``; return the files written.
 
-    A plot in ``out`` that these runs do not have is removed.
+    A picture in ``out`` that these runs do not have is removed.
 
     All files are rendered in memory before the first one is replaced, and each is replaced
     atomically, so a failure while rendering leaves the old pages.  Raises UnusableInputError for
@@ -45,31 +46,32 @@ def write_pages(runs: Sequence[Run], out: Path, prices: Path | None = None) -> l
     files = render(report)
     for name, text in files.items():
         write_text(out / name, text)
-    for name in PLOTS - files.keys():  # left by other runs: no page refers to it now
+    of_all = {file_name(name, read_language(code)) for name in NAMES for code in LANGUAGES}
+    for name in of_all - files.keys():  # left by other runs: no page refers to it now
         (out / name).unlink(missing_ok=True)
     return [out / name for name in files]
 
 
 def render(report: Report) -> dict[str, str]:
-    """Return each file's text by name; plots and data come before the pages that refer to them."""
-    files = {}
-    if report.points:
-        files[LATENCY_SVG] = latency_plot(report.points)
-        files[COST_SVG] = cost_plot(report.points, report.yardsticks, report.bench)
-    if report.scaling.axes:
-        files[SCALING_SVG] = scaling_plot(report.scaling.axes)
+    """Return each file's text by name; pictures and data come before the pages that name them."""
+    pages = {code: page(report, read_language(code)) for code in LANGUAGES}
+    files = {
+        picture.file: document(picture.markup, shown.language.tag)
+        for shown in pages.values()
+        for section in shown.sections
+        for picture in section.pictures
+    }
     files["summary.json"] = json.dumps(as_data(report), ensure_ascii=False, indent=2) + "\n"
-    for code in LANGUAGES:
-        language = read_language(code)
-        files[MARKDOWN[code]] = _print("report.md.j2", report, language)
-        files[HTML[code]] = _print("index.html.j2", report, language)
+    for code, shown in pages.items():
+        files[MARKDOWN[code]] = _print("report.md.j2", shown)
+        files[HTML[code]] = _print("index.html.j2", shown)
     return files
 
 
-def _print(template: str, report: Report, language: Language) -> str:
-    other = next(code for code in LANGUAGES if code != language.code)
+def _print(template: str, shown: Page) -> str:
+    other = next(code for code in LANGUAGES if code != shown.language.code)
     links = {"html": HTML[other], "markdown": MARKDOWN[other]}
-    return _environment().get_template(template).render(page=page(report, language), other=links)
+    return _environment().get_template(template).render(page=shown, other=links, colours=style())
 
 
 @cache

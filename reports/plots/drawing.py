@@ -1,8 +1,7 @@
 """Drawing: the look of every plot, and the matplotlib they share.
 
-Only the modules of this folder import matplotlib.  Text is drawn as paths (see lettering.py) and
-ids have a fixed salt, so the same points give the same bytes on every machine with the same
-matplotlib.
+Only the modules of this folder import matplotlib.  Text stays text (see lettering.py) and ids have
+a fixed salt, so the same points give the same bytes on every machine with the same matplotlib.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ...toolkit.processes import interrupts_held
 from ..facts.estimates import Estimate
 from ..facts.points import MeasuredPoint, Series
+from .markup import inline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ MUTED = "#6e7781"
 GRID = "#e6e8eb"
 TOO_FEW = "no point has enough answers for a percentile"
 STYLE: dict[Any, Any] = {  # matplotlib types the keys as one huge Literal
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
     "svg.hashsalt": "tiankong",
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same everywhere
     "font.size": 9.0,
@@ -138,10 +138,10 @@ def canvas(width: float, height: float) -> Iterator[Figure]:
         yield Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
-def svg(figure: Figure) -> str:
-    """Return a figure as SVG text."""
+def svg(figure: Figure, name: str, title: str, seen: str) -> str:
+    """Return a figure as an SVG element for a page (see :func:`markup.inline`)."""
     stream = io.StringIO()
     backend = f"module://{__package__}.lettering"
     metadata = {"Date": None, "Creator": None}
     figure.savefig(stream, format="svg", backend=backend, metadata=metadata)
-    return stream.getvalue()
+    return inline(stream.getvalue(), name, title, seen)

@@ -33,7 +33,7 @@ WIDE = 5.0  # ratio of largest to smallest value above which the axis is logarit
 Value = Callable[[MeasuredPoint], Estimate | None]
 
 
-def scaling_plot(axes: Sequence[Axis]) -> str:
+def scaling_plot(axes: Sequence[Axis], title: str, seen: str) -> str:
     """Return two panels for each axis, sentences a second and P50 latency, as SVG text."""
     with canvas(7.6, 0.5 + 2.5 * len(axes)) as figure:
         styles = looks([point for axis in axes for point in axis.points])
@@ -43,7 +43,7 @@ def scaling_plot(axes: Sequence[Axis]) -> str:
             _panel(speed, axis, styles, lambda point: point.sentences, "sentences / s")
             _panel(latency, axis, styles, lambda point: point.p50_ms, "P50 ms")
         _legend(figure, list(styles.values()))
-        return svg(figure)
+        return svg(figure, "scaling", title, seen)
 
 
 def _fixed(load: Load) -> str:

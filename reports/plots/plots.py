@@ -30,7 +30,7 @@ class _Label:
     bold: bool = field(default=True)
 
 
-def latency_plot(points: Sequence[MeasuredPoint]) -> str:
+def latency_plot(points: Sequence[MeasuredPoint], title: str, seen: str) -> str:
     """Return P95 (solid) and P50 (dotted) against users as SVG text."""
     with canvas(7.6, 4.4) as figure:
         axes = figure.subplots()
@@ -45,11 +45,15 @@ def latency_plot(points: Sequence[MeasuredPoint]) -> str:
                 ends.append(_Label(look.name, *drawn[-1], look.colour))
         _scales(axes, sorted({point.users for point in points}), empty=not ends)
         _label_ends(axes, ends)
-        return svg(figure)
+        return svg(figure, "latency", title, seen)
 
 
 def cost_plot(
-    points: Sequence[MeasuredPoint], prices: Sequence[Price], bench: MeasuredMachine
+    points: Sequence[MeasuredPoint],
+    prices: Sequence[Price],
+    bench: MeasuredMachine,
+    title: str,
+    seen: str,
 ) -> str:
     """Return the cost of a million requests against P95 as SVG text, with one panel a price.
 
@@ -67,7 +71,7 @@ def cost_plot(
         figure.draw_without_rendering()  # pixel positions are known only after the layout
         for axes, (users, names) in labels:
             _Placer(axes, users).place([*users, *names])
-        return svg(figure)
+        return svg(figure, "cost", title, seen)
 
 
 def _line(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .drawing import INK, MUTED, canvas, svg
+from .markup import document
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,9 +27,10 @@ def space_picture(result: Mapping[str, Any]) -> str:
     latest = {_place(trial): trial for trial in result["trials"]}
     rows = sorted({row for row, _ in latest})
     columns = sorted({batch for _, batch in latest})
+    title = f"{result['variant']}: requests/s within {result['slo']}"
     with canvas(1.9 + 0.95 * len(columns), 1.5 + 0.38 * len(rows)) as figure:
         axes = figure.subplots()
-        axes.set_title(f"{result['variant']}: requests/s within {result['slo']}", pad=12)
+        axes.set_title(title, pad=12)
         _fields(axes, latest, rows, columns)
         _frame(axes, _place(result["best"]["choice"]), rows, columns, "-")
         _frame(axes, _place(result["usual"]["choice"]), rows, columns, ":")
@@ -37,7 +39,7 @@ def space_picture(result: Mapping[str, Any]) -> str:
         axes.set_yticks(range(len(rows)), [_name(row) for row in rows])
         axes.grid(visible=False)
         axes.tick_params(length=0)
-        return svg(figure)
+        return document(svg(figure, "space", title, title), themed=False)
 
 
 def _place(settings: Mapping[str, Any]) -> tuple[Row, int]:

@@ -13,19 +13,17 @@ from ..facts.prices import HOURS_PER_MONTH
 from ..facts.report import Report
 from ..text import figures
 from ..text.language import Language
-from ..text.tables import Entry, Page, Picture, Section, Table, columns
+from ..text.tables import Entry, Page, Section, Table, columns
 from .article import article_grid, claims_grid
 from .costs import cost_grid, source_line
 from .method import method
+from .pictures import costs_plot, growth, latency
 from .points import open_grid, other_grid, point_grid
-from .scaling import axis_grids, axis_name
+from .scaling import axis_grids
 from .variants import flip_lines, gate_grid, size_grid
 from .verdict import verdict
 from .warnings import warnings
 
-LATENCY_SVG = "latency.svg"
-COST_SVG = "cost.svg"
-SCALING_SVG = "scaling.svg"
 PER_COUNT = 1_000_000
 
 
@@ -128,15 +126,13 @@ def scaling(report: Report, language: Language) -> Section:
     grids = axis_grids(report, language)
     if facts.others:
         grids += (other_grid(facts.others, language),)
-    names = str(language.words["list"]).join(axis_name(axis, language) for axis in facts.axes)
-    alt = say("plot.scaling_alt", axes=names, series=_series_names(facts.points))
     all_points = (*facts.points, *facts.others)
     return Section(
         "scaling",
         say("heading.scaling"),
         (say("scaling.lead"),),
         grids,
-        (Picture(SCALING_SVG, alt),) if facts.axes else (),
+        growth(report, language),
         notes=(say("scaling.note"), *_interval_note(all_points, language)),
     )
 
@@ -164,38 +160,6 @@ def article(report: Report, language: Language) -> Section:
         (say("article.note", date=quoted.date, cores=quoted.cores, here=report.bench.cores),),
         (article_grid(report, language), claims_grid(report, language)),
         notes=tuple(notes),
-    )
-
-
-def _series_names(points: Sequence[MeasuredPoint]) -> str:
-    return ", ".join(dict.fromkeys(" / ".join(point.series) for point in points))
-
-
-def latency(report: Report, language: Language) -> Section:
-    """Show the plot of latency against users."""
-    alt = language.say("plot.latency_alt", series=_series_names(report.points))
-    return Section(
-        "latency",
-        language.say("heading.latency"),
-        pictures=(Picture(LATENCY_SVG, alt),),
-        notes=(language.say("plot.latency_note"),),
-    )
-
-
-def costs_plot(report: Report, language: Language) -> Section:
-    """Show the plot of cost against latency."""
-    currency = report.yardsticks[0].currency if report.yardsticks else figures.NONE
-    alt = language.say("plot.cost_alt", currency=currency, series=_series_names(report.points))
-    prices = "; ".join(
-        f"{price.name}, {language.say(f'kind.{price.kind}')},"
-        f" {figures.monthly(price.currency, price.monthly)}"
-        for price in report.yardsticks
-    )
-    return Section(
-        "cost",
-        language.say("heading.cost"),
-        pictures=(Picture(COST_SVG, alt),),
-        notes=(language.say("plot.cost_note", prices=prices or figures.NONE),),
     )
 
 

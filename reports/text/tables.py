@@ -70,10 +70,15 @@ def shape(spec: Load, language: Language) -> list[str]:
 
 @dataclass(frozen=True)
 class Picture:
-    """An SVG beside the page, and what it shows in words."""
+    """A picture: an SVG element for the page (``markup``), and the file that holds it alone.
+
+    ``title`` names it, ``alt`` says what is to be seen; both are in ``markup`` already.
+    """
 
     file: str
+    title: str
     alt: str
+    markup: str
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from cells import changed
 
 from tiankong.toolkit.runs.run_file import Cell
 
-NAMES = {
-    "latency.svg",
-    "cost.svg",
+PICTURES = {"latency.svg", "latency.zh.svg", "cost.svg", "cost.zh.svg"}
+GROWTH = {"scaling.svg", "scaling.zh.svg"}
+NAMES = PICTURES | {
     "summary.json",
     "report.md",
     "report.zh.md",
