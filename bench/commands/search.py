@@ -57,12 +57,12 @@ def capacity(
     from ...toolkit.gate.examination import ensure
     from ...toolkit.gate.gold import find_gold
     from ...toolkit.runs.load import ARTICLE_STACK, CLOSED, OPEN, REFERENCE_STACK, TARGET_STACK
+    from ...toolkit.runs.slo import parse_slo
     from ..load.generator import generators_from
     from ..load.greeting import greet
     from ..load.target import read_access
     from ..search.capacity import CapacityTerms
     from ..search.capacity import capacity as find_capacity
-    from ..search.slo import parse_slo
     from ..sweep.ground import Ground
 
     if stack not in (REFERENCE_STACK, ARTICLE_STACK):
@@ -105,8 +105,8 @@ def tune(
     from ...toolkit.building.store import Store
     from ...toolkit.gate.examination import ensure
     from ...toolkit.gate.gold import find_gold
+    from ...toolkit.runs.slo import parse_slo
     from ..load.generator import Generators
-    from ..search.slo import parse_slo
     from ..search.tune import require_enough
     from ..search.tune import tune as find_settings
     from ..sweep.ground import Ground

@@ -38,10 +38,10 @@ from ...toolkit.options import duration
 from ...toolkit.runs.cell import Cell
 from ...toolkit.runs.load import REFERENCE_STACK, Load
 from ...toolkit.runs.point import Point
+from ...toolkit.runs.slo import Slo, parse_slo
 from ...toolkit.runs.validity import invalidating, is_disturbed
 from ..load.generator import ALONE
 from ..search.schedule import WARMUP_SECONDS
-from ..search.slo import Slo, parse_slo
 from ..search.space import Setup
 from ..search.tune import choices_of, next_users, score, tune
 from ..sweep.ground import Ground

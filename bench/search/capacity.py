@@ -11,12 +11,12 @@ from ...toolkit.errors import GateFailedError
 from ...toolkit.runs.cell import Cell
 from ...toolkit.runs.load import CLOSED, OPEN, REFERENCE_STACK, Load
 from ...toolkit.runs.point import Point
+from ...toolkit.runs.slo import Slo
 from ...toolkit.stats import interval, variation
 from ..sweep.ground import Ground, new_header
 from ..sweep.measure import Window
 from ..sweep.session import Session, runs_folder
 from .bisection import Bracket, highest
-from .slo import Slo
 from .trust import UnconfirmedError, believe, require_sound, trusted
 
 PROBE, CONFIRMATION = "probe", "confirmation"  # stages

@@ -23,6 +23,7 @@ from ...toolkit.machine import usable_cores
 from ...toolkit.runs.cell import Cell
 from ...toolkit.runs.load import REFERENCE_STACK, Load
 from ...toolkit.runs.point import Point
+from ...toolkit.runs.slo import Slo, rough_percentile
 from ...toolkit.stats import Variation, interval, variation
 from ..sweep.ground import Ground, new_header
 from ..sweep.measure import Window
@@ -36,7 +37,6 @@ from .schedule import (
     Schedule,
     usual_budget,
 )
-from .slo import Slo, rough_percentile
 from .space import Setup, space
 from .trust import UnconfirmedError, require_sound, trusted
 from .tuned import Confirmed, Trial, Tuned

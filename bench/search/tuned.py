@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...toolkit.runs.cell import Cell
-from .slo import rough_percentile
+from ...toolkit.runs.slo import rough_percentile
 from .space import Setup
 
 

@@ -18,11 +18,11 @@ from tiankong.bench.search.capacity import (
     CapacityTerms,
     capacity,
 )
-from tiankong.bench.search.slo import parse_slo
 from tiankong.bench.sweep.measure import Window
 from tiankong.toolkit.runs.cell import Cell
 from tiankong.toolkit.runs.load import OPEN, Load
 from tiankong.toolkit.runs.point import Point
+from tiankong.toolkit.runs.slo import parse_slo
 
 MODEL = {"name": "m"}
 RECIPE = SimpleNamespace(engine="onnxruntime", summary="")

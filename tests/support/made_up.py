@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiankong.bench.search.slo import parse_slo
 from tiankong.bench.search.space import SHARED, Setup
 from tiankong.bench.sweep.measure import Window
 from tiankong.toolkit.runs.cell import Cell
 from tiankong.toolkit.runs.point import Point
+from tiankong.toolkit.runs.slo import parse_slo
 
 SLO = parse_slo("p95=100ms")
 USUAL = Setup(2, 2, 8)

@@ -29,7 +29,6 @@ from tiankong.bench.search.capacity import (
     CapacityTerms,
     NotHeldError,
 )
-from tiankong.bench.search.slo import parse_slo
 from tiankong.bench.search.trust import ATTEMPTS, OVERLOAD
 from tiankong.bench.sweep.session import runs_folder
 from tiankong.toolkit.errors import InvalidMeasurementError, UnusableInputError
@@ -37,6 +36,7 @@ from tiankong.toolkit.runs.cell import Cell
 from tiankong.toolkit.runs.load import OPEN, Load
 from tiankong.toolkit.runs.point import Point
 from tiankong.toolkit.runs.run_file import locked, read_run
+from tiankong.toolkit.runs.slo import parse_slo
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from planted_doubts import INVALIDATING, planted
 from tiankong.bench.load.generator import ALONE
 from tiankong.bench.search import schedule
 from tiankong.bench.search import tune as tuning
-from tiankong.bench.search.slo import parse_slo
 from tiankong.bench.search.space import Setup, space
 from tiankong.bench.search.trust import ATTEMPTS, OVERLOAD
 from tiankong.bench.search.tune import (
@@ -34,6 +33,7 @@ from tiankong.toolkit.runs.cell import Cell
 from tiankong.toolkit.runs.load import Load
 from tiankong.toolkit.runs.point import Point
 from tiankong.toolkit.runs.run_file import read_run
+from tiankong.toolkit.runs.slo import parse_slo
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...toolkit.errors import UnusableInputError
-from ...toolkit.runs.cell import Cell
-from ...toolkit.runs.validity import MAX_FAILURE_SHARE
-from ...toolkit.stats import SUPPORT
+from ..errors import UnusableInputError
+from ..stats import SUPPORT
+from .cell import Cell
+from .validity import MAX_FAILURE_SHARE
 
 PART = re.compile(r"p(?P<rank>\d+)=(?P<value>\d+(?:\.\d+)?)(?P<unit>ms|s)")
 UNITS = {"ms": 1.0, "s": 1000.0}

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from tiankong.bench.search.slo import LEAST, parse_slo, rough_percentile
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.runs.cell import Cell
 from tiankong.toolkit.runs.load import Load
 from tiankong.toolkit.runs.point import Point
+from tiankong.toolkit.runs.slo import LEAST, parse_slo, rough_percentile
 
 
 def cell(*latencies: float, **changes: Any) -> Cell:
