@@ -10,33 +10,77 @@ import typer
 from ..toolkit.console import say
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.files import artifacts
-from ..toolkit.options import Out
+from ..toolkit.options import Out, share
+
+SEARCH_TITLES = ("-capacity-", "-tune-")
 
 
 def report(
     runs: Annotated[list[Path] | None, typer.Argument(help="run files (default: newest)")] = None,
     out: Out = None,
+    slo: Annotated[
+        str, typer.Option("--slo", help="objective, p95=100ms (default: the article's slowest P95)")
+    ] = "",
+    load: Annotated[
+        float | None, typer.Option("--load", help="requests a second (default: one instance's)")
+    ] = None,
+    headroom: Annotated[
+        str, typer.Option("--headroom", help="share of an instance to keep free (default: 30%)")
+    ] = "",
+    utilisation: Annotated[
+        str, typer.Option("--utilisation", help="a month's mean load over --load (default: 50%)")
+    ] = "",
+    instances: Annotated[
+        int | None, typer.Option("--instances", help="at least so many instances (default: 1)")
+    ] = None,
+    price: Annotated[
+        str, typer.Option("--price", help="ecs.c6.large, ecs.c6.large/second-hand or =500 a month")
+    ] = "",
     prices: Annotated[Path | None, typer.Option("--prices", help="your own price file")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="only print the table")] = False,
 ) -> None:
-    """Write pages from run files."""
+    """Write pages from run files: which variant, on how many instances, for how much money.
+
+    Example: tiankong report --slo p95=100ms --load 300 --instances 2 --price ecs.c6.large
+    """
     from ..toolkit.runs.run_file import read_run
+    from .facts.question import Wishes
     from .small_table import markdown_table
     from .writing import write_pages
 
+    wishes = Wishes(
+        slo, load, _share("--headroom", headroom), _share("--utilisation", utilisation),
+        instances, price,
+    )  # fmt: skip
     paths = runs or [_newest_run()]
     loaded = [read_run(path) for path in paths]
     if markdown:
         for run in loaded:
-            print(markdown_table(run))
+            print(markdown_table(run, wishes))
         return
     out = out or artifacts() / "pages"
-    written = write_pages(loaded, out, prices)
+    written = write_pages(loaded, out, prices, wishes)
     say(f"report: {len(written)} files in {out}, begin with {out / 'index.html'}")
 
 
+def _share(option: str, text: str) -> float | None:
+    """Return the share in ``30%``, ``0.3``, ``0`` or ``100%``; None for an empty text."""
+    ends = {"0": 0.0, "0%": 0.0, "1": 1.0, "100%": 1.0}
+    if text.strip() in ends:
+        return ends[text.strip()]
+    try:
+        return share(text)
+    except UnusableInputError as error:
+        raise UnusableInputError(f"{option}: {error}") from None
+
+
 def _newest_run() -> Path:
-    run_files = sorted((artifacts() / "runs").glob("*.jsonl"))
+    """Return the newest sweep: a search alone makes no table."""
+    run_files = [
+        path
+        for path in sorted((artifacts() / "runs").glob("*.jsonl"))
+        if not any(title in path.name for title in SEARCH_TITLES)
+    ]
     if not run_files:
         raise UnusableInputError("there is no run file yet: measure first with 'tiankong sweep'")
     return run_files[-1]

@@ -7,14 +7,16 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ..toolkit.runs.validity import is_valid
+from .facts.answer import Answer, Candidate, Reason
 from .facts.costs import cost
 from .facts.points import MeasuredPoint
 from .facts.prices import Price
+from .facts.question import Question
 from .facts.report import Report
 from .facts.scaling import Axis
 from .facts.variants import VariantRow
 
-FORMAT = 2
+FORMAT = 3  # 3: question and answer; before, a verdict at one fixed objective
 GATE = (
     "passed", "hit_at_1", "hit_at_5", "top1_agreement", "top5_agreement", "order_agreement",
     "max_delta", "divergence", "worst_divergence", "worst", "furthest", "batch", "categories",
@@ -24,8 +26,7 @@ GATE = (
 
 def as_data(report: Report) -> dict[str, Any]:
     """Return the report as JSON-ready data; latencies in ms, sizes in bytes, no infinities."""
-    header, outcome = report.header, report.verdict
-    chosen = outcome.chosen
+    header = report.header
     data = {
         "format": FORMAT,
         "runs": [run.header.run for run in report.runs],
@@ -36,22 +37,8 @@ def as_data(report: Report) -> dict[str, Any]:
         "plan": dict(header.plan),
         "machine": dict(header.machine),
         "versions": dict(header.versions),
-        "verdict": {
-            "limit_ms": outcome.limit_ms,
-            "within_limit": outcome.within_limit,
-            "variant": chosen.variant if chosen else None,
-            "stack": chosen.stack if chosen else None,
-            "users": chosen.users if chosen else None,
-            "too_close": [
-                {
-                    **_place(rival.point),
-                    "behind_percent": rival.percent,
-                    "overlapping": rival.overlapping,
-                }
-                for rival in outcome.rivals
-            ],
-            "not_recommended": [asdict(refusal) for refusal in outcome.refusals],
-        },
+        "question": question_data(report.question),
+        "answer": answer_data(report.answer),
         "cells": _cells(report),
         "points": [_point(point) for point in report.every_point],
         "scaling": [_axis(axis) for axis in report.scaling.axes],
@@ -71,6 +58,64 @@ def as_data(report: Report) -> dict[str, Any]:
         "article": asdict(report.article),
     }
     return dict(_finite(data))
+
+
+def question_data(asked: Question) -> dict[str, Any]:
+    """Return a question as data: requests a second, shares in 0..1, latencies in ms."""
+    return {
+        "percentile": asked.rank,
+        "limit_ms": asked.limit_ms,
+        "load": asked.load,
+        "headroom": asked.headroom,
+        "utilisation": asked.utilisation,
+        "instances": asked.instances,
+        "price": _price(asked.price) if asked.price else None,
+        "stated": sorted(asked.stated),
+    }
+
+
+def answer_data(found: Answer) -> dict[str, Any]:
+    """Return an answer as data; ``candidates`` are in the order of the answer's preference."""
+    return {
+        "status": found.status,
+        "reasons": [_reason(reason) for reason in found.reasons],
+        "notes": [_reason(note) for note in found.notes],
+        "leading": _series(found.leading),
+        "tied": [_series(each) for each in found.tied],
+        "runner_up": _series(found.runner_up),
+        "closest": _place(found.closest) if found.closest else None,
+        "candidates": [_candidate(each) for each in found.candidates],
+        "accelerator": found.accelerator
+        and {**_price(found.accelerator.price), "cannot_pay_up_to": found.accelerator.up_to},
+    }
+
+
+def _reason(reason: Reason) -> dict[str, Any]:
+    return {"code": reason.code, **reason.about}
+
+
+def _series(each: Candidate | None) -> dict[str, Any] | None:
+    return None if each is None else {"variant": each.variant, "stack": each.stack}
+
+
+def _candidate(each: Candidate) -> dict[str, Any]:
+    found = each.capacity
+    return {
+        "variant": each.variant,
+        "stack": each.stack,
+        "refusal": each.refusal or None,
+        "gaps": [_reason(gap) for gap in each.gaps],
+        "capacity": found and asdict(found.qps),
+        "bounded": found and found.bounded,
+        "from": found and ("search" if found.search else "level"),
+        "users": found and found.point and found.point.users,
+        "percentile_ms": each.percentile_ms,
+        "each": each.each and asdict(each.each),
+        "instances": each.instances
+        and dict(zip(("value", "low", "high"), each.instances, strict=True)),
+        "monthly": each.monthly and asdict(each.monthly),
+        "per_million": each.per_million and asdict(each.per_million),
+    }
 
 
 def _place(point: MeasuredPoint) -> dict[str, Any]:

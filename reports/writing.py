@@ -16,6 +16,7 @@ from ..toolkit.runs.run_file import Run
 from .data import as_data
 from .facts.article import read_article
 from .facts.prices import PRICES, read_prices
+from .facts.question import NO_WISHES, Wishes
 from .facts.report import Report, compose
 from .plots.markup import document
 from .plots.palette import style
@@ -33,16 +34,19 @@ HTML = {"en": "index.html", "zh": "index.zh.html"}
 MARKDOWN = {"en": "report.md", "zh": "report.zh.md"}
 
 
-def write_pages(runs: Sequence[Run], out: Path, prices: Path | None = None) -> list[Path]:
+def write_pages(
+    runs: Sequence[Run], out: Path, prices: Path | None = None, wishes: Wishes = NO_WISHES
+) -> list[Path]:
     """Write the pages, pictures and data of runs into ``out``; return the files written.
 
     A picture in ``out`` that these runs do not have is removed.
 
     All files are rendered in memory before the first one is replaced, and each is replaced
     atomically, so a failure while rendering leaves the old pages.  Raises UnusableInputError for
-    runs without cells, runs that cannot be mixed, or a price file that cannot be read.
+    runs without cells, runs that cannot be mixed, a price file that cannot be read, or a wish that
+    is none.
     """
-    report = compose(runs, read_article(), read_prices(prices or PRICES))
+    report = compose(runs, read_article(), read_prices(prices or PRICES), wishes)
     files = render(report)
     for name, text in files.items():
         write_text(out / name, text)

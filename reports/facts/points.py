@@ -36,7 +36,7 @@ class MeasuredPoint:
     Latencies are in milliseconds (None: too few answers), CPU in percent of the whole machine.
     Figures come from the valid repeats, or from all repeats if none is valid; ``failures``,
     ``wrong`` and ``doubts`` count every repeat.  QPS and percentiles are estimates; CPU, energy and
-    mean latency are medians.  ``goodput`` is right answers a second within the verdict's limit,
+    mean latency are medians.  ``goodput`` is right answers a second within the objective's limit,
     ``late_p99_ms`` (open loop) how late requests were sent, ``ratio`` the QPS divided by the QPS of
     the article's server in the same run.  ``stages`` are the mean milliseconds of a request in each
     stage of the server (:data:`.STAGES`), the mean of the repeats that tell; empty if none does.

@@ -13,6 +13,7 @@ from ...toolkit.files import package_path
 PRICES = package_path("reports/prices.toml")
 HOURS_PER_MONTH = 730  # 8760 hours a year over 12: arithmetic, not a monthly offer
 KINDS = ("quoted", "second-hand")
+GIVEN = "given"  # a price that the reader names; no file has this kind
 ARCHITECTURES = ("x86_64", "aarch64")
 CURRENCY = re.compile(r"[A-Z]{3}")
 

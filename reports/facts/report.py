@@ -10,13 +10,16 @@ from typing import Any
 from ...toolkit.errors import UnusableInputError
 from ...toolkit.runs.point import Point
 from ...toolkit.runs.run_file import Header, Run
+from .answer import Answer, Evidence, answer
 from .article import Article
+from .capacity import Searched, best_points, is_search, searched
 from .costs import MeasuredMachine, yardsticks
-from .points import MeasuredPoint, Series, article_points, points
+from .planned import Planned, planned
+from .points import ARTICLE_STACK, MeasuredPoint, Series, article_points, points
 from .prices import Price
+from .question import NO_WISHES, Question, Wishes, question
 from .scaling import Scaling, scaling
 from .variants import VariantRow, variant_rows
-from .verdict import Verdict, best_points, decide
 
 # Parts of a header that must be equal in all runs: speed and answers depend on each of them.
 SHARED = ("tool", "model", "gold", "machine", "versions")
@@ -27,10 +30,11 @@ NEEDED = {"machine": ("cpu", "architecture", "usable_cores"), "model": ("name", 
 
 @dataclass(frozen=True)
 class Report:
-    """One report's facts; ``header`` is the first run's, ``best`` each series' cheapest point.
+    """One report's facts; ``header`` is the first run's, ``best`` each series' best point.
 
-    ``points`` are the plain ones (a closed loop over the gold set): verdict, costs and the
-    comparison with the article use these alone.  Any kind of points may be missing.
+    ``points`` are the plain ones (a closed loop over the gold set): answer, costs and the
+    comparison with the article use these alone.  Any kind of points may be missing.  ``searches``
+    are what capacity searches found, ``planned`` is what the runs would measure of plain points.
     """
 
     runs: tuple[Run, ...]
@@ -41,9 +45,23 @@ class Report:
     open_points: tuple[MeasuredPoint, ...]
     scaling: Scaling
     variants: tuple[VariantRow, ...]
-    verdict: Verdict
+    searches: tuple[Searched, ...]
+    planned: Planned
+    answer: Answer
     best: Mapping[Series, MeasuredPoint]
     yardsticks: tuple[Price, ...]
+
+    @property
+    def question(self) -> Question:
+        """The question that was answered."""
+        return self.answer.question
+
+    @property
+    def evidence(self) -> Evidence:
+        """What the answer rests on, for the same question with other figures."""
+        return Evidence(
+            self.points, self.searches, self.variants, self.planned, self.bench, self.prices
+        )
 
     @property
     def header(self) -> Header:
@@ -64,16 +82,20 @@ class Report:
     @property
     def chosen_points(self) -> dict[int, MeasuredPoint]:
         """The chosen series' points by users; empty if the article's server itself was chosen."""
-        chosen = self.verdict.chosen
-        if chosen is None or chosen in self.article_points.values():
+        chosen = self.answer.leading
+        if chosen is None or chosen.stack == ARTICLE_STACK:
             return {}
         return {point.users: point for point in self.points if point.series == chosen.series}
 
 
-def compose(runs: Sequence[Run], article: Article, prices: Sequence[Price]) -> Report:
+def compose(
+    runs: Sequence[Run], article: Article, prices: Sequence[Price], wishes: Wishes = NO_WISHES
+) -> Report:
     """Return the report of runs measured on one machine with one model.
 
-    Raises UnusableInputError if there is no cell, or if two runs differ, naming the field.
+    Runs of sweeps give the points, finished searches of ``capacity`` the capacities that they
+    found.  Raises UnusableInputError if there is no cell, if a wish is not one, or if two runs
+    differ, naming the field.
     """
     if not any(run.cells for run in runs):
         names = ", ".join(repr(run.header.run) for run in runs) or "none"
@@ -85,13 +107,17 @@ def compose(runs: Sequence[Run], article: Article, prices: Sequence[Price]) -> R
     bench = MeasuredMachine(
         int(machine["usable_cores"]), machine["architecture"], machine.get("threads_per_core")
     )
-    limit = article.slowest_p95_ms
-    every = points(runs, article.variant, limit)
+    asked = question(wishes, article.slowest_p95_ms, prices, bench)
+    searches = searched([run for run in runs if is_search(run)])
+    sweeps = [run for run in runs if not is_search(run)]
+    every = points(sweeps, article.variant, asked.limit_ms) if sweeps else ()
     plain = tuple(point for point in every if point.load.plain)
     # Memory is compared at plain loads: others need more, and not every variant was measured there.
     variants = variant_rows(runs, plain or every)
+    plan = planned(sweeps, plain)
+    evidence = Evidence(plain, searches, variants, plan, bench, prices)
     return Report(
-        tuple(runs),
+        tuple(sweeps) or tuple(runs),
         article,
         tuple(prices),
         bench,
@@ -99,9 +125,11 @@ def compose(runs: Sequence[Run], article: Article, prices: Sequence[Price]) -> R
         tuple(point for point in every if point.load.is_open),
         scaling(every),
         variants,
-        decide(plain, variants, limit),
-        best_points(plain, limit),
-        yardsticks(prices, bench),
+        searches,
+        plan,
+        answer(asked, evidence),
+        best_points(plain, asked.rank, asked.limit_ms),
+        yardsticks(prices, asked.price),
     )
 
 

@@ -38,7 +38,7 @@ def cost_grid(report: Report, language: Language, currency: str) -> Table:
 
 
 def _chosen_first(report: Report) -> list[MeasuredPoint]:
-    chosen = report.verdict.chosen
+    chosen = report.answer.leading
     return sorted(
         report.best.values(), key=lambda point: chosen is None or point.series != chosen.series
     )

@@ -14,6 +14,7 @@ from ..facts.report import Report
 from ..text import figures
 from ..text.language import Language
 from ..text.tables import Entry, Page, Section, Table, columns
+from .answer import card
 from .article import article_grid, claims_grid
 from .costs import cost_grid, source_line
 from .method import method
@@ -21,7 +22,6 @@ from .pictures import costs_plot, growth, latency
 from .points import open_grid, other_grid, point_grid
 from .scaling import axis_grids
 from .variants import flip_lines, gate_grid, size_grid
-from .verdict import verdict
 from .warnings import warnings
 
 PER_COUNT = 1_000_000
@@ -49,6 +49,7 @@ def page(report: Report, language: Language) -> Page:
         say("page.title", model=title),
         lead,
         say("page.caveat", caveat=caveat) if caveat else "",
+        card(report, language),
         tuple(make(report, language) for make in _makers(report)),
         say("page.footer", tool=header.tool),
     )
@@ -56,7 +57,6 @@ def page(report: Report, language: Language) -> Page:
 
 def _makers(report: Report) -> Iterator[Callable[[Report, Language], Section]]:
     """Yield the functions that make the sections, in order, without those with nothing to show."""
-    yield verdict
     if report.points:
         yield from (measured, article, latency, costs_plot)
     if report.open_points:
@@ -75,7 +75,7 @@ def measured(report: Report, language: Language) -> Section:
     notes = (
         say("measured.note", cores=report.bench.cores),
         *_interval_note(report.points, language),
-        say("measured.goodput", limit=figures.unrounded(report.verdict.limit_ms)),
+        say("measured.goodput", limit=figures.unrounded(report.question.limit_ms)),
         _yardstick_note(report, language),
     )
     return Section(
@@ -108,7 +108,7 @@ def open_loop(report: Report, language: Language) -> Section:
     say = language.say
     notes = (
         say("open.note"),
-        say("measured.goodput", limit=figures.unrounded(report.verdict.limit_ms)),
+        say("measured.goodput", limit=figures.unrounded(report.question.limit_ms)),
         *_interval_note(report.open_points, language),
     )
     return Section(

@@ -95,6 +95,29 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Line:
+    """One sentence of the card under the headline; ``key`` says what it is about."""
+
+    key: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """The answer in words.
+
+    ``status`` is the answer's; ``commands`` are lines for a shell; ``caveat`` is what the model
+    cannot tell, in one line ("" if nothing).
+    """
+
+    status: str
+    headline: str
+    lines: tuple[Line, ...]
+    commands: tuple[str, ...]
+    caveat: str = ""
+
+
+@dataclass(frozen=True)
 class Page:
     """A page in one language; ``caveat`` is empty if the model needs none."""
 
@@ -102,5 +125,6 @@ class Page:
     title: str
     lead: str
     caveat: str
+    card: Card
     sections: tuple[Section, ...]
     footer: str

@@ -51,7 +51,7 @@ def test_every_section_and_column_fits(
 ) -> None:
     page = browser.new_page(viewport={"width": width, "height": 844})
     page.goto((wide_folder / name).as_uri())
-    assert page.locator("h2").count() == 12
+    assert page.locator("h2").count() == 13
     assert page.locator("#measured thead th").count() == 18
     assert page.locator("#open tbody tr").count() == 2
     assert page.locator("#scaling table").count() == 4
@@ -98,7 +98,7 @@ def test_the_page_opens_clean_and_fits(
     home = folder.as_uri()
     assert [url for url in requests if not url.startswith((home, "data:"))] == []
     assert page.locator("h1").count() == 1
-    assert page.locator("h2").count() == 10
+    assert page.locator("h2").count() == 11
     assert page.locator("#measured tbody tr").count() == 21
     assert page.locator("#measured thead th").count() == 16
     root = page.evaluate(

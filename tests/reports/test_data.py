@@ -20,8 +20,8 @@ def test_intervals_stand_in_the_summary(repeated: Run, tmp_path: Path) -> None:
     point = next(point for point in summary["points"] if point["variant"] == "onnx-int8")
     assert point["qps"]["low"] < point["qps"]["value"] < point["qps"]["high"]
     assert point["p95_ms"]["low"] < point["p95_ms"]["value"] < point["p95_ms"]["high"]
-    (rival,) = summary["verdict"]["too_close"]
-    assert rival["overlapping"] is True
+    assert summary["answer"]["status"] == "tie"
+    assert [each["variant"] for each in summary["answer"]["tied"]] == ["onnx-fp16"]
 
 
 def test_the_summary_is_data_without_infinities(
@@ -35,9 +35,10 @@ def test_the_summary_is_data_without_infinities(
 
     text = (tmp_path / "summary.json").read_text(encoding="utf-8")
     summary = json.loads(text, parse_constant=refuse)
-    chosen = summary["verdict"]
+    chosen = summary["answer"]["candidates"][0]
     assert (chosen["variant"], chosen["users"]) == ("onnx-int8", 8)
+    assert summary["question"]["limit_ms"] == 130
     (point,) = [p for p in summary["points"] if p["variant"] == "onnx-int8" and not p["valid"]]
     assert point["p95_ms"] == {"value": "infinite", "low": None, "high": None}
-    assert summary["format"] == 2
+    assert summary["format"] == 3
     assert {cost["currency"] for cost in summary["costs"]} == {"CNY", "USD"}

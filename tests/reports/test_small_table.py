@@ -18,4 +18,4 @@ def test_the_job_summary_is_one_small_table(doubtful: Run) -> None:
     assert len({line.count("|") for line in table}) == 1
     assert any("onnx-int8 (reference server) | 16 | 160 | 4.00 | 100 |" in line for line in table)
     assert "too few" in text
-    assert "Deploy onnx-int8" in text
+    assert "1 instance of onnx-int8 on" in text

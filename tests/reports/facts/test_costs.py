@@ -14,6 +14,7 @@ from tiankong.reports.facts.costs import (
     yardsticks,
 )
 from tiankong.reports.facts.prices import Price, Source, read_prices
+from tiankong.reports.facts.question import default_price
 
 BENCH = MeasuredMachine(cores=4, architecture="x86_64", threads_per_core=1)
 PRICE = Price(
@@ -61,7 +62,7 @@ def test_what_was_not_measured_has_no_cost(change: dict[str, str | None]) -> Non
 
 
 def test_the_yardsticks_are_the_quoted_price_and_its_list_price() -> None:
-    found = yardsticks(read_prices(), BENCH)
+    found = yardsticks(read_prices(), default_price(read_prices(), BENCH))
     assert [(price.name, price.kind) for price in found] == [
         ("Alibaba ecs.c6.large", "quoted"),
         ("Alibaba ecs.c6.large", "second-hand"),
@@ -72,13 +73,15 @@ def test_the_yardsticks_are_the_quoted_price_and_its_list_price() -> None:
 def test_without_a_quoted_price_the_first_that_fits_is_the_yardstick() -> None:
     listed = replace(PRICE, kind="second-hand")
     other = replace(listed, accelerator="T4")
-    assert yardsticks([other, listed, listed], BENCH) == (listed,)
-    assert yardsticks([other], BENCH) == ()
+    assert default_price([other, listed, listed], BENCH) == listed
+    assert yardsticks([other, listed], listed) == (listed,)
+    assert default_price([other], BENCH) is None
+    assert yardsticks([other], None) == ()
 
 
 def test_the_articles_saving_is_computed_from_its_own_prices() -> None:
     prices = read_prices()
-    quoted, listed = yardsticks(prices, BENCH)
+    quoted, listed = yardsticks(prices, default_price(prices, BENCH))
     assert cheaper_percent(quoted, prices) == pytest.approx(80.0)
     assert cheaper_percent(listed, prices) == pytest.approx((1 - 0.39 / 11.63) * 100)
     assert cheaper_percent(quoted, [quoted]) is None

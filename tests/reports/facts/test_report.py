@@ -66,7 +66,7 @@ def test_different_windows_of_different_points_are_mixed(
         composed(make_run(), scaling, again)
 
 
-def test_points_of_other_loads_bear_no_verdict(
+def test_points_of_other_loads_bear_no_answer(
     make_run: Callable[..., Run],
     make_scaling: Callable[..., tuple[Cell, ...]],
     make_open_cell: Callable[..., Cell],
@@ -74,7 +74,7 @@ def test_points_of_other_loads_bear_no_verdict(
     alone = composed(make_run())
     cells = (*make_scaling("onnx-fp16", 0.1), make_open_cell("onnx-fp16", 900.0, 1))
     beside = composed(make_run(cells=cells))
-    assert beside.verdict == alone.verdict
+    assert beside.answer == alone.answer
     assert beside.best.keys() == alone.best.keys()
     assert beside.article_points == alone.article_points
     assert len(beside.open_points) == 1
@@ -95,8 +95,8 @@ def test_runs_that_agree_are_mixed_with_all_their_variants(
     speeds = {("onnx-new", "reference"): {8: 40}}
     other = make_run(speeds, run="other", seed=8, variants={"onnx-new": make_variant(5)})
     report = composed(make_run(), other)
-    assert report.verdict.chosen is not None
-    assert report.verdict.chosen.variant == "onnx-new"
+    assert report.answer.leading is not None
+    assert report.answer.leading.variant == "onnx-new"
 
 
 def test_a_run_given_twice_would_be_counted_twice(make_run: Callable[..., Run]) -> None:

@@ -12,7 +12,9 @@ import pytest
 
 from tiankong.reports.facts.costs import MeasuredMachine, yardsticks
 from tiankong.reports.facts.points import points
-from tiankong.reports.facts.prices import read_prices
+from tiankong.reports.facts.prices import PRICES as PRICE_FILE
+from tiankong.reports.facts.prices import Price, read_prices
+from tiankong.reports.facts.question import default_price
 from tiankong.reports.facts.scaling import scaling
 from tiankong.reports.plots.drawing import COLOURS, looks
 from tiankong.reports.plots.panels import scaling_plot
@@ -20,7 +22,14 @@ from tiankong.reports.plots.plots import _apart, cost_plot, latency_plot
 from tiankong.toolkit.runs.run_file import Cell, Run
 
 BENCH = MeasuredMachine(2, "x86_64", None)
-PRICES = yardsticks(read_prices(), BENCH)
+
+
+def _own(path: Path = PRICE_FILE) -> tuple[Price, ...]:
+    prices = read_prices(path)
+    return yardsticks(prices, default_price(prices, BENCH))
+
+
+PRICES = _own()
 
 
 @pytest.fixture(autouse=True)
@@ -68,9 +77,7 @@ def test_what_the_font_cannot_draw_is_written_as_text_for_the_readers_fonts(
     path = tmp_path / "prices.toml"
     path.write_text(PRICE.format(cloud=cloud), encoding="utf-8")
     measured = points([make_run()], "onnx-fp32", 130.0)
-    plot = cost_plot(
-        measured, yardsticks(read_prices(path), BENCH), BENCH, *WORDS
-    )  # a warning is an error
+    plot = cost_plot(measured, _own(path), BENCH, *WORDS)  # a warning is an error
     texts = [e.text for e in ET.fromstring(plot).iter() if e.tag.endswith("}text")]
     assert f"quoted: CNY 700.00 a month, {cloud} ecs.c6.large" in texts
 
@@ -81,7 +88,7 @@ def test_a_name_with_two_dollar_signs_is_no_formula(
     path = tmp_path / "prices.toml"
     path.write_text(PRICE.format(cloud="US$ or A$"), encoding="utf-8")
     measured = points([make_run()], "onnx-fp32", 130.0)
-    assert "US$ or A$" in cost_plot(measured, yardsticks(read_prices(path), BENCH), BENCH, *WORDS)
+    assert "US$ or A$" in cost_plot(measured, _own(path), BENCH, *WORDS)
 
 
 def test_a_series_keeps_its_look_and_no_two_share_one(make_run: Callable[..., Run]) -> None:

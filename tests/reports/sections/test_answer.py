@@ -1,4 +1,4 @@
-"""The verdict on pages: who is recommended, and what it costs."""
+"""The answer on pages: who is recommended, and what it costs."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def test_a_failed_variant_is_shown_and_never_recommended(
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "onnx-int8 is shown but not recommended: it failed the gate." in text
     assert "**failed** (top-1 agreement 0.910 is under 0.970)" in text
-    assert "Deploy onnx-fp32" in text
-    assert "Deploy onnx-int8" not in text
+    assert "1 instance of onnx-fp32 on" in text
+    assert "of onnx-int8 on" not in text
     summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
-    assert summary["verdict"]["variant"] == "onnx-fp32"
+    assert summary["answer"]["leading"] == {"variant": "onnx-fp32", "stack": "reference"}
 
 
 def test_nothing_to_recommend_is_said(
@@ -40,7 +40,8 @@ def test_nothing_to_recommend_is_said(
 ) -> None:
     run = make_run({}, (make_cell("onnx-int8", "reference", 8, 50, wrong=1),))
     write_pages([run], tmp_path)
-    assert "No variant can be recommended" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "Not decided, because onnx-int8 has no valid measurement at 8 users" in text
 
 
 def test_currencies_are_never_mixed(make_run: Callable[..., Run], tmp_path: Path) -> None:
@@ -64,5 +65,7 @@ def test_own_prices_take_the_place_of_the_shipped_ones(
     )
     write_pages([make_run()], tmp_path / "out", prices)
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
-    assert "EUR 0.0238 at Mine box" in text  # 10 / (160 x 2,628,000) x 1e6
+    assert "1 instance of onnx-int8 on Mine box (2 vCPU), EUR 10 a month" in text
+    # 10 / (160 x 0.7 x half of 2,628,000 s) x 1e6
+    assert "A million requests cost EUR 0.07" in text
     assert "Alibaba" not in text

@@ -1,0 +1,403 @@
+"""The answer: which variant, on how many instances, for how much money, and how sure that is.
+
+All points come from one machine, so a series with more requests a second within the objective is
+never the dearer one.  Only plain points count: a closed loop over the gold set, so that every
+variant did the same work.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from ...toolkit.runs.load import ARTICLE_STACK
+from .capacity import Capacity, Searched, capacity, is_usable, keeps, percentile_of
+from .costs import (
+    MeasuredMachine,
+    Offer,
+    Range,
+    accelerated,
+    bound_without_speed,
+    instance_capacity,
+    instances_range,
+    per_million,
+    usable,
+)
+from .estimates import Estimate
+from .planned import Planned
+from .points import MeasuredPoint, Series
+from .prices import Price
+from .question import Question
+from .variants import VariantRow
+
+Status = Literal["decided", "tie", "undecided", "nothing-holds", "nothing"]
+REFUSALS = ("gate-failed", "no-gate", "not-judged", "at-chance")
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why there is no decision, or why a variant is none: a code and what it is about.
+
+    Codes and what they are about: "cut" (``measured`` of ``planned`` cells); "invalid", "missing"
+    (``variant``, ``stack``, ``users``: a list), "too-few" (the same, and ``qps``: the most of these
+    levels); "once" (no repeats); "unsure" (``variant``, ``stack``, ``users``, ``value``, ``high``:
+    the percentile keeps the objective, its upper bound does not); "gate-failed" (``variant``,
+    ``reasons``), "no-gate", "not-judged", "at-chance" (``variant``); "no-point".
+    """
+
+    code: str
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A series as an answer to the question.
+
+    ``capacity`` is None if it does not keep the objective (or may not be recommended: ``refusal``).
+    ``each`` is what an instance is planned for, after headroom; ``instances``, ``monthly`` and
+    ``per_million`` are for the question's load, with the ends that the ends of ``each`` give.
+    """
+
+    series: Series
+    capacity: Capacity | None = None
+    percentile_ms: float | None = None
+    refusal: str = ""
+    gaps: tuple[Reason, ...] = ()
+    each: Range | None = None
+    instances: tuple[int, int, int] | None = None
+    monthly: Range | None = None
+    per_million: Range | None = None
+
+    @property
+    def variant(self) -> str:
+        """The variant's name."""
+        return self.series[0]
+
+    @property
+    def stack(self) -> str:
+        """The server's name."""
+        return self.series[1]
+
+
+@dataclass(frozen=True)
+class Accelerated:
+    """A machine with an accelerator beside the answer: up to which load it cannot pay."""
+
+    price: Price
+    up_to: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a question.
+
+    Args:
+        question: the question, its load filled in if there is a leading candidate.
+        status: "decided", "tie" (``tied`` cannot be told from the leading one), "undecided" (for
+            ``reasons``; the leading one is what speaks for itself so far), "nothing-holds" (no
+            candidate keeps the objective; ``closest``), "nothing" (none may be recommended).
+        leading: the candidate to deploy; of several tied ones that of the lowest percentile.
+        tied: candidates whose capacity cannot be told from the leading one's.
+        runner_up: the best candidate of another variant that is not tied.
+        closest: the point with the lowest percentile where nothing keeps the objective.
+        candidates: every series, the best first, those without an answer last.
+        accelerator: what is known of a machine with a GPU, without measuring one.
+        notes: levels that might carry more than the leading candidate, were they sure ("unsure").
+
+    """
+
+    question: Question
+    status: Status
+    reasons: tuple[Reason, ...] = ()
+    leading: Candidate | None = None
+    tied: tuple[Candidate, ...] = ()
+    runner_up: Candidate | None = None
+    closest: MeasuredPoint | None = None
+    candidates: tuple[Candidate, ...] = ()
+    accelerator: Accelerated | None = None
+    notes: tuple[Reason, ...] = ()
+
+    @property
+    def point(self) -> MeasuredPoint | None:
+        """The measured point behind the leading candidate, or the closest one."""
+        if self.leading is None or self.leading.capacity is None:
+            return self.closest
+        return self.leading.capacity.point
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an answer rests on: plain points, searches, variants, what was planned, the machine."""
+
+    points: Sequence[MeasuredPoint]
+    searches: Sequence[Searched]
+    variants: Sequence[VariantRow]
+    planned: Planned
+    bench: MeasuredMachine
+    prices: Sequence[Price] = ()
+
+
+def answer(asked: Question, evidence: Evidence) -> Answer:
+    """Answer a question from evidence of one machine."""
+    candidates = [_candidate(series, asked, evidence) for series in _series(evidence)]
+    able = [each for each in candidates if each.capacity is not None]
+    asked = _with_load(asked, able, evidence.bench)
+    priced = sorted((_priced(each, asked, evidence.bench) for each in candidates), key=_place)
+    able = [each for each in priced if each.capacity is not None]
+    if not able:
+        return _without(asked, priced, evidence)
+    tied = tuple(_tied(able))
+    leading = min((able[0], *tied), key=_percentile)
+    tied = tuple(each for each in (able[0], *tied) if each is not leading)
+    reasons = tuple(_reasons(leading, priced, evidence))
+    others = (each for each in able if each is not leading and each not in tied)
+    return Answer(
+        asked,
+        "undecided" if reasons else "tie" if tied else "decided",
+        reasons,
+        leading,
+        tied,
+        next((each for each in others if each.variant != leading.variant), None),
+        None,
+        tuple(priced),
+        _accelerated(leading, asked, evidence.prices),
+        tuple(_hopes(leading, priced, asked, evidence.points)),
+    )
+
+
+def _series(evidence: Evidence) -> Iterator[Series]:
+    """Yield every series that was measured, planned or searched, each once."""
+    measured = [point.series for point in evidence.points]
+    found = [search.series for search in evidence.searches]
+    yield from dict.fromkeys((*measured, *evidence.planned.levels, *found))
+
+
+def _candidate(series: Series, asked: Question, evidence: Evidence) -> Candidate:
+    row = next((row for row in evidence.variants if row.name == series[0]), None)
+    if refusal := _refusal(row):
+        return Candidate(series, refusal=refusal)
+    own = [point for point in evidence.points if point.series == series]
+    searches = [search for search in evidence.searches if search.series == series]
+    found = capacity(own, searches, asked.rank, asked.limit_ms)
+    by_search = found is not None and found.search is not None
+    latency = None
+    if found and found.point and (known := percentile_of(found.point, asked.rank)):
+        latency = known.value
+    gaps = () if by_search else tuple(_gaps(series, own, asked.rank, evidence.planned))
+    return Candidate(series, found, latency, "", gaps)
+
+
+def _refusal(row: VariantRow | None) -> str:
+    """Return why a variant may not be recommended; "" if it may."""
+    if row is None or row.gate is None:
+        return "no-gate"
+    if not row.gate.passed:
+        return "gate-failed"
+    if not row.gate.judged:
+        return "not-judged"
+    return "at-chance" if row.gate.at_chance else ""
+
+
+def _gaps(
+    series: Series, own: Sequence[MeasuredPoint], rank: int, planned: Planned
+) -> Iterator[Reason]:
+    """Yield what is not known of a series: levels that are missing, invalid, or too short."""
+    if series[1] == ARTICLE_STACK:
+        return  # the yardstick: nothing is decided against it
+    there = {point.users: point for point in own}
+    levels = planned.levels.get(series, ())
+    missing = [users for users in levels if users not in there]
+    invalid = [users for users in levels if users in there and not is_usable(there[users])]
+    about = {"variant": series[0], "stack": series[1]}
+    for code, users in (("missing", missing), ("invalid", invalid)):
+        if users:
+            yield Reason(code, {**about, "users": users})
+    known = [there[users] for users in levels if users in there and is_usable(there[users])]
+    few = [point for point in known if percentile_of(point, rank) is None]
+    if few:
+        most = max(point.qps.high or point.qps.value for point in few)
+        yield Reason("too-few", {**about, "users": [p.users for p in few], "qps": most})
+
+
+def _with_load(asked: Question, able: Sequence[Candidate], bench: MeasuredMachine) -> Question:
+    """Return the question with its load: by default what one instance of the best carries."""
+    if asked.load is not None or not able:
+        return asked
+    best = max(each.capacity.qps.value for each in able if each.capacity)
+    each = usable(_on(Range(best, best, best), asked.price, bench).value, asked.headroom)
+    return replace(asked, load=_floor(each))
+
+
+def _floor(value: float) -> float:
+    """Return a number rounded down to three significant digits.
+
+    >>> _floor(61.287), _floor(0.045678), _floor(1234.5)
+    (61.2, 0.0456, 1230.0)
+    """
+    step = 10.0 ** (math.floor(math.log10(value)) - 2)
+    return float(f"{math.floor(value / step * (1 + 1e-12)) * step:.6g}")
+
+
+def _on(qps: Range, price: Price | None, bench: MeasuredMachine) -> Range:
+    return qps if price is None else instance_capacity(qps, price, bench)
+
+
+def _priced(each: Candidate, asked: Question, bench: MeasuredMachine) -> Candidate:
+    if each.capacity is None or asked.load is None:
+        return each
+    on_price = _on(each.capacity.qps, asked.price, bench)
+    planned_for = on_price.times(1 - asked.headroom)
+    counts = instances_range(asked.load, planned_for, asked.instances)
+    each = replace(each, each=planned_for, instances=counts)
+    if asked.price is None:
+        return each
+    monthly = Range(*(count * asked.price.monthly for count in counts))
+    served = asked.load * asked.utilisation
+    million = None
+    if served > 0:
+        million = Range(*(per_million(month, served) for month in _ends(monthly)))
+    return replace(each, monthly=monthly, per_million=million)
+
+
+def _ends(figure: Range) -> tuple[float, float, float]:
+    return (figure.value, figure.low, figure.high)
+
+
+def _place(each: Candidate) -> tuple[int, float, float, Series]:
+    """Return the sort key of candidates: fewest instances, then highest capacity, then name."""
+    if each.capacity is None or each.instances is None:
+        return (1 if not each.refusal else 2, 0.0, 0.0, each.series)
+    return (0, each.instances[0], -each.capacity.qps.value, each.series)
+
+
+def _percentile(each: Candidate) -> tuple[float, float]:
+    value = math.inf if each.percentile_ms is None else each.percentile_ms
+    return (value, -each.capacity.qps.value if each.capacity else 0.0)
+
+
+def _tied(able: Sequence[Candidate]) -> Iterator[Candidate]:
+    """Yield the candidates whose capacity cannot be told from the first one's."""
+    first = able[0].capacity
+    assert first is not None
+    for other in able[1:]:
+        found = other.capacity
+        bounded = found is not None and first.bounded and found.bounded
+        if bounded and found is not None and first.qps.overlaps(found.qps):
+            yield other
+
+
+def _reasons(
+    leading: Candidate, candidates: Sequence[Candidate], evidence: Evidence
+) -> Iterator[Reason]:
+    """Yield why a decision cannot be made yet."""
+    planned = evidence.planned
+    if planned.measured < planned.cells:
+        yield Reason("cut", {"measured": planned.measured, "planned": planned.cells})
+    found = leading.capacity
+    assert found is not None
+    for each in candidates:
+        for gap in each.gaps:  # a level with fewer requests a second decides nothing
+            if gap.code != "too-few" or gap.about["qps"] >= found.qps.low:
+                yield gap
+    if not found.bounded:
+        yield Reason("once", {"variant": leading.variant})
+
+
+def _hopes(
+    leading: Candidate,
+    candidates: Sequence[Candidate],
+    asked: Question,
+    points: Sequence[MeasuredPoint],
+) -> Iterator[Reason]:
+    """Yield the levels with more requests a second whose percentile alone keeps the objective."""
+    assert leading.capacity is not None
+    open_to = {each.series for each in candidates if not each.refusal}
+    for point in points:
+        bound = percentile_of(point, asked.rank)
+        if (
+            point.series in open_to
+            and point.qps.value > leading.capacity.qps.value
+            and keeps(point, asked.rank, asked.limit_ms)
+            and bound is not None
+            and bound.high is not None
+        ):
+            yield _unsure(point, bound)
+
+
+def _unsure(point: MeasuredPoint, found: Estimate) -> Reason:
+    about = {"variant": point.variant, "stack": point.stack, "users": [point.users]}
+    return Reason("unsure", {**about, "value": found.value, "high": found.high})
+
+
+def _accelerated(
+    leading: Candidate, asked: Question, prices: Sequence[Price]
+) -> Accelerated | None:
+    """Return up to which load the cheapest comparable machine with a GPU cannot pay."""
+    if asked.price is None or leading.each is None:
+        return None
+    other = accelerated(asked.price, prices)
+    if other is None:
+        return None
+    one = Offer(asked.price.monthly, leading.each.value)
+    return Accelerated(other, bound_without_speed(one, other.monthly, asked.instances))
+
+
+def _without(asked: Question, candidates: Sequence[Candidate], evidence: Evidence) -> Answer:
+    """Return the answer where no candidate keeps the objective or none may be recommended."""
+    open_to = [each for each in candidates if not each.refusal]
+    usable_points = [
+        point
+        for point in evidence.points
+        if any(each.series == point.series for each in open_to)
+        and is_usable(point)
+        and _finite(point, asked.rank)
+    ]
+    reasons = list(_reasons_without(asked, candidates, usable_points, evidence))
+    closest = min(
+        usable_points,
+        key=lambda point: (_finite(point, asked.rank), -point.qps.value),
+        default=None,
+    )
+    gaps = any(each.gaps for each in open_to) or evidence.planned.measured < evidence.planned.cells
+    status: Status = "nothing"
+    if closest is not None:
+        status = "undecided" if gaps or _nearly(usable_points, asked) else "nothing-holds"
+    elif open_to:
+        status = "undecided"
+    return Answer(asked, status, tuple(reasons), closest=closest, candidates=tuple(candidates))
+
+
+def _finite(point: MeasuredPoint, rank: int) -> float:
+    found = percentile_of(point, rank)
+    return found.value if found is not None and math.isfinite(found.value) else 0.0
+
+
+def _nearly(points: Iterable[MeasuredPoint], asked: Question) -> list[MeasuredPoint]:
+    """Return the points whose percentile keeps the objective though its upper bound does not."""
+    return [point for point in points if keeps(point, asked.rank, asked.limit_ms)]
+
+
+def _reasons_without(
+    asked: Question,
+    candidates: Sequence[Candidate],
+    points: Sequence[MeasuredPoint],
+    evidence: Evidence,
+) -> Iterator[Reason]:
+    planned = evidence.planned
+    if planned.measured < planned.cells:
+        yield Reason("cut", {"measured": planned.measured, "planned": planned.cells})
+    for point in _nearly(points, asked):
+        found = percentile_of(point, asked.rank)
+        assert found is not None
+        yield _unsure(point, found)
+    for each in candidates:
+        yield from each.gaps
+    if not any(not each.refusal for each in candidates):
+        for row in evidence.variants:
+            code = _refusal(row)
+            told = row.gate.reasons if row.gate and code == "gate-failed" else ()
+            yield Reason(code, {"variant": row.name, "reasons": told})
+    elif not points:
+        yield Reason("no-point")

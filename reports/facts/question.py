@@ -1,0 +1,162 @@
+"""The question a report answers: which load within which objective, on which machine's price."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ...toolkit.errors import UnusableInputError
+from ...toolkit.runs.slo import parse_slo
+from .costs import MeasuredMachine, fits
+from .prices import GIVEN, Price, Source
+
+RANK = 95  # the percentile of the article's table
+HEADROOM = 0.30  # of an instance's capacity, kept free for peaks and for an instance that is lost
+UTILISATION = 0.50  # mean load of a month over the load planned for
+INSTANCES = 1
+MOST_HEADROOM = 0.95
+READER = Source("reader", "the reader's own figure")
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the reader says of the question; what is left out has a default.
+
+    ``slo`` is like ``p95=100ms``, ``load`` in requests a second, ``headroom`` and ``utilisation``
+    are shares, ``price`` is a machine of the price file, ``ecs.c6.large``, with ``/second-hand``
+    behind it to name the kind, or ``=500`` for a month's price of the reader's own.
+    """
+
+    slo: str = ""
+    load: float | None = None
+    headroom: float | None = None
+    utilisation: float | None = None
+    instances: int | None = None
+    price: str = ""
+
+
+NO_WISHES = Wishes()
+
+
+@dataclass(frozen=True)
+class Question:
+    """A complete question.
+
+    Args:
+        rank: which percentile has to stay at or under ``limit_ms``.
+        limit_ms: the objective, in milliseconds.
+        load: requests a second that all instances together have to answer; None: as many as one
+            instance of the answer carries.
+        headroom: share of an instance's capacity that stays free.
+        utilisation: mean load of a month over ``load``; a month's requests follow from it.
+        instances: the least number of instances, for availability.
+        price: what an instance costs; None if no price fits the measured machine.
+        stated: the fields that the reader gave; the others are defaults.
+
+    """
+
+    rank: int
+    limit_ms: float
+    load: float | None
+    headroom: float
+    utilisation: float
+    instances: int
+    price: Price | None
+    stated: frozenset[str] = frozenset()
+
+
+def question(
+    wishes: Wishes, limit_ms: float, prices: Sequence[Price], bench: MeasuredMachine
+) -> Question:
+    """Return the question with its defaults; ``limit_ms`` is the default objective's.
+
+    The default price is the first quoted one that fits the measured machine, else the first that
+    fits.  Raises UnusableInputError for a wish that is not one.
+    """
+    rank, limit = _objective(wishes.slo) if wishes.slo else (RANK, limit_ms)
+    given = {
+        name for name in Wishes.__dataclass_fields__ if getattr(wishes, name) not in ("", None)
+    }
+    return Question(
+        rank,
+        limit,
+        _load(wishes.load),
+        _share("--headroom", wishes.headroom, HEADROOM, 0.0, MOST_HEADROOM),
+        _share("--utilisation", wishes.utilisation, UTILISATION, 0.01, 1.0),
+        _instances(wishes.instances),
+        find_price(wishes.price, prices, bench) if wishes.price else default_price(prices, bench),
+        frozenset(given),
+    )
+
+
+def default_price(prices: Sequence[Price], bench: MeasuredMachine) -> Price | None:
+    """Return the first quoted price that fits the measured machine, else the first that fits."""
+    fitting = [price for price in prices if fits(price, bench)]
+    quoted = (price for price in fitting if price.kind == "quoted")
+    return next(quoted, fitting[0] if fitting else None)
+
+
+def find_price(text: str, prices: Sequence[Price], bench: MeasuredMachine) -> Price:
+    """Return the price that a text names (see :class:`Wishes`); raise UnusableInputError if none.
+
+    Of several kinds of one machine it is the first in the file.
+    """
+    name, _, amount = text.partition("=")
+    wanted, _, kind = name.strip().casefold().rpartition("/") if "/" in name else (name, "", "")
+    wanted = wanted.strip().casefold()
+    named = [price for price in prices if wanted in (price.type.casefold(), price.name.casefold())]
+    if kind:
+        named = [price for price in named if price.kind == kind]
+    if not named:
+        known = dict.fromkeys(price.type for price in prices if fits(price, bench))
+        raise UnusableInputError(
+            f"--price {text!r} is in no price file; known: {', '.join(known) or 'none that fits'}"
+        )
+    fitting = [price for price in named if fits(price, bench)]
+    if not fitting:
+        raise UnusableInputError(
+            f"--price {text!r}: what was measured here says nothing of that machine (it has an"
+            " accelerator, another architecture, or an unknown number of vCPUs)"
+        )
+    if not amount:
+        return fitting[0]
+    monthly = _monthly(amount, text)
+    return replace(fitting[0], kind=GIVEN, per_month=monthly, per_hour=None, source=READER)
+
+
+def _monthly(amount: str, text: str) -> float:
+    try:
+        monthly = float(amount)
+    except ValueError:
+        monthly = math.nan
+    if not 0 < monthly < math.inf:
+        raise UnusableInputError(f"--price {text!r}: write a month's price, like ecs.c6.large=500")
+    return monthly
+
+
+def _objective(text: str) -> tuple[int, float]:
+    limits = parse_slo(text).limits_ms
+    if len(limits) > 1:
+        raise UnusableInputError(f"--slo {text!r}: a report has one objective, like p95=100ms")
+    return limits[0]
+
+
+def _load(load: float | None) -> float | None:
+    if load is not None and not 0 <= load < math.inf:
+        raise UnusableInputError(f"--load {load!r}: give requests a second, 0 or more")
+    return load
+
+
+def _share(option: str, value: float | None, default: float, least: float, most: float) -> float:
+    if value is None:
+        return default
+    if not least <= value <= most:
+        raise UnusableInputError(f"{option}: give a share from {least:.0%} to {most:.0%}")
+    return value
+
+
+def _instances(least: int | None) -> int:
+    if least is not None and least < 1:
+        raise UnusableInputError("--instances: give a number from 1")
+    return INSTANCES if least is None else least

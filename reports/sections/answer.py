@@ -1,0 +1,331 @@
+"""The answer in words: what to deploy, how sure that is, what else it would cost, the command.
+
+The explorer on the page says the same in the reader's browser (``templates/explorer.js``).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ...toolkit.runs.load import REFERENCE_STACK
+from ...toolkit.runs.validity import is_valid
+from ..facts.answer import Answer, Candidate, Reason
+from ..facts.capacity import Capacity, percentile_of
+from ..facts.costs import Range, threads_ratio
+from ..facts.estimates import CONFIDENCE_PERCENT
+from ..facts.report import Report
+from ..text import figures, phrases
+from ..text.language import Language
+from ..text.tables import Card, Line
+
+BUNDLE_FOLDER = "deploy"
+MOST_REASONS = 3  # in the headline; the table of candidates has them all
+
+
+def card(report: Report, language: Language) -> Card:
+    """Return the answer to a report's question in one language."""
+    return Card(
+        report.answer.status,
+        headline(report, language),
+        tuple(_lines(report, language)),
+        tuple(_commands(report)),
+        language.pick(report.header.model, "caveat"),
+    )
+
+
+def sentences(report: Report, language: Language) -> list[str]:
+    """Return the card as sentences, without commands and caveat."""
+    return [headline(report, language), *(line.text for line in _lines(report, language))]
+
+
+def headline(report: Report, language: Language) -> str:
+    """Return the answer in one or two sentences."""
+    found, say = report.answer, language.say
+    if not report.points and not report.searches:
+        return say("answer.no_plain")
+    asked = found.question
+    goal = phrases.objective(asked.rank, asked.limit_ms, language)
+    if found.leading is None:
+        return _headline_without(found, goal, language)
+    load = figures.significant(asked.load or 0.0)
+    offer = _offer(found, found.leading, language)
+    if found.status == "tie":
+        tie = say("answer.tie", load=load, objective=goal, offer=offer)
+        return language.join((tie, _tie(found, language)))
+    if found.status == "decided":
+        return say("answer.decided", load=load, objective=goal, offer=offer)
+    return language.join(
+        (
+            say("answer.undecided", reasons=_reasons(found, language)),
+            say("answer.so_far", load=load, objective=goal, offer=offer),
+        )
+    )
+
+
+def _headline_without(found: Answer, goal: str, language: Language) -> str:
+    say, closest = language.say, found.closest
+    told: dict[str, Any] = {}
+    if closest is not None:
+        latency = percentile_of(closest, found.question.rank)
+        assert latency is not None
+        told = {
+            "name": phrases.name(closest.series, language),
+            "rank": phrases.percentile_name(found.question.rank),
+            "value": figures.significant(latency.value),
+            "users": language.count(closest.users),
+        }
+    if found.status == "nothing-holds":
+        return say("answer.nothing_holds", objective=goal, **told)
+    key = "answer.nothing" if found.status == "nothing" else "answer.undecided"
+    first = say(key, reasons=_reasons(found, language))
+    return language.join((first, say("answer.closest", **told))) if told else first
+
+
+def _offer(found: Answer, each: Candidate, language: Language) -> str:
+    asked = found.question
+    assert each.instances is not None
+    count = phrases.instances(each.instances[0], language)
+    equal = (each, *found.tied) if each is found.leading else (each,)
+    name = language.say("answer.or").join(phrases.name(one.series, language) for one in equal)
+    if asked.price is None or each.monthly is None:
+        return language.say("answer.offer_unpriced", instances=count, name=name)
+    machine = language.say(
+        "answer.machine", machine=asked.price.name, vcpu=asked.price.vcpu or figures.NONE
+    )
+    return language.say(
+        "answer.offer",
+        instances=count,
+        name=name,
+        machine=machine,
+        month=phrases.money(asked.price.currency, each.monthly.value, language),
+        range=phrases.month_range(asked.price.currency, each.monthly, language),
+    )
+
+
+def _tie(found: Answer, language: Language) -> str:
+    """Say that the difference may be chance, and which one has the lower percentile."""
+    assert found.leading is not None
+    mine = found.leading.percentile_ms
+    others = [each.percentile_ms for each in found.tied if each.percentile_ms is not None]
+    if mine is None or not others or mine >= min(others):
+        return language.say("answer.close")
+    return language.say(
+        "answer.close_lower",
+        variant=phrases.name(found.leading.series, language),
+        rank=phrases.percentile_name(found.question.rank),
+        value=figures.significant(mine),
+        other=figures.significant(min(others)),
+    )
+
+
+def _reasons(found: Answer, language: Language) -> str:
+    told = (reason(each, found.question.rank, language) for each in found.reasons)
+    every = list(dict.fromkeys(told))
+    shown = every if len(every) <= MOST_REASONS + 1 else every[:MOST_REASONS]
+    if len(shown) < len(every):
+        shown.append(language.say("answer.more", count=len(every) - len(shown)))
+    return language.say("answer.because").join(shown)
+
+
+def reason(each: Reason, rank: int, language: Language) -> str:
+    """Return one reason against a decision as a phrase."""
+    about: dict[str, Any] = dict(each.about)
+    if "stack" in about:
+        about["name"] = phrases.name((about["variant"], about.pop("stack")), language)
+    if "users" in about:
+        about["users"] = phrases.users_list(about["users"], language)
+    if "reasons" in about:
+        about["reasons"] = str(language.words["list"]).join(about["reasons"])
+    for key in ("value", "high"):
+        if key in about:
+            about[key] = figures.significant(about[key])
+    return language.say(f"reason.{each.code}", **{"rank": phrases.percentile_name(rank), **about})
+
+
+def _lines(report: Report, language: Language) -> Iterator[Line]:
+    found = report.answer
+    if found.leading is not None and found.leading.capacity is not None:
+        sure = list(_sure(report, found.leading, found.leading.capacity, language))
+        yield Line("sure", language.join(sure))
+        if found.runner_up is not None:
+            yield Line("runner_up", _runner_up(found, found.leading, found.runner_up, language))
+        if text := _gpu(found, language):
+            yield Line("gpu", text)
+        yield Line("assumed", language.join(_assumed(found, found.leading, language)))
+    yield Line("cells", _cells(report, language))
+    if found.leading is not None:  # else the headline says it
+        yield from _refused(found, language)
+
+
+def _refused(found: Answer, language: Language) -> Iterator[Line]:
+    """Say which variants are measured but not recommended, and why."""
+    for each in {each.variant: each for each in found.candidates if each.refusal}.values():
+        yield Line("refused", language.say(f"refused.{each.refusal}", variant=each.variant))
+
+
+def _sure(
+    report: Report, leading: Candidate, capacity: Capacity, language: Language
+) -> Iterator[str]:
+    found, say = report.answer, language.say
+    name = phrases.name(leading.series, language)
+    told = {"name": name, "qps": figures.significant(capacity.qps.value),
+            "qps_range": phrases.qps_range(capacity.qps, language)}  # fmt: skip
+    rank, limit = found.question.rank, found.question.limit_ms
+    if capacity.search is not None:
+        mode = say("sure.open" if capacity.search.rate is not None else "sure.closed")
+        yield say("sure.search", repeats=capacity.search.repeats, mode=mode, **told)
+    elif capacity.point is not None:
+        latency = percentile_of(capacity.point, rank)
+        assert latency is not None
+        ends = latency.ends or (latency.value, latency.value)
+        yield say(
+            "sure.level",
+            users=language.count(capacity.point.users),
+            rank=phrases.percentile_name(rank),
+            value=figures.significant(latency.value),
+            latency_range=phrases.qps_range(Range(latency.value, *ends), language),
+            **told,
+        )
+        if latency.high is not None:
+            margin = figures.percent((1 - latency.high / limit) * 100)
+            yield say("sure.margin", rank=phrases.percentile_name(rank), margin=margin)
+    yield from _against(found, capacity, language)
+    for note in found.notes:
+        about = {key: figures.significant(note.about[key]) for key in ("value", "high")}
+        series = (note.about["variant"], note.about["stack"])
+        yield say(
+            "sure.hope",
+            name=phrases.name(series, language),
+            users=phrases.users_list(note.about["users"], language),
+            rank=phrases.percentile_name(rank),
+            **about,
+        )
+    price = found.question.price
+    if price is not None and threads_ratio(price, report.bench) < 1:
+        yield say("sure.threads")
+    if capacity.bounded:
+        yield say("sure.intervals", level=figures.percent(CONFIDENCE_PERCENT))
+
+
+def _against(found: Answer, capacity: Capacity, language: Language) -> Iterator[str]:
+    """Say how the leading capacity lies to those of the others."""
+    if found.tied:
+        others = language.say("answer.or").join(
+            phrases.name(each.series, language) for each in found.tied
+        )
+        yield language.say("sure.overlap", others=others)
+    other = found.runner_up
+    if other is None and not found.tied and not found.reasons:
+        yield language.say("sure.alone")
+    if other is None or other.capacity is None or found.tied:
+        return
+    figure = other.capacity.qps
+    if capacity.bounded and other.capacity.bounded and figure.high < capacity.qps.low:
+        yield language.say(
+            "sure.apart",
+            other=phrases.name(other.series, language),
+            low=figures.significant(figure.low),
+            high=figures.significant(figure.high),
+        )
+
+
+def _runner_up(found: Answer, leading: Candidate, other: Candidate, language: Language) -> str:
+    assert other.instances is not None
+    told = {
+        "name": phrases.name(other.series, language),
+        "instances": phrases.instances(other.instances[0], language),
+    }
+    price = found.question.price
+    if price is None or other.monthly is None:
+        return language.say("runner_up.unpriced", **told)
+    if other.instances[0] == leading.instances[0] if leading.instances else False:
+        assert other.each is not None
+        assert leading.each is not None
+        less = figures.significant(leading.each.value - other.each.value)
+        return language.say("runner_up.same", qps=less, **told)
+    return language.say(
+        "runner_up.dearer",
+        month=phrases.money(price.currency, other.monthly.value, language),
+        range=phrases.month_range(price.currency, other.monthly, language),
+        **told,
+    )
+
+
+def _gpu(found: Answer, language: Language) -> str:
+    other = found.accelerator
+    if other is None:
+        return ""
+    return language.say(
+        "gpu.bound",
+        accelerator=other.price.accelerator,
+        month=phrases.money(other.price.currency, other.price.monthly, language),
+        kind=language.say(f"kind.{other.price.kind}"),
+        load=figures.significant(other.up_to),
+    )
+
+
+def _assumed(found: Answer, leading: Candidate, language: Language) -> Iterator[str]:
+    asked, say = found.question, language.say
+    if "slo" not in asked.stated:
+        yield say("assumed.objective_default", rank=phrases.percentile_name(asked.rank))
+    yield say("assumed.load_given" if "load" in asked.stated else "assumed.load_default")
+    if asked.price is None:
+        return
+    yield say(
+        "assumed.terms",
+        headroom=figures.percent(asked.headroom * 100),
+        instances=phrases.instances(asked.instances, language),
+        kind=say(f"kind.{asked.price.kind}"),
+        source=asked.price.source.title,
+    )
+    if leading.per_million is not None:
+        currency, million = asked.price.currency, leading.per_million
+        yield say(
+            "assumed.million",
+            million=phrases.money(currency, million.value, language),
+            range=phrases.month_range(currency, million, language),
+            utilisation=figures.percent(asked.utilisation * 100),
+        )
+
+
+def _cells(report: Report, language: Language) -> str:
+    cells = [cell for run in report.runs for cell in run.cells]
+    counts = {"measured": len(cells), "valid": sum(is_valid(cell) for cell in cells)}
+    plan = report.planned.cells
+    sentences = [language.say("sure.cells_unplanned", **counts)]
+    if plan and not report.scaling.axes and not report.open_points:
+        sentences = [language.say("sure.cells", planned=plan, **counts)]
+    broken = sum(not point.valid for point in report.every_point)
+    if broken:
+        key = "sure.broken" if broken == 1 else "sure.broken_many"
+        sentences.append(language.say(key, count=broken))
+    return language.join(sentences)
+
+
+def _commands(report: Report) -> Iterator[str]:
+    leading = report.answer.leading
+    if leading is None:
+        return
+    model = str(report.header.model.get("name"))
+    words = ["tiankong", "serve", "--model", model, "--variant", leading.variant]
+    if leading.stack != REFERENCE_STACK:
+        words += ["--stack", leading.stack]
+    yield shlex.join(words)
+    if leading.stack == REFERENCE_STACK:
+        yield shlex.join(["tiankong", "bundle", leading.variant, BUNDLE_FOLDER, "--model", model])
+
+
+def settings_in_force(report: Report) -> Mapping[str, Any]:
+    """Return the server settings in force when the answer's level was measured."""
+    point = report.answer.leading and report.answer.point
+    if not point:
+        return {}
+    found = (
+        cell.settings
+        for run in report.runs
+        for cell in run.cells
+        if cell.point.gathered == point.key and cell.settings
+    )
+    return next(found, {})

@@ -1,0 +1,70 @@
+"""Phrases of the answer: money, instances, objectives, ranges."""
+
+from __future__ import annotations
+
+from ..facts.costs import Range
+from ..facts.points import Series
+from . import figures
+from .language import Language
+from .tables import stack
+
+
+def money(currency: str, value: float, language: Language) -> str:
+    """Return an amount with its currency; cents only where there are some.
+
+    >>> from .language import read_language
+    >>> english = read_language("en")
+    >>> money("CNY", 700.0, english), money("USD", 62.05, english), money("EUR", 2403.5, english)
+    ('¥700', '$62.05', 'EUR 2,403.50')
+    """
+    whole, cents = figures.amount(value).split(".")
+    amount = f"{int(whole):,}" + (f".{cents}" if cents != "00" else "")
+    other = language.say("currency.other", code=currency, amount="{amount}")
+    return language.say_or(f"currency.{currency}", other, amount=amount).replace("{amount}", amount)
+
+
+def month_range(currency: str, month: Range, language: Language) -> str:
+    """Return the ends of a price in brackets; "" if they are equal."""
+    if month.low == month.high:
+        return ""
+    low, high = (money(currency, end, language) for end in (month.low, month.high))
+    return language.say("answer.range", low=low, high=high)
+
+
+def qps_range(figure: Range, language: Language) -> str:
+    """Return the ends of a range of figures in brackets; "" if they are equal."""
+    if figure.low == figure.high:
+        return ""
+    low, high = figures.significant(figure.low), figures.significant(figure.high)
+    return language.say("answer.range", low=low, high=high)
+
+
+def instances(count: int, language: Language) -> str:
+    """Return a number of instances as a phrase."""
+    return language.say("answer.instance" if count == 1 else "answer.instances", count=count)
+
+
+def name(series: Series, language: Language) -> str:
+    """Return a series' name: the variant alone behind the reference server."""
+    variant, server = series
+    if server == "reference":
+        return variant
+    return language.say("answer.name_stack", variant=variant, stack=stack(server, language))
+
+
+def percentile_name(rank: int) -> str:
+    """Return a percentile's name, like P95."""
+    return f"P{rank}"
+
+
+def objective(rank: int, limit_ms: float, language: Language) -> str:
+    """Return an objective as a phrase."""
+    limit = figures.unrounded(limit_ms)
+    return language.say("answer.objective", rank=percentile_name(rank), limit=limit)
+
+
+def users_list(users: list[int], language: Language) -> str:
+    """Return several numbers of users as a phrase."""
+    if len(users) == 1:
+        return language.count(users[0])
+    return language.say("count.many", count=", ".join(map(str, users)))
