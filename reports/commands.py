@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..toolkit.console import say
+from ..toolkit.console import progress, say
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.files import artifacts
 from ..toolkit.options import Out, share
@@ -53,7 +53,11 @@ def report(
         instances, price,
     )  # fmt: skip
     paths = runs or [_newest_run()]
-    loaded = [read_run(path) for path in paths]
+    with progress("reading", len(paths)) as step:
+        loaded = []
+        for path in paths:
+            step(path.name)
+            loaded.append(read_run(path))
     if markdown:
         for run in loaded:
             print(markdown_table(run, wishes))

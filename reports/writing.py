@@ -6,11 +6,12 @@ The only file that imports Jinja2.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..toolkit.console import progress
 from ..toolkit.files import package_path, write_text
 from ..toolkit.runs.run_file import Run
 from .data import as_data
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 TEMPLATES = package_path("reports/templates")
 HTML = {"en": "index.html", "zh": "index.zh.html"}
 MARKDOWN = {"en": "report.md", "zh": "report.zh.md"}
+STEPS = 2 + 2 * len(LANGUAGES)  # facts, data, and for each language drawing and writing
 
 
 def write_pages(
@@ -46,27 +48,37 @@ def write_pages(
     runs without cells, runs that cannot be mixed, a price file that cannot be read, or a wish that
     is none.
     """
-    report = compose(runs, read_article(), read_prices(prices or PRICES), wishes)
-    files = render(report)
-    for name, text in files.items():
-        write_text(out / name, text)
+    with progress("report", STEPS) as step:
+        step("computing")
+        report = compose(runs, read_article(), read_prices(prices or PRICES), wishes)
+        files = render(report, step)
+        for name, text in files.items():
+            write_text(out / name, text)
     of_all = {file_name(name, read_language(code)) for name in NAMES for code in LANGUAGES}
     for name in of_all - files.keys():  # left by other runs: no page refers to it now
         (out / name).unlink(missing_ok=True)
     return [out / name for name in files]
 
 
-def render(report: Report) -> dict[str, str]:
-    """Return each file's text by name; pictures and data come before the pages that name them."""
-    pages = {code: page(report, read_language(code)) for code in LANGUAGES}
+def render(report: Report, step: Callable[[str], None]) -> dict[str, str]:
+    """Return each file's text by name; pictures and data come before the pages that name them.
+
+    ``step`` is told what is made next.
+    """
+    pages = {}
+    for code in LANGUAGES:
+        step(f"drawing for {HTML[code]}")
+        pages[code] = page(report, read_language(code))
     files = {
         picture.file: document(picture.markup, shown.language.tag)
         for shown in pages.values()
         for section in shown.sections
         for picture in section.pictures
     }
+    step("data")
     files["summary.json"] = json.dumps(as_data(report), ensure_ascii=False, indent=2) + "\n"
     for code, shown in pages.items():
+        step(f"writing {HTML[code]}")
         files[MARKDOWN[code]] = _print("report.md.j2", shown)
         files[HTML[code]] = _print("index.html.j2", shown)
     return files

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+Times = Sequence[float] | NDArray[np.float64]
 
 # Fewest successes for a percentile.  With so many samples the chance that the true percentile lies
 # above the highest of them stays well under 5 % (binomial bound).
 SUPPORT = {50: 20, 90: 65, 95: 130, 99: 660}
 
 
-def percentile(latencies: Sequence[float], rank: int, failures: int = 0) -> float | None:
+def percentile(latencies: Times, rank: int, failures: int = 0) -> float | None:
     """Return the ``rank``-th percentile in the unit of ``latencies``, failures counted as infinite.
 
     None means "too few": fewer successes than :data:`SUPPORT` requires.  The result is ``inf``
@@ -22,15 +26,30 @@ def percentile(latencies: Sequence[float], rank: int, failures: int = 0) -> floa
     >>> percentile([1.0] * 200, 95)
     1.0
     """
-    if len(latencies) < SUPPORT[rank]:
-        return None
+    return percentiles(latencies, failures, (rank,))[rank]
+
+
+def percentiles(
+    latencies: Times, failures: int = 0, ranks: Iterable[int] = SUPPORT
+) -> dict[int, float | None]:
+    """Return several percentiles by rank (see :func:`percentile`); the latencies are sorted once.
+
+    >>> percentiles([1.0] * 65)
+    {50: 1.0, 90: 1.0, 95: None, 99: None}
+    """
     ordered = np.sort(np.asarray(latencies, dtype=np.float64))
-    total = len(ordered) + failures
-    place = int(np.ceil(total * rank / 100)) - 1  # nearest rank: always an observed value
-    return float(ordered[place]) if place < len(ordered) else float("inf")
+    count = len(ordered)
+    found: dict[int, float | None] = {}
+    for rank in ranks:
+        place = math.ceil((count + failures) * rank / 100) - 1  # nearest rank: an observed value
+        if count < SUPPORT[rank]:
+            found[rank] = None
+        else:
+            found[rank] = float(ordered[place]) if place < count else math.inf
+    return found
 
 
-def percentile_bounds(latencies: Sequence[float], rank: int) -> tuple[float, float]:
+def percentile_bounds(latencies: Times, rank: int) -> tuple[float, float]:
     """Return a 95 % interval of a percentile from order statistics.
 
     The ranks come from the normal approximation of the binomial distribution; nothing is assumed
@@ -75,14 +94,20 @@ def interval(values: Sequence[float], between: Variation | None) -> tuple[float,
     """
     if between is None or not values:
         return None
-    from scipy.stats import t
-
     logs = np.log(np.asarray(values, dtype=np.float64))
-    half = t.ppf(0.975, between.freedom) * between.deviation / np.sqrt(len(logs))
+    half = _student(between.freedom) * between.deviation / np.sqrt(len(logs))
     return float(np.exp(logs.mean() - half)), float(np.exp(logs.mean() + half))
 
 
-def middle_half(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.int64]:
+@cache
+def _student(freedom: int) -> float:
+    """Return the 97.5th percentile of Student's t distribution."""
+    from scipy.special import stdtrit  # scipy.stats gives the same, and takes a second to import
+
+    return float(stdtrit(freedom, 0.975))
+
+
+def middle_half(values: Times) -> NDArray[np.int64]:
     """Return the indices of the middle half of the values, in ascending order of value.
 
     >>> middle_half([9.0, 1.0, 3.0, 2.0]).tolist()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from ...toolkit.runs.load import Load
 from .points import MeasuredPoint, Series
@@ -35,8 +36,14 @@ class Axis:
 
     def base(self, point: MeasuredPoint) -> MeasuredPoint:
         """Return the point of the same series at its lowest level."""
-        own = [other for other in self.points if other.series == point.series]
-        return min(own, key=self.level)
+        return self._bases[point.series]
+
+    @cached_property
+    def _bases(self) -> dict[Series, MeasuredPoint]:
+        bases: dict[Series, MeasuredPoint] = {}
+        for point in sorted(self.points, key=self.level):
+            bases.setdefault(point.series, point)
+        return bases
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ def scaling(measured: Sequence[MeasuredPoint]) -> Scaling:
     """Return the axes of closed-loop points: for each field, the axis with the most levels."""
     closed = [point for point in measured if not point.load.is_open]
     axes = tuple(axis for make in _MAKERS if (axis := make(closed)))
-    shown = [point.key for axis in axes for point in axis.points]
+    shown = {point.key for axis in axes for point in axis.points}
     others = (point for point in closed if point.load.shaped and point.key not in shown)
     return Scaling(axes, tuple(others))
 

@@ -29,8 +29,9 @@ def changed(cell: Cell, **changes: Any) -> Cell:
 
 def sealed(lines: Iterable[Mapping[str, Any]]) -> str:
     """Return the text of a run file with these lines, as if a measurement had written them."""
-    text, last = "", 0
+    written, last = [], 0
     for data in lines:
         line = seal(encoded({k: v for k, v in data.items() if k != "crc32"}), last)
-        text, last = text + line, checksum(line, last)
-    return text
+        written.append(line)
+        last = checksum(line, last)
+    return "".join(written)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from ..stats import percentile
+import numpy as np
+
+from ..stats import percentiles
 from .load import Load
 from .point import Point
 
@@ -99,7 +102,7 @@ class Cell:
         """Right answers to sentences a second."""
         return self.qps * self.load.batch
 
-    @property
+    @cached_property
     def mean_ms(self) -> float:
         """Mean latency of right answers, NaN if there are none."""
         return (
@@ -108,11 +111,15 @@ class Cell:
 
     def percentile_ms(self, rank: int) -> float | None:
         """Return a latency percentile; failures and wrong answers count as infinitely slow."""
-        return percentile(self.latencies_ms, rank, self.failed + self.wrong)
+        return self._percentiles[rank]
+
+    @cached_property
+    def _percentiles(self) -> Mapping[int, float | None]:
+        return percentiles(self.latencies_ms, self.failed + self.wrong)
 
     def goodput(self, limit_ms: float) -> float:
         """Return how many right answers a second took at most ``limit_ms``."""
-        return sum(latency <= limit_ms for latency in self.latencies_ms) / self.seconds
+        return int(np.count_nonzero(np.asarray(self.latencies_ms) <= limit_ms)) / self.seconds
 
     @property
     def joules_per_request(self) -> float | None:

@@ -165,7 +165,7 @@ def as_read(cell: Cell, header: Header) -> Cell:
     """Return a cell as a reader of the file will get it: times rounded, machine compared."""
     data = json.loads(encoded(_as_json(cell)))
     del data["kind"]
-    return _cell(data, header)
+    return _cell(data, digest(header.machine))
 
 
 def _as_json(cell: Cell) -> dict[str, Any]:
@@ -213,7 +213,7 @@ def _run(path: Path, lines: Iterable[tuple[int, str]]) -> Run:
     cells: list[Cell] = []
     evidence: dict[str, dict[str, Any]] = {}
     is_ended = False
-    last_sum = 0
+    last_sum, machine = 0, ""
     for number, line in lines:
         try:
             data = json.loads(line)
@@ -223,8 +223,9 @@ def _run(path: Path, lines: Iterable[tuple[int, str]]) -> Run:
                 del data["crc32"]
             if kind == "run" and number == 1:
                 header = _header(data)
+                machine = digest(header.machine)
             elif kind == "cell" and header is not None and not is_ended:
-                cells.append(_cell(data, header))
+                cells.append(_cell(data, machine))
             elif kind == "evidence" and header is not None and not is_ended:
                 evidence.setdefault(str(data["name"]), {}).update(data["found"])
             elif kind == "end" and header is not None and not is_ended:
@@ -247,13 +248,13 @@ def _header(data: dict[str, Any]) -> Header:
     return Header(**data)
 
 
-def _cell(data: dict[str, Any], header: Header) -> Cell:
+def _cell(data: dict[str, Any], machine: str) -> Cell:
     data.pop("warnings", None)
     for name in PACKED:
         if isinstance(data.get(name), dict):
             data[name] = unpack(data[name])
     cell = Cell(_point(data), **data)
-    if cell.machine and cell.machine != digest(header.machine):
+    if cell.machine and cell.machine != machine:
         return replace(cell, changes=tuple(dict.fromkeys([*cell.changes, "fingerprint"])))
     return cell
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..files import MEBIBYTE
 from ..stats import SUPPORT, percentile, percentile_bounds
@@ -32,6 +33,7 @@ STEAL_PERCENT = (2.0, 5.0)
 THROTTLED_PERCENT = 5.0  # of the CPU quota's periods
 SWAPPED_BYTES = MEBIBYTE
 STALL_FACTOR = 2.0
+_JUDGED = "_judged"  # where a cell keeps its doubts
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,15 @@ class Warn:
 
 
 def doubts(cell: Cell) -> list[Warn]:
-    """Return every reason to doubt a cell, the gravest kind first."""
-    return [warn for check in _CHECKS if (warn := check(cell)) is not None]
+    """Return every reason to doubt a cell, the gravest kind first.
+
+    A cell is judged once: the result stays with the record (as a cached property would).
+    """
+    known: tuple[Warn, ...] | None = vars(cell).get(_JUDGED)
+    if known is None:
+        known = tuple(warn for check in _CHECKS if (warn := check(cell)) is not None)
+        vars(cell)[_JUDGED] = known
+    return [*known]
 
 
 def invalidating(cell: Cell) -> list[Warn]:
@@ -249,7 +258,7 @@ def _unstable(cell: Cell) -> Warn | None:
     return Warn("unstable", seen, advice, invalidates, outside=True, figures=figures)
 
 
-def _windows(cell: Cell) -> list[list[float]] | None:
+def _windows(cell: Cell) -> list[NDArray[np.float64]] | None:
     """Return the latencies of each third of the window; None if completion times are unknown."""
     if len(cell.ends_ms) != len(cell.latencies_ms) or len(cell.ends_ms) < WINDOWS * SUPPORT[50]:
         return None
@@ -258,10 +267,10 @@ def _windows(cell: Cell) -> list[list[float]] | None:
     if cell.load.is_open:  # a request belongs to the third of its intended start
         place -= latencies * WINDOWS / (cell.seconds * 1000)
     third = np.clip(place.astype(int), 0, WINDOWS - 1)
-    return [[float(x) for x in latencies[third == number]] for number in range(WINDOWS)]
+    return [latencies[third == number] for number in range(WINDOWS)]
 
 
-def _noise(cell: Cell, windows: Sequence[Sequence[float]]) -> float:
+def _noise(cell: Cell, windows: Sequence[NDArray[np.float64]]) -> float:
     """Return the range that counts of three equal windows have by chance, relative to their mean.
 
     It is the 95th percentile: the range of three normal values is below 3.3 standard deviations
@@ -277,7 +286,7 @@ def _noise(cell: Cell, windows: Sequence[Sequence[float]]) -> float:
     return float(chance * min(spread, 1.0))
 
 
-def _tails_differ(windows: Sequence[Sequence[float]], tolerance: float) -> bool:
+def _tails_differ(windows: Sequence[NDArray[np.float64]], tolerance: float) -> bool:
     """Tell whether P95s of windows differ by more than a tolerance plus their sampling error."""
     bounds = [percentile_bounds(window, 95) for window in windows if len(window) >= SUPPORT[95]]
     if len(bounds) < len(windows):
@@ -294,8 +303,7 @@ def hidden_wait_ms(cell: Cell) -> float | None:
     """
     if cell.load.is_open or len(cell.ends_ms) < 2:
         return None
-    whole = cell.seconds * 1000
-    gaps = np.diff(np.concatenate(([0.0], np.sort(np.asarray(cell.ends_ms)), [whole])))
+    whole, gaps = cell.seconds * 1000, _gaps_ms(cell)
     low, high = 0.0, float(gaps.max())
     while high - low > 0.01:  # bisect: the share of moments with a longer wait only falls
         middle = (low + high) / 2
@@ -306,9 +314,20 @@ def hidden_wait_ms(cell: Cell) -> float | None:
     return high
 
 
+def _gaps_ms(cell: Cell) -> NDArray[np.float64]:
+    """Return the times between neighbouring answers, and to the ends of the window."""
+    ends = np.sort(np.asarray(cell.ends_ms))
+    return np.diff(np.concatenate(([0.0], ends, [cell.seconds * 1000])))
+
+
 def _hidden(cell: Cell) -> Warn | None:
-    wait, shown = hidden_wait_ms(cell), cell.percentile_ms(99)
-    if wait is None or shown is None or wait <= STALL_FACTOR * shown:
+    shown = cell.percentile_ms(99)
+    if shown is None or cell.load.is_open or len(cell.ends_ms) < 2:
+        return None
+    if _gaps_ms(cell).max() <= STALL_FACTOR * shown:  # nobody can wait longer: no need to bisect
+        return None
+    wait = hidden_wait_ms(cell)
+    if wait is None or wait <= STALL_FACTOR * shown:
         return None
     seen = f"the server stood still: who comes at any time waits {wait:.0f} ms (P99)"
     seen += f", the closed loop's P99 of {shown:.0f} ms hides it"

@@ -103,7 +103,7 @@ def test_a_cell_is_kept_as_a_reader_has_it(tmp_path: Path) -> None:
     with resumed(tmp_path) as session:
         kept = session.append(exact)
         assert kept == session.get(ONE) == read_run(session.path).cells[0]
-    assert kept.latencies_ms == (0.3, 0.3, 0.3)
+    assert [*kept.latencies_ms] == [0.3, 0.3, 0.3]
     assert kept.changes == ("fingerprint",)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from tiankong.toolkit.runs.lines import seal
 from tiankong.toolkit.runs.load import Load
 from tiankong.toolkit.runs.point import Point
 from tiankong.toolkit.runs.run_file import (
+    PACKED,
     SEARCH_FORMAT,
     SWEEP_FORMAT,
     Cell,
@@ -78,8 +80,9 @@ def plain(tmp_path: Path) -> Path:
 
 
 def listed(cell: Cell) -> Cell:
-    """The cell as JSON gives it back: lists for tuples."""
-    return changed(cell, examples=list(cell.examples), changes=list(cell.changes))
+    """The cell as a file gives it back: lists for tuples, arrays for times."""
+    times = {name: array("d", getattr(cell, name)) for name in PACKED}
+    return changed(cell, examples=list(cell.examples), changes=list(cell.changes), **times)
 
 
 def test_roundtrip(path: Path) -> None:
@@ -129,7 +132,7 @@ def test_times_are_packed_and_come_back_to_the_microsecond(path: Path) -> None:
     for name in ("latencies_ms", "ends_ms", "late_ms"):
         assert set(line[name]) == {"count", "unit", "packed"}
     assert line["latencies_ms"]["count"] == 3
-    assert read_run(path).cells[0].latencies_ms == (0.3, 0.0, 12345.679)
+    assert [*read_run(path).cells[0].latencies_ms] == [0.3, 0.0, 12345.679]
 
 
 def test_damaged_times_name_the_line(plain: Path) -> None:
