@@ -86,7 +86,8 @@ def render(report: Report, step: Callable[[str], None]) -> dict[str, str]:
 
 def _print(template: str, shown: Page) -> str:
     other = next(code for code in LANGUAGES if code != shown.language.code)
-    links = {"html": HTML[other], "markdown": MARKDOWN[other]}
+    tag = read_language(other).tag
+    links = {"html": HTML[other], "markdown": MARKDOWN[other], "tag": tag}
     return _environment().get_template(template).render(page=shown, other=links, colours=style())
 
 

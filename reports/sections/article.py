@@ -7,7 +7,36 @@ from ..facts.points import MeasuredPoint
 from ..facts.report import Report
 from ..text import figures
 from ..text.language import Language
-from ..text.tables import Entry, Table, columns, milliseconds
+from ..text.tables import Entry, Section, Table, columns, milliseconds
+
+
+def article(report: Report, language: Language) -> Section | None:
+    """Show the article's table and claims, quoted beside what was measured here."""
+    if not report.points:
+        return None
+    quoted, say = report.article, language.say
+    notes = [say("article.quoted")]
+    for row in quoted.implausible:
+        notes.append(
+            say(
+                "article.implausible",
+                users=language.count(row.users),
+                qps=figures.unrounded(row.qps),
+                mean=figures.significant(row.mean_ms),
+                p95=figures.unrounded(row.p95_ms),
+                tail=figures.significant(row.tail_ms),
+            )
+        )
+    if not quoted.implausible:
+        notes.append(say("article.plausible"))
+    return Section(
+        "article",
+        say("heading.article"),
+        (say("article.note", date=quoted.date, cores=quoted.cores, here=report.bench.cores),),
+        (article_grid(report, language), claims_grid(report, language)),
+        notes=tuple(notes),
+        gist=say("gist.article", levels=figures.levels(row.users for row in quoted.rows)),
+    )
 
 
 def article_grid(report: Report, language: Language) -> Table:

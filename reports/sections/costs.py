@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
-from ..facts.costs import Cost, cost
+from ..facts.costs import SECONDS_PER_MONTH, Cost, cost
 from ..facts.points import MeasuredPoint
-from ..facts.prices import Price, Source
+from ..facts.prices import HOURS_PER_MONTH, Price, Source
 from ..facts.report import Report
 from ..text import figures
 from ..text.language import Language
-from ..text.tables import Entry, Table, columns, stack
+from ..text.tables import Entry, Section, Table, columns, stack
+
+
+def costs(report: Report, language: Language) -> Section | None:
+    """Show what a million requests cost on each priced machine, one grid a currency."""
+    if not report.points:
+        return None
+    say = language.say
+    currencies = dict.fromkeys(price.currency for price in report.prices)
+    threads = report.bench.threads_per_core
+    notes = (
+        say("costs.note", hours=HOURS_PER_MONTH, seconds=SECONDS_PER_MONTH // HOURS_PER_MONTH),
+        say("costs.threads", threads=threads or say("cell.unknown")),
+        say("costs.kinds", hours=HOURS_PER_MONTH),
+    )
+    sources = {price.source.key: price.source for price in report.prices}
+    return Section(
+        "costs",
+        say("heading.costs"),
+        grids=tuple(cost_grid(report, language, currency) for currency in currencies),
+        items=tuple(source_line(source, language) for source in sources.values()),
+        notes=notes,
+        gist=say(
+            "gist.costs",
+            prices=len(report.prices),
+            currencies=str(language.words["comma"]).join(currencies),
+        ),
+    )
 
 
 def cost_grid(report: Report, language: Language, currency: str) -> Table:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..facts.report import Report
 from ..text import figures
 from ..text.language import Language
 from ..text.tables import Section
+
+GEOMETRY = ("layers", "hidden", "heads", "intermediate", "vocabulary")
 
 
 def method(report: Report, language: Language) -> Section:
@@ -31,10 +33,16 @@ def method(report: Report, language: Language) -> Section:
             name=model.get("name", figures.NONE),
             revision=model.get("revision") or figures.NONE,
             source=model.get("source") or figures.NONE,
+            **{key: model.get(key, figures.NONE) for key in GEOMETRY},
         ),
         say("method.absolute"),
     ]
-    return Section("method", say("heading.method"), items=tuple(items))
+    gist = say("gist.method", plans=str(language.words["comma"]).join(_names(plans)))
+    return Section("method", say("heading.method"), items=tuple(items), gist=gist)
+
+
+def _names(plans: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    return dict.fromkeys(str(plan.get("name", figures.NONE)) for plan in plans)
 
 
 def _modes(report: Report, language: Language) -> Iterator[str]:

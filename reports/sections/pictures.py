@@ -8,10 +8,9 @@ from ..facts.points import MeasuredPoint
 from ..facts.report import Report
 from ..plots.panels import scaling_plot
 from ..plots.plots import cost_plot, latency_plot
-from ..text import figures
+from ..text import figures, phrases
 from ..text.language import Language
 from ..text.tables import Picture, Section
-from .scaling import axis_name
 
 NAMES = ("latency", "cost", "scaling")
 
@@ -26,7 +25,7 @@ def growth(report: Report, language: Language) -> tuple[Picture, ...]:
     facts, say = report.scaling, language.say
     if not facts.axes:
         return ()
-    names = str(language.words["list"]).join(axis_name(axis, language) for axis in facts.axes)
+    names = str(language.words["list"]).join(phrases.axis(axis, language) for axis in facts.axes)
     title = say("heading.scaling")
     alt = say("plot.scaling_alt", axes=names, series=_series_names(facts.points))
     markup = scaling_plot(facts.axes, title, alt)
@@ -37,8 +36,10 @@ def _series_names(points: Sequence[MeasuredPoint]) -> str:
     return ", ".join(dict.fromkeys(" / ".join(point.series) for point in points))
 
 
-def latency(report: Report, language: Language) -> Section:
+def latency(report: Report, language: Language) -> Section | None:
     """Show the plot of latency against users."""
+    if not report.points:
+        return None
     title = language.say("heading.latency")
     alt = language.say("plot.latency_alt", series=_series_names(report.points))
     markup = latency_plot(report.points, title, alt)
@@ -47,11 +48,16 @@ def latency(report: Report, language: Language) -> Section:
         title,
         pictures=(Picture(file_name("latency", language), title, alt, markup),),
         notes=(language.say("plot.latency_note"),),
+        gist=language.say(
+            "gist.latency", users=figures.levels(point.users for point in report.points)
+        ),
     )
 
 
-def costs_plot(report: Report, language: Language) -> Section:
+def costs_plot(report: Report, language: Language) -> Section | None:
     """Show the plot of cost against latency."""
+    if not report.points:
+        return None
     currency = report.yardsticks[0].currency if report.yardsticks else figures.NONE
     alt = language.say("plot.cost_alt", currency=currency, series=_series_names(report.points))
     title = language.say("heading.cost")
@@ -66,4 +72,5 @@ def costs_plot(report: Report, language: Language) -> Section:
         title,
         pictures=(Picture(file_name("cost", language), title, alt, markup),),
         notes=(language.say("plot.cost_note", prices=prices or figures.NONE),),
+        gist=language.say("gist.cost", currency=currency),
     )

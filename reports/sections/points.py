@@ -3,32 +3,139 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from urllib.parse import quote
 
-from ..facts.estimates import Estimate
-from ..facts.points import MeasuredPoint
+from ..facts.capacity import keeps, percentile_of, surely_keeps
+from ..facts.estimates import CONFIDENCE_PERCENT, Estimate
+from ..facts.points import Doubt, MeasuredPoint, Series
 from ..facts.report import Report
-from ..text import figures
+from ..text import figures, phrases
 from ..text.language import Language
-from ..text.tables import Entry, Table, columns, load, shape, stack
+from ..text.tables import Badge, Entry, Section, Table, columns, load, shape, stack
 
 Show = Callable[[MeasuredPoint, Language], Entry]
 
 SPEEDS = ("qps", "goodput", "per_core", "ratio", "p50", "p90", "p95", "p99")
 LOADS = ("server_cpu", "server_quota", "generator_cpu", "memory", "joules")
-WRONGS = ("failures", "wrong", "warnings")
+WRONGS = ("failures", "wrong")
+BEST = ("users", "qps", "p50", "p95", "kept", "p99", "ratio", "server_cpu", "memory", *WRONGS)
 OPEN = ("rate", "qps", "goodput", "p50", "p95", "p99", "late", "server_cpu")
-OTHERS = ("load", "sentences", "p50", "p95", "warnings")
+OTHERS = ("load", "sentences", "p50", "p95")
 SMALL = ("users", "qps", "ratio", "p95", "warnings")
-WORDS = frozenset({"variant", "load", "warnings"})
+WORDS = frozenset({"variant", "load", "kept", "warnings"})
 OPTIONAL: Mapping[str, Callable[[MeasuredPoint], object]] = {  # shown if any point has a value
     "server_quota": lambda point: point.server_quota_percent,
     "joules": lambda point: point.joules_per_request,
 }
 
 
+def measured(report: Report, language: Language) -> Section | None:
+    """Show each series' best point, then every plain point, which is folded."""
+    if not report.points:
+        return None
+    say = language.say
+    notes = (
+        say("measured.note", cores=report.bench.cores),
+        *interval_note(report.points, language),
+        say("measured.goodput", limit=figures.unrounded(report.question.limit_ms)),
+        _yardstick_note(report, language),
+    )
+    gist = say(
+        "gist.measured",
+        series=len({point.series for point in report.points}),
+        points=len(report.points),
+        invalid=sum(not point.valid for point in report.points),
+        doubtful=sum(bool(point.doubts) for point in report.points),
+    )
+    return Section(
+        "measured",
+        say("heading.measured"),
+        grids=(best_grid(report, language), point_grid(report, language)),
+        notes=notes,
+        gist=gist,
+    )
+
+
+def _yardstick_note(report: Report, language: Language) -> str:
+    if any(point.ratio is not None for point in report.points):
+        return language.say("measured.yardstick")
+    if not report.article_points:
+        return language.say("measured.no_yardstick")
+    invalidating = [
+        doubt
+        for point in report.article_points.values()
+        for doubt in point.doubts
+        if doubt.warn.invalidates
+    ]
+    return language.say("measured.invalid_yardstick", reasons=doubt_names(invalidating, language))
+
+
+def interval_note(points: Sequence[MeasuredPoint], language: Language) -> tuple[str, ...]:
+    """Return the note that says what the intervals are, or why there are none."""
+    if not any(point.qps.ends for point in points):
+        return (language.say("measured.single"),)
+    return (language.say("measured.interval", level=figures.percent(CONFIDENCE_PERCENT)),)
+
+
+def open_loop(report: Report, language: Language) -> Section | None:
+    """Show every open-loop point: intended rate, throughput, latency, lateness."""
+    if not report.open_points:
+        return None
+    say = language.say
+    notes = (
+        say("open.note"),
+        say("measured.goodput", limit=figures.unrounded(report.question.limit_ms)),
+        *interval_note(report.open_points, language),
+    )
+    return Section(
+        "open",
+        say("heading.open"),
+        (say("open.lead"),),
+        (open_grid(report, language),),
+        notes=notes,
+        gist=say(
+            "gist.open",
+            points=len(report.open_points),
+            rates=figures.levels(point.load.rate or 0 for point in report.open_points),
+        ),
+    )
+
+
+def best_grid(report: Report, language: Language) -> Table:
+    """Return each series' best point; a series without a usable one is shown by its first."""
+    first: dict[Series, MeasuredPoint] = {}
+    for point in sorted(report.points, key=lambda point: not point.valid):
+        first.setdefault(point.series, point)
+    order = dict.fromkeys(point.series for point in report.points)
+    best = [report.best.get(series, first[series]) for series in order]
+    asked = report.question
+    kept: dict[str, Show] = {
+        "kept": lambda point, language: _kept(point, asked.rank, asked.limit_ms, language)
+    }
+    objective = phrases.objective(asked.rank, asked.limit_ms, language)
+    return grid(best, BEST, language, language.say("measured.best", objective=objective), kept)
+
+
+def _kept(point: MeasuredPoint, rank: int, limit_ms: float, language: Language) -> Entry:
+    """Say whether a point keeps the objective; only if its whole interval does, that is sure."""
+    known = percentile_of(point, rank)
+    if known is None:
+        return Entry(language.say("cell.too_few"), tone="muted")
+    if not keeps(point, rank, limit_ms):
+        return Entry(language.say("cell.no"), tone="bad")
+    if known.high is None:
+        return Entry(language.say("cell.yes"), language.say("cell.no_interval"))
+    if not surely_keeps(point, rank, limit_ms):
+        return Entry(language.say("cell.unsure"), tone="bad")
+    return Entry(language.say("cell.yes"), tone="good")
+
+
 def point_grid(report: Report, language: Language) -> Table:
-    """Return every plain point: throughput, latency, CPU, memory, failures."""
-    return grid(report.points, ("users", *SPEEDS, *LOADS, *WRONGS), language)
+    """Return every plain point: throughput, latency, CPU, memory, failures; folded."""
+    caption = language.say("measured.all", points=len(report.points))
+    table = grid(report.points, ("users", *SPEEDS, *LOADS, *WRONGS), language, caption)
+    return replace(table, folded=True)
 
 
 def open_grid(report: Report, language: Language) -> Table:
@@ -41,7 +148,9 @@ def small_grid(report: Report, language: Language) -> Table:
     if report.points:
         return grid(report.points, SMALL, language)
     return grid(
-        (*report.open_points, *report.scaling.points, *report.scaling.others), OTHERS, language
+        (*report.open_points, *report.scaling.points, *report.scaling.others),
+        (*OTHERS, "warnings"),
+        language,
     )
 
 
@@ -113,13 +222,33 @@ def _count(count: Callable[[MeasuredPoint], int]) -> Show:
     return show
 
 
+def doubt_names(doubts: Sequence[Doubt], language: Language) -> str:
+    """Return the short names of reasons to doubt, each once."""
+    codes = dict.fromkeys(doubt.warn.code for doubt in doubts)
+    names = (language.say_or(f"doubt.{code}", code) for code in codes)
+    return str(language.words["list"]).join(names)
+
+
+def warnings_place(series: Series) -> str:
+    """Return the id of the table with the warnings of a series."""
+    return "warnings." + ".".join(quote(name, safe="") for name in series)
+
+
 def _variant(point: MeasuredPoint, language: Language) -> Entry:
-    """Return a point's name; an invalid one is marked here too: this column stays in view."""
+    """Return a point's name, with what is to be known of it before a figure is read.
+
+    This column stays in view, so an invalid point and the number of warnings are marked here.
+    """
+    badge = None
+    if point.doubts:
+        count = len(point.doubts)
+        text = language.say("badge.one" if count == 1 else "badge.many", count=count)
+        badge = Badge(text, warnings_place(point.series), doubt_names(point.doubts, language))
     place = stack(point.stack, language)
     if point.valid:
-        return Entry(point.variant, place)
+        return Entry(point.variant, place, badge=badge)
     notes = (place, language.say("cell.invalid"))
-    return Entry(point.variant, str(language.words["list"]).join(notes), "bad")
+    return Entry(point.variant, str(language.words["list"]).join(notes), "bad", badge)
 
 
 def _rate(point: MeasuredPoint, language: Language) -> Entry:
@@ -135,9 +264,9 @@ def _late(point: MeasuredPoint, language: Language) -> Entry:
 
 
 def _warnings(point: MeasuredPoint, language: Language) -> Entry:
-    codes = ", ".join(dict.fromkeys(doubt.warn.code for doubt in point.doubts))
+    names = doubt_names(point.doubts, language)
     invalid = "" if point.valid else language.say("cell.invalid")
-    return Entry(codes or figures.NONE, invalid, tone="bad" if codes else "muted")
+    return Entry(names or figures.NONE, invalid, tone="bad" if names else "muted")
 
 
 _SHOWS: Mapping[str, Show] = {

@@ -8,23 +8,40 @@ from ..facts.estimates import Estimate
 from ..facts.points import MeasuredPoint
 from ..facts.report import Report
 from ..facts.scaling import Axis
-from ..text import figures
+from ..text import figures, phrases
 from ..text.language import Language
-from ..text.tables import Entry, Table, load
-from .points import Show, grid, repeats
+from ..text.tables import Entry, Section, Table
+from .pictures import growth
+from .points import Show, grid, interval_note, other_grid, repeats
 
-COLUMNS = ("level", "sentences", "growth", "p50", "slower", "p95", "server_cpu", "warnings")
+COLUMNS = ("level", "sentences", "growth", "p50", "slower", "p95", "server_cpu")
+
+
+def scaling(report: Report, language: Language) -> Section | None:
+    """Show how throughput and latency change along each axis that has points."""
+    if not (report.scaling.axes or report.scaling.others):
+        return None
+    facts, say = report.scaling, language.say
+    grids = axis_grids(report, language)
+    if facts.others:
+        grids += (other_grid(facts.others, language),)
+    separator = str(language.words["list"])
+    axes = (say(f"axis.{axis.name}") for axis in facts.axes)
+    all_points = (*facts.points, *facts.others)
+    return Section(
+        "scaling",
+        say("heading.scaling"),
+        (say("scaling.lead"),),
+        grids,
+        growth(report, language),
+        notes=(say("scaling.note"), *interval_note(all_points, language)),
+        gist=say("gist.scaling", points=len(all_points), axes=separator.join(axes)),
+    )
 
 
 def axis_grids(report: Report, language: Language) -> tuple[Table, ...]:
     """Return a table an axis: throughput and latency, also relative to the lowest level."""
     return tuple(_axis_grid(axis, language) for axis in report.scaling.axes)
-
-
-def axis_name(axis: Axis, language: Language) -> str:
-    """Return an axis's name for readers, with the load that stays the same along it."""
-    fixed = load(axis.fixed, language) or language.say("scaling.plain")
-    return language.say("scaling.caption", axis=language.say(f"axis.{axis.name}"), fixed=fixed)
 
 
 def _axis_grid(axis: Axis, language: Language) -> Table:
@@ -36,7 +53,7 @@ def _axis_grid(axis: Axis, language: Language) -> Table:
         "growth": lambda point, _: _ratio(point.sentences, axis.base(point).sentences),
         "slower": lambda point, _: _ratio(point.p50_ms, axis.base(point).p50_ms),
     }
-    table = grid(axis.points, COLUMNS, language, axis_name(axis, language), more)
+    table = grid(axis.points, COLUMNS, language, phrases.axis(axis, language), more)
     heads = (table.columns[0], language.say(f"axis.{axis.name}"), *table.columns[2:])
     return Table(heads, table.rows, table.caption, table.words)
 

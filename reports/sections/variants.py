@@ -4,17 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...toolkit.files import MEBIBYTE
 from ..facts.report import Report
 from ..facts.variants import Gate, VariantRow
 from ..text import figures
 from ..text.language import Language
-from ..text.tables import Entry, Table, columns, stack
+from ..text.tables import Entry, Section, Table, columns, stack
 
 SIZES = ("variant", "file", "total", "memory")
 FOUND = (
     "variant", "gate", "hit1", "hit5", "guessed", "agreement", "top5", "order", "flipped", "delta",
     "divergence", "worst", "batches",
 )  # fmt: skip
+
+
+def variants(report: Report, language: Language) -> Section:
+    """Show size, memory and gate of every variant, and name the flipped items."""
+    gold = report.header.gold
+    note = language.say(
+        "variants.note",
+        mebibyte=MEBIBYTE,
+        gold=gold.get("name", figures.NONE),
+        items=gold.get("items", figures.NONE),
+    )
+    return Section(
+        "variants",
+        language.say("heading.variants"),
+        grids=(size_grid(report, language), gate_grid(report, language)),
+        items=tuple(flip_lines(report, language)),
+        notes=(note, language.say("variants.gate_note")),
+        gist=language.say(
+            "gist.variants",
+            variants=len(report.variants),
+            passed=sum(row.gate is not None and row.gate.passed for row in report.variants),
+        ),
+    )
 
 
 def size_grid(report: Report, language: Language) -> Table:

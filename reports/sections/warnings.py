@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+from ...toolkit.runs.load import Load
 from ...toolkit.runs.run_file import Cell, Warn
 from ...toolkit.runs.validity import hidden_wait_ms, littles_users
-from ..facts.points import Doubt
+from ..facts.points import Doubt, Series
 from ..facts.report import Report
 from ..text import figures
 from ..text.language import Language
-from ..text.tables import Section, load, stack
+from ..text.tables import Entry, Section, Table, columns, load, stack
+from .points import doubt_names, warnings_place
+
+SEEN = 3  # of repeats that saw the same, so many say what; the data beside the page holds all
 
 
 def warnings(report: Report, language: Language) -> Section:
-    """List every reason to doubt a point, and how many points were measured again."""
-    items = tuple(
-        _warning(doubt, language) for point in report.every_point for doubt in point.doubts
-    )
-    none_note = () if items else (language.say("warnings.none"),)
-    heading = language.say("heading.warnings")
+    """List every reason to doubt a point, a table a series, and what was measured again."""
+    say = language.say
+    by_series: dict[Series, list[Doubt]] = defaultdict(list)
+    for point in report.every_point:
+        by_series[point.series] += point.doubts
+    doubts = [doubt for own in by_series.values() for doubt in own]
+    none_note = () if doubts else (say("warnings.none"),)
     return Section(
-        "warnings", heading, (*_measured_again(report, language), *none_note), items=items
+        "warnings",
+        say("heading.warnings"),
+        (*_measured_again(report, language), *none_note),
+        tuple(_grid(series, own, language) for series, own in by_series.items() if own),
+        notes=tuple(_advice(doubts, language)),
+        gist=say(
+            "gist.warnings",
+            warnings=len(doubts),
+            points=sum(bool(point.doubts) for point in report.every_point),
+            invalid=sum(not point.valid for point in report.every_point),
+        ),
     )
 
 
@@ -32,19 +50,61 @@ def _measured_again(report: Report, language: Language) -> tuple[str, ...]:
     return (language.say(key, count=points, attempts=len(earlier)),)
 
 
-def _warning(doubt: Doubt, language: Language) -> str:
-    cell, warn = doubt.cell, doubt.warn
-    values = _values(cell, warn, language)
-    return language.say(
-        "warnings.line",
-        variant=cell.point.variant,
-        stack=stack(cell.point.stack, language),
-        load=load(cell.load, language),
-        repeat=cell.point.repeat,
-        seen=language.say_or(f"seen.{warn.code}", warn.seen, **values),
-        advice=language.say_or(f"advice.{warn.code}", warn.advice),
-        invalid=language.say("warnings.invalid") if warn.invalidates else "",
+def _grid(series: Series, doubts: Sequence[Doubt], language: Language) -> Table:
+    """Return one series' warnings: a row a load and reason, with the repeats that showed it."""
+    rows: dict[tuple[Load, str], list[Doubt]] = defaultdict(list)
+    for doubt in doubts:
+        rows[doubt.cell.load, doubt.warn.code].append(doubt)
+    variant, server = series
+    caption = language.say(
+        "warnings.caption", variant=variant, stack=stack(server, language), count=len(doubts)
     )
+    return Table(
+        columns(language, ("load", "reason", "repeats", "seen")),
+        tuple(_row(own, language) for own in rows.values()),
+        caption,
+        frozenset({0, 1, 2, 3}),
+        folded=True,
+        place=warnings_place(series),
+    )
+
+
+def _row(doubts: Sequence[Doubt], language: Language) -> tuple[Entry, ...]:
+    separator = str(language.words["list"])
+    seen = dict.fromkeys(_seen(doubt, language) for doubt in doubts[:SEEN])
+    more = len(doubts) - SEEN
+    invalid = any(doubt.warn.invalidates for doubt in doubts)
+    return (
+        Entry(load(doubts[0].cell.load, language)),
+        Entry(
+            doubt_names(doubts, language),
+            language.say("warnings.invalid") if invalid else "",
+            "bad" if invalid else "",
+        ),
+        Entry(str(language.words["comma"]).join(str(doubt.cell.point.repeat) for doubt in doubts)),
+        Entry(
+            separator.join(seen),
+            language.say("warnings.more", count=more) if more > 0 else "",
+        ),
+    )
+
+
+def _seen(doubt: Doubt, language: Language) -> str:
+    warn = doubt.warn
+    return language.say_or(f"seen.{warn.code}", warn.seen, **_values(doubt.cell, warn, language))
+
+
+def _advice(doubts: Sequence[Doubt], language: Language) -> Iterator[str]:
+    """Yield what to try against each reason, the commonest first."""
+    counts = Counter(doubt.warn.code for doubt in doubts)
+    first = {doubt.warn.code: doubt for doubt in reversed(doubts)}
+    for code, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        yield language.say(
+            "warnings.advice",
+            reason=doubt_names([first[code]], language),
+            count=count,
+            advice=language.say_or(f"advice.{code}", first[code].warn.advice),
+        )
 
 
 def _values(cell: Cell, warn: Warn, language: Language) -> dict[str, object]:

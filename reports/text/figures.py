@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Decimal
 
 from ...toolkit.files import MEBIBYTE
@@ -94,6 +95,17 @@ def megabytes(size: float) -> str:
 def mebibytes(size: float) -> str:
     """Return bytes in MiB."""
     return f"{size / MEBIBYTE:.0f}"
+
+
+def levels(values: Iterable[float]) -> str:
+    """Return the range that levels cover, unrounded; a single level alone; NONE without levels.
+
+    >>> levels([4, 1, 16]), levels([2.5])
+    ('1–16', '2.5')
+    """
+    known = sorted(values)
+    ends = dict.fromkeys(unrounded(value) for value in (known[:1] + known[-1:]))
+    return "–".join(ends) or NONE
 
 
 def span(low: float, high: float) -> str:

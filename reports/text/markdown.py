@@ -17,7 +17,8 @@ def cell(entry: Entry) -> str:
     """Return an entry as Markdown: its note in brackets, a bad one in bold."""
     text = escape(entry.text)
     bold = f"**{text}**" if entry.tone == "bad" else text
-    return f"{bold} ({escape(entry.note)})" if entry.note else bold
+    notes = [entry.note, entry.badge.text if entry.badge else ""]
+    return " ".join([bold, *(f"({escape(note)})" for note in notes if note)])
 
 
 def escape(text: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ..facts.costs import Range
 from ..facts.points import Series
+from ..facts.scaling import Axis
 from . import figures
 from .language import Language
-from .tables import stack
+from .tables import load, stack
 
 
 def money(currency: str, value: float, language: Language) -> str:
@@ -68,3 +69,9 @@ def users_list(users: list[int], language: Language) -> str:
     if len(users) == 1:
         return language.count(users[0])
     return language.say("count.many", count=", ".join(map(str, users)))
+
+
+def axis(along: Axis, language: Language) -> str:
+    """Return a scaling axis's name, with the load that stays the same along it."""
+    fixed = load(along.fixed, language) or language.say("scaling.plain")
+    return language.say("scaling.caption", axis=language.say(f"axis.{along.name}"), fixed=fixed)

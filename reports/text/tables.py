@@ -12,22 +12,38 @@ from .language import Language
 
 
 @dataclass(frozen=True)
+class Badge:
+    """A short remark that links to its place (an id) on the page; ``title`` names what is there."""
+
+    text: str
+    place: str
+    title: str
+
+
+@dataclass(frozen=True)
 class Entry:
     """One entry of a table; ``tone``: "", "good", "bad" or "muted"; ``note``: small print."""
 
     text: str
     note: str = ""
     tone: str = ""
+    badge: Badge | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text; ``words`` has the numbers of the columns with words, others have figures."""
+    """A table of text; ``words`` has the numbers of the columns with words, others have figures.
+
+    ``folded``: only the caption is in view until a reader opens it.  ``place``: its id, if another
+    part of the page links to it.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
     caption: str = ""
     words: frozenset[int] = frozenset({0})
+    folded: bool = False
+    place: str = ""
 
 
 def stack(name: str, language: Language) -> str:
@@ -83,7 +99,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """One part of a page, printed in this order: paragraphs, grids, pictures, items, notes."""
+    """One part of a page, printed in this order: paragraphs, grids, pictures, items, notes.
+
+    ``gist`` says in one line what is inside: evidence is folded, so this line is all that is seen
+    of it at first.
+    """
 
     id: str
     heading: str
@@ -92,6 +112,7 @@ class Section:
     pictures: tuple[Picture, ...] = ()
     items: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    gist: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,7 +140,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Page:
-    """A page in one language; ``caveat`` is empty if the model needs none."""
+    """A page in one language; ``caveat`` (what the model cannot tell) may be empty."""
 
     language: Language
     title: str

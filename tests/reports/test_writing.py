@@ -85,11 +85,13 @@ def test_too_few_and_wrong_answers_are_shown(doubtful: Run, tmp_path: Path) -> N
     write_pages([doubtful], tmp_path)
     english = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "| too few |" in english
-    assert "22 answers are too few for a P95. Try: measure longer" in english
-    assert "2 wrong answers. Try: check the variant, then the server" in english
+    assert "| 22 answers are too few for a P95 |" in english
+    assert "| 2 wrong answers |" in english
+    assert "wrong answers (1): try check the variant, then the server" in english
     chinese = (tmp_path / "report.zh.md").read_text(encoding="utf-8")
     assert "样本不足" in chinese
-    assert "2 个回答是错的。建议：先查变体" in chinese
+    assert "| 2 个回答是错的 |" in chinese
+    assert "答错（1 条）：先查变体" in chinese
     assert "wrong answers" not in chinese
 
 
@@ -149,7 +151,7 @@ def test_hostile_text_stays_text(make_run: Callable[..., Run], tmp_path: Path) -
     run = make_run()
     model = {**run.header.model, "title": "<script>alert(1)</script> | *x*", "caveat": ""}
     write_pages([make_run(model=model)], tmp_path)
-    assert "<script" not in (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in (tmp_path / "index.html").read_text(encoding="utf-8")
     markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "\\<script\\>" in markdown
     assert "Mind:" not in markdown

@@ -46,7 +46,7 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style" and data.strip():
+        if self.open and self.open[-1] not in {"style", "script"} and data.strip():
             self.words.append(data.strip())
 
 

@@ -9,7 +9,7 @@ import pytest
 from tiankong.reports.facts.article import read_article
 from tiankong.reports.facts.report import Report, compose
 from tiankong.reports.sections.article import article_grid, claims_grid
-from tiankong.reports.sections.page import measured
+from tiankong.reports.sections.points import measured
 from tiankong.reports.text.language import LANGUAGES, read_language
 from tiankong.toolkit.runs.run_file import Cell, Run
 
@@ -33,15 +33,21 @@ def report_of(
     return make
 
 
+def _last_note(report: Report) -> str:
+    section = measured(report, ENGLISH)
+    assert section is not None
+    return section.notes[-1]
+
+
 def test_a_server_whose_measurements_are_all_invalid_was_measured(
     report_of: Callable[[int], Report], make_run: Callable[..., Run]
 ) -> None:
-    note = measured(report_of(1), ENGLISH).notes[-1]
+    note = _last_note(report_of(1))
     assert note.startswith("The article's own server was measured in this run, but none")
-    assert "(wrong-answers)" in note
-    assert "“× article's server” compares" in measured(report_of(0), ENGLISH).notes[-1]
+    assert "(wrong answers)" in note
+    assert "“× article's server” compares" in _last_note(report_of(0))
     never = compose([make_run(OURS)], read_article(), ())
-    assert "was not measured in this run" in measured(never, ENGLISH).notes[-1]
+    assert "was not measured in this run" in _last_note(never)
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
