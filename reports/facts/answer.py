@@ -297,12 +297,12 @@ def _reasons(
         yield Reason("cut", {"measured": planned.measured, "planned": planned.cells})
     found = leading.capacity
     assert found is not None
+    if not found.bounded:
+        yield Reason("once", {"variant": leading.variant})
     for each in candidates:
         for gap in each.gaps:  # a level with fewer requests a second decides nothing
             if gap.code != "too-few" or gap.about["qps"] >= found.qps.low:
                 yield gap
-    if not found.bounded:
-        yield Reason("once", {"variant": leading.variant})
 
 
 def _hopes(

@@ -71,8 +71,12 @@ def _points(run: Run) -> Iterable[tuple[Series, int]]:
 
 
 def _plain_grids(plan: Mapping[str, Any]) -> Iterable[Sequence[int]]:
-    """Yield the levels of users of each grid without sentence lengths, batches or cores."""
-    for grid in plan.get("grids", ()):
+    """Yield the levels of users of each grid without sentence lengths, batches or cores.
+
+    Plans of the first format had one grid, of levels alone.
+    """
+    first = [{"levels": plan["levels"]}] if {"levels", "variants"} <= plan.keys() else []
+    for grid in plan.get("grids", first):
         single = 1 in (grid.get("batches") or [1])
         if single and not grid.get("tokens") and not grid.get("cores"):
             yield grid.get("levels", ())

@@ -8,9 +8,18 @@ import pytest
 
 from tiankong.reports.facts.costs import (
     MeasuredMachine,
+    Offer,
+    Range,
+    accelerated,
+    bound_without_speed,
+    break_even,
     cheaper_percent,
     cost,
+    instance_capacity,
+    instances,
+    instances_range,
     per_million,
+    usable,
     yardsticks,
 )
 from tiankong.reports.facts.prices import Price, Source, read_prices
@@ -85,3 +94,88 @@ def test_the_articles_saving_is_computed_from_its_own_prices() -> None:
     assert cheaper_percent(quoted, prices) == pytest.approx(80.0)
     assert cheaper_percent(listed, prices) == pytest.approx((1 - 0.39 / 11.63) * 100)
     assert cheaper_percent(quoted, [quoted]) is None
+
+
+@pytest.mark.parametrize(
+    ("load", "each", "least", "count"),
+    [
+        (0, 70, 1, 1),
+        (0, 70, 3, 3),
+        (1e-9, 70, 1, 1),
+        (70, 70, 1, 1),
+        (70.001, 70, 1, 2),
+        (210, 70, 1, 3),
+        (0.3, 0.1, 1, 3),  # 0.3 / 0.1 is above 3 in binary
+        (10, 70, 2, 2),
+        (1e6, 0.5, 1, 2_000_000),
+    ],
+)
+def test_instances_are_whole_and_at_least_so_many(
+    load: float, each: float, least: int, count: int
+) -> None:
+    assert instances(load, each, least) == count
+
+
+def test_more_load_never_needs_fewer_instances() -> None:
+    counts = [instances(load / 7, 13.0, 1) for load in range(2000)]
+    assert counts == sorted(counts)
+    assert all(count * 13.0 * (1 + 1e-8) >= place / 7 for place, count in enumerate(counts))
+
+
+@pytest.mark.parametrize(
+    ("measured", "priced", "ends"),
+    [
+        (1, 2, (20.0, 60.0)),  # whole cores measured, threads priced: half may be left
+        (None, 2, (20.0, 60.0)),
+        (2, 2, (40.0, 60.0)),
+        (2, 1, (40.0, 120.0)),  # threads measured, whole cores priced: twice as much may come
+        (1, 1, (40.0, 60.0)),
+        (1, None, (40.0, 60.0)),
+    ],
+)
+def test_a_vcpu_is_not_a_core(
+    measured: int | None, priced: int | None, ends: tuple[float, float]
+) -> None:
+    price = replace(PRICE, threads_per_core=priced)
+    bench = replace(BENCH, threads_per_core=measured)
+    found = instance_capacity(Range(100.0, 80.0, 120.0), price, bench)  # 4 cores here, 2 vCPUs
+    assert (found.value, found.low, found.high) == (50.0, *ends)
+
+
+def test_the_ends_of_a_capacity_give_the_ends_of_a_number() -> None:
+    assert instances_range(300.0, Range(70.0, 35.0, 100.0), 1) == (5, 3, 9)
+    assert usable(100.0, 0.0) == 100.0
+
+
+def test_a_break_even_is_the_first_load_at_which_the_other_costs_less() -> None:
+    small, large = Offer(700.0, 70.0), Offer(3500.0, 600.0)
+    found = break_even(small, large)
+    assert found is not None
+    loads = [load / 2 for load in range(0, 4000)]
+    cheaper = [load for load in loads if large.month(load, 1) < small.month(load, 1)]
+    assert found < cheaper[0] <= found + 0.5
+    assert break_even(small, Offer(3500.0, 100.0)) is None  # five times the price, not the speed
+    assert break_even(small, Offer(100.0, 70.0)) == 0.0
+    assert break_even(small, small) is None
+    # With two at least, two large ones are bought at once.
+    assert break_even(small, large, least=2) == 700.0
+
+
+def test_up_to_a_bound_no_speed_pays() -> None:
+    small = Offer(700.0, 70.0)
+    bound = bound_without_speed(small, 3500.0)
+    assert bound == 350.0
+    endless = Offer(3500.0, 1e12)
+    assert break_even(small, endless) == bound
+    assert endless.month(bound, 1) >= small.month(bound, 1)
+    assert bound_without_speed(small, 600.0) == 0.0
+    assert bound_without_speed(small, 3500.0, least=2) == 700.0
+
+
+def test_a_readers_own_price_is_compared_with_any_kind_of_accelerator() -> None:
+    own = replace(PRICE, kind="given", cloud="Alibaba")
+    prices = read_prices()
+    found = accelerated(own, prices)
+    assert found is not None
+    assert (found.accelerator, found.currency) == ("T4", "CNY")
+    assert accelerated(replace(own, currency="EUR"), prices) is None
