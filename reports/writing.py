@@ -1,39 +1,31 @@
-"""Pages: a report printed as HTML and Markdown in every language, with its pictures and its data.
-
-The only file that imports Jinja2.
-"""
+"""Pages: a report as HTML and Markdown in every language, with its pictures, forms and data."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ..toolkit.console import progress
-from ..toolkit.files import package_path, write_text
+from ..toolkit.console import progress, say
+from ..toolkit.files import write_bytes
 from ..toolkit.runs.run_file import Run
 from .data import as_data
 from .facts.article import read_article
 from .facts.prices import PRICES, read_prices
 from .facts.question import NO_WISHES, Wishes
 from .facts.report import Report, compose
+from .forms import LETTERED, forms
 from .plots.markup import document
 from .plots.palette import style
+from .printing import printed
 from .sections.page import page
 from .sections.pictures import NAMES, file_name
 from .text.language import LANGUAGES, read_language
-from .text.markdown import cell, escape, lines
 from .text.tables import Page
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-TEMPLATES = package_path("reports/templates")
 HTML = {"en": "index.html", "zh": "index.zh.html"}
 MARKDOWN = {"en": "report.md", "zh": "report.zh.md"}
-STEPS = 2 + 2 * len(LANGUAGES)  # facts, data, and for each language drawing and writing
+STEPS = 3 + 2 * len(LANGUAGES)  # facts, data, forms, and for each language drawing and writing
 
 
 def write_pages(
@@ -41,7 +33,8 @@ def write_pages(
 ) -> list[Path]:
     """Write the pages, pictures and data of runs into ``out``; return the files written.
 
-    A picture in ``out`` that these runs do not have is removed.
+    A picture in ``out`` that these runs do not have is removed.  So is a form for whose characters
+    this machine has no font: it cannot be made, and a line says so.
 
     All files are rendered in memory before the first one is replaced, and each is replaced
     atomically, so a failure while rendering leaves the old pages.  Raises UnusableInputError for
@@ -52,16 +45,19 @@ def write_pages(
         step("computing")
         report = compose(runs, read_article(), read_prices(prices or PRICES), wishes)
         files = render(report, step)
-        for name, text in files.items():
-            write_text(out / name, text)
+        for name, content in files.items():
+            write_bytes(out / name, content)
     of_all = {file_name(name, read_language(code)) for name in NAMES for code in LANGUAGES}
-    for name in of_all - files.keys():  # left by other runs: no page refers to it now
+    if absent := sorted(LETTERED - files.keys()):
+        say(f"report: left out {', '.join(absent)}: no font here has their characters (for Chinese,"
+            " install fonts-noto-cjk or fonts-wqy-microhei)")  # fmt: skip
+    for name in (of_all | LETTERED) - files.keys():  # left by other runs: no page refers to it now
         (out / name).unlink(missing_ok=True)
     return [out / name for name in files]
 
 
-def render(report: Report, step: Callable[[str], None]) -> dict[str, str]:
-    """Return each file's text by name; pictures and data come before the pages that name them.
+def render(report: Report, step: Callable[[str], None]) -> dict[str, bytes]:
+    """Return each file's content by name; pictures and data before the pages that name them.
 
     ``step`` is told what is made next.
     """
@@ -69,7 +65,7 @@ def render(report: Report, step: Callable[[str], None]) -> dict[str, str]:
     for code in LANGUAGES:
         step(f"drawing for {HTML[code]}")
         pages[code] = page(report, read_language(code))
-    files = {
+    files: dict[str, str | bytes] = {
         picture.file: document(picture.markup, shown.language.tag)
         for shown in pages.values()
         for section in shown.sections
@@ -77,31 +73,20 @@ def render(report: Report, step: Callable[[str], None]) -> dict[str, str]:
     }
     step("data")
     files["summary.json"] = json.dumps(as_data(report), ensure_ascii=False, indent=2) + "\n"
+    step("forms")
+    files |= forms(report)
     for code, shown in pages.items():
         step(f"writing {HTML[code]}")
         files[MARKDOWN[code]] = _print("report.md.j2", shown)
         files[HTML[code]] = _print("index.html.j2", shown)
-    return files
+    return {
+        name: content if isinstance(content, bytes) else content.encode("utf-8")
+        for name, content in files.items()
+    }
 
 
 def _print(template: str, shown: Page) -> str:
     other = next(code for code in LANGUAGES if code != shown.language.code)
     tag = read_language(other).tag
     links = {"html": HTML[other], "markdown": MARKDOWN[other], "tag": tag}
-    return _environment().get_template(template).render(page=shown, other=links, colours=style())
-
-
-@cache
-def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=lambda name: bool(name and name.endswith(".html.j2")),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(md=escape, md_cell=cell, md_table=lines)
-    return environment
+    return printed(template, page=shown, other=links, colours=style())

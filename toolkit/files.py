@@ -81,12 +81,17 @@ def _content(path: Path) -> Iterator[bytes | mmap.mmap]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file by way of a temporary one and a rename: readers see the old or the new text."""
+    """Write a text as UTF-8, as :func:`write_bytes` does."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file by way of a temporary one and a rename: readers see the old or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with naming(path):
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_bytes(content)
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

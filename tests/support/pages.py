@@ -13,13 +13,19 @@ from tiankong.toolkit.runs.run_file import Cell
 
 PICTURES = {"latency.svg", "latency.zh.svg", "cost.svg", "cost.zh.svg"}
 GROWTH = {"scaling.svg", "scaling.zh.svg"}
-NAMES = PICTURES | {
-    "summary.json",
-    "report.md",
-    "report.zh.md",
-    "index.html",
-    "index.zh.html",
-}
+CARDS = {"card.svg", "card.zh.svg", "card.png"}
+CHINESE = {"card.zh.png"}  # only where a font has the characters
+NAMES = (
+    PICTURES
+    | CARDS
+    | {
+        "summary.json",
+        "report.md",
+        "report.zh.md",
+        "index.html",
+        "index.zh.html",
+    }
+)
 VOID = {"meta", "link", "img", "br"}
 
 

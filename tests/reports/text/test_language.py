@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tiankong.reports.printing import TEMPLATES
 from tiankong.reports.text.language import LANGUAGES, read_language
-from tiankong.reports.writing import TEMPLATES
 
 # Names, not figures: percentiles, formats, hit@k, standards.
 NAMES = re.compile(r"P50|P90|P95|P99|FP32|FP16|hit@1|hit@5|SHA-256|T4|top-[15]|x86")
