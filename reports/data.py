@@ -8,6 +8,7 @@ from typing import Any
 
 from ..toolkit.runs.validity import is_valid
 from .facts.answer import Answer, Candidate, Reason
+from .facts.claims import findings
 from .facts.costs import cost
 from .facts.points import MeasuredPoint
 from .facts.prices import Price
@@ -56,6 +57,10 @@ def as_data(report: Report) -> dict[str, Any]:
             if (priced := cost(price, point.qps.value, report.bench))
         ],
         "article": asdict(report.article),
+        "claims": [
+            {"claim": found.claim, "verdict": found.verdict, "quoted": dict(found.quoted)}
+            for found in findings(report)
+        ],
     }
     return dict(_finite(data))
 

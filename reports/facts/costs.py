@@ -199,16 +199,6 @@ def yardsticks(prices: Sequence[Price], chosen: Price | None) -> tuple[Price, ..
     return (chosen, *tuple(listed)[:1])
 
 
-def cheaper_percent(price: Price, prices: Sequence[Price]) -> float | None:
-    """Return by how many percent a month is cheaper than on a machine with an accelerator.
-
-    It is compared with the first such machine of the same kind, cloud and currency; None if there
-    is none.
-    """
-    other = accelerated(price, prices)
-    return None if other is None else (1 - price.monthly / other.monthly) * 100
-
-
 def accelerated(price: Price, prices: Sequence[Price]) -> Price | None:
     """Return the first price of a machine with an accelerator of a price's kind, cloud, currency.
 

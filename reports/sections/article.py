@@ -1,42 +1,28 @@
-"""The article's figures and claims, quoted beside what was measured here."""
+"""The article beside us: every claim judged, and its table beside what was measured here."""
 
 from __future__ import annotations
 
-from ..facts.costs import cheaper_percent
+from collections import Counter
+from collections.abc import Mapping
+
+from ..facts.article import (
+    CONTRADICTORY,
+    NOT_MEASURED,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    TOLERANCE,
+)
+from ..facts.claims import findings
+from ..facts.estimates import CONFIDENCE_PERCENT, Estimate
+from ..facts.findings import Finding, Statement, Value
 from ..facts.points import MeasuredPoint
 from ..facts.report import Report
 from ..text import figures
 from ..text.language import Language
 from ..text.tables import Entry, Section, Table, columns, milliseconds
 
-
-def article(report: Report, language: Language) -> Section | None:
-    """Show the article's table and claims, quoted beside what was measured here."""
-    if not report.points:
-        return None
-    quoted, say = report.article, language.say
-    notes = [say("article.quoted")]
-    for row in quoted.implausible:
-        notes.append(
-            say(
-                "article.implausible",
-                users=language.count(row.users),
-                qps=figures.unrounded(row.qps),
-                mean=figures.significant(row.mean_ms),
-                p95=figures.unrounded(row.p95_ms),
-                tail=figures.significant(row.tail_ms),
-            )
-        )
-    if not quoted.implausible:
-        notes.append(say("article.plausible"))
-    return Section(
-        "article",
-        say("heading.article"),
-        (say("article.note", date=quoted.date, cores=quoted.cores, here=report.bench.cores),),
-        (article_grid(report, language), claims_grid(report, language)),
-        notes=tuple(notes),
-        gist=say("gist.article", levels=figures.levels(row.users for row in quoted.rows)),
-    )
+TONES = {REPRODUCED: "good", NOT_MEASURED: "muted"}
+WHOLE = {"machines", "vcpu", "here_cores", "level", "parameters", "bytes", "kept", "rows"}  # counts
 
 
 def article_grid(report: Report, language: Language) -> Table:
@@ -65,7 +51,7 @@ def article_grid(report: Report, language: Language) -> Table:
         if chosen:
             entries += _measured(chosen.get(row.users), language, cpu=False)
         rows.append(tuple(entries))
-    return Table(heads, tuple(rows), words=frozenset())
+    return Table(heads, tuple(rows), language.say("article.table"), words=frozenset())
 
 
 def _measured(point: MeasuredPoint | None, language: Language, *, cpu: bool) -> list[Entry]:
@@ -85,71 +71,89 @@ def _measured(point: MeasuredPoint | None, language: Language, *, cpu: bool) -> 
 
 
 def claims_grid(report: Report, language: Language) -> Table:
-    """Return the claims outside the article's table, each beside what was measured here."""
-    claims, say = report.article.claims, language.say
-    absent = say("cell.not_measured")
-    half = say(
-        "claim.arrow",
-        one=say("claim.mb", value=figures.unrounded(claims.full_file_mb)),
-        two=say("claim.mb", value=figures.unrounded(claims.half_file_mb)),
-    )
-    distilbert = say(
-        "claim.about",
-        value=figures.unrounded(claims.distilbert_mb),
-        other=figures.unrounded(claims.distilbert_ms),
-    )
-    image = say("claim.mb", value=figures.unrounded(claims.image_mb))
-    average = say("claim.below", value=figures.unrounded(claims.average_ms_below))
-    cheaper = say("claim.over", value=figures.percent(claims.cheaper_percent_over))
-    rows = (
-        ("image", image, absent),
-        ("half", half, _files(report, language) or absent),
-        ("average", average, _means(report, language) or absent),
-        ("distilbert", distilbert, absent),
-        ("cheaper", cheaper, _cheaper(report, language) or figures.NONE),
-    )
-    return Table(
-        columns(language, ("claim", "article", "here")),
-        tuple((Entry(say(f"claim.{key}")), Entry(claim), Entry(here)) for key, claim, here in rows),
-        words=frozenset({0, 1, 2}),
+    """Return every claim, what was found here, and the verdict with its arithmetic."""
+    say = language.say
+    rows = tuple(_claim(finding, language) for finding in findings(report))
+    heads = columns(language, ("claim", "article", "here", "judged"))
+    return Table(heads, rows, say("article.caption"), words=frozenset(range(len(heads))))
+
+
+def _claim(finding: Finding, language: Language) -> tuple[Entry, ...]:
+    say, quoted = language.say, _texts(finding.quoted, language)
+    ours = str(language.words["list"]).join(_line("found", line, language) for line in finding.ours)
+    return (
+        Entry(say(f"claims.{finding.claim}", **quoted)),
+        Entry(say(f"claimed.{finding.claim}", **quoted)),
+        Entry(ours or figures.NONE, tone="" if ours else "muted"),
+        Entry(
+            say(f"judged.{finding.verdict}"),
+            language.join(_line("sum", line, language) for line in finding.sums),
+            TONES.get(finding.verdict, "bad"),
+        ),
     )
 
 
-def _files(report: Report, language: Language) -> str:
-    sizes = {row.name: row.file_bytes for row in report.variants}
-    full = sizes.get(report.article.variant)
-    half = sizes.get(report.article.half_variant)
-    if full is None or half is None:
-        return ""
-    return language.say(
-        "claim.arrow",
-        one=language.say("claim.mb", value=figures.megabytes(full)),
-        two=language.say("claim.mb", value=figures.megabytes(half)),
+def _line(group: str, line: Statement, language: Language) -> str:
+    return language.say(f"{group}.{line.key}", **_texts(line.values, language))
+
+
+def _texts(values: Mapping[str, Value], language: Language) -> dict[str, str]:
+    """Return numbers as text; what kind of number each is stands in its name.
+
+    An estimate is two texts: its value, and at ``NAME_span`` its interval in brackets.
+    """
+    texts = {}
+    for name, value in values.items():
+        if isinstance(value, Estimate):
+            texts[name] = figures.significant(value.value)
+            span = value.ends and language.say("found.span", span=figures.span(*value.ends))
+            texts[f"{name}_span"] = span or ""
+        else:
+            texts[name] = _text(name, value, str(values.get("currency", "")), language)
+    return texts
+
+
+def _text(name: str, value: float | str | None, currency: str, language: Language) -> str:
+    if value is None:
+        return figures.NONE
+    if isinstance(value, str):
+        return value
+    if name == "users":
+        return language.count(int(value))
+    if name.endswith("_month"):
+        return figures.monthly(currency, value)
+    if name.endswith("_percent"):
+        quoted = name.startswith("quoted")
+        return f"{figures.unrounded(value)} %" if quoted else figures.percent(value, 1)
+    if name.startswith("quoted") or name in WHOLE:
+        return figures.unrounded(value)
+    return figures.significant(value)
+
+
+def article(report: Report, language: Language) -> Section | None:
+    """Show every claim of the article, judged, and its table beside what was measured here."""
+    if not report.points:
+        return None
+    quoted, say = report.article, language.say
+    verdicts = Counter(finding.verdict for finding in findings(report))
+    counts = {
+        "claims": verdicts.total(),
+        "reproduced": verdicts[REPRODUCED],
+        "not_reproduced": verdicts[NOT_REPRODUCED],
+        "contradictory": verdicts[CONTRADICTORY],
+        "not_measured": verdicts[NOT_MEASURED],
+    }
+    rule = say(
+        "article.rule",
+        tolerance=figures.percent(TOLERANCE * 100),
+        level=figures.percent(CONFIDENCE_PERCENT),
     )
-
-
-def _means(report: Report, language: Language) -> str:
-    every = report.article_points
-    here = {users: point for users, point in every.items() if point.valid}
-    if not here:
-        return language.say("claim.invalid") if every else ""
-    means = [point.mean_ms for point in here.values()]
-    low, high = figures.significant(min(means)), figures.significant(max(means))
-    if len(here) == 1:
-        return language.say("claim.mean", low=low, first=language.count(min(here)))
-    return language.say(
-        "claim.means", low=low, high=high, first=min(here), last=language.count(max(here))
+    cores = say("article.cores", cores=quoted.cores, here=report.bench.cores)
+    return Section(
+        "article",
+        say("heading.article"),
+        (say("article.note", date=quoted.date, **counts),),
+        (claims_grid(report, language), article_grid(report, language)),
+        notes=(rule, cores, say("article.quoted")),
+        gist=say("article.gist", **counts),
     )
-
-
-def _cheaper(report: Report, language: Language) -> str:
-    phrases = [
-        language.say(
-            "claim.by_price",
-            percent=figures.percent(percent, 1),
-            kind=language.say(f"kind.{price.kind}"),
-        )
-        for price in report.yardsticks
-        if (percent := cheaper_percent(price, report.prices)) is not None
-    ]
-    return str(language.words["list"]).join(phrases)

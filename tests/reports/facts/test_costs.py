@@ -13,7 +13,6 @@ from tiankong.reports.facts.costs import (
     accelerated,
     bound_without_speed,
     break_even,
-    cheaper_percent,
     cost,
     instance_capacity,
     instances,
@@ -86,14 +85,6 @@ def test_without_a_quoted_price_the_first_that_fits_is_the_yardstick() -> None:
     assert yardsticks([other, listed], listed) == (listed,)
     assert default_price([other], BENCH) is None
     assert yardsticks([other], None) == ()
-
-
-def test_the_articles_saving_is_computed_from_its_own_prices() -> None:
-    prices = read_prices()
-    quoted, listed = yardsticks(prices, default_price(prices, BENCH))
-    assert cheaper_percent(quoted, prices) == pytest.approx(80.0)
-    assert cheaper_percent(listed, prices) == pytest.approx((1 - 0.39 / 11.63) * 100)
-    assert cheaper_percent(quoted, [quoted]) is None
 
 
 @pytest.mark.parametrize(

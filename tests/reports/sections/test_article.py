@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 
 from tiankong.reports.facts.article import read_article
+from tiankong.reports.facts.prices import read_prices
 from tiankong.reports.facts.report import Report, compose
-from tiankong.reports.sections.article import article_grid, claims_grid
+from tiankong.reports.sections.article import article, article_grid, claims_grid
 from tiankong.reports.sections.points import measured
 from tiankong.reports.text.language import LANGUAGES, read_language
 from tiankong.toolkit.runs.run_file import Cell, Run
 
 ENGLISH = read_language("en")
 OURS = {("onnx-int8", "reference"): {8: 50.0}}
+SPEEDS = OURS | {("onnx-fp32", "article"): {1: 25.0, 4: 125.0, 8: 200.0, 16: 400.0}}
+BASE = {"name": "builtin", "layers": 12, "hidden": 768, "parameters": 102_000_000}
+CHEAPER = "CPU cheaper than the T4, a machine for a machine"
 
 
 @pytest.fixture
@@ -62,12 +67,48 @@ def test_invalid_figures_are_marked_beside_the_articles(
     assert {entry.text for entry in rows["1"]} == {"–"}
 
 
-def test_an_average_of_invalid_measurements_is_not_shown(
-    report_of: Callable[[int], Report],
+def test_claims_are_judged_in_words_with_the_arithmetic(
+    make_run: Callable[..., Run],
 ) -> None:
-    def average(wrong: int) -> str:
-        (row,) = (r for r in claims_grid(report_of(wrong), ENGLISH).rows if "Average" in r[0].text)
-        return row[2].text
+    report = compose([make_run()], read_article(), read_prices())
+    rows = {row[0].text: row for row in claims_grid(report, ENGLISH).rows}
+    _, quoted, here, judged = rows["P95, 1 user"]
+    assert (quoted.text, here.text, judged.text) == (
+        "45 ms", "25.0 ms at 1 user", "contradicts itself",
+    )  # fmt: skip
+    assert judged.note.startswith("1 ÷ 21/s = 47.6 ms on average (Little's law), above its own P95")
+    assert judged.tone == "bad"
+    assert rows["Model file, FP16"][3].tone == "good"
+    assert "= 80.0 %, which is not over 80 %." in rows[CHEAPER][3].note
+    assert "(CNY 1200.00 − CNY 700.00) ÷ CNY 1200.00 = 41.7 %" in rows[CHEAPER][3].note
 
-    assert average(0) == "200 ms, the article's server at 8 users"
-    assert average(1) == "measured, but no measurement is valid"
+
+def test_the_section_counts_the_verdicts(make_run: Callable[..., Run]) -> None:
+    report = compose([make_run()], read_article(), read_prices())
+    section = article(report, ENGLISH)
+    claims, *_ = section.grids
+    words = ["reproduced", "not reproduced", "contradicts itself", "not measured"]
+    counts = [sum(row[3].text == word for row in claims.rows) for word in words]
+    assert re.findall(r"\d+", section.paragraphs[0].split(")")[0]) == ["24", "2026", "01"]
+    numbers = re.findall(r"\d+", section.paragraphs[0].split(")")[1])
+    assert [int(number) for number in numbers] == counts
+    assert sum(counts) == 24
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_every_finding_has_words(make_run: Callable[..., Run], code: str) -> None:
+    """Whatever was measured, no text is missing and no placeholder is left."""
+    language = read_language(code)
+    small = {"name": "builtin-small", "layers": 4, "hidden": 256, "parameters": 5_200_000}
+    machines = [{"usable_cores": cores} for cores in (2, 3, 8)]
+    reports = [
+        compose([make_run(speeds, model=model, machine=machine)], read_article(), read_prices())
+        for speeds in (SPEEDS, OURS, {("onnx-fp32", "article"): {1: 25.0, 16: 900.0}})
+        for model in (BASE, small)
+        for machine in ({"cpu": "C", "architecture": "x86_64", **entry} for entry in machines)
+    ]
+    for report in reports:
+        for row in claims_grid(report, language).rows:
+            for text in (*(entry.text for entry in row), row[3].note):
+                assert "{" not in text
+                assert "None" not in text
