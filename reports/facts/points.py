@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
@@ -14,7 +14,7 @@ from ...toolkit.runs.run_file import Cell, Run, Warn
 from ...toolkit.runs.stages import STAGES
 from ...toolkit.runs.validity import doubts, is_valid
 from ...toolkit.stats import percentile
-from .estimates import UNKNOWN, Estimate, Noise, central, percentile_estimate
+from .estimates import RANKS, UNKNOWN, Estimate, Noise, central, percentile_estimate
 
 ARTICLE_STACK = "article"
 
@@ -36,10 +36,11 @@ class MeasuredPoint:
     Latencies are in milliseconds (None: too few answers), CPU in percent of the whole machine.
     Figures come from the valid repeats, or from all repeats if none is valid; ``failures``,
     ``wrong`` and ``doubts`` count every repeat.  QPS and percentiles are estimates; CPU, energy and
-    mean latency are medians.  ``goodput`` is right answers a second within the objective's limit,
-    ``late_p99_ms`` (open loop) how late requests were sent, ``ratio`` the QPS divided by the QPS of
-    the article's server in the same run.  ``stages`` are the mean milliseconds of a request in each
-    stage of the server (:data:`.STAGES`), the mean of the repeats that tell; empty if none does.
+    mean latency are medians.  ``goodput`` is QPS times the share of right answers within the
+    objective's limit, ``late_p99_ms`` (open loop) how late requests were sent, ``ratio`` the QPS
+    divided by the QPS of the article's server in the same run.  ``stages`` are the mean
+    milliseconds of a request in each stage of the server (:data:`.STAGES`), the mean of the
+    repeats that tell; empty if none does.
     """
 
     variant: str
@@ -142,6 +143,7 @@ def _point(
     valid = [cell for cell in cells if is_valid(cell)]
     counted = valid or cells
     qps = Estimate.of([cell.qps for cell in counted], noise.qps)
+    p50, p90, p95, p99 = _rising(percentile_estimate(counted, rank, noise) for rank in RANKS)
     late = list(chain.from_iterable(cell.late_ms for cell in counted))
     return MeasuredPoint(
         variant=key.variant,
@@ -151,12 +153,12 @@ def _point(
         valid_repeats=len(valid),
         qps=qps,
         qps_per_core=qps.value / cores,
-        goodput=statistics.fmean(cell.goodput(limit_ms) for cell in counted),
+        goodput=qps.value * _share_in_time(counted, limit_ms),
         mean_ms=statistics.median(cell.mean_ms for cell in counted),
-        p50_ms=percentile_estimate(counted, 50, noise),
-        p90_ms=percentile_estimate(counted, 90, noise),
-        p95_ms=percentile_estimate(counted, 95, noise),
-        p99_ms=percentile_estimate(counted, 99, noise),
+        p50_ms=p50,
+        p90_ms=p90,
+        p95_ms=p95,
+        p99_ms=p99,
         late_p99_ms=percentile(late, 99),
         server_cpu_percent=_median(cell.server_cpu_percent for cell in counted),
         server_quota_percent=_median(cell.server_quota_percent for cell in counted),
@@ -170,6 +172,27 @@ def _point(
         doubts=tuple(Doubt(cell, warn) for cell in cells for warn in doubts(cell)),
         stages=_stages([cell.stages for cell in counted if cell.stages]),
     )
+
+
+def _share_in_time(cells: Sequence[Cell], limit_ms: float) -> float:
+    """Return which share (0..1) of the right answers took at most ``limit_ms``."""
+    answers = sum(len(cell.latencies_ms) for cell in cells)
+    return sum(cell.in_time(limit_ms) for cell in cells) / answers if answers else 0.0
+
+
+def _rising(percentiles: Iterable[Estimate | None]) -> Iterator[Estimate | None]:
+    """Yield percentiles of rising ranks, without those under a lower rank's.
+
+    A percentile of all answers in one sample can be under a lower one that is a mean over repeats:
+    fast repeats have more answers.  Then the answers do not support it.
+    """
+    highest = 0.0
+    for found in percentiles:
+        if found is not None and found.value < highest:
+            yield None
+            continue
+        highest = highest if found is None else found.value
+        yield found
 
 
 def _stages(told: Sequence[Mapping[str, float]]) -> dict[str, float]:

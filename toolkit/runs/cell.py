@@ -117,9 +117,9 @@ class Cell:
     def _percentiles(self) -> Mapping[int, float | None]:
         return percentiles(self.latencies_ms, self.failed + self.wrong)
 
-    def goodput(self, limit_ms: float) -> float:
-        """Return how many right answers a second took at most ``limit_ms``."""
-        return int(np.count_nonzero(np.asarray(self.latencies_ms) <= limit_ms)) / self.seconds
+    def in_time(self, limit_ms: float) -> int:
+        """Return how many right answers took at most ``limit_ms``."""
+        return int(np.count_nonzero(np.asarray(self.latencies_ms) <= limit_ms))
 
     @property
     def joules_per_request(self) -> float | None:

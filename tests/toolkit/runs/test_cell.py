@@ -47,10 +47,10 @@ def test_too_few_answers_have_no_percentile() -> None:
     assert few.percentile_ms(50) == 10.0
 
 
-def test_goodput_counts_answers_in_time_the_limit_included() -> None:
+def test_answers_in_time_are_counted_the_limit_included() -> None:
     cell = changed(CELL, latencies_ms=(10.0,) * 600 + (20.0,) * 300 + (20.001,) * 100)
-    assert cell.goodput(20.0) == 90.0
-    assert cell.goodput(5.0) == 0.0
+    assert cell.in_time(20.0) == 900
+    assert cell.in_time(5.0) == 0
 
 
 def test_energy_of_a_request() -> None:
