@@ -146,29 +146,40 @@ def reason(each: Reason, rank: int, language: Language) -> str:
 
 def _lines(report: Report, language: Language) -> Iterator[Line]:
     found = report.answer
-    if found.leading is not None and found.leading.capacity is not None:
-        sure = list(_sure(report, found.leading, found.leading.capacity, language))
-        yield Line("sure", language.join(sure))
+    leading = found.leading
+    if leading is not None and leading.capacity is not None:
+        told = language.join(_sure(found, leading, leading.capacity, language))
+        yield _line("sure", told, language)
         if found.runner_up is not None:
-            yield Line("runner_up", _runner_up(found, found.leading, found.runner_up, language))
+            yield _line(
+                "runner_up", _runner_up(found, leading, found.runner_up, language), language
+            )
         if text := _gpu(found, language):
-            yield Line("gpu", text)
-        yield Line("assumed", language.join(_assumed(found, found.leading, language)))
-    yield Line("cells", _cells(report, language))
-    if found.leading is not None:  # else the headline says it
-        yield from _refused(found, language)
+            yield _line("gpu", text, language)
+        for text in _minding(report, language):
+            yield _line("mind", text, language)
+        yield _line("assumed", language.join(_assumed(found, leading, language)), language)
+    if leading is not None:  # else the headline says it
+        for text in _refused(found, language):
+            yield _line("refused", text, language)
+    yield _line("cells", _cells(report, language), language)
 
 
-def _refused(found: Answer, language: Language) -> Iterator[Line]:
+def _line(key: str, text: str, language: Language) -> Line:
+    return Line(key, language.say(f"line.{key}"), text)
+
+
+def _refused(found: Answer, language: Language) -> Iterator[str]:
     """Say which variants are measured but not recommended, and why."""
     for each in {each.variant: each for each in found.candidates if each.refusal}.values():
-        yield Line("refused", language.say(f"refused.{each.refusal}", variant=each.variant))
+        yield language.say(f"refused.{each.refusal}", variant=each.variant)
 
 
 def _sure(
-    report: Report, leading: Candidate, capacity: Capacity, language: Language
+    found: Answer, leading: Candidate, capacity: Capacity, language: Language
 ) -> Iterator[str]:
-    found, say = report.answer, language.say
+    """Say what the leading capacity rests on, and how it lies to those of the others."""
+    say = language.say
     name = phrases.name(leading.series, language)
     told = {"name": name, "qps": figures.significant(capacity.qps.value),
             "qps_range": phrases.qps_range(capacity.qps, language)}  # fmt: skip
@@ -192,6 +203,12 @@ def _sure(
             margin = figures.percent((1 - latency.high / limit) * 100)
             yield say("sure.margin", rank=phrases.percentile_name(rank), margin=margin)
     yield from _against(found, capacity, language)
+
+
+def _minding(report: Report, language: Language) -> Iterator[str]:
+    """Say what may make the answer better or worse than it looks."""
+    found, say = report.answer, language.say
+    price = found.question.price
     for note in found.notes:
         about = {key: figures.significant(note.about[key]) for key in ("value", "high")}
         series = (note.about["variant"], note.about["stack"])
@@ -199,14 +216,11 @@ def _sure(
             "sure.hope",
             name=phrases.name(series, language),
             users=phrases.users_list(note.about["users"], language),
-            rank=phrases.percentile_name(rank),
+            rank=phrases.percentile_name(found.question.rank),
             **about,
         )
-    price = found.question.price
     if price is not None and threads_ratio(price, report.bench) < 1:
         yield say("sure.threads")
-    if capacity.bounded:
-        yield say("sure.intervals", level=figures.percent(CONFIDENCE_PERCENT))
 
 
 def _against(found: Answer, capacity: Capacity, language: Language) -> Iterator[str]:
@@ -288,6 +302,8 @@ def _assumed(found: Answer, leading: Candidate, language: Language) -> Iterator[
             range=phrases.month_range(currency, million, language),
             utilisation=figures.percent(asked.utilisation * 100),
         )
+    if leading.capacity is not None and leading.capacity.bounded:
+        yield say("sure.intervals", level=figures.percent(CONFIDENCE_PERCENT))
 
 
 def _cells(report: Report, language: Language) -> str:

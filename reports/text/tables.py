@@ -117,9 +117,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Line:
-    """One sentence of the card under the headline; ``key`` says what it is about."""
+    """What the card says of one thing (``key``), with a label for readers."""
 
     key: str
+    label: str
     text: str
 
 

@@ -68,7 +68,7 @@ def test_a_search_answers_the_question_it_was_asked(
     assert leading.capacity.search is not None
     assert leading.capacity.qps.value == pytest.approx(90.0)
     sure = card(report, read_language("en")).lines[0].text
-    assert "a capacity search confirmed 90.0 requests/s" in sure
+    assert "A capacity search confirmed 90.0 requests/s" in sure
     assert "random arrivals" in sure
     other = reported(make_run(), search(), slo="p95=101ms").answer.leading
     assert other is not None
