@@ -189,6 +189,7 @@ def sweep(
     a load generator keeps exiting by itself.
 
     """
+    from .bench.evidence.gathering import things_beside
     from .bench.sweep.plan import read_plan
     from .bench.sweep.sweep import sweep as run_sweep
     from .toolkit.gate.examination import ensure
@@ -197,7 +198,9 @@ def sweep(
     chosen, gold_set = read_plan(str(plan)).of(variants), find_gold(gold)
     store = _store(model or chosen.model, revision, recipes, convert_pickle)
     choice = store.prepare(store.choose(chosen.needs(), optional=not variants))
-    return run_sweep(chosen, ensure(store, choice.names, gold_set), gold_set, seed)
+    built = ensure(store, choice.names, gold_set)
+    beside = things_beside(chosen, built, gold_set)
+    return run_sweep(chosen, built, gold_set, seed, beside=beside)
 
 
 def compare(

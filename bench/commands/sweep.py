@@ -69,6 +69,7 @@ def sweep(
     from ...toolkit.gate.examination import ensure
     from ...toolkit.gate.gold import find_gold
     from ...toolkit.runs.run_file import read_run
+    from ..evidence.gathering import things_beside
     from ..load.generator import generators_from
     from ..load.greeting import greet
     from ..load.target import read_access
@@ -101,7 +102,8 @@ def sweep(
         # No yardstick: the article's server belongs to a sweep of recipes.
         measured = tuple(entry.manifest.variant for entry in built)
         chosen = replace(chosen, variants=measured, yardstick="")
-    path = run_sweep(chosen, built, gold_set, seed, by, greeting)
+    beside = [] if target else things_beside(chosen, built, gold_set, by)
+    path = run_sweep(chosen, built, gold_set, seed, by, greeting, beside)
     run = read_run(path)
     _show_run(run, path, as_json, choice)
     _require_valid(run)
@@ -177,6 +179,7 @@ def bench(
     from ...toolkit.gate.examination import gate
     from ...toolkit.gate.gold import find_gold
     from ...toolkit.runs.run_file import read_run
+    from ..evidence.gathering import things_beside
     from ..sweep.plan import read_plan
     from ..sweep.sweep import sweep as run_sweep
 
@@ -192,7 +195,9 @@ def bench(
     built, choice = store.build_chosen(store.choose(wanted, optional=not variants))
     gated = gate(store, built, gold_set)
     print_gate(gated)
-    path = run_sweep(chosen, [store.standing(name) for name in choice.names], gold_set)
+    measured = [store.standing(name) for name in choice.names]
+    beside = things_beside(chosen, measured, gold_set)
+    path = run_sweep(chosen, measured, gold_set, beside=beside)
     run = read_run(path)
     write_pages([run], out, prices)
     write_text(out / "run.jsonl", path.read_text(encoding="utf-8"))

@@ -10,30 +10,32 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...toolkit.console import progress
 from ...toolkit.engines.text import Batch, TextEncoder
 from ...toolkit.errors import UnusableInputError
 from ...toolkit.machine import allowed_cpus, cache_bytes, fingerprint, usable_cores
+from ..load.sentences import of_length
 from ..serving.accounting import snapshot, usage
 from .ceilings import Ceilings, Shape, calls_per_second
-from .findings import CallSamples, Explanation, Measured, Request, Share
+from .findings import CallSamples, ExplainTerms, Explanation, Measured, Request, Share
 from .flags import Facts, flags
 from .opening import open_subject
 from .subject import Profile, Subject, timed
-from .workload import Floor, Workload, floor
+from .workload import FP32, Floor, Workload, floor
 
 if TYPE_CHECKING:
     from ...toolkit.engines.predictor import Predictor
-    from .findings import ExplainTerms
+    from ...toolkit.gate.gold import GoldSet
 
 LATENCY_SECONDS, SATURATION_SECONDS, REQUEST_CALLS = 0.25, 0.4, 8
 PADDING_BATCH = 8
 SPIN_SECONDS, SPIN_TIMES = 0.01, 5
+MOST_BATCH, MOST_ROUNDS = 8, 3  # 8: what the server's batches have at most by default
 
 
 def explain(
@@ -84,6 +86,41 @@ def explain(
             flags=flags(facts),
             others_percent=usage(before, snapshot()).others,
         )
+
+
+def most_sentences(
+    folder: Path, gold: GoldSet, batch: int = MOST_BATCH, rounds: int = MOST_ROUNDS
+) -> dict[str, Any]:
+    """Return the most sentences a second that this machine's kernels would allow a variant.
+
+    The sentences have as many ``tokens`` as the gold set's have on average, and come in batches of
+    ``batch``, one on every core at once.  Nothing but the matrix products takes time, each at the
+    best rate of its precision in any round (see :func:`.floor`); ``bound`` says whether computing
+    or memory limits.  Raises UnusableInputError if the engine is not known here.
+    """
+    encoder = TextEncoder.from_folder(folder)
+    tokens = round(statistics.fmean(len(encoder.encode(item.text)) for item in gold.items))
+    terms = ExplainTerms((tokens,), (batch,), 1, rounds)
+    with tempfile.TemporaryDirectory(prefix="tiankong-ceiling-") as scratch:
+        texts = {tokens: of_length(folder, gold, tokens, 0)}
+        plan = _CallPlan.of(open_subject(folder, Path(scratch)), texts, terms)
+        (work,) = plan.works
+        ceilings = _ceilings(plan, {plan.cores}, {FP32, *work.operations()})
+        for _ in range(rounds):
+            ceilings.measure()
+    giga = {ceiling.precision: max(ceiling.rates) for ceiling in ceilings.best.values()}
+    gigabytes = max(ceilings.bandwidths[0].rates)
+    least = floor(work, giga, gigabytes, cache_bytes(), plan.cores)
+    return {
+        "sentences_per_second": round(batch / least.ms * 1000, 2),
+        "tokens": tokens,
+        "batch": batch,
+        "cores": plan.cores,
+        "bound": least.bound,
+        "giga_operations": {name: n / batch / 1e9 for name, n in work.operations().items()},
+        "giga_per_second": {name: round(rate, 1) for name, rate in giga.items()},
+        "gigabytes_per_second": round(gigabytes, 1),
+    }
 
 
 @dataclass(frozen=True)
@@ -148,16 +185,25 @@ def _facts(plan: _CallPlan, gold: Sequence[str]) -> Facts:
     )
 
 
-def _ceilings(plan: _CallPlan) -> Ceilings:
-    """Return the ceilings for the shapes of the weights, those with the most operations first."""
+def _ceilings(
+    plan: _CallPlan, cores: Collection[int] = (), precisions: Collection[str] = ()
+) -> Ceilings:
+    """Return the ceilings for the shapes of the weights, those with the most operations first.
+
+    By default of one core, of those in use and of all, and of all precisions that there are.
+    """
     operations: dict[Shape, int] = {}
     for product in plan.works[0].products:
         if not product.inside:
             shape = (product.inner, product.columns)
             operations[shape] = operations.get(shape, 0) + product.operations
     shapes = sorted(operations, key=lambda shape: -operations[shape])
-    cores = {1, plan.used, plan.cores}
-    return Ceilings(shapes, cores, plan.subject.kernels, fingerprint()["isa"])
+    cores = cores or {1, plan.used, plan.cores}
+    kernels = {
+        library: [name for name in known if not precisions or name in precisions]
+        for library, known in plan.subject.kernels.items()
+    }
+    return Ceilings(shapes, cores, kernels, fingerprint()["isa"])
 
 
 def _call_all(plan: _CallPlan, samples: Sequence[CallSamples]) -> None:

@@ -34,6 +34,7 @@ from ...toolkit.errors import GateFailedError, UnusableInputError
 from ...toolkit.gate.answers import same_answer
 from ...toolkit.gate.gold import read_gold
 from ...toolkit.processes import free_port
+from ..evidence.image import INSTALLERS, on_disk
 from ..load.sentences import DEPTH, ask
 from ..load.target import Target
 from ..serving.accounting import memory
@@ -42,8 +43,6 @@ from .program import command_line, ended_well
 
 NOBODY = 65534
 TARGET_MEGABYTES = 400
-INSTALLERS = ("setuptools", "pip")  # what venv installs; setuptools only up to Python 3.11
-BLOCK = 512
 UNWRITABLE = ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
 KEPT = (
     "PATH",
@@ -217,12 +216,6 @@ def prove(who: Stranger) -> BundleProof:
     differing = tuple(text for text, mine, its in pairs if not same_answer(mine, its))
     sizes = (installed, on_disk(who.venv), on_disk(variant), on_disk(who.kept))
     return BundleProof(*sizes, seconds, resident, len(texts), differing)
-
-
-def on_disk(path: Path) -> int:
-    """Return the bytes that a file, or a folder with its contents, takes on the disk."""
-    within = path.rglob("*") if path.is_dir() else ()
-    return sum(each.lstat().st_blocks * BLOCK for each in (path, *within))
 
 
 def table(proof: BundleProof) -> str:

@@ -6,6 +6,7 @@
     batches = [1, 8]      # sentences in a request
     cores = [1, 2]        # number of cores the server is pinned to
     cache = 1000          # answers in the server's cache; without this key, no cache
+    evidence = ["image"]  # measured once beside the cells (toolkit/runs/evidence.py)
     [[parts]]             # several grids in one plan; a part inherits the keys above it
 
 Every variant is measured at every combination.
@@ -24,6 +25,7 @@ from typing import Any
 from ...toolkit.errors import UnusableInputError
 from ...toolkit.fields import read_toml
 from ...toolkit.files import package_path
+from ...toolkit.runs.evidence import EVIDENCE
 from ...toolkit.runs.load import ARTICLE_STACK, REFERENCE_STACK, Load
 from ...toolkit.runs.point import Point
 
@@ -59,7 +61,8 @@ class Plan:
     ``variants`` empty means all.  ``yardstick`` names the variant that the article's server serves
     (empty: the article's server is not measured).  ``model`` is used if the user names none.
     A point that outside causes made invalid is measured up to ``attempts`` times.  ``cache`` is the
-    number of answers in the reference server's cache (0: no cache).
+    number of answers in the reference server's cache (0: no cache).  ``evidence`` names what is
+    measured once beside the cells.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Plan:
     yardstick: str = ""
     model: str = "builtin"
     cache: int = 0
+    evidence: tuple[str, ...] = ()
     sentences: str = "the gold set, each sentence as it stands"
 
     def as_json(self) -> dict[str, Any]:
@@ -79,7 +83,9 @@ class Plan:
         data = asdict(self)
         grids = [{key: list(value) for key, value in grid.items()} for grid in data["grids"]]
         levels = sorted({users for grid in self.grids for users in grid.levels})
-        return data | {"grids": grids, "variants": list(self.variants), "levels": levels}
+        data |= {"grids": grids, "variants": list(self.variants), "levels": levels}
+        evidence = data.pop("evidence")  # a plan without is written as before there was any
+        return data | ({"evidence": list(evidence)} if evidence else {})
 
     def of(self, variants: Sequence[str]) -> Plan:
         """Return the plan for the variants that the user names (none: for its own)."""
@@ -150,8 +156,8 @@ def _plan(name: str, data: Mapping[str, Any], origin: str) -> Plan:
             raise UnusableInputError(f"{origin}: {key!r} is not a number of at least {least}")
     _check_names(data, origin)
     options = {key: value for key, value in data.items() if key in fields}
-    variants = tuple(data.get("variants", ()))
-    return Plan(name, _grids(data, origin), **(options | {"variants": variants}))
+    lists = {key: tuple(data.get(key, ())) for key in ("variants", "evidence")}
+    return Plan(name, _grids(data, origin), **(options | lists))
 
 
 def _grids(data: Mapping[str, Any], origin: str) -> tuple[Grid, ...]:
@@ -185,6 +191,9 @@ def _check_names(data: Mapping[str, Any], origin: str) -> None:
     variants = data.get("variants", [])
     if not isinstance(variants, list) or not all(isinstance(v, str) for v in variants):
         raise UnusableInputError(f"{origin}: 'variants' is not a list of names")
+    evidence = data.get("evidence", [])
+    if not isinstance(evidence, list) or not all(name in EVIDENCE for name in evidence):
+        raise UnusableInputError(f"{origin}: 'evidence' is not a list of {', '.join(EVIDENCE)}")
     for key in ("yardstick", "model"):
         if not isinstance(data.get(key, ""), str):
             raise UnusableInputError(f"{origin}: {key!r} is not a name")

@@ -18,6 +18,7 @@ from ...toolkit.runs.run_file import (
     Header,
     HeldError,
     append_cell,
+    append_evidence,
     as_read,
     create_run,
     end_run,
@@ -49,6 +50,7 @@ class Session:
         self.path, self.header, self.is_ended = path, run.header, run.is_ended
         self.is_resumed = is_resumed
         self._cells = {cell.point: cell for cell in run.cells}
+        self._evidence = {name: dict(found) for name, found in run.evidence.items()}
 
     @classmethod
     def resume_or_begin(
@@ -105,6 +107,16 @@ class Session:
         append_cell(self.path, cell, self.header.sealed)
         self._cells[cell.point] = stored = as_read(cell, self.header)
         return stored
+
+    @property
+    def evidence(self) -> Mapping[str, Mapping[str, Any]]:
+        """What was measured beside the cells, by name."""
+        return MappingProxyType(self._evidence)
+
+    def append_evidence(self, name: str, found: Mapping[str, Any]) -> None:
+        """Append what was measured beside the cells; what has the same name is added to."""
+        append_evidence(self.path, name, found, self.header.sealed)
+        self._evidence.setdefault(name, {}).update(found)
 
     def finish(self) -> None:
         """Record that the work is complete: the next session of the same work begins anew."""

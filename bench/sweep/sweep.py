@@ -16,6 +16,7 @@ from ...toolkit.runs.run_file import Header
 from ...toolkit.runs.validity import invalidating, is_disturbed
 from ..load.generator import ALONE, Generators
 from ..load.greeting import Greeting
+from .beside import Beside, measure_beside
 from .ground import Ground, new_header
 from .measure import Window
 from .plan import Plan
@@ -31,22 +32,26 @@ def sweep(
     seed: int | None = None,
     generators: Generators = ALONE,
     greeting: Greeting | None = None,
+    beside: Sequence[Beside] = (),
 ) -> Path:
     """Measure the points of a plan and return the path of the run file.
 
     An interrupted run with the same plan, model, variants, gold set, versions and machine is
     resumed where it stopped; otherwise a new one begins.  With a ``greeting`` the points
-    are measured on that running server, and ``variants`` must be the one it serves.
+    are measured on that running server, and ``variants`` must be the one it serves.  When all cells
+    are there, ``beside`` is measured.
     Raises InvalidMeasurementError if a server or a generator repeatedly ends on its own.
     """
     ground = Ground.of(variants, gold, generators, greeting, plan.cache)
 
     def is_left(session: Session) -> bool:
-        return any(_todo(_points(plan, session.header, ground), session, plan))
+        todo = _todo(_points(plan, session.header, ground), session, plan)
+        return any(todo) or not all(thing.is_in(session) for thing in beside)
 
     header = _header(plan, ground, seed)
     with Session.resume_or_begin("sweep", header, runs_folder(), is_left) as session:
         _measure_missing(session, plan, ground)
+        measure_beside(session, beside)
     return session.path
 
 

@@ -113,15 +113,23 @@ def write_bundle(
             copy = place / "variant" / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(built.folder / name, copy)
-        wheel = write_wheel(place / "wheels")
-        declared = distribution().requires or ()
-        pins = resolve(wheel, serving(declared, manifest.recipe.engine))
-        write_text(place / "requirements.txt", requirements_text(pins, "wheels"))
+        pins = write_requirements(place, manifest.recipe.engine)
         values = _values(manifest, settings, footprint, terms) | _pin_values(pins)
         for template in sorted(TEMPLATES.rglob("*.j2")):
             name = template.relative_to(TEMPLATES).as_posix()
             write_text(place / _file_name(name), _environment().get_template(name).render(values))
         _make_readable(place)
+    return pins
+
+
+def write_requirements(place: Path, engine: str) -> list[Pin]:
+    """Write this package's wheel and the locked requirements of an engine; return the pins.
+
+    Raises UnusableInputError if the requirements cannot be resolved.
+    """
+    wheel = write_wheel(place / "wheels")
+    pins = resolve(wheel, serving(distribution().requires or (), engine))
+    write_text(place / "requirements.txt", requirements_text(pins, "wheels"))
     return pins
 
 

@@ -19,11 +19,12 @@ from tiankong.bench.commands.explain import _gap, table
 from tiankong.bench.explain import ceilings, opening
 from tiankong.bench.explain import explanation as explain
 from tiankong.bench.explain import subject as subjects
-from tiankong.bench.explain.explanation import padding
+from tiankong.bench.explain.explanation import most_sentences, padding
 from tiankong.bench.explain.findings import Share
 from tiankong.bench.explain.operators import Group
 from tiankong.bench.explain.subject import Profile
 from tiankong.toolkit.errors import UnusableInputError
+from tiankong.toolkit.gate.gold import find_gold
 from tiankong.toolkit.models.builtin.catalogue import small_geometry
 from tiankong.toolkit.options import numbers
 
@@ -257,3 +258,17 @@ def test_operators_that_add_up_to_more_than_the_call_leave_a_gap_within_noise() 
     assert row == ["between operators", "", "within noise", "", ""]
     row = _gap(Profile(16, 1, 1, 1, engine_ms=2.5, groups=groups))
     assert row == ["between operators", "", "0.5", "20 %", ""]
+
+
+@pytest.mark.parametrize("name", ["onnx-int8", "pytorch-fp32"])
+def test_the_most_sentences_are_what_the_products_alone_would_take(
+    small_variants: dict[str, Built], name: str
+) -> None:
+    found = most_sentences(small_variants[name].folder, find_gold("builtin"), rounds=1)
+    assert 10 < found["tokens"] < 30  # the gold set's mean
+    assert (found["batch"], found["cores"]) == (8, len(os.sched_getaffinity(0)))
+    products = found["giga_operations"]
+    assert set(products) == ({"fp32"} if name == "pytorch-fp32" else {"fp32", "int8"})
+    seconds = sum(giga / found["giga_per_second"][kind] for kind, giga in products.items())
+    assert found["bound"] == "compute"
+    assert found["sentences_per_second"] == pytest.approx(1 / seconds, rel=0.01)

@@ -44,6 +44,11 @@ def test_full_is_the_table_in_longer_windows() -> None:
     assert full.repeats * full.seconds * 14 > SUPPORT[99]
 
 
+def test_a_plan_without_evidence_is_written_as_before_there_was_any() -> None:
+    assert "evidence" not in read_plan("table").as_json()
+    assert read_plan("full").as_json()["evidence"] == ["ceilings", "distilbert", "image"]
+
+
 def test_smoke_is_the_small_model_for_under_a_minute() -> None:
     plan = read_plan("smoke")
     assert (plan.model, plan.variants) == ("builtin-small", ("onnx-fp32", "onnx-int8"))
@@ -111,6 +116,8 @@ def test_what_a_part_leaves_out_stands_above(tmp_path: Path) -> None:
         ("levels = [1", "cannot be read"),
         (GOOD + "speed = 1\n", "unknown key 'speed'"),
         (GOOD + 'name = "x"\n', "unknown key 'name'"),
+        (GOOD + 'evidence = ["size"]\n', "'evidence' is not a list of ceilings, distilbert, image"),
+        (GOOD + 'evidence = "image"\n', "'evidence' is not a list"),
         (GOOD + 'sentences = "x"\n', "unknown key 'sentences'"),
         (GOOD + "grids = []\n", "unknown key 'grids'"),
         ("levels = [1]\nseconds = 1\n", "'warmup_seconds' is missing"),

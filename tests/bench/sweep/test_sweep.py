@@ -86,7 +86,7 @@ def test_every_cell_is_complete(measured: Path) -> None:
         if cell.point.stack == "reference":
             assert tuple(cell.stages) == STAGES
             assert all(ms > 0 for ms in cell.stages.values())
-            assert sum(cell.stages.values()) < cell.mean_ms
+            assert sum(cell.stages.values()) < max(cell.latencies_ms)
     article = next(cell for cell in run.cells if cell.point.stack == "article")
     assert article.stages == {}  # it does not tell
     assert article.settings == {"workers": 2, "threads": 4}
@@ -95,7 +95,7 @@ def test_every_cell_is_complete(measured: Path) -> None:
 def test_the_order_is_the_seeds(measured: Path) -> None:
     run = read_run(measured)
     assert run.header.seed == 3
-    assert run.header.command == []  # begun from Python, not by the command
+    assert list(run.header.command) == []  # begun from Python, not by the command
     assert [cell.point for cell in run.cells] == PLAN.points(list(run.header.variants), 3)
 
 
