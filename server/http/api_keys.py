@@ -24,6 +24,8 @@ OPEN = frozenset(
         "/",
         "/page.css",
         "/page.js",
+        "/page-words.js",
+        "/page-text.js",
         "/openapi.json",
         "/health/live",
         "/health/ready",

@@ -87,14 +87,12 @@ def _about(folder: Path) -> dict[str, Any]:
         manifest = read_manifest(folder)
     except UnusableInputError:  # a predictor made in memory has no folder
         return {"model": {}}
-    recipe = manifest.recipe
     return {
         "model": {
             key: manifest.model[key] for key in ("name", "parameters") if key in manifest.model
         },
         "variant": {
-            "engine": recipe.engine,
-            "precision": recipe.precision,
+            "engine": manifest.recipe.engine,
             "bytes": manifest.model_file_size,
         },
     }

@@ -1,8 +1,9 @@
-"""The web page: three files; it loads nothing from other servers."""
+"""The web page: a few files; it loads nothing from other servers."""
 
 from __future__ import annotations
 
 from importlib.resources import files
+from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,24 +21,23 @@ HEADERS = {
 }
 
 
+NAMES = ("page.css", "page.js", "page-words.js", "page-text.js")
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+
+
 async def page(_: Request) -> Response:
     """Return the page."""
-    return _file("page.html", "text/html")
+    return _file("page.html")
 
 
-async def style(_: Request) -> Response:
-    """Return the page's style sheet."""
-    return _file("page.css", "text/css")
+async def part(request: Request) -> Response:
+    """Return a file that the page loads."""
+    return _file(request.url.path.rpartition("/")[2])
 
 
-async def script(_: Request) -> Response:
-    """Return the page's script."""
-    return _file("page.js", "text/javascript")
+def _file(name: str) -> Response:
+    path = files(__package__).joinpath(name)
+    return Response(path.read_bytes(), media_type=TYPES[Path(name).suffix], headers=HEADERS)
 
 
-def _file(name: str, media_type: str) -> Response:
-    content = files(__package__).joinpath(name).read_bytes()
-    return Response(content, media_type=media_type, headers=HEADERS)
-
-
-ROUTES = [Route("/", page), Route("/page.css", style), Route("/page.js", script)]
+ROUTES = [Route("/", page), *(Route(f"/{name}", part) for name in NAMES)]

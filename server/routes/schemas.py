@@ -97,7 +97,7 @@ SCHEMAS: dict[str, Schema] = {
         outputs=_list(ref("TensorMetadata")),
         parameters={"type": "object", "description": "the settings in force"},
         model={"type": "object", "description": "of the variant: its name and parameters"},
-        variant={"type": "object", "description": "its engine, precision and size in bytes"},
+        variant={"type": "object", "description": "its engine, and the bytes of its model file"},
     ),
     "Tensor": _object(
         ["name", "datatype", "shape"], **TENSOR, data={"type": "array"}, parameters=PARAMETERS

@@ -53,11 +53,13 @@ class FakeEngine(Engine):
     """Scores a token by how near its id is to the sentence's length, so that a mix-up shows.
 
     A sentence with "slow" takes ``delay`` seconds, and then waits until ``gate`` is open; "boom"
-    raises an error; "nan" scores NaN.  ``asked`` counts the sentences.
+    raises an error; "nan" scores NaN.  ``asked`` counts the sentences.  With a ``shift`` it takes
+    sentences for so many tokens longer.
     """
 
-    def __init__(self, delay: float = 0.0) -> None:
+    def __init__(self, delay: float = 0.0, shift: int = 0) -> None:
         self.delay = delay
+        self.shift = shift
         self.gate = threading.Event()
         self.gate.set()
         self.asked = 0
@@ -72,7 +74,7 @@ class FakeEngine(Engine):
             self.gate.wait(20)
         if WORDS.index("boom") in batch.input_ids:
             raise RuntimeError("secret of the engine")
-        lengths = batch.attention_mask.sum(axis=1)[batch.rows]
+        lengths = batch.attention_mask.sum(axis=1)[batch.rows] + self.shift
         near = -np.abs(np.arange(len(WORDS)) - lengths[:, None]).astype(np.float32)
         if WORDS.index("nan") in batch.input_ids:
             near[:] = np.nan

@@ -2,7 +2,7 @@
 
 ``FAKE_DELAY`` is how many seconds a sentence with "slow" takes, ``FAKE_WARM_UP`` the sentence of
 the warm-up, ``FAKE_ANNOUNCE`` a line to print on standard error once the port is bound,
-``FAKE_BESIDE`` the name of a second variant.
+``FAKE_BESIDE`` the name of a second variant, whose answers differ.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ try:
             print(os.environ["FAKE_ANNOUNCE"], file=sys.stderr)
         engine = FakeEngine(float(os.environ["FAKE_DELAY"]))
         beside = os.environ.get("FAKE_BESIDE")
-        other = make_predictor(FakeEngine(), beside) if beside else None
+        other = make_predictor(FakeEngine(shift=1), beside) if beside else None
         serve(make_predictor(engine), settings, listener, other)
 except TiankongError as error:
     print(f"tiankong: {error}", file=sys.stderr)

@@ -66,6 +66,8 @@ def test_everything_else_is_guarded(guarded: TestClient, path: str) -> None:
         "/",
         "/openapi.json",
         "/page.js",
+        "/page-words.js",
+        "/page-text.js",
         "/page.css",
         "/health/live",
         "/health/ready",

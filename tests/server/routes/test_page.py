@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from axe import violations
+from served_page import expect, visit
 from starlette.testclient import TestClient
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext
 
 api = pytest.importorskip("playwright.sync_api")
 KEY = "key-for-the-page-0123"
@@ -34,27 +36,6 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     opened.close()
 
 
-def visit(context: BrowserContext, url: str) -> Page:
-    """Open the page; an error in the browser, or a request to another server, is a failure."""
-    page = context.new_page()
-    page.set_default_timeout(10_000)
-
-    def refuse(message: object) -> None:
-        raise AssertionError(message)
-
-    page.on("pageerror", refuse)
-    page.on("request", lambda sent: sent.url.startswith((url, "data:")) or refuse(sent.url))
-    page.goto(url)
-    return page
-
-
-def expect(page: Page, selector: str, *, text: str | re.Pattern[str] | None = None) -> None:
-    located = api.expect(page.locator(selector))
-    located.to_be_visible()
-    if text is not None:
-        located.to_contain_text(text)
-
-
 def test_a_sentence_is_filled_in(context: BrowserContext, server: Any) -> None:
     page = visit(context, server.url)
     page.locator("#text").fill("今天气很上。")
@@ -62,10 +43,10 @@ def test_a_sentence_is_filled_in(context: BrowserContext, server: Any) -> None:
     page.locator("#mask").click()
     assert page.locator("#text").input_value() == "今天气很[MASK]。"
     page.locator("#ask").click()
-    expect(page, "#facts", text=re.compile(r"fake，往返 \d+ 毫秒"))
+    expect(page, "#facts", text=re.compile(r"fake，往返 [\d.]+ 毫秒，其中服务器用时 [\d.]+ 毫秒"))
     api.expect(page.locator(".candidate")).to_have_count(5)
     shares = page.locator(".share").all_inner_texts()
-    assert all(re.fullmatch(r"\d+\.\d+ %", share) for share in shares)
+    assert all(re.fullmatch(r"\d+\.\d\d %", share) for share in shares)
     widths = [box["width"] for bar in page.locator(".bar i").all() if (box := bar.bounding_box())]
     assert len(widths) == 5
     assert widths == sorted(widths, reverse=True)
@@ -158,7 +139,16 @@ def test_what_goes_wrong_is_said(context: BrowserContext, server: Any) -> None:
     expect(page, "#error", text="句子里没有 [MASK]")
     page.locator("#text").fill("[MASK]" * 9)
     page.locator("#ask").click()
-    expect(page, "#error", text="[MASK] 太多了")
+    expect(page, "#error", text="[MASK] 太多了：句子里有 9 个，最多 8 个")
+    page.locator("#language").click()
+    expect(page, "#error", text="the sentence has 9, the limit is 8")
+    page.locator("#language").click()
+    page.locator("#text").fill("天" * 600 + "[MASK]")
+    page.locator("#ask").click()
+    expect(page, "#error", text="有 603 个词元，上限是 512 个")
+    page.locator("#text").fill("天" * 30000 + "[MASK]")
+    page.locator("#ask").click()
+    expect(page, "#error", text="超过了 65536 字节的上限")
     page.locator("#text").fill("<i>[MASK]</i>")
     page.locator("#ask").click()
     expect(page, "#sentence", text="<i>")
@@ -179,13 +169,22 @@ def test_a_key_is_asked_for(
     keys = tmp_path / "keys"
     keys.write_text(KEY)
     page = visit(context, start_process(f"--api-key-file={keys}").url)
-    api.expect(page.locator("#key")).to_be_hidden()
+    expect(page, "#key")
+    api.expect(page.locator("#error")).to_be_hidden()
+    api.expect(page.locator("#key")).to_be_focused()
     page.locator("#examples button").first.click()
-    expect(page, "#error", text="API 密钥")
-    assert page.evaluate("document.activeElement.id") == "key"
-    page.keyboard.insert_text(KEY)
+    expect(page, "#error", text="要求 API 密钥")
+    page.keyboard.insert_text("another-key-0123456")
+    page.keyboard.press("Enter")
+    expect(page, "#error", text="不认这个 API 密钥")
+    page.locator("#key").fill(KEY)
     page.keyboard.press("Enter")
     api.expect(page.locator(".candidate")).to_have_count(5)
+    api.expect(page.locator("#models")).to_contain_text("fake")
+    page.locator("#code summary").click()
+    expect(page, "#calls .call:first-child pre", text="-H 'Authorization: Bearer YOUR_API_KEY'")
+    assert KEY not in page.locator("#calls").inner_text()
+    assert KEY not in page.url
     assert KEY not in page.evaluate("JSON.stringify(localStorage)")
 
 
@@ -205,11 +204,28 @@ def test_it_fits_a_phone(browser: Browser, server: Any, dark: bool) -> None:
             assert box["height"] >= 44, button.inner_text()
 
 
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("language", ["zh-CN", "en"])
+def test_it_is_accessible(browser: Browser, server: Any, dark: bool, language: str) -> None:
+    scheme = "dark" if dark else "light"
+    with browser.new_context(color_scheme=scheme, locale=language) as context:
+        page = visit(context, server.url, "#text=[MASK]天[MASK]")
+        api.expect(page.locator(".candidate")).to_have_count(10)
+        page.locator("#code summary").click()
+        assert violations(page) == []
+        page.locator("#text").fill("今天")
+        page.locator("#ask").click()
+        expect(page, "#error")
+        assert violations(page) == []
+
+
 def test_its_files_are_its_own(client: TestClient) -> None:
     for path, kind in [
         ("/", "text/html"),
         ("/page.css", "text/css"),
         ("/page.js", "text/javascript"),
+        ("/page-words.js", "text/javascript"),
+        ("/page-text.js", "text/javascript"),
     ]:
         response = client.get(path)
         assert response.headers["content-type"].startswith(kind)

@@ -1,0 +1,143 @@
+// All words of the page, in both languages; the same keys in both.
+
+const COMPACT = { notation: "compact", maximumSignificantDigits: 3 };
+const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
+
+/** Return a model's name and, in these brackets, its size on disk. */
+function sized({ name, variant }, open, close) {
+  return variant?.bytes ? `${name}${open}${megabytes(variant.bytes)}${close}` : name;
+}
+
+const zh = {
+  title: "填空 tiankong",
+  lead: "写一句话，在要猜的地方写 [MASK]，看模型最可能填什么。",
+  label: "句子",
+  mask: "插入 [MASK]",
+  ask: "填空",
+  keys: "回车：填空；Alt+M：插入 [MASK]（替换选中的字）；Shift+回车：换行。____、（ ）、【MASK】、□ 也算空，每个空填一个词元（一般是一个汉字）。",
+  key: "API 密钥",
+  keyHint: "这台服务器要求 API 密钥。密钥只留在本页，不会保存。",
+  examples: "例句",
+  history: "历史",
+  forget: "清除历史",
+  api: "接口说明（OpenAPI）",
+  link: "复制链接",
+  code: "在程序里调用",
+  copy: "复制",
+  copied: "已复制",
+  copyByHand: "请按 Ctrl+C（Mac 上是 ⌘C）复制",
+  kinds: ["诗词", "成语", "日常"],
+  other: "English",
+  model: (name, parameters) =>
+    `模型 ${name}${parameters ? `（${new Intl.NumberFormat("zh-CN", COMPACT).format(parameters)}参数）` : ""}`,
+  variant: (model) => `变体 ${sized(model, "（", "）")}`,
+  beside: (model) => `对照 ${sized(model, "（", "）")}`,
+  number: (n) => `第 ${n} 空`,
+  fill: (token) => `填入“${token}”`,
+  best: (tokens) => `最可能：${tokens.join("、")}`,
+  sources: (variant, kind) => (variant ? `${variant}：${kind}` : kind),
+  copyWhat: (what) => `复制 ${what}`,
+  facts: (variant, roundTrip, server, engine) =>
+    server
+      ? `${variant}，往返 ${roundTrip} 毫秒，其中服务器用时 ${server} 毫秒${engine ? `（模型计算 ${engine} 毫秒）` : ""}`
+      : `${variant}，往返 ${roundTrip} 毫秒`,
+  noise: "单次请求的用时有波动；比快慢请用 tiankong compare。",
+  waiting: "正在问……",
+  elsewhere: (place) => `另一侧第 ${place} 位`,
+  absent: "另一侧前五没有",
+  same: "两侧的前五及次序都相同。",
+  reordered: "首选相同，前五也是同样的几个，但次序不同。",
+  differ: "首选相同，前五有出入。",
+  flipped: (a, b) => `首选不同：${a.variant} 填“${a.token}”，${b.variant} 填“${b.token}”。`,
+  largest: (token, higher, lower, points) => `“${token}”差得最多：${higher} 比 ${lower} 高 ${points} 个百分点。`,
+  alike: "概率相差都不到 0.01 个百分点。",
+  unreachable: "服务器没有回应。",
+  wrongKey: "服务器不认这个 API 密钥，请检查后重填。",
+  notOurs: (status) => `收到的不是本服务的回答（HTTP ${status}），可能来自中间的代理。`,
+  refused: (status, detail) => `服务器拒绝了请求（HTTP ${status}）：${detail}`,
+  problems: {
+    no_mask: () => "句子里没有 [MASK]：请在要猜的地方写 [MASK]。",
+    too_many_tokens: ({ tokens, most }) => `句子太长：有 ${tokens} 个词元，上限是 ${most} 个（含首尾的 [CLS] 和 [SEP]）。`,
+    too_many_masks: ({ masks, most }) => `[MASK] 太多了：句子里有 ${masks} 个，最多 ${most} 个。`,
+    body_too_large: ({ most }) => `句子太长：请求体超过了 ${most} 字节的上限。`,
+    body_too_late: () => "请求体没有在时限内传完，请再试一次。",
+    null_character: () => "句子里有空字符（U+0000），请删去。",
+    half_surrogate: () => "句子里有落单的代理码元，不是合法的 Unicode 文本。",
+    no_api_key: () => "这台服务器要求 API 密钥，请在上面填写。",
+    queue_full: ({ retry }) => `服务器正忙：等待队列已满，请 ${retry} 秒后再试。`,
+    draining: () => "服务器正在停机，不再接受新的请求。",
+    not_ready: () => "服务器还没有就绪，请稍后再试。",
+    too_many_connections: () => "服务器的连接数已到上限，请稍后再试。",
+    no_replica: ({ retry }) => `没有可用的副本，请 ${retry} 秒后再试。`,
+    deadline: ({ deadline }) => `服务器没有在时限${deadline ? `（${deadline} 秒）` : ""}内答完，请再试一次。`,
+    internal: ({ id }) => `服务器内部出错，原因在它的日志里（请求编号 ${id}）。`,
+  },
+};
+
+const en = {
+  title: "tiankong: fill in the blank",
+  lead: "Write a Chinese sentence, put [MASK] for what is to be guessed, and see what the model would fill in.",
+  label: "Sentence",
+  mask: "Insert [MASK]",
+  ask: "Fill in",
+  keys: "Enter: fill in; Alt+M: insert [MASK] (in place of the selection); Shift+Enter: new line. ____, ( ), 【MASK】 and □ count as blanks too; each takes one token, usually one Chinese character.",
+  key: "API key",
+  keyHint: "This server wants an API key. It stays in this page and is not stored.",
+  examples: "Examples",
+  history: "History",
+  forget: "Clear history",
+  api: "The API (OpenAPI)",
+  link: "Copy link",
+  code: "Call it from a program",
+  copy: "Copy",
+  copied: "Copied",
+  copyByHand: "Press Ctrl+C (⌘C on a Mac) to copy",
+  kinds: ["Poem", "Idiom", "Everyday"],
+  other: "中文",
+  model: (name, parameters) =>
+    `Model ${name}${parameters ? ` (${new Intl.NumberFormat("en", COMPACT).format(parameters)} parameters)` : ""}`,
+  variant: (model) => `variant ${sized(model, " (", ")")}`,
+  beside: (model) => `beside it ${sized(model, " (", ")")}`,
+  number: (n) => `Blank ${n}`,
+  fill: (token) => `Fill in “${token}”`,
+  best: (tokens) => `Most likely: ${tokens.join(", ")}`,
+  sources: (variant, kind) => (variant ? `${variant}: ${kind}` : kind),
+  copyWhat: (what) => `Copy ${what}`,
+  facts: (variant, roundTrip, server, engine) =>
+    server
+      ? `${variant}, ${roundTrip} ms there and back, ${server} ms of it in the server${engine ? ` (${engine} ms in the model)` : ""}`
+      : `${variant}, ${roundTrip} ms there and back`,
+  noise: "The time of one request varies; to compare speeds use tiankong compare.",
+  waiting: "Asking …",
+  elsewhere: (place) => `no. ${place} opposite`,
+  absent: "not among the five opposite",
+  same: "The same five tokens in the same order. ",
+  reordered: "The same first choice and the same five tokens, in another order. ",
+  differ: "The same first choice, but not the same five tokens. ",
+  flipped: (a, b) => `Different first choices: ${a.variant} says “${a.token}”, ${b.variant} “${b.token}”.`,
+  largest: (token, higher, lower, points) => `“${token}” differs most: ${higher} gives it ${points} percentage points more than ${lower}.`,
+  alike: "No probability differs by as much as 0.01 percentage points.",
+  unreachable: "The server does not answer.",
+  wrongKey: "The server does not accept this API key: check it and enter it again.",
+  notOurs: (status) => `This answer is not the server's own (HTTP ${status}); a proxy in between may have given it.`,
+  refused: (status, detail) => `The server refused the request (HTTP ${status}): ${detail}`,
+  problems: {
+    no_mask: () => "The sentence has no [MASK]: put [MASK] for what is to be guessed.",
+    too_many_tokens: ({ tokens, most }) => `The sentence is too long: it has ${tokens} tokens, the limit is ${most} ([CLS] and [SEP] included).`,
+    too_many_masks: ({ masks, most }) => `Too many [MASK]: the sentence has ${masks}, the limit is ${most}.`,
+    body_too_large: ({ most }) => `The sentence is too long: the request has more than ${most} bytes.`,
+    body_too_late: () => "The request did not arrive in time. Try again.",
+    null_character: () => "The sentence has a null character (U+0000): remove it.",
+    half_surrogate: () => "The sentence has half a surrogate pair, so it is not valid Unicode.",
+    no_api_key: () => "This server wants an API key: enter it above.",
+    queue_full: ({ retry }) => `The server is busy: its queue is full. Try again in ${retry} s.`,
+    draining: () => "The server is shutting down and takes no new requests.",
+    not_ready: () => "The server is not ready yet. Try again later.",
+    too_many_connections: () => "The server has as many connections as it can have. Try again later.",
+    no_replica: ({ retry }) => `No replica can answer. Try again in ${retry} s.`,
+    deadline: ({ deadline }) => `The server did not answer before its deadline${deadline ? ` (${deadline} s)` : ""}. Try again.`,
+    internal: ({ id }) => `The server failed; its log says why (request id ${id}).`,
+  },
+};
+
+export const WORDS = { zh, en };
