@@ -36,6 +36,12 @@ def report(
     price: Annotated[
         str, typer.Option("--price", help="ecs.c6.large, ecs.c6.large/second-hand or =500 a month")
     ] = "",
+    gpu: Annotated[
+        Path | None, typer.Option("--gpu", help="run file of a machine with a GPU, to compare")
+    ] = None,
+    gpu_price: Annotated[
+        str, typer.Option("--gpu-price", help="its price, g4dn.xlarge (default: a comparable T4)")
+    ] = "",
     prices: Annotated[Path | None, typer.Option("--prices", help="your own price file")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="only print the table")] = False,
 ) -> None:
@@ -50,7 +56,7 @@ def report(
 
     wishes = Wishes(
         slo, load, _share("--headroom", headroom), _share("--utilisation", utilisation),
-        instances, price,
+        instances, price, gpu_price,
     )  # fmt: skip
     paths = runs or [_newest_run()]
     with progress("reading", len(paths)) as step:
@@ -58,12 +64,13 @@ def report(
         for path in paths:
             step(path.name)
             loaded.append(read_run(path))
+    beside = read_run(gpu) if gpu else None
     if markdown:
         for run in loaded:
-            print(markdown_table(run, wishes))
+            print(markdown_table(run, wishes, beside))
         return
     out = out or artifacts() / "pages"
-    written = write_pages(loaded, out, prices, wishes)
+    written = write_pages(loaded, out, prices, wishes, beside)
     say(f"report: {len(written)} files in {out}, begin with {out / 'index.html'}")
 
 

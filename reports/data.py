@@ -91,7 +91,12 @@ def answer_data(found: Answer) -> dict[str, Any]:
         "closest": _place(found.closest) if found.closest else None,
         "candidates": [_candidate(each) for each in found.candidates],
         "accelerator": found.accelerator
-        and {**_price(found.accelerator.price), "cannot_pay_up_to": found.accelerator.up_to},
+        and {
+            **_price(found.accelerator.price),
+            "cannot_pay_up_to": found.accelerator.up_to,
+            "measured": found.accelerator.measured and asdict(found.accelerator.measured),
+            "pays_above": found.accelerator.pays_above,
+        },
     }
 
 

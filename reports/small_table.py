@@ -13,13 +13,13 @@ from .text.language import read_language
 from .text.markdown import escape, lines
 
 
-def markdown_table(run: Run, wishes: Wishes = NO_WISHES) -> str:
+def markdown_table(run: Run, wishes: Wishes = NO_WISHES, gpu: Run | None = None) -> str:
     """Return one run as a compact Markdown table with the answer, for a CI job's summary.
 
     Raises UnusableInputError if the run has no cell, or for a wish that is none.
     """
     language = read_language("en")
-    report = compose([run], read_article(), read_prices(), wishes)
+    report = compose([run], read_article(), read_prices(), wishes, gpu)
     small = small_grid(report, language)
     title = language.pick(run.header.model, "title") or str(run.header.model.get("name"))
     head = f"**{escape(title)}**, run {escape(run.header.run)}"

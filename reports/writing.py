@@ -29,9 +29,15 @@ STEPS = 3 + 2 * len(LANGUAGES)  # facts, data, forms, and for each language draw
 
 
 def write_pages(
-    runs: Sequence[Run], out: Path, prices: Path | None = None, wishes: Wishes = NO_WISHES
+    runs: Sequence[Run],
+    out: Path,
+    prices: Path | None = None,
+    wishes: Wishes = NO_WISHES,
+    gpu: Run | None = None,
 ) -> list[Path]:
     """Write the pages, pictures and data of runs into ``out``; return the files written.
+
+    ``gpu`` is a run of a machine with an accelerator, for the break-even with it.
 
     A picture in ``out`` that these runs do not have is removed.  So is a form for whose characters
     this machine has no font: it cannot be made, and a line says so.
@@ -43,7 +49,7 @@ def write_pages(
     """
     with progress("report", STEPS) as step:
         step("computing")
-        report = compose(runs, read_article(), read_prices(prices or PRICES), wishes)
+        report = compose(runs, read_article(), read_prices(prices or PRICES), wishes, gpu)
         files = render(report, step)
         for name, content in files.items():
             write_bytes(out / name, content)

@@ -20,6 +20,7 @@ from .costs import (
     Range,
     accelerated,
     bound_without_speed,
+    break_even,
     instance_capacity,
     instances_range,
     per_million,
@@ -83,10 +84,21 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Accelerated:
-    """A machine with an accelerator beside the answer: up to which load it cannot pay."""
+    """A machine with an accelerator beside the answer.
+
+    Args:
+        price: what it costs.
+        up_to: the load up to which it cannot pay, however fast it is.
+        measured: requests a second of one such machine within the objective, if a run was given.
+        pays_above: the load above which the measured one first costs less; None: it never does, or
+            none was measured.
+
+    """
 
     price: Price
     up_to: float
+    measured: Range | None = None
+    pays_above: float | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +141,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What an answer rests on: plain points, searches, variants, what was planned, the machine."""
+    """What an answer rests on: plain points, searches, variants, what was planned, the machine.
+
+    ``gpu`` are the plain points of a machine with an accelerator, of variants that passed the gate.
+    """
 
     points: Sequence[MeasuredPoint]
     searches: Sequence[Searched]
@@ -137,6 +152,7 @@ class Evidence:
     planned: Planned
     bench: MeasuredMachine
     prices: Sequence[Price] = ()
+    gpu: Sequence[MeasuredPoint] = ()
 
 
 def answer(asked: Question, evidence: Evidence) -> Answer:
@@ -162,7 +178,7 @@ def answer(asked: Question, evidence: Evidence) -> Answer:
         next((each for each in others if each.variant != leading.variant), None),
         None,
         tuple(priced),
-        _accelerated(leading, asked, evidence.prices),
+        _accelerated(leading, asked, evidence),
         tuple(_hopes(leading, priced, asked, evidence.points)),
     )
 
@@ -331,17 +347,20 @@ def _unsure(point: MeasuredPoint, found: Estimate) -> Reason:
     return Reason("unsure", {**about, "value": found.value, "high": found.high})
 
 
-def _accelerated(
-    leading: Candidate, asked: Question, prices: Sequence[Price]
-) -> Accelerated | None:
-    """Return up to which load the cheapest comparable machine with a GPU cannot pay."""
+def _accelerated(leading: Candidate, asked: Question, evidence: Evidence) -> Accelerated | None:
+    """Return from which load on a comparable machine with a GPU may pay, or pays."""
     if asked.price is None or leading.each is None:
         return None
-    other = accelerated(asked.price, prices)
+    other = asked.gpu_price or accelerated(asked.price, evidence.prices)
     if other is None:
         return None
     one = Offer(asked.price.monthly, leading.each.value)
-    return Accelerated(other, bound_without_speed(one, other.monthly, asked.instances))
+    up_to = bound_without_speed(one, other.monthly, asked.instances)
+    found = capacity(evidence.gpu, (), asked.rank, asked.limit_ms)
+    if found is None:
+        return Accelerated(other, up_to)
+    two = Offer(other.monthly, usable(found.qps.value, asked.headroom))
+    return Accelerated(other, up_to, found.qps, break_even(one, two, asked.instances))
 
 
 def _without(asked: Question, candidates: Sequence[Candidate], evidence: Evidence) -> Answer:

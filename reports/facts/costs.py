@@ -138,7 +138,7 @@ def break_even(one: Offer, other: Offer, least: int = 1) -> float | None:
 
     Costs are steps, so above this load ``one`` may be cheaper again for a while.
 
-    >>> break_even(Offer(700, 70), Offer(3500, 600))  # the sixth small instance is the dearer way
+    >>> break_even(Offer(700.0, 70.0), Offer(3500.0, 600.0))
     350.0
     """
     if other.month(0.0, least) < one.month(0.0, least):
@@ -157,7 +157,7 @@ def bound_without_speed(one: Offer, monthly: float, least: int = 1) -> float:
     A single such machine costs ``monthly``, so below this load no speed pays; above it, that
     machine pays only if it answers more than this load itself.
 
-    >>> bound_without_speed(Offer(700, 70), 3500)
+    >>> bound_without_speed(Offer(700.0, 70.0), 3500.0)
     350.0
     """
     affordable = math.floor(monthly * least / one.monthly * (1 + ROUNDING))

@@ -25,7 +25,8 @@ class Wishes:
 
     ``slo`` is like ``p95=100ms``, ``load`` in requests a second, ``headroom`` and ``utilisation``
     are shares, ``price`` is a machine of the price file, ``ecs.c6.large``, with ``/second-hand``
-    behind it to name the kind, or ``=500`` for a month's price of the reader's own.
+    behind it to name the kind, or ``=500`` for a month's price of the reader's own.  ``gpu_price``
+    names a machine with an accelerator in the same way.
     """
 
     slo: str = ""
@@ -34,6 +35,7 @@ class Wishes:
     utilisation: float | None = None
     instances: int | None = None
     price: str = ""
+    gpu_price: str = ""
 
 
 NO_WISHES = Wishes()
@@ -52,6 +54,7 @@ class Question:
         utilisation: mean load of a month over ``load``; a month's requests follow from it.
         instances: the least number of instances, for availability.
         price: what an instance costs; None if no price fits the measured machine.
+        gpu_price: the machine with an accelerator to compare with; None: a comparable one.
         stated: the fields that the reader gave; the others are defaults.
 
     """
@@ -63,6 +66,7 @@ class Question:
     utilisation: float
     instances: int
     price: Price | None
+    gpu_price: Price | None = None
     stated: frozenset[str] = frozenset()
 
 
@@ -78,6 +82,9 @@ def question(
     given = {
         name for name in Wishes.__dataclass_fields__ if getattr(wishes, name) not in ("", None)
     }
+    price = (
+        find_price(wishes.price, prices, bench) if wishes.price else default_price(prices, bench)
+    )
     return Question(
         rank,
         limit,
@@ -85,7 +92,8 @@ def question(
         _share("--headroom", wishes.headroom, HEADROOM, 0.0, MOST_HEADROOM),
         _share("--utilisation", wishes.utilisation, UTILISATION, 0.01, 1.0),
         _instances(wishes.instances),
-        find_price(wishes.price, prices, bench) if wishes.price else default_price(prices, bench),
+        price,
+        _gpu_price(wishes.gpu_price, prices, price) if wishes.gpu_price else None,
         frozenset(given),
     )
 
@@ -102,36 +110,61 @@ def find_price(text: str, prices: Sequence[Price], bench: MeasuredMachine) -> Pr
 
     Of several kinds of one machine it is the first in the file.
     """
-    name, _, amount = text.partition("=")
-    wanted, _, kind = name.strip().casefold().rpartition("/") if "/" in name else (name, "", "")
-    wanted = wanted.strip().casefold()
-    named = [price for price in prices if wanted in (price.type.casefold(), price.name.casefold())]
-    if kind:
-        named = [price for price in named if price.kind == kind]
-    if not named:
-        known = dict.fromkeys(price.type for price in prices if fits(price, bench))
-        raise UnusableInputError(
-            f"--price {text!r} is in no price file; known: {', '.join(known) or 'none that fits'}"
-        )
+    known = dict.fromkeys(price.type for price in prices if fits(price, bench))
+    named, amount = _named("--price", text, prices, list(known))
     fitting = [price for price in named if fits(price, bench)]
     if not fitting:
         raise UnusableInputError(
             f"--price {text!r}: what was measured here says nothing of that machine (it has an"
             " accelerator, another architecture, or an unknown number of vCPUs)"
         )
-    if not amount:
-        return fitting[0]
-    monthly = _monthly(amount, text)
-    return replace(fitting[0], kind=GIVEN, per_month=monthly, per_hour=None, source=READER)
+    return _with_amount(fitting[0], amount)
 
 
-def _monthly(amount: str, text: str) -> float:
+def _gpu_price(text: str, prices: Sequence[Price], beside: Price | None) -> Price:
+    """Return the price of a machine with an accelerator in the currency of another price."""
+    able = [
+        price
+        for price in prices
+        if price.accelerator and (beside is None or price.currency == beside.currency)
+    ]
+    known = list(dict.fromkeys(price.type for price in able))
+    named, amount = _named("--gpu-price", text, able, known)
+    return _with_amount(named[0], amount)
+
+
+def _named(
+    option: str, text: str, prices: Sequence[Price], known: Sequence[str]
+) -> tuple[list[Price], float | None]:
+    """Return the prices that a text names, and the amount in it (None: none)."""
+    name, has_amount, amount = text.partition("=")
+    wanted, _, kind = name.rpartition("/") if "/" in name else (name, "", "")
+    wanted, kind = wanted.strip().casefold(), kind.strip()
+    named = [
+        price
+        for price in prices
+        if wanted in (price.type.casefold(), price.name.casefold()) and kind in ("", price.kind)
+    ]
+    if not named:
+        raise UnusableInputError(
+            f"{option} {text!r} is in no price file; known: {', '.join(known) or 'none that fits'}"
+        )
+    return named, _monthly(option, amount, text) if has_amount else None
+
+
+def _with_amount(price: Price, amount: float | None) -> Price:
+    if amount is None:
+        return price
+    return replace(price, kind=GIVEN, per_month=amount, per_hour=None, source=READER)
+
+
+def _monthly(option: str, amount: str, text: str) -> float:
     try:
         monthly = float(amount)
     except ValueError:
         monthly = math.nan
     if not 0 < monthly < math.inf:
-        raise UnusableInputError(f"--price {text!r}: write a month's price, like ecs.c6.large=500")
+        raise UnusableInputError(f"{option} {text!r}: write a month's price, like ecs.c6.large=500")
     return monthly
 
 

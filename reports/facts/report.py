@@ -50,6 +50,7 @@ class Report:
     answer: Answer
     best: Mapping[Series, MeasuredPoint]
     yardsticks: tuple[Price, ...]
+    gpu: tuple[MeasuredPoint, ...] = ()
 
     @property
     def question(self) -> Question:
@@ -60,8 +61,9 @@ class Report:
     def evidence(self) -> Evidence:
         """What the answer rests on, for the same question with other figures."""
         return Evidence(
-            self.points, self.searches, self.variants, self.planned, self.bench, self.prices
-        )
+            self.points, self.searches, self.variants, self.planned, self.bench, self.prices,
+            self.gpu,
+        )  # fmt: skip
 
     @property
     def header(self) -> Header:
@@ -89,12 +91,17 @@ class Report:
 
 
 def compose(
-    runs: Sequence[Run], article: Article, prices: Sequence[Price], wishes: Wishes = NO_WISHES
+    runs: Sequence[Run],
+    article: Article,
+    prices: Sequence[Price],
+    wishes: Wishes = NO_WISHES,
+    gpu: Run | None = None,
 ) -> Report:
     """Return the report of runs measured on one machine with one model.
 
     Runs of sweeps give the points, finished searches of ``capacity`` the capacities that they
-    found.  Raises UnusableInputError if there is no cell, if a wish is not one, or if two runs
+    found; ``gpu`` is a run of the same model on a machine with an accelerator, for the break-even.
+    Raises UnusableInputError if there is no cell, if a wish is not one, or if two runs
     differ, naming the field.
     """
     if not any(run.cells for run in runs):
@@ -115,7 +122,8 @@ def compose(
     # Memory is compared at plain loads: others need more, and not every variant was measured there.
     variants = variant_rows(runs, plain or every)
     plan = planned(sweeps, plain)
-    evidence = Evidence(plain, searches, variants, plan, bench, prices)
+    beside = _gpu_points(gpu, runs[0].header, article, asked.limit_ms) if gpu else ()
+    evidence = Evidence(plain, searches, variants, plan, bench, prices, beside)
     return Report(
         tuple(sweeps) or tuple(runs),
         article,
@@ -130,7 +138,24 @@ def compose(
         answer(asked, evidence),
         best_points(plain, asked.rank, asked.limit_ms),
         yardsticks(prices, asked.price),
+        beside,
     )
+
+
+def _gpu_points(
+    run: Run, header: Header, article: Article, limit_ms: float
+) -> tuple[MeasuredPoint, ...]:
+    """Return a GPU machine's plain points of variants that passed; refuse another model's run."""
+    for field, here, there in _unequal("model", dict(header.model), dict(run.header.model)):
+        raise UnusableInputError(
+            f"run {run.header.run!r} (--gpu) is of another model: {field} differs"
+            f" ({here!r}, {there!r})"
+        )
+    _refuse_incomplete(run)
+    measured = [point for point in points([run], article.variant, limit_ms) if point.load.plain]
+    rows = variant_rows([run], measured)
+    passed = {row.name for row in rows if row.gate and row.gate.recommended}
+    return tuple(point for point in measured if point.variant in passed)
 
 
 def _refuse_incomplete(run: Run) -> None:

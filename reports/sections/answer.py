@@ -271,13 +271,18 @@ def _gpu(found: Answer, language: Language) -> str:
     other = found.accelerator
     if other is None:
         return ""
-    return language.say(
-        "gpu.bound",
-        accelerator=other.price.accelerator,
-        month=phrases.money(other.price.currency, other.price.monthly, language),
-        kind=language.say(f"kind.{other.price.kind}"),
-        load=figures.significant(other.up_to),
-    )
+    told = {
+        "accelerator": other.price.accelerator,
+        "month": phrases.money(other.price.currency, other.price.monthly, language),
+        "kind": language.say(f"kind.{other.price.kind}"),
+    }
+    if other.measured is None:
+        return language.say("gpu.bound", load=figures.significant(other.up_to), **told)
+    told["qps"] = figures.significant(other.measured.value)
+    told["range"] = phrases.qps_range(other.measured, language)
+    if other.pays_above is None:
+        return language.say("gpu.never", **told)
+    return language.say("gpu.pays", load=figures.significant(other.pays_above), **told)
 
 
 def _assumed(found: Answer, leading: Candidate, language: Language) -> Iterator[str]:

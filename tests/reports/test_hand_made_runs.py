@@ -266,6 +266,27 @@ def report_command(*paths: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*words, "--out", str(out)], capture_output=True, text=True, check=False)
 
 
+def test_a_measured_gpu_tells_from_which_load_it_pays(
+    save: Save, make_header: Callable[..., Header], make_gate: Callable[..., dict[str, Any]]
+) -> None:
+    path = save({"onnx-fp32": SLOW, "onnx-int8": FAST})
+    assert "cannot pay up to 560 requests/s, however fast" in line(reported(path), "gpu")
+    machine = {**make_header().machine, "cpu": "GPU host"}
+    rapid = {users: users * 1000 / 1300 for users in LEVELS}  # 1,300 a second
+    fast = read_run(save({"pytorch-fp16-cuda": rapid}, name="gpu", machine=machine))
+    for beside, said in (
+        (fast, "It first costs less above 560 requests/s"),
+        (read_run(save({"pytorch-fp16-cuda": SLOW}, name="slow", machine=machine)), "at no load"),
+        (read_run(save({"pytorch-fp16-cuda": rapid}, name="failed", machine=machine,
+                       gates={"pytorch-fp16-cuda": make_gate(False)})), "however fast"),
+    ):  # fmt: skip
+        report = compose([read_run(path)], read_article(), read_prices(), gpu=beside)
+        assert said in line(report, "gpu")
+        assert line(report, "gpu", "zh")
+        assert report.answer.leading is not None
+        assert report.answer.leading.variant == "onnx-int8"
+
+
 def test_the_command_takes_the_readers_question(save: Save, tmp_path: Path) -> None:
     path = save({"onnx-fp32": SLOW, "onnx-int8": FAST})
     words = [sys.executable, "-m", "tiankong", "report", str(path), "--out", str(tmp_path / "out")]
