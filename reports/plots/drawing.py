@@ -1,147 +1,151 @@
-"""Drawing: the look of every plot, and the matplotlib they share.
+"""Drawing: the canvas of every picture, and the matplotlib they share.
 
 Only the modules of this folder import matplotlib.  Text stays text (see lettering.py) and ids have
 a fixed salt, so the same points give the same bytes on every machine with the same matplotlib.
+One point of a figure is one pixel of the picture at its natural size.
 """
 
 from __future__ import annotations
 
 import io
-import math
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...toolkit.processes import interrupts_held
-from ..facts.estimates import Estimate
-from ..facts.points import MeasuredPoint, Series
 from .markup import inline
+from .palette import INK, PAPER, SOFT, Colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colour-blind safe colours, without the yellow that vanishes on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h", "<", ">", "p")
-INK = "#24292f"
-MUTED = "#6e7781"
-GRID = "#e6e8eb"
-TOO_FEW = "no point has enough answers for a percentile"
+WIDTH = 640.0
+SIZE, SMALL = 12.0, 11.0  # of letters, in points
+MARK, SMALL_MARK = 7.0, 4.5  # of markers
+LINE = 1.45 * SIZE  # from one line of text to the next, also in tall fonts
 STYLE: dict[Any, Any] = {  # matplotlib types the keys as one huge Literal
     "svg.fonttype": "none",
     "svg.hashsalt": "tiankong",
-    "font.family": "DejaVu Sans",  # ships with matplotlib: the same everywhere
-    "font.size": 9.0,
+    "font.family": "DejaVu Sans",  # measures the layout: it ships with matplotlib
+    "font.size": SIZE,
     "text.parse_math": False,  # a name with two dollar signs is no formula
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": MUTED,
+    "text.color": INK.light,
+    "axes.labelcolor": SOFT.light,
+    "axes.labelsize": SIZE,
+    "axes.edgecolor": SOFT.light,
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.titlesize": 11.0,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.grid": True,
+    "axes.facecolor": "none",
     "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "lines.linewidth": 1.8,
-    "lines.markersize": 6.5,
+    "xtick.color": SOFT.light,
+    "ytick.color": SOFT.light,
+    "xtick.labelsize": SIZE,
+    "ytick.labelsize": SIZE,
+    "path.simplify": False,
 }
 
 
 @dataclass(frozen=True)
-class Style:
-    """How one series is drawn in every plot."""
+class Said:
+    """What a picture is called (``name``, for its ids; ``title``) and what is to be seen in it."""
 
     name: str
-    colour: str
-    marker: str
-
-
-def looks(points: Sequence[MeasuredPoint]) -> dict[Series, Style]:
-    """Return the style of each series, in the order of the points."""
-    names = dict.fromkeys(point.series for point in points)
-    return {
-        series: Style(
-            " / ".join(series), COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
-        )
-        for place, series in enumerate(names)
-    }
-
-
-def finite(estimate: Estimate | None) -> float | None:
-    """Return the value to draw; None for "too few" and for infinity (among the failures)."""
-    return estimate.value if estimate is not None and math.isfinite(estimate.value) else None
-
-
-def mark(axes: Axes, x: float, y: float, look: Style, *, hollow: bool = False) -> None:
-    """Draw one point, hollow where no repeat is valid."""
-    axes.plot(
-        [x],
-        [y],
-        marker=look.marker,
-        linestyle="none",
-        markerfacecolor="white" if hollow else look.colour,
-        markeredgecolor=look.colour if hollow else "white",
-        markeredgewidth=1.6 if hollow else 0.9,
-        markersize=7.5,
-        zorder=4,
-    )
-
-
-def say_empty(axes: Axes) -> None:
-    """Write into empty axes that there is nothing to draw."""
-    axes.set_yticks([])
-    axes.text(0.5, 0.5, TOO_FEW, transform=axes.transAxes, ha="center", color=MUTED)
-
-
-def plain_log(axis: Any, set_scale: Any) -> None:
-    """Make an axis logarithmic with plain numbers as ticks (20, 50, 100), as many as fit."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    set_scale("log")
-    axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
-    axis.set_tick_params(which="minor", length=0)
-
-
-def ink(colour: str) -> str:
-    """Return a colour dark enough for text on white.
-
-    >>> ink("#56B4E9")
-    '#3a7a9e'
-    """
-    parts = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
-    return "#" + "".join(f"{round(part * 0.68):02x}" for part in parts)
+    title: str
+    seen: str
 
 
 @contextmanager
 def canvas(width: float, height: float) -> Iterator[Figure]:
-    """Yield a figure of this size in inches, in the style of all plots."""
+    """Yield a figure of this size in points, in the style of all pictures."""
     with interrupts_held():  # an interrupt while its extensions initialize aborts the process
         import matplotlib as mpl
         from matplotlib.figure import Figure
 
         from . import lettering  # noqa: F401 (else savefig imports it later)
 
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
-        # What the font lacks is written as text; only the layout sees the missing characters.
-        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
-        yield Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    with mpl.rc_context(STYLE):
+        yield Figure(figsize=(width / 72, height / 72), dpi=72, facecolor="none", edgecolor="none")
 
 
-def svg(figure: Figure, name: str, title: str, seen: str) -> str:
+def new_axes(figure: Figure, left: float, low: float, width: float, height: float) -> Axes:
+    """Return axes with this place and size in points, from the lower left corner."""
+    whole_width, whole_height = figure.get_size_inches() * 72
+    return figure.add_axes(
+        (left / whole_width, low / whole_height, width / whole_width, height / whole_height)
+    )
+
+
+def write(
+    figure: Figure, x: float, y: float, text: str, *, colour: Colour = INK, bold: bool = False,
+    size: float = SIZE, align: str = "left", part: str = "",
+) -> None:  # fmt: skip
+    """Write a line of text at a place in points, from the lower left corner to its baseline."""
+    width, height = figure.get_size_inches() * 72
+    written = figure.text(
+        x / width, y / height, text, color=colour.light, fontweight="bold" if bold else "normal",
+        fontsize=size, ha=align, va="baseline",
+    )  # fmt: skip
+    if part:
+        written.set_gid(f"part:{part}")
+
+
+def stroke(
+    figure: Figure, xs: Sequence[float], ys: Sequence[float], colour: Colour, part: str = "",
+    **look: Any,
+) -> None:  # fmt: skip
+    """Draw a line through places in points, from the lower left corner."""
+    from matplotlib.lines import Line2D
+
+    width, height = figure.get_size_inches() * 72
+    line = Line2D(
+        [x / width for x in xs], [y / height for y in ys], color=colour.light,
+        transform=figure.transFigure, **look,
+    )  # fmt: skip
+    if part:
+        line.set_gid(f"part:{part}")
+    figure.add_artist(line)
+
+
+def plain_log(axis: Any, set_scale: Any) -> None:
+    """Make an axis logarithmic with plain numbers as ticks (20, 50, 100), as many as fit."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+    set_scale("log")
+    axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
+
+
+def svg(figure: Figure, said: Said) -> str:
     """Return a figure as an SVG element for a page (see :func:`markup.inline`)."""
     stream = io.StringIO()
     backend = f"module://{__package__}.lettering"
     metadata = {"Date": None, "Creator": None}
-    figure.savefig(stream, format="svg", backend=backend, metadata=metadata)
-    return inline(stream.getvalue(), name, title, seen)
+    figure.savefig(
+        stream, format="svg", backend=backend, metadata=metadata, dpi=72, facecolor="none"
+    )
+    return inline(stream.getvalue(), said.name, said.title, said.seen)
+
+
+def mark(
+    axes: Axes, x: float, y: float, colour: Colour, marker: str, part: str, *,
+    hollow: bool = False, size: float = MARK,
+) -> None:  # fmt: skip
+    """Draw one point; hollow: it does not count."""
+    axes.plot(
+        [x],
+        [y],
+        marker=marker,
+        linestyle="none",
+        markerfacecolor=PAPER.light if hollow else colour.light,
+        markeredgecolor=colour.light if hollow else PAPER.light,
+        markeredgewidth=1.4 if hollow else 0.8 if size > SMALL_MARK else 0.0,
+        markersize=size,
+        zorder=4,
+        gid=f"part:{part}",
+        clip_on=False,
+    )

@@ -81,7 +81,7 @@ def _is_regular(path: str) -> bool:
 @contextmanager
 def lettered_canvas(width: float, height: float, texts: Iterable[str]) -> Iterator[Figure | None]:
     """Yield a figure of this size in points with fonts for these texts; None if there are none."""
-    with canvas(width / 72, height / 72) as figure:
+    with canvas(width, height) as figure:
         from matplotlib import rc_context
 
         found = families(texts)
@@ -94,7 +94,7 @@ def lettered_canvas(width: float, height: float, texts: Iterable[str]) -> Iterat
             "pdf.fonttype": 42,
         }
         with rc_context(own), _quiet():
-            figure.set_layout_engine("none")
+            figure.set_facecolor("white")
             yield figure
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .drawing import INK, MUTED, canvas, svg
+from .drawing import Said, canvas, new_axes, svg, write
 from .markup import document
+from .palette import INK, SOFT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 Row = tuple[int, int, bool]
 """Streams, threads, spinning."""
 
+AXIS = "sentences in a batch, at most (frame: best; dotted: usual; *: too late)"
 BOLD, PLAIN = "bold", "normal"
 
 
@@ -28,18 +30,20 @@ def space_picture(result: Mapping[str, Any]) -> str:
     rows = sorted({row for row, _ in latest})
     columns = sorted({batch for _, batch in latest})
     title = f"{result['variant']}: requests/s within {result['slo']}"
-    with canvas(1.9 + 0.95 * len(columns), 1.5 + 0.38 * len(rows)) as figure:
-        axes = figure.subplots()
-        axes.set_title(title, pad=12)
+    labels = [_name(row) for row in rows]
+    side = 9.0 * max(len(label) for label in labels)
+    wide, high = 68.0 * len(columns), 27.0 * len(rows)
+    with canvas(max(side + wide + 20, 8.0 * len(AXIS)), high + 90) as figure:
+        axes = new_axes(figure, side, 46, wide, high)
+        write(figure, 6, high + 68, title, bold=True)
+        write(figure, 6, 8, AXIS)
         _fields(axes, latest, rows, columns)
         _frame(axes, _place(result["best"]["choice"]), rows, columns, "-")
         _frame(axes, _place(result["usual"]["choice"]), rows, columns, ":")
         axes.set_xticks(range(len(columns)), [str(batch) for batch in columns])
-        axes.set_xlabel("sentences in a batch, at most   (frame: best; dotted: usual; *: too late)")
-        axes.set_yticks(range(len(rows)), [_name(row) for row in rows])
-        axes.grid(visible=False)
+        axes.set_yticks(range(len(rows)), labels)
         axes.tick_params(length=0)
-        return document(svg(figure, "space", title, title), themed=False)
+        return document(svg(figure, Said("space", title, title)), themed=False)
 
 
 def _place(settings: Mapping[str, Any]) -> tuple[Row, int]:
@@ -70,7 +74,7 @@ def _fields(
         late = "" if trial["held"] else "*"
         axes.text(
             columns.index(batch), rows.index(row), f"{trial['score']:.0f}{late}",
-            ha="center", va="center", color=INK if trial["held"] else MUTED,
+            ha="center", va="center", color=INK.light if trial["held"] else SOFT.light,
             fontweight=BOLD if trial["score"] == best else PLAIN,
         )  # fmt: skip
 
@@ -83,4 +87,4 @@ def _frame(
         return
     x, y = columns.index(batch) - 0.45, rows.index(row) - 0.45
     xs, ys = [x, x + 0.9, x + 0.9, x, x], [y, y, y + 0.9, y + 0.9, y]
-    axes.plot(xs, ys, style, color=INK, linewidth=1.6)
+    axes.plot(xs, ys, style, color=INK.light, linewidth=1.6)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from ..facts.report import Report
 from ..text import figures
@@ -13,17 +13,17 @@ from .article import article
 from .costs import costs
 from .machine import machine
 from .method import method
-from .pictures import costs_plot, latency
+from .pictures import pictures
 from .points import measured, open_loop
 from .scaling import scaling
 from .variants import variants
 from .warnings import warnings
 
-# The evidence in the page's order.  A section that has nothing to show returns None.
-EVIDENCE: tuple[Callable[[Report, Language], Section | None], ...] = (
-    measured,
-    latency,
-    costs_plot,
+# The evidence in the page's order, before the pictures and after them.  A section that has nothing
+# to show returns None.
+Maker = Callable[[Report, Language], Section | None]
+BEFORE: tuple[Maker, ...] = (measured,)
+AFTER: tuple[Maker, ...] = (
     scaling,
     open_loop,
     variants,
@@ -42,16 +42,25 @@ def page(report: Report, language: Language) -> Page:
     title = language.pick(header.model, "title") or str(
         header.model.get("name") or language.words["untitled"]
     )
-    sections = (make(report, language) for make in EVIDENCE)
     return Page(
         language=language,
         title=say("page.title", model=title),
         lead=_lead(report, language, title),
         caveat=language.pick(header.model, "caveat"),
         card=card(report, language),
-        sections=tuple(section for section in sections if section is not None),
+        sections=tuple(_evidence(report, language)),
         footer=say("page.footer", tool=header.tool),
     )
+
+
+def _evidence(report: Report, language: Language) -> Iterator[Section]:
+    def made(makers: Sequence[Maker]) -> Iterator[Section]:
+        sections = (make(report, language) for make in makers)
+        return (section for section in sections if section is not None)
+
+    yield from made(BEFORE)
+    yield from pictures(report, language)
+    yield from made(AFTER)
 
 
 def _lead(report: Report, language: Language, title: str) -> str:

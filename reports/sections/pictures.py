@@ -1,18 +1,41 @@
-"""Pictures: the sections that show them, and what is to be seen in each."""
+"""Pictures: the sections that show them, with what is to be seen and how to read it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from ..facts.points import MeasuredPoint
+from ...toolkit.files import MEBIBYTE
+from ...toolkit.runs.load import Load
+from ...toolkit.runs.stages import STAGES
+from ..facts.capacity import percentile_of
+from ..facts.distributions import Distribution, depth, distributions
+from ..facts.estimates import CONFIDENCE_PERCENT, Estimate
+from ..facts.front import cost_points, front
+from ..facts.points import MeasuredPoint, Series
 from ..facts.report import Report
-from ..plots.panels import scaling_plot
-from ..plots.plots import cost_plot, latency_plot
-from ..text import figures, phrases
+from ..facts.scaling import Axis
+from ..facts.standing import Standing, standing
+from ..plots.bars import BarColumn, Part, Row, bar_picture
+from ..plots.cost import CostView, CostWords, cost_picture
+from ..plots.drawing import Said
+from ..plots.lines import Curve, Panel, Spot, line_picture
+from ..plots.looks import Look, fewer, looks
+from ..plots.palette import SHARES
+from ..text import figures
 from ..text.language import Language
-from ..text.tables import Picture, Section
+from ..text.phrases import money
+from ..text.tables import Picture, Section, load
+from . import seen
 
-NAMES = ("latency", "cost", "scaling")
+NAMES = (
+    "cost", "latency", "throughput", "distribution", "stages", "ceiling", "size", "scaling",
+)  # fmt: skip
+MOST = 24  # series in a picture; more are no longer told apart
+OUTSIDE = "outside"
+LINEAR = frozenset({"cores"})  # the levels of the other axes double from step to step
+COLOURS = dict(zip((*STAGES, OUTSIDE), SHARES, strict=True))
 
 
 def file_name(name: str, language: Language) -> str:
@@ -20,57 +43,337 @@ def file_name(name: str, language: Language) -> str:
     return f"{name}.svg" if language.code == "en" else f"{name}.{language.code}.svg"
 
 
+def pictures(report: Report, language: Language) -> tuple[Section, ...]:
+    """Return a section a picture, and one that says which pictures are left out and why.
+
+    Their ids are the names of the pictures: cost, latency, throughput, distribution, stages,
+    ceiling, size; and left-out.
+    """
+    view = _View.of(report, language)
+    made = {name: make(view) for name, make in _MAKERS.items()}
+    missing = [name for name, section in made.items() if section is None]
+    missing += [] if report.scaling.axes else ["scaling"]
+    sections = tuple(section for section in made.values() if section is not None)
+    if not missing:
+        return sections
+    reasons = tuple(language.say(f"left_out.{name}") for name in missing)
+    names = (language.say(f"heading.{name}") for name in missing)
+    gist = str(language.words["list"]).join(names)
+    heading = language.say("heading.left_out")
+    return (*sections, Section("left-out", heading, items=reasons, gist=gist))
+
+
 def growth(report: Report, language: Language) -> tuple[Picture, ...]:
     """Return the picture of how speed grows along the scaling axes, if there are any."""
-    facts, say = report.scaling, language.say
-    if not facts.axes:
+    view, axes = _View.of(report, language), report.scaling.axes
+    panels = [panel for axis in axes if (panel := _axis_panel(view, axis)).curves]
+    if not panels:
         return ()
-    names = str(language.words["list"]).join(phrases.axis(axis, language) for axis in facts.axes)
-    title = say("heading.scaling")
-    alt = say("plot.scaling_alt", axes=names, series=_series_names(facts.points))
-    markup = scaling_plot(facts.axes, title, alt)
-    return (Picture(file_name("scaling", language), title, alt, markup),)
+    told = seen.growth(axes, view.looks, language)
+    return (view.picture("scaling", told, lambda said: line_picture(panels, said)),)
 
 
-def _series_names(points: Sequence[MeasuredPoint]) -> str:
-    return ", ".join(dict.fromkeys(" / ".join(point.series) for point in points))
+@dataclass(frozen=True)
+class _View:
+    """What all pictures of a report in one language share."""
+
+    report: Report
+    language: Language
+    standing: Standing
+    looks: Mapping[Series, Look]
+
+    @classmethod
+    def of(cls, report: Report, language: Language) -> _View:
+        brought_out = standing(report)
+        return cls(report, language, brought_out, looks(report, brought_out, language))
+
+    def say(self, key: str, **values: object) -> str:
+        return self.language.say(f"picture.{key}", **values)
+
+    def picture(self, name: str, told: Sequence[str], draw: Callable[[Said], str]) -> Picture:
+        title, alt = self.language.say(f"heading.{name}"), self.language.join(told)
+        return Picture(file_name(name, self.language), title, alt, draw(Said(name, title, alt)))
+
+    def section(
+        self, name: str, told: Sequence[str], notes: Sequence[str], draw: Callable[[Said], str]
+    ) -> Section:
+        picture = self.picture(name, told, draw)
+        gist = next(iter(told), "")
+        return Section(name, picture.title, pictures=(picture,), notes=tuple(notes), gist=gist)
+
+    def drawn(self, points: Sequence[MeasuredPoint]) -> tuple[list[Series], list[str]]:
+        """Return the series to draw, and a sentence about those that are left out."""
+        series, rest = fewer(points, self.looks, MOST)
+        return list(series), [self.language.say("note.fewer", count=rest)] if rest else []
+
+    def line_notes(self, points: Sequence[MeasuredPoint]) -> list[str]:
+        level = figures.percent(CONFIDENCE_PERCENT)
+        if any(point.qps.ends for point in points):
+            return [self.language.say("note.lines", level=level)]
+        return [self.language.say("note.lines_single")]
+
+    def users_ticks(self, points: Sequence[MeasuredPoint]) -> tuple[tuple[float, str], ...]:
+        return tuple((_across(n), str(n)) for n in sorted({point.users for point in points}))
 
 
-def latency(report: Report, language: Language) -> Section | None:
-    """Show the plot of latency against users."""
-    if not report.points:
+def _across(level: float) -> float:
+    return math.log2(level)
+
+
+def _curve(
+    view: _View, points: Sequence[MeasuredPoint],
+    value: Callable[[MeasuredPoint], Estimate | None], *, minor: bool = False,
+    level: Callable[[MeasuredPoint], float] = lambda point: _across(point.users),
+) -> list[Curve]:  # fmt: skip
+    """Return the line of one series, or nothing if no point has the value."""
+    spots = tuple(
+        Spot(level(point), found.value, found.ends, point.valid)
+        for point in points
+        if (found := value(point)) is not None and 0 < found.value < math.inf
+    )
+    return [Curve(view.looks[points[0].series], spots, minor)] if spots else []
+
+
+def _lines(view: _View) -> tuple[dict[Series, list[MeasuredPoint]], list[str]]:
+    """Return the plain points by series, those that stand out first, and the notes about them."""
+    points = view.report.points
+    series, notes = view.drawn(points)
+    return {
+        one: [point for point in points if point.series == one] for one in series
+    }, view.line_notes(points) + notes
+
+
+def _latency(view: _View) -> Section | None:
+    lines, notes = _lines(view)
+    rank, limit = view.standing.rank, view.standing.limit_ms
+    curves = []
+    for points in lines.values():
+        curves += _curve(view, points, lambda point: percentile_of(point, rank))
+        if view.looks[points[0].series].stands_out:
+            curves += _curve(view, points, lambda point: point.p50_ms, minor=True)
+    if not any(not curve.minor for curve in curves):
         return None
-    title = language.say("heading.latency")
-    alt = language.say("plot.latency_alt", series=_series_names(report.points))
-    markup = latency_plot(report.points, title, alt)
-    return Section(
-        "latency",
-        title,
-        pictures=(Picture(file_name("latency", language), title, alt, markup),),
-        notes=(language.say("plot.latency_note"),),
-        gist=language.say(
-            "gist.latency", users=figures.levels(point.users for point in report.points)
+    objective = view.say("limit", limit=figures.unrounded(limit))
+    panel = Panel(
+        view.say("latency", rank=rank), view.say("users"), view.users_ticks(view.report.points),
+        tuple(curves), (limit, objective),
+    )  # fmt: skip
+    told = seen.latency(lines, view.looks, view.standing, view.language)
+    return view.section("latency", told, notes, lambda said: line_picture([panel], said))
+
+
+def _throughput(view: _View) -> Section | None:
+    lines, notes = _lines(view)
+    curves = [curve for points in lines.values() for curve in _curve(view, points, lambda p: p.qps)]
+    if not curves:
+        return None
+    ticks = view.users_ticks(view.report.points)
+    panel = Panel(view.say("throughput"), view.say("users"), ticks, tuple(curves))
+    told = seen.throughput(lines, view.looks, view.standing, view.language)
+    return view.section("throughput", told, notes, lambda said: line_picture([panel], said))
+
+
+def _distribution(view: _View) -> Section | None:
+    users = view.standing.users
+    shown, notes = view.drawn([p for p in view.report.points if p.users == users])
+    made = {curve.series: curve for curve in distributions(view.report.runs, Load(users))}
+    curves = [made[series] for series in shown if series in made]
+    if not curves:
+        return None
+    deepest = max(rank for curve in curves for rank in curve.ranks)
+    ranks = [rank for rank in (0.0, 50.0, 90.0, 95.0, 99.0) if rank <= deepest]
+    panel = Panel(
+        view.say("distribution", users=view.language.count(users)), view.say("percentile"),
+        tuple((depth(r), view.say("percent", rank=figures.unrounded(r))) for r in ranks),
+        tuple(_spread(view, curve) for curve in curves),
+    )  # fmt: skip
+    told = seen.distribution(curves, view.looks, users, view.language)
+    notes = [view.language.say("note.distribution"), *notes]
+    return view.section("distribution", told, notes, lambda said: line_picture([panel], said))
+
+
+def _spread(view: _View, curve: Distribution) -> Curve:
+    spots = tuple(
+        Spot(depth(rank), ms) for rank, ms in zip(curve.ranks, curve.latencies_ms, strict=True)
+    )
+    marked = frozenset(place for place, rank in enumerate(curve.ranks) if rank in (50.0, 95.0))
+    return Curve(view.looks[curve.series], spots, marked=marked)
+
+
+def _cost(view: _View) -> Section | None:
+    report, standing, language = view.report, view.standing, view.language
+    price = standing.price
+    if price is None:
+        return None
+    series, notes = view.drawn(report.points)
+    every = cost_points(report.points, standing.rank, price, report.bench)
+    points = {one: own for one in series if (own := [p for p in every if p.point.series == one])}
+    if not points:
+        return None
+    best = front([p for p in every if p.point.variant not in standing.refused])
+    words = CostWords(
+        view.say("cost", currency=price.currency),
+        view.say("percentile_ms", rank=standing.rank),
+        view.say("front"),
+        view.say("objective", rank=standing.rank, limit=figures.unrounded(standing.limit_ms)),
+        view.say("chosen"),
+    )
+    chosen = standing.chosen
+    drawn = CostView(points, best, chosen, standing.limit_ms, standing.refused)
+    told = seen.cost(every, best, view.looks, standing, language)
+    note = language.say(
+        "note.cost", price=price.name, kind=language.say(f"kind.{price.kind}"),
+        monthly=money(price.currency, price.monthly, language),
+        level=figures.percent(CONFIDENCE_PERCENT),
+    )  # fmt: skip
+    return view.section(
+        "cost", told, [note, *notes], lambda said: cost_picture(drawn, view.looks, words, said)
+    )
+
+
+def _stages(view: _View) -> Section | None:
+    users = view.standing.users
+    at = [p for p in view.report.points if p.users == users and p.stages and p.mean_ms > 0]
+    shown, notes = view.drawn(at)
+    by_series = {point.series: point for point in at}
+    parts = {series: _parts(by_series[series]) for series in shown}
+    if not parts:
+        return None
+    names = {stage: view.language.say(f"stage.{stage}") for stage in COLOURS}
+    rows = tuple(
+        Row(
+            tuple(
+                Part(ms, figures.significant(ms, 2), COLOURS[stage]) for stage, ms in own.items()
+            ),
+            view.say("mean", ms=figures.significant(sum(own.values()))),
+        )
+        for own in parts.values()
+    )
+    present = [stage for stage in COLOURS if any(stage in own for own in parts.values())]
+    legend = [(names[stage], COLOURS[stage]) for stage in present]
+    title = view.say("stages", users=view.language.count(users))
+    told = seen.stages(parts, view.looks, users, view.language)
+    notes = [view.language.say("note.stages", outside=names[OUTSIDE]), *notes]
+    faces = [view.looks[series] for series in parts]
+    return view.section(
+        "stages", told, notes,
+        lambda said: bar_picture(faces, [BarColumn(title, rows)], said, legend),
+    )  # fmt: skip
+
+
+def _parts(point: MeasuredPoint) -> dict[str, float]:
+    """Return the milliseconds of each stage, and what the client saw beside them."""
+    outside = point.mean_ms - sum(point.stages.values())
+    return {**point.stages, **({OUTSIDE: outside} if outside > 0 else {})}
+
+
+def _ceiling(view: _View) -> Section | None:
+    shares: dict[Series, tuple[float, float]] = {}
+    lengths = []
+    for series in view.looks:
+        told = view.report.header.variants.get(series[0], {}).get("ceiling") or {}
+        most = told.get("sentences_per_second")
+        rates = [
+            p.sentences.value
+            for p in view.report.every_point
+            if p.series == series and p.valid and p.load.cores is None
+            and p.load.tokens in (None, told.get("tokens"))
+        ]  # fmt: skip
+        if most and rates:
+            shares[series] = max(rates), most
+            lengths.append(str(told.get("tokens", figures.NONE)))
+    if not shares:
+        return None
+    rows = tuple(
+        Row(
+            (Part(rate / most, "", view.looks[series].colour),),
+            view.say(
+                "share", share=figures.percent(100 * rate / most),
+                rate=figures.significant(rate), most=figures.significant(most),
+            ),
+        )
+        for series, (rate, most) in shares.items()
+    )  # fmt: skip
+    whole = max(1.0, *(rate / most for rate, most in shares.values()))
+    column = BarColumn(view.say("ceiling"), rows, whole)
+    told_shares = {series: rate / most for series, (rate, most) in shares.items()}
+    told = seen.ceiling(told_shares, view.looks, view.language)
+    note = view.language.say("note.ceiling", tokens=", ".join(dict.fromkeys(lengths)))
+    faces = [view.looks[series] for series in shares]
+    return view.section("ceiling", told, [note], lambda said: bar_picture(faces, [column], said))
+
+
+def _size(view: _View) -> Section | None:
+    own = {row.name: row for row in view.report.variants}
+    rows = {
+        series: own[series[0]]
+        for series in sorted(view.looks, key=lambda series: view.looks[series].number)
+        if series[1] == "reference" and series[0] in own
+    }
+    memory = {
+        row.name: dict(row.memory).get("reference") or max((b for _, b in row.memory), default=0)
+        for row in rows.values()
+    }
+    memory = {name: size for name, size in memory.items() if size}
+    if not memory and not any(row.file_bytes for row in rows.values()):
+        return None
+    columns = [
+        BarColumn(
+            view.say("file"),
+            tuple(
+                _bar(view, series, (row.file_bytes or 0) / figures.MEGABYTE)
+                for series, row in rows.items()
+            ),
         ),
-    )
+        BarColumn(
+            view.say("memory"),
+            tuple(
+                _bar(view, series, memory.get(row.name, 0) / MEBIBYTE)
+                for series, row in rows.items()
+            ),
+        ),
+    ]
+    told = seen.size(rows, memory, view.standing.baseline, view.looks, view.language)
+    faces = [view.looks[series] for series in rows]
+    return view.section(
+        "size", told, [view.language.say("note.size")],
+        lambda said: bar_picture(faces, columns, said, none=view.say("unknown")),
+    )  # fmt: skip
 
 
-def costs_plot(report: Report, language: Language) -> Section | None:
-    """Show the plot of cost against latency."""
-    if not report.points:
-        return None
-    currency = report.yardsticks[0].currency if report.yardsticks else figures.NONE
-    alt = language.say("plot.cost_alt", currency=currency, series=_series_names(report.points))
-    title = language.say("heading.cost")
-    markup = cost_plot(report.points, report.yardsticks, report.bench, title, alt)
-    prices = "; ".join(
-        f"{price.name}, {language.say(f'kind.{price.kind}')},"
-        f" {figures.monthly(price.currency, price.monthly)}"
-        for price in report.yardsticks
-    )
-    return Section(
-        "cost",
-        title,
-        pictures=(Picture(file_name("cost", language), title, alt, markup),),
-        notes=(language.say("plot.cost_note", prices=prices or figures.NONE),),
-        gist=language.say("gist.cost", currency=currency),
-    )
+def _bar(view: _View, series: Series, value: float) -> Row | None:
+    colour = view.looks[series].colour
+    return Row((Part(value, "", colour),), figures.significant(value)) if value else None
+
+
+def _axis_panel(view: _View, axis: Axis) -> Panel:
+    def level(point: MeasuredPoint) -> float:
+        return float(axis.level(point)) if axis.name in LINEAR else _across(axis.level(point))
+
+    series, _ = view.drawn(axis.points)
+    curves = [
+        curve
+        for one in series
+        for curve in _curve(
+            view, [point for point in axis.points if point.series == one],
+            lambda point: seen.axis_value(axis, point), level=level,
+        )
+    ]  # fmt: skip
+    ticks = {level(point): str(axis.level(point)) for point in axis.points}
+    title = view.say("growing_users" if axis.name == "users" else axis.name)
+    fixed = load(axis.fixed, view.language) or view.language.say("scaling.plain")
+    return Panel(
+        view.say("fixed", title=title, load=fixed), view.say(f"{axis.name}_axis"),
+        tuple(sorted(ticks.items())), tuple(curves),
+    )  # fmt: skip
+
+
+_MAKERS: Mapping[str, Callable[[_View], Section | None]] = {
+    "cost": _cost,
+    "latency": _latency,
+    "throughput": _throughput,
+    "distribution": _distribution,
+    "stages": _stages,
+    "ceiling": _ceiling,
+    "size": _size,
+}

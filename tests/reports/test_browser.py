@@ -81,7 +81,7 @@ def test_every_section_is_there_and_every_picture_is_drawn(
         assert page.locator("#measured .more thead th").count() == 17
         assert page.locator("#open tbody tr").count() == 2
         assert page.locator("#scaling table").count() == 4
-        assert page.locator("svg.picture").count() == 3
+        assert page.locator("svg.picture").count() == 6
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -11,12 +11,20 @@ from cells import changed
 
 from tiankong.toolkit.runs.run_file import Cell
 
-PICTURES = {"latency.svg", "latency.zh.svg", "cost.svg", "cost.zh.svg"}
-GROWTH = {"scaling.svg", "scaling.zh.svg"}
+
+def in_both(*names: str) -> set[str]:
+    """The files of pictures in both languages."""
+    return {f"{name}.{end}" for name in names for end in ("svg", "zh.svg")}
+
+
+ALWAYS = in_both("size")
+PICTURES = in_both("cost", "latency", "throughput", "distribution")
 CARDS = {"card.svg", "card.zh.svg", "card.png"}
 CHINESE = {"card.zh.png"}  # only where a font has the characters
+GROWTH = in_both("scaling")
 NAMES = (
-    PICTURES
+    ALWAYS
+    | PICTURES
     | CARDS
     | {
         "summary.json",

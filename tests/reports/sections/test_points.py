@@ -55,7 +55,7 @@ def test_columns_few_machines_know_are_shown_where_one_does(
     assert "| 0.500 |" in row  # 200 J over 400 answers
 
 
-PLAIN_ONLY = ("Throughput, latency and CPU", "The article", "Latency as", "What a million")
+PLAIN_ONLY = ("Throughput, latency and CPU", "The article", "Latency as users", "What a million")
 
 
 def test_a_run_of_the_scaling_plan_alone(
