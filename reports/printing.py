@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..toolkit.files import package_path
-from .text.markdown import cell, escape, lines
+from .text.markdown import cell, contrast, escape, lines
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -34,5 +34,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(md=escape, md_cell=cell, md_table=lines)
+    environment.filters.update(md=escape, md_cell=cell, md_table=lines, md_contrast=contrast)
     return environment

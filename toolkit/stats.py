@@ -116,3 +116,20 @@ def middle_half(values: Times) -> NDArray[np.int64]:
     order = np.argsort(np.asarray(values), kind="stable")
     cut = len(order) // 4
     return order[cut : len(order) - cut].astype(np.int64)
+
+
+def highest_share(count: int, total: int) -> float:
+    """Return the exact upper 95 % bound of a share of which ``count`` in ``total`` were seen.
+
+    One-sided, by C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits
+    illustrated in the case of the binomial", Biometrika 26, 1934: with a larger share so few would
+    be seen in less than 5 % of all samples.
+
+    >>> round(highest_share(0, 365), 5), highest_share(3, 3)
+    (0.00817, 1.0)
+    """
+    if count >= total:
+        return 1.0
+    from scipy.stats import beta
+
+    return float(beta.ppf(0.95, count + 1, total - count))

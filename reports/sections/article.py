@@ -19,6 +19,7 @@ from ..facts.points import MeasuredPoint
 from ..facts.report import Report
 from ..text import figures
 from ..text.language import Language
+from ..text.phrases import money
 from ..text.tables import Entry, Section, Table, columns, milliseconds
 
 TONES = {REPRODUCED: "good", NOT_MEASURED: "muted"}
@@ -71,25 +72,23 @@ def _measured(point: MeasuredPoint | None, language: Language, *, cpu: bool) -> 
 
 
 def claims_grid(report: Report, language: Language) -> Table:
-    """Return every claim, what was found here, and the verdict with its arithmetic."""
+    """Return every claim, the verdict on it, what was found here, and the arithmetic."""
     say = language.say
     rows = tuple(_claim(finding, language) for finding in findings(report))
-    heads = columns(language, ("claim", "article", "here", "judged"))
+    heads = columns(language, ("claim", "judged", "article", "here", "arithmetic"))
     return Table(heads, rows, say("article.caption"), words=frozenset(range(len(heads))))
 
 
 def _claim(finding: Finding, language: Language) -> tuple[Entry, ...]:
     say, quoted = language.say, _texts(finding.quoted, language)
     ours = str(language.words["list"]).join(_line("found", line, language) for line in finding.ours)
+    arithmetic = language.join(_line("sum", line, language) for line in finding.sums)
     return (
         Entry(say(f"claims.{finding.claim}", **quoted)),
+        Entry(say(f"judged.{finding.verdict}"), tone=TONES.get(finding.verdict, "bad")),
         Entry(say(f"claimed.{finding.claim}", **quoted)),
         Entry(ours or figures.NONE, tone="" if ours else "muted"),
-        Entry(
-            say(f"judged.{finding.verdict}"),
-            language.join(_line("sum", line, language) for line in finding.sums),
-            TONES.get(finding.verdict, "bad"),
-        ),
+        Entry(arithmetic or figures.NONE, tone="muted"),
     )
 
 
@@ -121,7 +120,7 @@ def _text(name: str, value: float | str | None, currency: str, language: Languag
     if name == "users":
         return language.count(int(value))
     if name.endswith("_month"):
-        return figures.monthly(currency, value)
+        return money(currency, value, language)
     if name.endswith("_percent"):
         quoted = name.startswith("quoted")
         return f"{figures.unrounded(value)} %" if quoted else figures.percent(value, 1)

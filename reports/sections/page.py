@@ -11,6 +11,7 @@ from ..text.tables import Page, Section
 from .answer import card
 from .article import article
 from .costs import costs
+from .gate import gate
 from .machine import machine
 from .method import method
 from .pictures import pictures
@@ -27,6 +28,7 @@ AFTER: tuple[Maker, ...] = (
     scaling,
     open_loop,
     variants,
+    gate,
     article,
     costs,
     machine,

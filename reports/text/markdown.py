@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .tables import Entry, Table
+from .tables import Contrast, Entry, Table
 
 
 def lines(grid: Table) -> list[str]:
@@ -19,6 +19,21 @@ def cell(entry: Entry) -> str:
     bold = f"**{text}**" if entry.tone == "bad" else text
     notes = [entry.note, entry.badge.text if entry.badge else ""]
     return " ".join([bold, *(f"({escape(note)})" for note in notes if note)])
+
+
+def contrast(pair: Contrast) -> str:
+    """Return a contrast as a list item with an item for each side; the right token is in bold."""
+    sentence = f"{escape(pair.before)}\\_\\_\\_\\_{escape(pair.after)}"
+    head = " ".join(filter(None, (escape(pair.name), sentence, escape(pair.answer))))
+    sides = [
+        f"  - {escape(side.title)}: "
+        + ", ".join(
+            " ".join(filter(None, (f"**{escape(token)}**" if right else escape(token), chance)))
+            for token, chance, right in side.tokens
+        )
+        for side in pair.ranks
+    ]
+    return "\n".join([f"- {head} {escape(pair.remark)}", *sides])
 
 
 def escape(text: str) -> str:

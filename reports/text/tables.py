@@ -98,11 +98,49 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Section:
-    """One part of a page, printed in this order: paragraphs, grids, pictures, items, notes.
+class Ranks:
+    """The best tokens for a blank as one model gives them: each a token, its chance, whether right.
 
-    ``gist`` says in one line what is inside: evidence is folded, so this line is all that is seen
-    of it at first.
+    ``chance`` is text ("" if it is not known).
+    """
+
+    title: str
+    tokens: tuple[tuple[str, str, bool], ...]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A sentence with a blank, and two answers side by side.
+
+    ``remark`` says who is right, or another thing about the pair; ``answer`` is the right token in
+    words ("" if there is none).
+    """
+
+    name: str
+    before: str
+    after: str
+    answer: str
+    remark: str
+    ranks: tuple[Ranks, ...]
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Contrasts:
+    """Contrasts of one kind under a heading, with a sentence about all of them."""
+
+    caption: str
+    lead: str
+    contrasts: tuple[Contrast, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of a page.
+
+    Printed in this order: paragraphs, grids, pictures, contrasts, items (after ``items_lead``),
+    notes.  ``gist`` says in one line what is inside: evidence is folded, so this line is all that
+    is seen of it at first.
     """
 
     id: str
@@ -113,6 +151,8 @@ class Section:
     items: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     gist: str = ""
+    contrasts: tuple[Contrasts, ...] = ()
+    items_lead: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ import random
 
 import numpy as np
 import pytest
-from scipy.stats import t
+from scipy.stats import binom, t
 
 from tiankong.toolkit.stats import (
     SUPPORT,
     Variation,
+    highest_share,
     interval,
     percentile,
     percentile_bounds,
@@ -136,3 +137,14 @@ def test_intervals_hold_the_truth_in_95_of_100_runs(groups: int, repeats: int) -
             low, high = interval(values, pooled) or (np.nan, np.nan)
             held.append(low <= level <= high)
     assert np.mean(held) == pytest.approx(0.95, abs=0.025)
+
+
+@pytest.mark.parametrize(("count", "total"), [(0, 1), (0, 365), (5, 365), (9, 10)])
+def test_with_the_highest_share_so_few_are_seen_in_5_of_100_samples(count: int, total: int) -> None:
+    share = highest_share(count, total)
+    assert count / total < share < 1
+    assert binom.cdf(count, total, share) == pytest.approx(0.05)
+
+
+def test_the_highest_share_of_all_is_one() -> None:
+    assert highest_share(7, 7) == highest_share(0, 0) == 1.0
