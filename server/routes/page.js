@@ -414,6 +414,7 @@ at("language").addEventListener("click", () => {
 at("forget").addEventListener("click", () => {
   past = [];
   stored.set("history", past);
+  history.replaceState(null, "", location.pathname); // or loading it again would ask, and remember
   showHistory();
   at("text").focus();
 });

@@ -112,6 +112,7 @@ def test_examples_and_history(context: BrowserContext, server: Any) -> None:
     page.locator("#forget").click()
     api.expect(page.locator("#history-box")).to_be_hidden()
     page.reload()
+    expect(page, "#facts", text="往返")  # the example is answered
     api.expect(page.locator("#history-box")).to_be_hidden()
 
 
