@@ -6,7 +6,7 @@ The explorer on the page says the same in the reader's browser (``templates/expl
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from ...toolkit.runs.load import REFERENCE_STACK
@@ -15,6 +15,7 @@ from ..facts.answer import Answer, Candidate, Reason
 from ..facts.capacity import Capacity, percentile_of
 from ..facts.costs import Range, threads_ratio
 from ..facts.estimates import CONFIDENCE_PERCENT
+from ..facts.points import MeasuredPoint
 from ..facts.report import Report
 from ..text import figures, phrases
 from ..text.language import Language
@@ -159,6 +160,9 @@ def _lines(report: Report, language: Language) -> Iterator[Line]:
         for text in _minding(report, language):
             yield _line("mind", text, language)
         yield _line("assumed", language.join(_assumed(found, leading, language)), language)
+        point = leading.capacity.point
+        if point is not None and (settings := settings_in_force(report, point)):
+            yield _line("settings", settings, language)
     if leading is not None:  # else the headline says it
         for text in _refused(found, language):
             yield _line("refused", text, language)
@@ -296,6 +300,7 @@ def _assumed(found: Answer, leading: Candidate, language: Language) -> Iterator[
         "assumed.terms",
         headroom=figures.percent(asked.headroom * 100),
         instances=phrases.instances(asked.instances, language),
+        month=phrases.money(asked.price.currency, asked.price.monthly, language),
         kind=say(f"kind.{asked.price.kind}"),
         source=asked.price.source.title,
     )
@@ -338,15 +343,16 @@ def _commands(report: Report) -> Iterator[str]:
         yield shlex.join(["tiankong", "bundle", leading.variant, BUNDLE_FOLDER, "--model", model])
 
 
-def settings_in_force(report: Report) -> Mapping[str, Any]:
-    """Return the server settings in force when the answer's level was measured."""
-    point = report.answer.leading and report.answer.point
-    if not point:
-        return {}
+def settings_in_force(report: Report, point: MeasuredPoint) -> str:
+    """Return the server settings in force when a point was measured, like ``streams=2``."""
     found = (
         cell.settings
         for run in report.runs
         for cell in run.cells
-        if cell.point.gathered == point.key and cell.settings
+        if cell.settings and cell.point.gathered == point.key
     )
-    return next(found, {})
+    return ", ".join(f"{name}={_setting(value)}" for name, value in next(found, {}).items())
+
+
+def _setting(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

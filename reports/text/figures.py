@@ -110,4 +110,9 @@ def levels(values: Iterable[float]) -> str:
 
 def span(low: float, high: float) -> str:
     """Return a range."""
-    return f"{significant(low)}–{significant(high)}"
+    return between(significant(low), significant(high))
+
+
+def between(low: str, high: str) -> str:
+    """Return a range of figures that are text already."""
+    return f"{low}–{high}"

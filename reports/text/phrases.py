@@ -18,26 +18,33 @@ def money(currency: str, value: float, language: Language) -> str:
     >>> money("CNY", 700.0, english), money("USD", 62.05, english), money("EUR", 2403.5, english)
     ('¥700', '$62.05', 'EUR 2,403.50')
     """
-    whole, cents = figures.amount(value).split(".")
-    amount = f"{int(whole):,}" + (f".{cents}" if cents != "00" else "")
-    other = language.say("currency.other", code=currency, amount="{amount}")
-    return language.say_or(f"currency.{currency}", other, amount=amount).replace("{amount}", amount)
+    return _of_currency(currency, _amount(value), language)
 
 
 def month_range(currency: str, month: Range, language: Language) -> str:
     """Return the ends of a price in brackets; "" if they are equal."""
     if month.low == month.high:
         return ""
-    low, high = (money(currency, end, language) for end in (month.low, month.high))
-    return language.say("answer.range", low=low, high=high)
+    ends = figures.between(_amount(month.low), _amount(month.high))
+    return language.say("answer.range", ends=_of_currency(currency, ends, language))
+
+
+def _amount(value: float) -> str:
+    whole, cents = figures.amount(value).split(".")
+    return f"{int(whole):,}" + (f".{cents}" if cents != "00" else "")
+
+
+def _of_currency(currency: str, amount: str, language: Language) -> str:
+    key = f"currency.{currency}"
+    return language.say_or(key, language.say("currency.other", code=currency, amount=amount),
+                           amount=amount)  # fmt: skip
 
 
 def qps_range(figure: Range, language: Language) -> str:
     """Return the ends of a range of figures in brackets; "" if they are equal."""
     if figure.low == figure.high:
         return ""
-    low, high = figures.significant(figure.low), figures.significant(figure.high)
-    return language.say("answer.range", low=low, high=high)
+    return language.say("answer.range", ends=figures.span(figure.low, figure.high))
 
 
 def instances(count: int, language: Language) -> str:

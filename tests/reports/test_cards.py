@@ -73,7 +73,7 @@ def test_nothing_stands_beyond_its_box(
 def test_a_card_says_what_was_decided(every: dict[str, Report]) -> None:
     shown = decision(every["decided"], read_language("en"))
     assert shown.choice == "3 × onnx-int8"  # 8 / 50 ms = 160/s; x 0.7 = 112/s each; 300/s
-    assert shown.terms[0] == "¥2,100 a month (¥2,100–¥4,200)"
+    assert shown.terms[0] == "¥2,100 a month (¥2,100–4,200)"
     assert shown.terms[2] == "for 300 requests/s at P95 ≤ 130 ms"
     assert dict(shown.rows)["Runner-up"].startswith("5 × onnx-fp16, ¥3,500 a month")
     assert shown.footer == "tiankong 0.1.0, measured 2026-01-01"

@@ -88,12 +88,12 @@ def test_a_clear_winner(save: Save) -> None:
     # 16 users in 100 ms are 160 a second; 30 % stay free.
     assert headline(report) == (
         "For 111 requests/s at P95 ≤ 130 ms: 1 instance of onnx-int8 on Alibaba ecs.c6.large"
-        " (2 vCPU), ¥700 a month (¥700–¥2,100)."
+        " (2 vCPU), ¥700 a month (¥700–2,100)."
     )
     assert headline(report, "zh").startswith("每秒 111 次请求、P95 ≤ 130 毫秒：用 1 个 Alibaba")
     assert "lies wholly below" in line(report, "sure")
     # onnx-fp32 holds 130 ms at 4 users only: 50 a second, 35 after headroom.
-    assert line(report, "runner_up") == ("onnx-fp32: 4 instances, ¥2,800 a month (¥2,800–¥4,900).")
+    assert line(report, "runner_up") == ("onnx-fp32: 4 instances, ¥2,800 a month (¥2,800–4,900).")
     assert card(report, read_language("en")).commands == (
         "tiankong serve --model builtin-base --variant onnx-int8",
         "tiankong bundle onnx-int8 deploy --model builtin-base",
@@ -139,7 +139,7 @@ def test_an_invalid_rival_leaves_the_question_open(save: Save) -> None:
         "Not decided, because openvino-int8 has no valid measurement at 16 users."
     )
     assert "What speaks for itself so far" in headline(report)
-    assert headline(report, "zh").startswith("尚无定论：openvino-int8 在16 个用户时没有有效测量。")
+    assert headline(report, "zh").startswith("尚无定论：openvino-int8 在 16 个用户时没有有效测量。")
 
 
 def test_a_missing_level_leaves_the_question_open(save: Save) -> None:
