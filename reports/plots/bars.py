@@ -64,9 +64,10 @@ def bar_picture(
     width = max(WIDTH, names + sum(tails) + LEAST)
     room = (width - names - sum(tails)) / len(columns)
     lines = _wrapped(legend, width)
-    height = HEAD + LINE * len(lines) + ROW * len(looks) + 8
+    head = HEAD + (LINE * len(lines) + 6 if lines else 0)
+    height = head + ROW * len(looks) + 8
     with canvas(width, height) as figure:
-        top = height - HEAD - LINE * len(lines)
+        top = height - head
         _legend(figure, lines, height - HEAD)
         for place, look in enumerate(looks):
             y = top - ROW * place - ROW / 2 - 0.35 * SIZE
@@ -96,7 +97,13 @@ def _column(
             continue
         for part in row.parts:
             long = part.value * scale
-            _block(figure, (x, middle - BAR / 2), (max(0.0, long - 0.7), BAR), part.colour)
+            _block(
+                figure,
+                (x, middle - BAR / 2),
+                (max(0.0, long - 0.7), BAR),
+                part.colour,
+                f"bar:{look.number}",
+            )
             if part.text and text_width(part.text, SMALL) + 6 <= long:
                 write(figure, x + long / 2, middle - 0.35 * SMALL, part.text, colour=PAPER,
                       size=SMALL, align="center", part=f"inside:{look.number}")  # fmt: skip
@@ -105,7 +112,11 @@ def _column(
 
 
 def _block(
-    figure: Figure, corner: tuple[float, float], size: tuple[float, float], colour: Colour
+    figure: Figure,
+    corner: tuple[float, float],
+    size: tuple[float, float],
+    colour: Colour,
+    part: str = "sign",
 ) -> None:
     from matplotlib.patches import Rectangle
 
@@ -113,7 +124,7 @@ def _block(
     figure.add_artist(
         Rectangle(
             (corner[0] / width, corner[1] / height), size[0] / width, size[1] / height,
-            facecolor=colour.light, linewidth=0, transform=figure.transFigure,
+            facecolor=colour.light, linewidth=0, transform=figure.transFigure, gid=f"part:{part}",
         )
     )  # fmt: skip
 

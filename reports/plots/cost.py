@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..facts.front import CostPoint
 from ..facts.points import MeasuredPoint, Series
 from .drawing import (
+    LIMIT_LINE,
     LINE,
     MARK,
     SIZE,
@@ -20,7 +21,7 @@ from .drawing import (
     mark,
     new_axes,
     plain_log,
-    stroke,
+    sign,
     svg,
     write,
 )
@@ -36,7 +37,13 @@ LEFT, HEAD, FOOT = 52.0, 56.0, 46.0
 LEAST_HEIGHT, LEAST_WIDTH = 300.0, 330.0
 FEW = 6  # series up to which the intervals of all are drawn
 MARGIN = 1.2  # of the axes, as a factor
-LIMIT_LINE: dict[str, Any] = {"dashes": (4, 3), "linewidth": 1.0}
+RING: dict[str, Any] = {
+    "marker": "o",
+    "markersize": 13,
+    "markerfacecolor": "none",
+    "markeredgewidth": 1.7,
+    "linestyle": "none",
+}
 FRONT_LINE: dict[str, Any] = {"linewidth": 4.0}  # below the lines of the series
 
 
@@ -80,24 +87,10 @@ def cost_picture(view: CostView, looks: Mapping[Series, Look], words: CostWords,
 
 def _signs(figure: Figure, words: CostWords, y: float, *, chosen: bool) -> None:
     """Explain the signs in a row below the title."""
-    from .lettering import text_width
-
-    x = LEFT
-    middle = y + 0.35 * SIZE
-    for text, sign in ((words.limit, "limit"), (words.front, "front"), (words.chosen, "chosen")):
-        if sign == "chosen":
-            if not chosen:
-                continue
-            stroke(
-                figure, [x + 9], [middle], INK, marker="o", markersize=12, markerfacecolor="none",
-                markeredgewidth=1.6,
-            )  # fmt: skip
-        else:
-            look = LIMIT_LINE if sign == "limit" else FRONT_LINE
-            colour = INK if sign == "limit" else SOFT
-            stroke(figure, [x, x + 18], [middle, middle], colour, **look)
-        write(figure, x + 23, y, text)
-        x += 23 + text_width(text, SIZE) + 18
+    x = sign(figure, LEFT, y, words.limit, LIMIT_LINE)
+    x = sign(figure, x, y, words.front, FRONT_LINE, SOFT)
+    if chosen:
+        sign(figure, x, y, words.chosen, RING)
 
 
 def _scales(axes: Axes, view: CostView) -> None:
@@ -127,7 +120,7 @@ def _draw(figure: Figure, axes: Axes, view: CostView, looks: Mapping[Series, Loo
         places = [tuple(axes.transData.transform(pair)) for pair in zip(xs, ys, strict=True)]
         placer.lines += list(pairwise(places))
 
-    line([view.limit_ms] * 2, axes.get_ylim(), "limit:999", color=INK.light, **LIMIT_LINE)
+    line([view.limit_ms] * 2, axes.get_ylim(), "limit", color=INK.light, **LIMIT_LINE)
     labels = []
     for series, points in reversed(list(view.points.items())):  # what stands out lies on top
         look = looks[series]
@@ -152,7 +145,7 @@ def _draw(figure: Figure, axes: Axes, view: CostView, looks: Mapping[Series, Loo
             Label(look.name, place(points[-1]), look.colour, look.stands_out, look.number)
         )
     xs, ys = [p.latency_ms.value for p in view.front], [p.cost.value for p in view.front]
-    line(xs, ys, "front:998", color=SOFT.light, zorder=1.0, **FRONT_LINE)
+    line(xs, ys, "front", color=SOFT.light, zorder=1.0, **FRONT_LINE)
     _ring(axes, view, placer)
     bounds = axes.bbox.y0, axes.bbox.y1 - 0.2 * SIZE
     placer.lines += column(figure, labels, axes.bbox.x1 + GAP, *bounds)
@@ -173,9 +166,7 @@ def _ring(axes: Axes, view: CostView, placer: Placer) -> None:
         for point in points:
             if view.chosen and point.point.key == view.chosen.key:
                 at = point.latency_ms.value, point.cost.value
-                axes.plot(
-                    *([value] for value in at), marker="o", markersize=15, markerfacecolor="none",
-                    markeredgecolor=INK.light, markeredgewidth=1.8, zorder=5, gid="part:chosen:997",
-                )  # fmt: skip
+                ring = RING | {"markeredgecolor": INK.light, "markersize": 15}
+                axes.plot(*([value] for value in at), zorder=5, gid="part:chosen", **ring)
                 x, y = axes.transData.transform(at)
                 placer.boxes.append(Box(x - 9, y - 9, x + 9, y + 9))

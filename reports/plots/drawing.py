@@ -8,7 +8,7 @@ One point of a figure is one pixel of the picture at its natural size.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WIDTH = 640.0
 SIZE, SMALL = 12.0, 11.0  # of letters, in points
+LIMIT_LINE: dict[str, Any] = {"dashes": (4, 3), "linewidth": 1.0}
 MARK, SMALL_MARK = 7.0, 4.5  # of markers
 LINE = 1.45 * SIZE  # from one line of text to the next, also in tall fonts
 STYLE: dict[Any, Any] = {  # matplotlib types the keys as one huge Literal
@@ -107,6 +108,19 @@ def stroke(
     if part:
         line.set_gid(f"part:{part}")
     figure.add_artist(line)
+
+
+def sign(
+    figure: Figure, x: float, y: float, text: str, look: Mapping[str, Any], colour: Colour = INK
+) -> float:
+    """Draw a sign and what it means behind it, in points; return where the next one may begin."""
+    from .lettering import text_width
+
+    middle = y + 0.35 * SIZE
+    places = [x + 9.0] if "marker" in look else [x, x + 18.0]
+    stroke(figure, places, [middle] * len(places), colour, **look)
+    write(figure, x + 24, y, text)
+    return x + 24 + text_width(text, SIZE) + 18
 
 
 def plain_log(axis: Any, set_scale: Any) -> None:

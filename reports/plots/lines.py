@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .drawing import (
+    LIMIT_LINE,
     LINE,
     MARK,
     SIZE,
@@ -17,6 +18,7 @@ from .drawing import (
     mark,
     new_axes,
     plain_log,
+    sign,
     svg,
     write,
 )
@@ -29,10 +31,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEFT, HEAD, FOOT = 52.0, 32.0, 46.0  # room for ticks; for the title; for ticks and axis name
+SIGNS = 22.0  # for the row below the title that explains a sign
 LEAST_HEIGHT = 210.0
 LEAST_WIDTH = 330.0
 WIDE = 5.0  # ratio of largest to smallest value above which the axis is logarithmic
-LIMIT = 999  # the number of the objective's line and label
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,14 @@ def line_picture(panels: Sequence[Panel], said: Said) -> str:
     heights = [max(LEAST_HEIGHT, LINE * (len(_names(panel)) + 1)) for panel in panels]
     width = max(WIDTH, LEFT + LEAST_WIDTH + side)
     total = sum(heights) + len(panels) * (HEAD + FOOT)
+    total += SIGNS * sum(panel.limit is not None for panel in panels)
     with canvas(width, total) as figure:
         top = total
         for panel, height in zip(panels, heights, strict=True):
             write(figure, 4, top - 18, panel.title, bold=True)
+            if panel.limit:
+                sign(figure, LEFT, top - 40, panel.limit[1], LIMIT_LINE)
+                top -= SIGNS
             low = top - HEAD - height
             axes = new_axes(figure, LEFT, low, width - LEFT - side, height)
             write(figure, LEFT, low - 38, panel.x_name, colour=SOFT)
@@ -88,8 +94,7 @@ def line_picture(panels: Sequence[Panel], said: Said) -> str:
 
 
 def _names(panel: Panel) -> list[tuple[str, bool]]:
-    names = [(curve.look.name, curve.look.stands_out) for curve in panel.curves if not curve.minor]
-    return names + ([(panel.limit[1], False)] if panel.limit else [])
+    return [(curve.look.name, curve.look.stands_out) for curve in panel.curves if not curve.minor]
 
 
 def _draw(figure: Figure, axes: Axes, panel: Panel, heights: tuple[float, float]) -> None:
@@ -111,9 +116,6 @@ def _draw(figure: Figure, axes: Axes, panel: Panel, heights: tuple[float, float]
         for curve in panel.curves if not curve.minor
         for spot in curve.spots[-1:]
     ]  # fmt: skip
-    if panel.limit:
-        height = axes.transData.transform((first, panel.limit[0]))[1]
-        labels.append(Label(panel.limit[1], (right, height), INK, False, LIMIT))
     column(figure, labels, right + GAP, heights[0], heights[1] - 0.2 * SIZE)
 
 
@@ -134,8 +136,7 @@ def _scale(axes: Axes, panel: Panel) -> None:
 
 def _limit(axes: Axes, value: float) -> None:
     axes.plot(
-        axes.get_xlim(), (value, value), color=INK.light, linewidth=1.0, dashes=(4, 3),
-        gid=f"part:limit:{LIMIT}",
+        axes.get_xlim(), (value, value), color=INK.light, gid="part:limit", **LIMIT_LINE
     )  # fmt: skip
 
 

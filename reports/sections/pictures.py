@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ...toolkit.files import MEBIBYTE
+from ...toolkit.runs.evidence import ceiling_of
 from ...toolkit.runs.load import Load
 from ...toolkit.runs.stages import STAGES
 from ..facts.capacity import percentile_of
@@ -153,7 +155,7 @@ def _latency(view: _View) -> Section | None:
             curves += _curve(view, points, lambda point: point.p50_ms, minor=True)
     if not any(not curve.minor for curve in curves):
         return None
-    objective = view.say("limit", limit=figures.unrounded(limit))
+    objective = view.say("objective", rank=rank, limit=figures.unrounded(limit))
     panel = Panel(
         view.say("latency", rank=rank), view.say("users"), view.users_ticks(view.report.points),
         tuple(curves), (limit, objective),
@@ -271,17 +273,19 @@ def _ceiling(view: _View) -> Section | None:
     shares: dict[Series, tuple[float, float]] = {}
     lengths = []
     for series in view.looks:
-        told = view.report.header.variants.get(series[0], {}).get("ceiling") or {}
-        most = told.get("sentences_per_second")
+        found = _ceiling_of(view, series[0])
         rates = [
             p.sentences.value
             for p in view.report.every_point
             if p.series == series and p.valid and p.load.cores is None
-            and p.load.tokens in (None, told.get("tokens"))
+            and p.load.tokens in (None, found.get("tokens"))
         ]  # fmt: skip
+        most = found.get("sentences_per_second")
         if most and rates:
             shares[series] = max(rates), most
-            lengths.append(str(told.get("tokens", figures.NONE)))
+            lengths.append(
+                figures.unrounded(found["tokens"]) if "tokens" in found else figures.NONE
+            )
     if not shares:
         return None
     rows = tuple(
@@ -301,6 +305,11 @@ def _ceiling(view: _View) -> Section | None:
     note = view.language.say("note.ceiling", tokens=", ".join(dict.fromkeys(lengths)))
     faces = [view.looks[series] for series in shares]
     return view.section("ceiling", told, [note], lambda said: bar_picture(faces, [column], said))
+
+
+def _ceiling_of(view: _View, variant: str) -> Mapping[str, Any]:
+    known = (ceiling_of(run, variant) for run in view.report.runs)
+    return next((told for told in known if told), {})
 
 
 def _size(view: _View) -> Section | None:
