@@ -93,7 +93,9 @@ def _offer(found: Answer, each: Candidate, language: Language) -> str:
     if asked.price is None or each.monthly is None:
         return language.say("answer.offer_unpriced", instances=count, name=name)
     machine = language.say(
-        "answer.machine", machine=asked.price.name, vcpu=asked.price.vcpu or figures.NONE
+        "answer.machine",
+        machine=phrases.machine(asked.price, language),
+        vcpu=asked.price.vcpu or figures.NONE,
     )
     return language.say(
         "answer.offer",
@@ -302,7 +304,7 @@ def _assumed(found: Answer, leading: Candidate, language: Language) -> Iterator[
         instances=phrases.instances(asked.instances, language),
         month=phrases.money(asked.price.currency, asked.price.monthly, language),
         kind=say(f"kind.{asked.price.kind}"),
-        source=asked.price.source.title,
+        source=language.known(asked.price.source.title),
     )
     if leading.per_million is not None:
         currency, million = asked.price.currency, leading.per_million

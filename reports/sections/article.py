@@ -115,8 +115,8 @@ def _texts(values: Mapping[str, Value], language: Language) -> dict[str, str]:
 def _text(name: str, value: float | str | None, currency: str, language: Language) -> str:
     if value is None:
         return figures.NONE
-    if isinstance(value, str):
-        return value
+    if isinstance(value, str):  # a machine's name begins with its cloud
+        return " ".join(map(language.known, value.split(" ", 1)))
     if name == "users":
         return language.count(int(value))
     if name.endswith("_month"):

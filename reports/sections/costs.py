@@ -6,7 +6,7 @@ from ..facts.costs import SECONDS_PER_MONTH, Cost, cost
 from ..facts.points import MeasuredPoint
 from ..facts.prices import HOURS_PER_MONTH, Price, Source
 from ..facts.report import Report
-from ..text import figures
+from ..text import figures, phrases
 from ..text.language import Language
 from ..text.tables import Entry, Section, Table, columns, stack
 
@@ -33,7 +33,7 @@ def costs(report: Report, language: Language) -> Section | None:
         gist=say(
             "gist.costs",
             prices=len(report.prices),
-            currencies=str(language.words["comma"]).join(currencies),
+            currencies=str(language.words["comma"]).join(map(language.known, currencies)),
         ),
     )
 
@@ -60,7 +60,10 @@ def cost_grid(report: Report, language: Language, currency: str) -> Table:
         _cost_row(report, language, price) for price in report.prices if price.currency == currency
     )
     return Table(
-        heads, rows, language.say("costs.currency", currency=currency), words=frozenset({0, 1, 2})
+        heads,
+        rows,
+        language.say("costs.currency", currency=language.known(currency)),
+        words=frozenset({0, 1, 2}),
     )
 
 
@@ -79,7 +82,7 @@ def _cost_row(report: Report, language: Language, price: Price) -> tuple[Entry, 
         hourly = language.say("cell.hourly", amount=figures.unrounded(price.per_hour))
     threads = f"{price.threads_per_core or unknown} / {report.bench.threads_per_core or unknown}"
     return (
-        Entry(price.name, _size(price, language)),
+        Entry(phrases.machine(price, language), _size(price, language)),
         Entry(language.say(f"kind.{price.kind}")),
         Entry(f"[{price.source.key}]", date),
         Entry(figures.amount(price.monthly), hourly),
@@ -114,10 +117,10 @@ def _size(price: Price, language: Language) -> str:
 
 def source_line(source: Source, language: Language) -> str:
     """Return where a price comes from, in one line."""
-    details = (source.date or language.say("cell.no_date"), source.note)
+    details = (source.date or language.say("cell.no_date"), language.known(source.note or ""))
     return language.say(
         "costs.source",
         letter=source.key,
-        title=source.title,
-        details="; ".join(detail for detail in details if detail),
+        title=language.known(source.title),
+        details=str(language.words["list"]).join(detail for detail in details if detail),
     )

@@ -76,7 +76,7 @@ def _terms(report: Report, language: Language) -> Iterator[str]:
     else:
         yield _price(report, found.leading, language)
         vcpu = price.vcpu or figures.NONE
-        yield say("answer.machine", machine=price.name, vcpu=vcpu)
+        yield say("answer.machine", machine=phrases.machine(price, language), vcpu=vcpu)
     load = figures.significant(report.question.load or 0.0)
     yield say("card.goal", load=load, objective=goal)
 

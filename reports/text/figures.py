@@ -69,15 +69,6 @@ def amount(value: float) -> str:
     return str(exact.quantize(Decimal("0.01"), ROUND_HALF_UP))
 
 
-def money(currency: str, value: float) -> str:
-    """Return an amount with its currency, with three significant digits below a hundred.
-
-    >>> money("CNY", 1.597), money("CNY", 8489.9)
-    ('CNY 1.60', 'CNY 8489.90')
-    """
-    return f"{currency} {significant(value) if value < 100 else amount(value)}"
-
-
 def monthly(currency: str, value: float) -> str:
     """Return a monthly price with its currency and two decimals.
 

@@ -44,9 +44,13 @@ class Language:
         """Return sentences as one paragraph."""
         return str(self.words["join"]).join(sentences)
 
+    def known(self, text: str) -> str:
+        """Return a text of the project's own data in this language; any other text unchanged."""
+        return str(self.words["known"].get(text, text))
+
     def pick(self, data: Mapping[str, Any], key: str) -> str:
         """Return the text of ``data`` in this language (``key_zh``), else the one under ``key``."""
-        return str(data.get(f"{key}_{self.code}") or data.get(key) or "")
+        return str(data.get(f"{key}_{self.code}") or self.known(str(data.get(key) or "")))
 
 
 def read_language(code: str) -> Language:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..facts.costs import Range
 from ..facts.points import Series
+from ..facts.prices import Price
 from ..facts.scaling import Axis
 from . import figures
 from .language import Language
@@ -58,6 +59,11 @@ def name(series: Series, language: Language) -> str:
     if server == "reference":
         return variant
     return language.say("answer.name_stack", variant=variant, stack=stack(server, language))
+
+
+def machine(price: Price, language: Language) -> str:
+    """Return a priced machine's name: cloud and type."""
+    return f"{language.known(price.cloud)} {language.known(price.type)}"
 
 
 def percentile_name(rank: int) -> str:

@@ -90,7 +90,7 @@ def test_a_clear_winner(save: Save) -> None:
         "For 111 requests/s at P95 ≤ 130 ms: 1 instance of onnx-int8 on Alibaba ecs.c6.large"
         " (2 vCPU), ¥700 a month (¥700–2,100)."
     )
-    assert headline(report, "zh").startswith("每秒 111 次请求、P95 ≤ 130 毫秒：用 1 个 Alibaba")
+    assert headline(report, "zh").startswith("每秒 111 次请求、P95 ≤ 130 毫秒：用 1 个阿里云")
     assert "lies wholly below" in line(report, "sure")
     # onnx-fp32 holds 130 ms at 4 users only: 50 a second, 35 after headroom.
     assert line(report, "runner_up") == ("onnx-fp32: 4 instances, ¥2,800 a month (¥2,800–4,900).")
