@@ -279,10 +279,12 @@ def report(
     """
     from pathlib import Path
 
+    from .reports.copies import copy_names
     from .reports.writing import write_pages
 
     runs = [read_run(path) for path in run_files]
-    return write_pages(runs, Path(out), None if prices is None else Path(prices))
+    copies = copy_names([Path(path) for path in run_files], Path(out))
+    return write_pages(runs, Path(out), None if prices is None else Path(prices), copies=copies)
 
 
 def _store(

@@ -50,6 +50,7 @@ def report(
     Example: tiankong report --slo p95=100ms --load 300 --instances 2 --price ecs.c6.large
     """
     from ..toolkit.runs.run_file import read_run
+    from .copies import copy_names
     from .facts.question import Wishes
     from .small_table import markdown_table
     from .writing import write_pages
@@ -70,7 +71,8 @@ def report(
             print(markdown_table(run, wishes, beside))
         return
     out = out or artifacts() / "pages"
-    written = write_pages(loaded, out, prices, wishes, beside)
+    given = [*paths, gpu] if gpu else paths
+    written = write_pages(loaded, out, prices, wishes, beside, copy_names(given, out))
     say(f"report: {len(written)} files in {out}, begin with {out / 'index.html'}")
 
 

@@ -6,12 +6,12 @@ import math
 from dataclasses import asdict, replace
 from typing import Any
 
-from ..toolkit.runs.validity import is_valid
 from .facts.answer import Answer, Candidate, Reason
 from .facts.claims import findings
 from .facts.costs import cost
 from .facts.points import MeasuredPoint
 from .facts.prices import Price
+from .facts.provenance import tally
 from .facts.question import Question
 from .facts.report import Report
 from .facts.scaling import Axis
@@ -40,7 +40,7 @@ def as_data(report: Report) -> dict[str, Any]:
         "versions": dict(header.versions),
         "question": question_data(report.question),
         "answer": answer_data(report.answer),
-        "cells": _cells(report),
+        "cells": asdict(tally(report.runs)),
         "points": [_point(point) for point in report.every_point],
         "scaling": [_axis(axis) for axis in report.scaling.axes],
         "variants": [_variant(row) for row in report.variants],
@@ -130,15 +130,6 @@ def _candidate(each: Candidate) -> dict[str, Any]:
 
 def _place(point: MeasuredPoint) -> dict[str, Any]:
     return {"variant": point.variant, "stack": point.stack, "users": point.users}
-
-
-def _cells(report: Report) -> dict[str, int]:
-    cells = [cell for run in report.runs for cell in run.cells]
-    return {
-        "measured": len(cells),
-        "valid": sum(is_valid(cell) for cell in cells),
-        "superseded": sum(len(run.superseded) for run in report.runs),
-    }
 
 
 def _point(point: MeasuredPoint) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from ..toolkit.console import progress, say
 from ..toolkit.files import write_bytes
 from ..toolkit.runs.run_file import Run
+from .copies import put_copies, refuse_losses
 from .data import as_data
 from .facts.article import read_article
 from .facts.prices import PRICES, read_prices
@@ -20,11 +22,13 @@ from .plots.palette import style
 from .printing import printed
 from .sections.page import page
 from .sections.pictures import NAMES, file_name
+from .spreadsheets import cells_csv, points_csv
 from .text.language import LANGUAGES, read_language
 from .text.tables import Page
 
 HTML = {"en": "index.html", "zh": "index.zh.html"}
 MARKDOWN = {"en": "report.md", "zh": "report.zh.md"}
+NO_COPIES: Mapping[str, Path] = MappingProxyType({})
 STEPS = 3 + 2 * len(LANGUAGES)  # facts, data, forms, and for each language drawing and writing
 
 
@@ -34,10 +38,13 @@ def write_pages(
     prices: Path | None = None,
     wishes: Wishes = NO_WISHES,
     gpu: Run | None = None,
+    copies: Mapping[str, Path] = NO_COPIES,
 ) -> list[Path]:
     """Write the pages, pictures and data of runs into ``out``; return the files written.
 
-    ``gpu`` is a run of a machine with an accelerator, for the break-even with it.
+    ``gpu`` is a run of a machine with an accelerator, for the break-even with it.  ``copies`` are
+    the run files to put beside the pages, by the name they get there; one that is there already is
+    left alone.
 
     A picture in ``out`` that these runs do not have is removed.  So is a form for whose characters
     this machine has no font: it cannot be made, and a line says so.
@@ -50,7 +57,9 @@ def write_pages(
     with progress("report", STEPS) as step:
         step("computing")
         report = compose(runs, read_article(), read_prices(prices or PRICES), wishes, gpu)
-        files = render(report, step)
+        files = render(report, step, {name: path.stat().st_size for name, path in copies.items()})
+        refuse_losses(files, copies, out)
+        put_copies(copies, out)
         for name, content in files.items():
             write_bytes(out / name, content)
     of_all = {file_name(name, read_language(code)) for name in NAMES for code in LANGUAGES}
@@ -59,26 +68,37 @@ def write_pages(
             " install fonts-noto-cjk or fonts-wqy-microhei)")  # fmt: skip
     for name in (of_all | LETTERED) - files.keys():  # left by other runs: no page refers to it now
         (out / name).unlink(missing_ok=True)
-    return [out / name for name in files]
+    return [out / name for name in (*files, *copies)]
 
 
-def render(report: Report, step: Callable[[str], None]) -> dict[str, bytes]:
+def render(
+    report: Report, step: Callable[[str], None], copies: Mapping[str, int]
+) -> dict[str, bytes]:
     """Return each file's content by name; pictures and data before the pages that name them.
 
-    ``step`` is told what is made next.
+    ``step`` is told what is made next; ``copies`` are the run files beside the pages, with their
+    bytes.
     """
+    step("data")
+    data = {
+        "points.csv": points_csv(report).encode("utf-8"),
+        "cells.csv": cells_csv(report).encode("utf-8"),
+        "summary.json": (json.dumps(as_data(report), ensure_ascii=False, indent=2) + "\n").encode(
+            "utf-8"
+        ),
+    }
+    sizes = {**copies, **{name: len(content) for name, content in data.items()}}
     pages = {}
     for code in LANGUAGES:
         step(f"drawing for {HTML[code]}")
-        pages[code] = page(report, read_language(code))
+        pages[code] = page(report, read_language(code), sizes)
     files: dict[str, str | bytes] = {
         picture.file: document(picture.markup, shown.language.tag)
         for shown in pages.values()
         for section in shown.sections
         for picture in section.pictures
     }
-    step("data")
-    files["summary.json"] = json.dumps(as_data(report), ensure_ascii=False, indent=2) + "\n"
+    files |= data
     step("forms")
     files |= forms(report)
     for code, shown in pages.items():

@@ -11,7 +11,7 @@ import typer
 from ...toolkit.commands import print_gate, require_passed
 from ...toolkit.console import say
 from ...toolkit.errors import InvalidMeasurementError
-from ...toolkit.files import artifacts, write_text
+from ...toolkit.files import artifacts
 from ...toolkit.options import (
     BIND,
     ApiKeyFile,
@@ -199,8 +199,7 @@ def bench(
     beside = things_beside(chosen, measured, gold_set)
     path = run_sweep(chosen, measured, gold_set, beside=beside)
     run = read_run(path)
-    write_pages([run], out, prices)
-    write_text(out / "run.jsonl", path.read_text(encoding="utf-8"))
+    write_pages([run], out, prices, copies={"run.jsonl": path})
     _show_run(run, path, False, choice)
     say(f"report: begin with {out / 'index.html'}")
     require_passed(gated)

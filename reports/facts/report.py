@@ -32,11 +32,13 @@ NEEDED = {"machine": ("cpu", "architecture", "usable_cores"), "model": ("name", 
 class Report:
     """One report's facts; ``header`` is the first run's, ``best`` each series' best point.
 
-    ``points`` are the plain ones (a closed loop over the gold set): answer, costs and the
+    ``given`` has all runs, ``runs`` the sweeps among them (if there are any).  ``points`` are the
+    plain ones (a closed loop over the gold set): answer, costs and the
     comparison with the article use these alone.  Any kind of points may be missing.  ``searches``
     are what capacity searches found, ``planned`` is what the runs would measure of plain points.
     """
 
+    given: tuple[Run, ...]
     runs: tuple[Run, ...]
     article: Article
     prices: tuple[Price, ...]
@@ -125,6 +127,7 @@ def compose(
     beside = _gpu_points(gpu, runs[0].header, article, asked.limit_ms) if gpu else ()
     evidence = Evidence(plain, searches, variants, plan, bench, prices, beside)
     return Report(
+        tuple(runs),
         tuple(sweeps) or tuple(runs),
         article,
         tuple(prices),

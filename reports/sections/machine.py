@@ -8,11 +8,11 @@ from typing import Any
 from ..facts.report import Report
 from ..text import figures
 from ..text.language import Language
-from ..text.tables import Entry, Section, Table, columns
+from ..text.tables import Entry, Table, columns
 
 
-def machine(report: Report, language: Language) -> Section:
-    """Show the machine's fingerprint and the versions of what decides speed."""
+def machine_tables(report: Report, language: Language) -> tuple[Table, Table]:
+    """Return the machine's fingerprint, and the versions of what decides speed."""
     heads = columns(language, ("what", "value"))
     facts = tuple(
         (Entry(language.say_or(f"machine.{key}", key)), Entry(_fact(key, value, language)))
@@ -21,19 +21,10 @@ def machine(report: Report, language: Language) -> Section:
     versions = tuple(
         (Entry(name), Entry(version)) for name, version in report.header.versions.items()
     )
-    return Section(
-        "machine",
-        language.say("heading.machine"),
-        grids=(
-            Table(heads, facts, words=frozenset({0, 1})),
-            Table(heads, versions, language.say("machine_versions.caption"), frozenset({0, 1})),
-        ),
-        gist=language.say(
-            "gist.machine",
-            cpu=report.header.machine["cpu"],
-            cores=report.bench.cores,
-            tool=report.header.tool,
-        ),
+    words = frozenset({0, 1})
+    return (
+        Table(heads, facts, language.say("machine_tables.machine"), words),
+        Table(heads, versions, language.say("machine_tables.versions"), words),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..facts.report import Report
 from ..text import figures
@@ -11,11 +11,12 @@ from ..text.tables import Page, Section
 from .answer import card
 from .article import article
 from .costs import costs
+from .downloads import downloads
 from .gate import gate
-from .machine import machine
 from .method import method
 from .pictures import pictures
 from .points import measured, open_loop
+from .provenance import provenance
 from .scaling import scaling
 from .variants import variants
 from .warnings import warnings
@@ -31,15 +32,15 @@ AFTER: tuple[Maker, ...] = (
     gate,
     article,
     costs,
-    machine,
     method,
     warnings,
+    provenance,
 )
 PER_COUNT = 1_000_000
 
 
-def page(report: Report, language: Language) -> Page:
-    """Return the page of a report in one language."""
+def page(report: Report, language: Language, files: Mapping[str, int] | None = None) -> Page:
+    """Return the page of a report in one language; ``files``: what to link, with its bytes."""
     header, say = report.header, language.say
     title = language.pick(header.model, "title") or str(
         header.model.get("name") or language.words["untitled"]
@@ -50,12 +51,12 @@ def page(report: Report, language: Language) -> Page:
         lead=_lead(report, language, title),
         caveat=language.pick(header.model, "caveat"),
         card=card(report, language),
-        sections=tuple(_evidence(report, language)),
+        sections=tuple(_evidence(report, language, files or {})),
         footer=say("page.footer", tool=header.tool),
     )
 
 
-def _evidence(report: Report, language: Language) -> Iterator[Section]:
+def _evidence(report: Report, language: Language, files: Mapping[str, int]) -> Iterator[Section]:
     def made(makers: Sequence[Maker]) -> Iterator[Section]:
         sections = (make(report, language) for make in makers)
         return (section for section in sections if section is not None)
@@ -63,6 +64,8 @@ def _evidence(report: Report, language: Language) -> Iterator[Section]:
     yield from made(BEFORE)
     yield from pictures(report, language)
     yield from made(AFTER)
+    if files:
+        yield downloads(files, language)
 
 
 def _lead(report: Report, language: Language, title: str) -> str:

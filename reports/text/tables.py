@@ -98,6 +98,14 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Download:
+    """A file beside the page: its name, and what is in it and how large it is, in words."""
+
+    file: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Ranks:
     """The best tokens for a blank as one model gives them: each a token, its chance, whether right.
 
@@ -139,8 +147,8 @@ class Section:
     """One part of a page.
 
     Printed in this order: paragraphs, grids, pictures, contrasts, items (after ``items_lead``),
-    notes.  ``gist`` says in one line what is inside: evidence is folded, so this line is all that
-    is seen of it at first.
+    downloads, notes.  ``gist`` says in one line what is inside: evidence is folded, so this line is
+    all that is seen of it at first.
     """
 
     id: str
@@ -149,6 +157,7 @@ class Section:
     grids: tuple[Table, ...] = ()
     pictures: tuple[Picture, ...] = ()
     items: tuple[str, ...] = ()
+    downloads: tuple[Download, ...] = ()
     notes: tuple[str, ...] = ()
     gist: str = ""
     contrasts: tuple[Contrasts, ...] = ()

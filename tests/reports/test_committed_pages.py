@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tiankong.reports.copies import copy_names
 from tiankong.reports.writing import write_pages
 from tiankong.toolkit.runs.run_file import read_run
 
@@ -11,10 +12,12 @@ PAGES = Path(__file__).parents[2] / "reports" / "pages"
 
 
 def test_the_pages_are_what_their_runs_give(tmp_path: Path) -> None:
-    runs = [read_run(PAGES / name) for name in ("run.jsonl", "scaling.jsonl")]
-    written = write_pages(runs, tmp_path)
+    paths = [PAGES / name for name in ("run.jsonl", "scaling.jsonl")]
+    written = write_pages(
+        [read_run(path) for path in paths], tmp_path, copies=copy_names(paths, tmp_path)
+    )
     assert {path.name for path in written} <= {path.name for path in PAGES.iterdir()}
     texts = [path for path in written if path.suffix not in (".svg", ".png")]  # machines differ
-    assert len(texts) == 5
+    assert len(texts) == 9
     for path in texts:
         assert path.read_bytes() == (PAGES / path.name).read_bytes(), path.name

@@ -28,6 +28,8 @@ NAMES = (
     | CARDS
     | {
         "summary.json",
+        "points.csv",
+        "cells.csv",
         "report.md",
         "report.zh.md",
         "index.html",
