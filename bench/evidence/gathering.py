@@ -35,6 +35,8 @@ def _ceilings(variants: Sequence[Built], gold: GoldSet) -> Iterator[Beside]:
     from ..explain.explanation import most_sentences
 
     for built in variants:
+        if built.manifest.recipe.device != "cpu":
+            continue  # the kernels that are measured are the CPU's
         yield Beside(CEILINGS, built.manifest.variant, partial(most_sentences, built.folder, gold))
 
 
