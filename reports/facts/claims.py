@@ -8,10 +8,11 @@ measured, the nearest loads below and above it decide.  The rules of the verdict
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...toolkit.runs.evidence import DISTILBERT, IMAGE, evidence_of
 from .article import CONTRADICTORY, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, Row, judge
 from .estimates import Estimate
 from .findings import Finding, Statement
@@ -26,15 +27,14 @@ FLOAT_BYTES = 4  # of a parameter in float32
 def findings(report: Report) -> tuple[Finding, ...]:
     """Return a finding on every claim of the article: table, latency, sizes, image, money."""
     rows = [finding for row in report.article.rows for finding in _row(report, row)]
-    return (*rows, _average(report), *_files(report), *_beside_the_run(report), *money(report))
-
-
-def evidence(report: Report) -> dict[str, Any]:
-    """Return what the runs measured beside their cells, by name; empty for older runs."""
-    known: dict[str, Any] = {}
-    for run in report.runs:
-        known.update(run.evidence)
-    return known
+    return (
+        *rows,
+        _average(report),
+        *_files(report),
+        _image(report),
+        *_smaller_model(report),
+        *money(report),
+    )
 
 
 # --- the table ----------------------------------------------------------------------------------
@@ -230,12 +230,7 @@ def _files(report: Report) -> tuple[Finding, ...]:
     )
     full, half = sizes.get(article.variant), sizes.get(article.half_variant)
     why = () if report.article.is_of(report.header.model) else (_other_model(report),)
-    parameters = report.header.model["parameters"]
-    needed = Statement(
-        "parameters",
-        {"parameters": parameters, "bytes": FLOAT_BYTES,
-         "mb": parameters * FLOAT_BYTES / MEGABYTE},
-    )  # fmt: skip
+    needed = _parameters(report.header.model["parameters"])
     halves = {"quoted_full": claims.full_file_mb, "quoted_half": claims.half_file_mb}
     claimed = claims.half_file_mb / claims.full_file_mb
     sums = [Statement("halves", halves | {"share": claimed})]
@@ -271,7 +266,7 @@ def _size(
         claim,
         judge(quoted_mb, Estimate(mb)),
         {"quoted_mb": quoted_mb},
-        (Statement("size" if what else "image", {"what": what, "mb": mb}),),
+        (Statement("size", {"what": what, "mb": mb}),),
         (
             Statement("size_times", {"mb": mb, "quoted_mb": quoted_mb, "times": mb / quoted_mb}),
             *sums,
@@ -279,32 +274,65 @@ def _size(
     )
 
 
-def _beside_the_run(report: Report) -> tuple[Finding, ...]:
-    """Return the findings that rest on evidence beside the cells: the image, the smaller model."""
-    claims, known = report.article.claims, evidence(report)
-    image, small = known.get("image") or {}, known.get("distilbert") or {}
-    room = {
-        "quoted_image": claims.image_mb, "quoted_full": claims.full_file_mb,
-        "quoted_half": claims.half_file_mb, "rest": claims.image_mb - claims.half_file_mb,
-    }  # fmt: skip
-    tight = (Statement("room", room),) if claims.image_mb < claims.full_file_mb else ()
-    name = str(small.get("variant", ""))
-    mean = small.get("mean_ms")
-    latency = Finding("small_ms", NOT_MEASURED, {"quoted_ms": claims.distilbert_ms})
-    if mean is not None:
-        latency = Finding(
-            "small_ms",
-            judge(claims.distilbert_ms, Estimate(mean)),
-            {"quoted_ms": claims.distilbert_ms},
-            (Statement("small_ms", {"what": name, "users": small.get("users", 1), "mean": mean}),),
-            (Statement("ms_times", {"mean": mean, "quoted_ms": claims.distilbert_ms,
-                               "times": mean / claims.distilbert_ms}),),
-        )  # fmt: skip
+def _evidence(report: Report, name: str) -> Mapping[str, Any]:
+    """Return what the runs measured beside their cells; empty if none did, or none could."""
+    for run in report.runs:
+        if found := evidence_of(run, name):
+            return found
+    return {}
+
+
+def _image(report: Report) -> Finding:
+    """Judge the size of the image as a limit: what is installed, without a base image."""
+    claims, found = report.article.claims, _evidence(report, IMAGE)
+    quoted = {"quoted_mb": claims.image_mb}
+    sums = []
+    if claims.image_mb < claims.full_file_mb:
+        room = {
+            "quoted_image": claims.image_mb, "quoted_full": claims.full_file_mb,
+            "quoted_half": claims.half_file_mb, "rest": claims.image_mb - claims.half_file_mb,
+        }  # fmt: skip
+        sums.append(Statement("room", room))
+    if not found:
+        return Finding("image", NOT_MEASURED, quoted, (), tuple(sums))
+    parts = {
+        "what": str(found["variant"]),
+        "mb": found["bytes"] / MEGABYTE,
+        "environment": found["environment_bytes"] / MEGABYTE,
+        "variant": found["variant_bytes"] / MEGABYTE,
+        "quoted_mb": claims.image_mb,
+        "rest": claims.image_mb - found["bytes"] / MEGABYTE,
+    }
+    kept = parts["mb"] <= claims.image_mb
+    parted = Statement("image_parts" if kept else "image_over", parts)
+    verdict = REPRODUCED if kept else NOT_REPRODUCED
+    return Finding("image", verdict, quoted, (Statement("image", parts),), (parted, *sums))
+
+
+def _smaller_model(report: Report) -> tuple[Finding, ...]:
+    """Judge file and latency of DistilBERT by a model of its depth, one user at a time."""
+    claims, found = report.article.claims, _evidence(report, DISTILBERT)
+    quoted = {"quoted_ms": claims.distilbert_ms}
+    if not found:
+        return (
+            _size("small_file", claims.distilbert_mb, "", None, ()),
+            Finding("small_ms", NOT_MEASURED, quoted),
+        )
+    name, mean = f"{found['model']}, {found['variant']}", found["mean_ms"]
+    ours = Statement("small_ms", {"what": name, "users": found["users"], "mean": mean})
+    times = {"mean": mean, **quoted, "times": mean / claims.distilbert_ms}
+    verdict = NOT_MEASURED if found["invalid"] else judge(claims.distilbert_ms, Estimate(mean))
+    sums = [Statement("invalid", {}) if found["invalid"] else Statement("ms_times", times)]
+    size = (_parameters(found["parameters"]),)
     return (
-        _size("image", claims.image_mb, "", image.get("bytes"), tight),
-        _size("small_file", claims.distilbert_mb, name, small.get("file_bytes"), ()),
-        latency,
+        _size("small_file", claims.distilbert_mb, name, found["file_bytes"], size),
+        Finding("small_ms", verdict, quoted, (ours,), tuple(sums)),
     )
+
+
+def _parameters(count: int) -> Statement:
+    mb = count * FLOAT_BYTES / MEGABYTE
+    return Statement("parameters", {"parameters": count, "bytes": FLOAT_BYTES, "mb": mb})
 
 
 def _other_model(report: Report) -> Statement:

@@ -161,7 +161,23 @@ def _our_savings(report: Report, cpu: Price, gpu: Price, qps: float) -> Iterator
         }  # fmt: skip
         yield Statement(key, values)
         if (cheap, dear) == listed:
-            yield Statement("even", values)
+            yield _request_for_request(report, cheap, carried) or Statement("even", values)
+
+
+def _request_for_request(report: Report, cheap: Price, carried: float) -> Statement | None:
+    """Return what a request costs less than on the accelerator that a run measured, if one did."""
+    other = report.answer.accelerator
+    if other is None or other.measured is None or other.price.currency != cheap.currency:
+        return None
+    ours, theirs = cheap.monthly / carried, other.price.monthly / other.measured.value
+    return Statement(
+        "request_for_request",
+        {
+            "what": other.price.name, "currency": cheap.currency, "carried": carried,
+            "measured": other.measured.value, "cheap_month": cheap.monthly,
+            "dear_month": other.price.monthly, "saved_percent": _saved(ours, theirs),
+        },
+    )  # fmt: skip
 
 
 def _carried(report: Report, leading: Candidate, price: Price) -> float | None:

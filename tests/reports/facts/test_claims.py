@@ -133,12 +133,26 @@ def test_evidence_beside_the_run(found_in: Find) -> None:
     before = found_in()
     assert [before[name].verdict for name in names] == ["not-measured"] * 3
     assert sums(before["image"])["room"]["rest"] == 180
-    evidence = {
-        "image": {"bytes": 290_000_000},
-        "distilbert": {"variant": "onnx-fp32", "file_bytes": 239_000_000, "mean_ms": 12.5},
-    }
-    found = found_in(evidence=evidence)
+    small = {
+        "model": "builtin-6layer", "variant": "onnx-fp32", "parameters": 59_760_000, "users": 1,
+        "file_bytes": 239_000_000, "mean_ms": 12.5, "invalid": [],
+    }  # fmt: skip
+    image = {
+        "variant": "onnx-int8", "environment_bytes": 190_000_000, "variant_bytes": 105_000_000,
+        "bytes": 295_000_000,
+    }  # fmt: skip
+    found = found_in(evidence={"image": image, "distilbert": small})
     assert [found[name].verdict for name in names] == [
-        "not-reproduced", "reproduced", "not-reproduced",
+        "reproduced", "reproduced", "not-reproduced",
     ]  # fmt: skip
+    assert sums(found["image"])["image_parts"]["rest"] == pytest.approx(105)
+    assert sums(found["small_file"])["parameters"]["mb"] == pytest.approx(239.04)
     assert sums(found["small_ms"])["ms_times"]["times"] == pytest.approx(0.3125)
+    large = {"image": image | {"bytes": 401_000_000}, "distilbert": small | {"invalid": ["stolen"]}}
+    found = found_in(evidence=large)
+    assert [found[name].verdict for name in names] == [
+        "not-reproduced", "reproduced", "not-measured",
+    ]  # fmt: skip
+    assert "invalid" in sums(found["small_ms"])
+    missing = found_in(evidence={"image": {"left_out": True}, "distilbert": {"left_out": True}})
+    assert [missing[name].verdict for name in names] == ["not-measured"] * 3

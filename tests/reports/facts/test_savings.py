@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tiankong.reports.facts.answer import Accelerated
 from tiankong.reports.facts.article import read_article
+from tiankong.reports.facts.costs import Range
 from tiankong.reports.facts.findings import Finding
 from tiankong.reports.facts.prices import Price, Source, read_prices
 from tiankong.reports.facts.report import compose
@@ -81,3 +84,16 @@ def test_what_the_article_says_does_not_depend_on_the_readers_prices(
     assert found["cpu_price"].quoted["quoted_month"] == 700
     assert found["cpu_price"].verdict == "not-measured"
     assert list(sums(found["cheaper"])) == ["saved_not", "saved_small"]
+
+
+def test_a_measured_accelerator_is_compared_request_for_request(
+    make_run: Callable[..., Run],
+) -> None:
+    report = compose([make_run(OURS)], read_article(), read_prices())
+    gpu = next(price for price in read_prices() if price.type == "ecs.gn6i-c4g1.xlarge")
+    measured = Accelerated(gpu, 0.0, Range(1000.0, 900.0, 1100.0))
+    report = replace(report, answer=replace(report.answer, accelerator=measured))
+    work = sums(next(f for f in money(report) if f.claim == "cheaper_at_work"))
+    assert "even" not in work
+    saved = (1 - (0.39 / 100) / (11.63 / 1000)) * 100
+    assert work["request_for_request"]["saved_percent"] == pytest.approx(saved)
