@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from .facts.report import Report
 from .plots.card import card_png, card_values
+from .plots.sheet import sheet_pdf
 from .printing import printed
-from .sections.decision import decision
+from .sections.sheet import sheet
 from .text.decision import Decision
 from .text.language import LANGUAGES, read_language
 
 CARD = {"en": "card.svg", "zh": "card.zh.svg"}
 CARD_PNG = {"en": "card.png", "zh": "card.zh.png"}
-LETTERED = {*CARD_PNG.values()}
+SHEET = {"en": "answer.pdf", "zh": "answer.zh.pdf"}
+LETTERED = {*CARD_PNG.values(), *SHEET.values()}
 """Forms that are made only where every character has a font."""
 
 
@@ -19,10 +21,10 @@ def forms(report: Report) -> dict[str, str | bytes]:
     """Return each form's content by its file's name; without those that no font here can write."""
     files: dict[str, str | bytes] = {}
     for code in LANGUAGES:
-        shown = decision(report, read_language(code))
-        files[CARD[code]] = card_svg(shown)
-        if (picture := card_png(shown)) is not None:
-            files[CARD_PNG[code]] = picture
+        shown = sheet(report, read_language(code))
+        files[CARD[code]] = card_svg(shown.decision)
+        made = {CARD_PNG[code]: card_png(shown.decision), SHEET[code]: sheet_pdf(shown, None)}
+        files |= {name: content for name, content in made.items() if content is not None}
     return files
 
 

@@ -101,32 +101,40 @@ def texts(layout: CardLayout) -> list[str]:
     return [piece.text for piece in layout.pieces]
 
 
-def draw_card(figure: Figure, layout: CardLayout, top: float, left: float = 0.0) -> None:
+def draw_card(
+    figure: Figure, layout: CardLayout, top: float, left: float = 0.0, scale: float = 1.0
+) -> None:
     """Draw a card on light paper; ``top`` and ``left`` are its corner, in points from below."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import FancyBboxPatch, Rectangle
 
-    points = figure.dpi_scale_trans
-    inch = 1 / 72
+    points, unit = figure.dpi_scale_trans, scale / 72
+    x, low = left / 72, top / 72 - layout.height * unit
+    colours = {name: light for name, (light, _) in COLOURS.items()}
     frame = FancyBboxPatch(
-        ((left + 1) * inch, (top - layout.height + 1) * inch),
-        (layout.width - 2) * inch,
-        (layout.height - 2) * inch,
-        boxstyle=f"round,pad=0,rounding_size={RADIUS * inch}",
+        (x + unit, low + unit),
+        (layout.width - 2) * unit,
+        (layout.height - 2) * unit,
+        boxstyle=f"round,pad=0,rounding_size={RADIUS * unit}",
         transform=points,
-        facecolor=COLOURS["paper"][0],
-        edgecolor=COLOURS["line"][0],
-        linewidth=1.5,
+        facecolor=colours["paper"],
+        edgecolor=colours["line"],
+        linewidth=1.5 * scale,
     )
-    figure.add_artist(frame)
     band = Rectangle(
-        (left * inch, (top - layout.height) * inch), BAND * inch, layout.height * inch,
-        transform=points, facecolor=COLOURS[layout.tone][0], linewidth=0,
-    )  # fmt: skip
-    figure.add_artist(band)
+        (x, low),
+        BAND * unit,
+        layout.height * unit,
+        transform=points,
+        facecolor=colours[layout.tone],
+        linewidth=0,
+    )
+    ends, height = (
+        (x + EDGE * unit, x + (layout.width - EDGE) * unit),
+        top / 72 - layout.rule * unit,
+    )
+    rule = Line2D(ends, [height] * 2, transform=points, linewidth=scale, color=colours["line"])
+    for artist in (frame, band, rule):
+        figure.add_artist(artist)
     band.set_clip_path(frame)
-    ends = [(left + EDGE) * inch, (left + layout.width - EDGE) * inch]
-    height = (top - layout.rule) * inch
-    rule = Line2D(ends, [height] * 2, transform=points, linewidth=1.0, color=COLOURS["line"][0])
-    figure.add_artist(rule)
-    write(figure, layout.pieces, top, left)
+    write(figure, layout.pieces, top, left, scale)

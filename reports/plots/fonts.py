@@ -91,7 +91,6 @@ def lettered_canvas(width: float, height: float, texts: Iterable[str]) -> Iterat
         own: dict[Any, Any] = {
             "font.family": found,
             "text.hinting": "no_hinting",
-            "pdf.fonttype": 42,
         }
         with rc_context(own), _quiet():
             figure.set_facecolor("white")
@@ -110,15 +109,20 @@ def _quiet() -> Iterator[None]:
         teller.setLevel(before)
 
 
-def write(figure: Figure, pieces: Sequence[Piece], top: float, left: float = 0.0) -> None:
-    """Write lines of text, in colours for light paper; ``top`` is in points from below."""
+def write(
+    figure: Figure, pieces: Sequence[Piece], top: float, left: float = 0.0, scale: float = 1.0
+) -> None:
+    """Write lines of text, in colours for light paper.
+
+    ``top`` and ``left`` are the corner that they count from, in points from below.
+    """
     width, height = (72 * inches for inches in figure.get_size_inches())
     for piece in pieces:
         figure.text(
-            (left + piece.x) / width,
-            (top - piece.y) / height,
+            (left + piece.x * scale) / width,
+            (top - piece.y * scale) / height,
             piece.text,
-            size=piece.size,
+            size=piece.size * scale,
             color=COLOURS[piece.role][0],
             weight=piece.weight,
             ha="right" if piece.anchor == "end" else "left",

@@ -7,8 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from answers import reports
 from cells import changed
 
+from tiankong.reports import forms
+from tiankong.reports.facts.report import Report
 from tiankong.reports.sections import pictures
 from tiankong.toolkit.runs.load import Load
 from tiankong.toolkit.runs.point import Point
@@ -199,9 +202,17 @@ def make_scaling() -> Callable[..., tuple[Cell, ...]]:
     return scaling_cells
 
 
+@pytest.fixture(scope="session")
+def every() -> dict[str, Report]:
+    """One report for each status that an answer can have, and two odd ones."""
+    return reports(run, cell, variant, gate, scaling_cells)
+
+
 @pytest.fixture
 def quick_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures have their own tests, and take a while each."""
+    """Pictures and forms have their own tests, and take a while each."""
+    for form in ("card_png", "sheet_pdf"):
+        monkeypatch.setattr(forms, form, lambda *_: b"drawn")
     for draw in ("line_picture", "cost_picture", "bar_picture"):
         monkeypatch.setattr(pictures, draw, lambda *_, **_more: "<svg><desc></desc></svg>")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from answers import report_of, reports
+from answers import report_of
 
 from tiankong.reports.facts.report import Report
 from tiankong.reports.forms import card_svg
@@ -28,17 +28,6 @@ BOXES = """() => [...document.querySelectorAll("text")].map(text => {
     return [box.x, box.y, box.x + box.width, box.y + box.height];
 })"""
 PNG_SIZE = slice(16, 24)  # of a PNG's first chunk: width and height
-
-
-@pytest.fixture(scope="module")
-def every(
-    make_run: Callable[..., Run],
-    make_cell: Callable[..., Any],
-    make_variant: Callable[..., dict[str, Any]],
-    make_gate: Callable[..., dict[str, Any]],
-    make_scaling: Callable[..., tuple[Any, ...]],
-) -> dict[str, Report]:
-    return reports(make_run, make_cell, make_variant, make_gate, make_scaling)
 
 
 def test_the_reports_have_every_status(every: dict[str, Report]) -> None:
@@ -108,7 +97,6 @@ def test_a_png_is_the_card_and_the_same_bytes_twice(every: dict[str, Report]) ->
     assert struct.unpack(">II", picture[PNG_SIZE]) == (layout.width * 2, layout.height * 2)
 
 
-@pytest.mark.usefixtures("quick_plots")
 def test_without_a_font_for_chinese_its_png_is_left_out_with_a_line(
     every: dict[str, Report],
     make_run: Callable[..., Run],
@@ -123,6 +111,7 @@ def test_without_a_font_for_chinese_its_png_is_left_out_with_a_line(
     assert not (tmp_path / "card.zh.png").exists()
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
     assert "card.zh.png" in line
+    assert "answer.zh.pdf" in line
     assert "fonts-noto-cjk" in line
 
 

@@ -17,7 +17,8 @@ def test_the_pages_are_what_their_runs_give(tmp_path: Path) -> None:
         [read_run(path) for path in paths], tmp_path, copies=copy_names(paths, tmp_path)
     )
     assert {path.name for path in written} <= {path.name for path in PAGES.iterdir()}
-    texts = [path for path in written if path.suffix not in (".svg", ".png")]  # machines differ
+    # Drawings depend on a machine's fonts and libraries.
+    texts = [path for path in written if path.suffix not in (".svg", ".png", ".pdf")]
     assert len(texts) == 9
     for path in texts:
         assert path.read_bytes() == (PAGES / path.name).read_bytes(), path.name

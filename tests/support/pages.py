@@ -19,8 +19,8 @@ def in_both(*names: str) -> set[str]:
 
 ALWAYS = in_both("size")
 PICTURES = in_both("cost", "latency", "throughput", "distribution")
-CARDS = {"card.svg", "card.zh.svg", "card.png"}
-CHINESE = {"card.zh.png"}  # only where a font has the characters
+CARDS = {"card.svg", "card.zh.svg", "card.png", "answer.pdf"}
+CHINESE = {"card.zh.png", "answer.zh.pdf"}  # only where a font has the characters
 GROWTH = in_both("scaling")
 NAMES = (
     ALWAYS
