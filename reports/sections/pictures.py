@@ -94,6 +94,7 @@ class _View:
 
     def picture(self, name: str, told: Sequence[str], draw: Callable[[Said], str]) -> Picture:
         title, alt = self.language.say(f"heading.{name}"), self.language.join(told)
+        alt = alt.replace("） ", "）")  # a full-width bracket brings its own space
         return Picture(file_name(name, self.language), title, alt, draw(Said(name, title, alt)))
 
     def section(

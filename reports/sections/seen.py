@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ...toolkit.files import MEBIBYTE
-from ..facts.capacity import is_usable, percentile_of
+from ..facts.capacity import keeps, percentile_of, surely_keeps
 from ..facts.distributions import Distribution
 from ..facts.estimates import Estimate
 from ..facts.front import CostPoint
@@ -24,7 +24,7 @@ Lines = Mapping[Series, Sequence[MeasuredPoint]]
 
 def outstanding(every: Iterable[Series], looks: Looks) -> list[Series]:
     """Return the series that stand out, or the first one if none does."""
-    known = list(every)
+    known = sorted(every, key=lambda series: looks[series].number)
     return [series for series in known if looks[series].stands_out] or known[:1]
 
 
@@ -40,72 +40,80 @@ def latency(lines: Lines, looks: Looks, standing: Standing, language: Language) 
 def _latency(
     points: Sequence[MeasuredPoint], name: str, standing: Standing, language: Language
 ) -> Iterator[str]:
-    rank, limit = standing.rank, figures.unrounded(standing.limit_ms)
-    known = [(p, found.value) for p in points if (found := percentile_of(p, rank))]
-    if not known:
-        return
-    (first, low), (last, high) = known[0], known[-1]
-    if len(known) > 1:
+    known = [(p, found.value) for p in points if (found := percentile_of(p, standing.rank))]
+    if known:
+        (first, low), (last, high) = known[0], known[-1]
         yield language.say(
             "shown.latency",
             name=name,
-            rank=rank,
+            rank=standing.rank,
             first=figures.significant(low),
             few=language.count(first.users),
             last=figures.significant(high),
             many=language.count(last.users),
+            within=_within(points, standing, language),
         )
-    kept = [(p, value) for p, value in known if value <= standing.limit_ms and is_usable(p)]
+
+
+def _within(points: Sequence[MeasuredPoint], standing: Standing, language: Language) -> str:
+    """Say up to how many users the objective is kept: the whole interval, where there is one."""
+    rank, limit = standing.rank, standing.limit_ms
+    bounded = any((found := percentile_of(p, rank)) and found.ends for p in points)
+    keep = surely_keeps if bounded else keeps
+    kept = [point for point in points if keep(point, rank, limit)]
+    written = figures.unrounded(limit)
     if not kept:
-        yield language.say("shown.never", name=name, rank=rank, limit=limit)
-        return
-    point, value = max(kept, key=lambda pair: pair[0].users)
-    yield language.say(
-        "shown.within",
-        name=name,
-        rank=rank,
-        limit=limit,
-        users=language.count(point.users),
-        value=figures.significant(value),
-    )
+        return language.say("shown.never_surely" if bounded else "shown.never", limit=written)
+    point = max(kept, key=lambda point: point.users)
+    found = percentile_of(point, rank)
+    assert found is not None, "what keeps an objective has the percentile"
+    users = language.count(point.users)
+    if found.ends:
+        span = figures.span(*found.ends)
+        return language.say("shown.within_surely", limit=written, users=users, span=span)
+    value = figures.significant(found.value)
+    return language.say("shown.within", limit=written, users=users, value=value)
 
 
 def throughput(lines: Lines, looks: Looks, standing: Standing, language: Language) -> list[str]:
     """Say how many requests a second each carries, and by how much the first one carries more."""
     shown = outstanding(lines, looks)
-    peaks = [max(lines[series], key=lambda point: point.qps.value) for series in shown]
+    comma = str(language.words["comma"])
     at = {
-        series: point
+        series: point.qps.value
         for series in shown
         for point in lines[series]
         if point.users == standing.users and point.qps.value > 0
     }
     sentences = []
-    if shown and shown[0] in at:
-        first = at[shown[0]]
-        for series in shown[1:]:
-            if series in at:
-                sentences.append(
-                    language.say(
-                        "shown.ratio",
-                        users=language.count(standing.users),
-                        name=looks[shown[0]].name,
-                        other=looks[series].name,
-                        ratio=figures.significant(first.qps.value / at[series].qps.value),
-                        qps=figures.significant(first.qps.value),
-                        less=figures.significant(at[series].qps.value),
-                    )
-                )
-    sentences += [
-        language.say(
-            "shown.throughput",
-            name=looks[series].name,
-            users=language.count(peak.users),
-            qps=figures.significant(peak.qps.value),
+    others = [series for series in shown[1:] if series in at]
+    if others and shown[0] in at:
+        qps = at[shown[0]]
+        times = (
+            language.say(
+                "shown.times",
+                other=looks[series].name,
+                ratio=figures.significant(qps / at[series]),
+            )
+            for series in others
         )
-        for series, peak in zip(shown, peaks, strict=True)
-    ]
-    return sentences
+        sentences.append(
+            language.say(
+                "shown.ratio",
+                users=language.count(standing.users),
+                name=looks[shown[0]].name,
+                qps=figures.significant(qps),
+                times=comma.join(times),
+            )
+        )
+    peaks = []
+    for series in shown:
+        peak = max(lines[series], key=lambda point: point.qps.value)
+        most = figures.significant(peak.qps.value)
+        users = language.count(peak.users)
+        name = looks[series].name
+        peaks.append(language.say("shown.peak", name=name, qps=most, users=users))
+    return [*sentences, language.say("shown.peaks", peaks=comma.join(peaks))]
 
 
 def distribution(
@@ -130,26 +138,21 @@ def cost(
     points: Sequence[CostPoint], front: Sequence[CostPoint], looks: Looks, standing: Standing,
     language: Language,
 ) -> list[str]:  # fmt: skip
-    """Say which point is the cheapest within the objective, and which are on the front."""
+    """Say what the chosen point costs, and which points are on the front."""
     price = standing.price
     assert price is not None, "without a price there is no cost"
-    able = [point for point in points if point.point.variant not in standing.refused]
-    within = [point for point in able if point.latency_ms.value <= standing.limit_ms]
-    best = min(within, key=lambda point: point.cost.value, default=None)
-    best = best or min(able, key=lambda point: point.latency_ms.value, default=None)
-    sentences = []
-    if best:
-        sentences.append(
-            language.say(
-                "shown.cost" if within else "shown.cost_beyond",
-                limit=figures.unrounded(standing.limit_ms),
-                name=looks[best.point.series].name,
-                users=language.count(best.point.users),
-                rank=standing.rank,
-                amount=money(price.currency, best.cost.value, language),
-                value=figures.significant(best.latency_ms.value),
-            )
+    sentences = [
+        language.say(
+            "shown.cost",
+            name=looks[point.point.series].name,
+            users=language.count(point.point.users),
+            rank=standing.rank,
+            amount=money(price.currency, point.cost.value, language),
+            value=figures.significant(point.latency_ms.value),
         )
+        for point in points
+        if standing.chosen and point.point.key == standing.chosen.key
+    ]
     names = (
         language.say(
             "picture.at",
@@ -201,31 +204,28 @@ def ceiling(shares: Mapping[Series, float], looks: Looks, language: Language) ->
 
 
 def size(
-    rows: Mapping[Series, VariantRow], memory: Mapping[str, int], baseline: str, looks: Looks,
+    rows: Mapping[Series, VariantRow],
+    memory: Mapping[str, int],
+    baseline: str,
+    looks: Looks,
     language: Language,
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     """Say how large the files are beside the baseline's, and what memory they take."""
     base = next((row.file_bytes for row in rows.values() if row.name == baseline), None)
     sentences = []
     for series in outstanding(rows, looks):
-        row = rows[series]
+        row, parts = rows[series], []
         if row.file_bytes:
-            key = "size_ratio" if base and row.name != baseline else "size"
-            sentences.append(
-                language.say(
-                    f"shown.{key}",
-                    name=row.name,
-                    file=figures.megabytes(row.file_bytes),
-                    other=baseline,
-                    ratio=figures.significant(row.file_bytes / (base or 1), 2),
-                )
-            )
+            key = "file_ratio" if base and row.name != baseline else "file"
+            ratio = figures.significant(row.file_bytes / (base or 1), 2)
+            file = figures.megabytes(row.file_bytes)
+            parts.append(language.say(f"shown.{key}", file=file, other=baseline, ratio=ratio))
         if row.name in memory:
-            sentences.append(
-                language.say(
-                    "shown.memory", name=row.name, memory=f"{memory[row.name] / MEBIBYTE:.0f}"
-                )
-            )
+            used = f"{memory[row.name] / MEBIBYTE:.0f}"
+            parts.append(language.say("shown.memory", memory=used))
+        if parts:
+            said = str(language.words["comma"]).join(parts)
+            sentences.append(language.say("shown.size", name=row.name, parts=said))
     return sentences
 
 
