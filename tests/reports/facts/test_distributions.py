@@ -34,10 +34,10 @@ def test_percentiles_are_those_of_the_raw_latencies(
 def test_failures_are_slower_than_every_answer(
     make_run: Callable[..., Run], make_cell: Callable[..., Cell]
 ) -> None:
-    cell = counted(make_cell, failures={"503": 5})  # few enough that the repeat is valid
+    cell = counted(make_cell, failures={"503": 2})  # few enough that the repeat is valid
     (found,) = distributions([make_run({}, (cell,))], Load(8))
     for rank in (50, 95, 99):
-        assert found.at(float(rank)) == percentile(cell.latencies_ms, rank, 5)
+        assert found.at(float(rank)) == percentile(cell.latencies_ms, rank, 2)
     assert found.at(99.0) != percentile(cell.latencies_ms, 99)
 
 
