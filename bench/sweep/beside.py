@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...toolkit.console import progress, say
+from ...toolkit.console import say
 from ...toolkit.errors import TiankongError
 from ...toolkit.runs.evidence import LEFT_OUT
 from .session import Session
@@ -32,16 +32,14 @@ class Beside:
 
 def measure_beside(session: Session, things: Sequence[Beside]) -> None:
     """Measure what the run lacks; what cannot be measured is left out with one line, for good."""
-    missing = [thing for thing in things if not thing.is_in(session)]
-    if not missing:
-        return
-    with progress("evidence", len(missing)) as step:
-        for thing in missing:
-            step(str(thing))
-            found: Mapping[str, Any]
-            try:
-                found = thing.measure()
-            except TiankongError as error:
-                say(f"evidence: {thing} is left out: {error}")
-                found = {LEFT_OUT: True}
-            session.append_evidence(thing.name, {thing.key: dict(found)} if thing.key else found)
+    for thing in things:
+        if thing.is_in(session):
+            continue
+        say(f"evidence: {thing}")  # a line and no bar: building and checking have bars of their own
+        found: Mapping[str, Any]
+        try:
+            found = thing.measure()
+        except TiankongError as error:
+            say(f"evidence: {thing} is left out: {error}")
+            found = {LEFT_OUT: True}
+        session.append_evidence(thing.name, {thing.key: dict(found)} if thing.key else found)
