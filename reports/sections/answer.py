@@ -140,7 +140,8 @@ def reason(each: Reason, rank: int, language: Language) -> str:
     if "users" in about:
         about["users"] = phrases.users_list(about["users"], language)
     if "reasons" in about:
-        about["reasons"] = str(language.words["list"]).join(about["reasons"])
+        told = (phrases.promise(sentence, language) for sentence in about["reasons"])
+        about["reasons"] = str(language.words["list"]).join(told)
     for key in ("value", "high"):
         if key in about:
             about[key] = figures.significant(about[key])

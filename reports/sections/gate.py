@@ -13,6 +13,7 @@ from ..facts.report import Report
 from ..facts.variants import VariantRow
 from ..text import figures
 from ..text.language import Language
+from ..text.phrases import promise
 from ..text.tables import Contrast, Contrasts, Entry, Ranks, Section, Table, columns
 
 FOUND = (
@@ -102,14 +103,14 @@ def _flips(variant: str, gate: Gate, language: Language) -> Entry:
 
 
 def _outcome(gate: Gate, language: Language) -> Entry:
-    reasons = list(gate.reasons)
+    reasons = [promise(reason, language) for reason in gate.reasons]
     word, tone = ("passed", "good") if gate.passed else ("failed", "bad")
     if not gate.judged:
         word, tone = "unjudged", "bad"
     if gate.at_chance:
         tone = "bad"
         reasons.append(language.say("cell.at_chance"))
-    return Entry(language.say(f"cell.{word}"), "; ".join(reasons), tone)
+    return Entry(language.say(f"cell.{word}"), str(language.words["list"]).join(reasons), tone)
 
 
 def _batches(gate: Gate, language: Language) -> str:

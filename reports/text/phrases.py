@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..facts.costs import Range
 from ..facts.points import Series
 from ..facts.prices import Price
+from ..facts.promises import broken_promise
 from ..facts.scaling import Axis
 from . import figures
 from .language import Language
@@ -64,6 +65,12 @@ def name(series: Series, language: Language) -> str:
 def machine(price: Price, language: Language) -> str:
     """Return a priced machine's name: cloud and type."""
     return f"{language.known(price.cloud)} {language.known(price.type)}"
+
+
+def promise(sentence: str, language: Language) -> str:
+    """Return a broken promise of the gate in a language; as it was recorded if it is not known."""
+    found = broken_promise(sentence)
+    return language.say_or(f"promise.{found.code}", sentence, **(found.values or {}))
 
 
 def percentile_name(rank: int) -> str:
