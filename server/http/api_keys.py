@@ -26,6 +26,7 @@ OPEN = frozenset(
         "/page.js",
         "/page-words.js",
         "/page-text.js",
+        "/page.json",
         "/openapi.json",
         "/health/live",
         "/health/ready",

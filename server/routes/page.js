@@ -31,6 +31,7 @@ const stored = {
 let language = stored.get("language", navigator.language.startsWith("zh") ? "zh" : "en");
 let past = stored.get("history", []);
 if (!Array.isArray(past)) past = [];
+let needsKey = null; // whether the server wants an API key; null: not known yet
 let models = null; // of the server, the one that /predict asks first; null: not known yet
 let shown = null; // what was asked, with an answer for each model so far: {text, answers, chosen}
 let failed = null; // returns why there is no answer, in the language of the page
@@ -77,13 +78,18 @@ async function request(path, body) {
   return { response, answer, ms: performance.now() - began };
 }
 
-/** Learn which models the server has; an unknown server may have none of the protocol's routes. */
+/** Return whether a key is wanted and missing, so that nothing can be asked yet. */
+function isLocked() {
+  return needsKey && !at("key").value;
+}
+
+/** Learn whether the server wants a key, and which models it has (none behind a proxy, perhaps). */
 async function learn() {
+  needsKey ??= (await request("page.json")).answer?.api_key ?? null;
+  at("key-row").hidden = !needsKey;
+  if (isLocked()) return;
   const { response, answer } = await request("v2");
-  if (!response || response.status === 401) {
-    at("key-row").hidden = response?.status !== 401;
-    return;
-  }
+  if (!response || response.status === 401) return;
   const names = Array.isArray(answer?.models) ? answer.models : [];
   const replies = await Promise.all(names.map((name) => request(`v2/models/${encodeURIComponent(name)}`)));
   models = replies.map((reply) => reply.answer).filter((model) => model?.name);
@@ -146,9 +152,9 @@ async function ask({ quietly = false, linked = false } = {}) {
   at("answer").setAttribute("aria-busy", "true");
   if (!models) await learn();
   if (number !== asked) return; // a newer question is under way
-  if ((quietly || linked) && !at("key-row").hidden && !at("key").value) {
-    at("answer").setAttribute("aria-busy", "false");
-    at("key").focus(); // the reader did nothing wrong: no error
+  if (isLocked()) {
+    // On opening the reader did nothing wrong yet: no error.
+    fail(quietly || linked ? null : () => words().problems.no_api_key());
     return;
   }
   const first = await askModel(0, text);
@@ -176,7 +182,7 @@ function fail(problem) {
   failed = problem;
   at("answer").setAttribute("aria-busy", "false");
   showAnswer();
-  if (!at("key-row").hidden) at("key").focus();
+  if (needsKey && (isLocked() || problem() === words().wrongKey)) at("key").focus();
 }
 
 function take(text) {
@@ -330,7 +336,6 @@ function facts() {
 }
 
 function calls({ variant, path, body, answer }) {
-  const needsKey = models?.[0]?.parameters?.api_key ?? !at("key-row").hidden;
   const line = curlLine(new URL(path, location.href.split("#")[0]).href, body, needsKey);
   const name = shown.answers.length > 1 ? variant : "";
   return [[line, "curl"], [indented(answer), "JSON"]].map(([text, kind]) => {

@@ -68,6 +68,7 @@ def test_everything_else_is_guarded(guarded: TestClient, path: str) -> None:
         "/page.js",
         "/page-words.js",
         "/page-text.js",
+        "/page.json",
         "/page.css",
         "/health/live",
         "/health/ready",

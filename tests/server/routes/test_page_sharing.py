@@ -49,8 +49,11 @@ def answered(page: Page, blanks: int = 1) -> None:
 
 
 def test_an_example_is_answered_on_opening(context: BrowserContext, server: Any) -> None:
+    logged: list[str] = []
+    context.on("console", lambda message: logged.append(message.text))
     page = visit(context, server.url)
     answered(page)
+    assert logged == []
     expect(page, "#models", text=re.compile("变体 fake对照 other"))
     expect(page, "#sentence", text="疑是地")
     api.expect(page.locator("#history-box")).to_be_hidden()
