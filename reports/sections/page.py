@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..facts.report import Report
-from ..text import figures
+from ..text import phrases
 from ..text.language import Language
 from ..text.tables import Page, Section
 from .answer import card
@@ -36,7 +36,6 @@ AFTER: tuple[Maker, ...] = (
     warnings,
     provenance,
 )
-PER_COUNT = 1_000_000
 
 
 def page(report: Report, language: Language, files: Mapping[str, int] | None = None) -> Page:
@@ -74,7 +73,7 @@ def _lead(report: Report, language: Language, title: str) -> str:
     return language.say(
         "page.lead",
         model=title,
-        parameters=figures.significant(header.model["parameters"] / PER_COUNT),
+        parameters=phrases.large(header.model["parameters"], language),
         cpu=header.machine["cpu"],
         cores=report.bench.cores,
         date=header.started[:10],

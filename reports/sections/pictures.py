@@ -27,7 +27,7 @@ from ..plots.looks import Look, fewer, looks
 from ..plots.palette import SHARES
 from ..text import figures
 from ..text.language import Language
-from ..text.phrases import money
+from ..text.phrases import machine, money
 from ..text.tables import Picture, Section, load
 from . import seen
 
@@ -225,7 +225,7 @@ def _cost(view: _View) -> Section | None:
     drawn = CostView(points, best, chosen, standing.limit_ms, standing.refused)
     told = seen.cost(every, best, view.looks, standing, language)
     note = language.say(
-        "note.cost", price=price.name, kind=language.say(f"kind.{price.kind}"),
+        "note.cost", price=machine(price, language), kind=language.say(f"kind.{price.kind}"),
         monthly=money(price.currency, price.monthly, language),
         level=figures.percent(CONFIDENCE_PERCENT),
     )  # fmt: skip

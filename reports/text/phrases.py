@@ -11,6 +11,11 @@ from . import figures
 from .language import Language
 from .tables import load, stack
 
+LARGE = {  # the units of large numbers, the largest first
+    "en": ((10**6, "million"),),
+    "zh": ((10**8, "hundred_million"), (10**4, "ten_thousand")),
+}
+
 
 def money(currency: str, value: float, language: Language) -> str:
     """Return an amount with its currency; cents only where there are some.
@@ -71,6 +76,18 @@ def promise(sentence: str, language: Language) -> str:
     """Return a broken promise of the gate in a language; as it was recorded if it is not known."""
     found = broken_promise(sentence)
     return language.say_or(f"promise.{found.code}", sentence, **(found.values or {}))
+
+
+def large(count: float, language: Language) -> str:
+    """Return a large number in the unit that a reader of the language counts in.
+
+    >>> from .language import read_language
+    >>> large(102_290_312, read_language("en")), large(102_290_312, read_language("zh"))
+    ('102 million', '1.02 亿')
+    """
+    units = LARGE[language.code]
+    scale, unit = next((each for each in units if count >= each[0]), units[-1])
+    return language.say(f"large.{unit}", count=figures.significant(count / scale))
 
 
 def percentile_name(rank: int) -> str:
