@@ -216,13 +216,10 @@ def report(session: nox.Session) -> None:
 
 
 @nox.session
-def readme(session: nox.Session) -> None:
-    """Put the table of reports/pages/run.jsonl into both READMEs."""
+def pages(session: nox.Session) -> None:
+    """Make the committed pages, and the blocks of both READMEs, from their run files."""
     install(session, "report")
-    table = session.run("tiankong", "report", "--markdown", "reports/pages/run.jsonl", silent=True)
-    for name in ("README.md", "README.zh-CN.md"):
-        path = HERE / name
-        before, rest = path.read_text(encoding="utf-8").split("<!-- table -->")
-        _, after = rest.split("<!-- /table -->")
-        block = f"<!-- table -->\n{str(table).strip()}\n<!-- /table -->"
-        path.write_text(f"{before}{block}{after}", encoding="utf-8")
+    folder = "reports/pages"
+    runs = [f"{folder}/{name}.jsonl" for name in ("run", "scaling")]
+    session.run("tiankong", "report", *runs, "--out", folder)
+    session.run("python", "tests/support/readmes.py")

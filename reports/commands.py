@@ -43,7 +43,9 @@ def report(
         str, typer.Option("--gpu-price", help="its price, g4dn.xlarge (default: a comparable T4)")
     ] = "",
     prices: Annotated[Path | None, typer.Option("--prices", help="your own price file")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="only print the table")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="only print a summary for a CI job")
+    ] = False,
 ) -> None:
     """Write pages from run files: which variant, on how many instances, for how much money.
 

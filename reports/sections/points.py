@@ -22,7 +22,7 @@ WRONGS = ("failures", "wrong")
 BEST = ("users", "qps", "p50", "p95", "kept", "p99", "ratio", "server_cpu", "memory", *WRONGS)
 OPEN = ("rate", "qps", "goodput", "p50", "p95", "p99", "late", "server_cpu")
 OTHERS = ("load", "sentences", "p50", "p95")
-SMALL = ("users", "qps", "ratio", "p95", "warnings")
+SMALL = ("users", "qps", "p95", "kept", "ratio")
 WORDS = frozenset({"variant", "load", "kept", "warnings"})
 OPTIONAL: Mapping[str, Callable[[MeasuredPoint], object]] = {  # shown if any point has a value
     "server_quota": lambda point: point.server_quota_percent,
@@ -102,7 +102,7 @@ def open_loop(report: Report, language: Language) -> Section | None:
     )
 
 
-def best_grid(report: Report, language: Language) -> Table:
+def best_grid(report: Report, language: Language, keys: Sequence[str] = BEST) -> Table:
     """Return each series' best point; a series without a usable one is shown by its first."""
     first: dict[Series, MeasuredPoint] = {}
     for point in sorted(report.points, key=lambda point: not point.valid):
@@ -114,7 +114,7 @@ def best_grid(report: Report, language: Language) -> Table:
         "kept": lambda point, language: _kept(point, asked.rank, asked.limit_ms, language)
     }
     objective = phrases.objective(asked.rank, asked.limit_ms, language)
-    return grid(best, BEST, language, language.say("measured.best", objective=objective), kept)
+    return grid(best, keys, language, language.say("measured.best", objective=objective), kept)
 
 
 def _kept(point: MeasuredPoint, rank: int, limit_ms: float, language: Language) -> Entry:
@@ -144,9 +144,7 @@ def open_grid(report: Report, language: Language) -> Table:
 
 
 def small_grid(report: Report, language: Language) -> Table:
-    """Return the plain points in few columns, or all other points if there is no plain one."""
-    if report.points:
-        return grid(report.points, SMALL, language)
+    """Return all points that are not plain in few columns."""
     return grid(
         (*report.open_points, *report.scaling.points, *report.scaling.others),
         (*OTHERS, "warnings"),

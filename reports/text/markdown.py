@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from .tables import Contrast, Entry, Table
 
+NOTE = " ({note})"  # how a remark follows an entry
 
-def lines(grid: Table) -> list[str]:
-    """Return a grid as the lines of a Markdown table."""
+
+def lines(grid: Table, note: str = NOTE) -> list[str]:
+    """Return a grid as the lines of a Markdown table; ``note`` is the brackets of its language."""
     rule = ["---" if place in grid.words else "---:" for place in range(len(grid.columns))]
-    rows = [[cell(entry) for entry in row] for row in grid.rows]
+    rows = [[cell(entry, note) for entry in row] for row in grid.rows]
     head = [escape(column) for column in grid.columns]
     return [f"| {' | '.join(row)} |" for row in (head, rule, *rows)]
 
 
-def cell(entry: Entry) -> str:
+def cell(entry: Entry, note: str = NOTE) -> str:
     """Return an entry as Markdown: its note in brackets, a bad one in bold."""
     text = escape(entry.text)
     bold = f"**{text}**" if entry.tone == "bad" else text
     notes = [entry.note, entry.badge.text if entry.badge else ""]
-    return " ".join([bold, *(f"({escape(note)})" for note in notes if note)])
+    return bold + "".join(note.format(note=escape(text)) for text in notes if text)
 
 
 def contrast(pair: Contrast) -> str:
