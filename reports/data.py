@@ -56,6 +56,7 @@ def as_data(report: Report) -> dict[str, Any]:
             for price in report.prices
             if (priced := cost(price, point.qps.value, report.bench))
         ],
+        "history": _history(report),
         "article": asdict(report.article),
         "claims": [
             {"claim": found.claim, "verdict": found.verdict, "quoted": dict(found.quoted)}
@@ -146,6 +147,38 @@ def _point(point: MeasuredPoint) -> dict[str, Any]:
         "valid": point.valid,
         "warnings": doubts,
     }
+
+
+def _history(report: Report) -> list[dict[str, Any]]:
+    """Return the epochs, oldest first, each with its plain points; empty if there is one only."""
+    if report.history is None:
+        return []
+    return [
+        {
+            "runs": [run.header.run for run in snapshot.runs],
+            "started": snapshot.header.started,
+            "tool": snapshot.header.tool,
+            "commit": snapshot.header.commit or None,
+            "differences": [
+                {"field": field, "before": before, "after": after}
+                for field, before, after in snapshot.differences
+            ],
+            "points": [
+                {
+                    **_place(step.point),
+                    "valid": step.point.valid,
+                    "qps": asdict(step.point.qps),
+                    "p95_ms": asdict(step.point.p95_ms) if step.point.p95_ms else None,
+                    "qps_shift": asdict(step.qps) if step.qps else None,
+                    "p95_shift": asdict(step.p95) if step.p95 else None,
+                }
+                for trend in report.history.trends
+                for step in trend.steps
+                if step.place == place
+            ],
+        }
+        for place, snapshot in enumerate(report.history.snapshots)
+    ]
 
 
 def _axis(axis: Axis) -> dict[str, Any]:

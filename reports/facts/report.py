@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from typing import Any
 
 from ...toolkit.errors import UnusableInputError
-from ...toolkit.runs.point import Point
 from ...toolkit.runs.run_file import Header, Run
 from .answer import Answer, Evidence, answer
 from .article import Article
 from .capacity import Searched, best_points, is_search, searched
 from .costs import MeasuredMachine, yardsticks
+from .history import History, history
 from .planned import Planned, planned
 from .points import ARTICLE_STACK, MeasuredPoint, Series, article_points, points
+from .pooling import epochs, unequal
 from .prices import Price
 from .question import NO_WISHES, Question, Wishes, question
 from .scaling import Scaling, scaling
 from .variants import VariantRow, variant_rows
 
-# Parts of a header that must be equal in all runs: speed and answers depend on each of them.
-SHARED = ("tool", "model", "gold", "machine", "versions")
-# Parts of a plan that must be equal if two runs measured the same point: repeats are averaged.
-SHARED_PLAN = ("seconds", "warmup_seconds")
 NEEDED = {"machine": ("cpu", "architecture", "usable_cores"), "model": ("name", "parameters")}
 
 
@@ -32,13 +27,15 @@ NEEDED = {"machine": ("cpu", "architecture", "usable_cores"), "model": ("name", 
 class Report:
     """One report's facts; ``header`` is the first run's, ``best`` each series' best point.
 
-    ``given`` has all runs, ``runs`` the sweeps among them (if there are any).  ``points`` are the
-    plain ones (a closed loop over the gold set): answer, costs and the
-    comparison with the article use these alone.  Any kind of points may be missing.  ``searches``
-    are what capacity searches found, ``planned`` is what the runs would measure of plain points.
+    ``given`` has all runs.  Of a history of several epochs only the newest bears the rest: ``runs``
+    are its sweeps (if there are any).  ``points`` are the plain ones (a closed loop over the gold
+    set): answer, costs and the comparison with the article use these alone.  Any kind of points may
+    be missing.  ``searches`` are what capacity searches found, ``planned`` is what the runs would
+    measure of plain points.
     """
 
     given: tuple[Run, ...]
+    history: History | None
     runs: tuple[Run, ...]
     article: Article
     prices: tuple[Price, ...]
@@ -101,6 +98,7 @@ def compose(
 ) -> Report:
     """Return the report of runs measured on one machine with one model.
 
+    Runs with different software make a history; the newest ones bear everything else.
     Runs of sweeps give the points, finished searches of ``capacity`` the capacities that they
     found; ``gpu`` is a run of the same model on a machine with an accelerator, for the break-even.
     Raises UnusableInputError if there is no cell, if a wish is not one, or if two runs
@@ -111,7 +109,12 @@ def compose(
         raise UnusableInputError(f"nothing to report: no cell was measured (runs: {names})")
     for run in runs:
         _refuse_incomplete(run)
-    _refuse_mixture(runs)
+    every_epoch = epochs(runs)
+    given, runs = runs, every_epoch[-1]
+    if not any(run.cells for run in runs):
+        raise UnusableInputError(
+            f"run {runs[0].header.run!r} is the newest, and no cell was measured: leave it out"
+        )
     machine = runs[0].header.machine
     bench = MeasuredMachine(
         int(machine["usable_cores"]), machine["architecture"], machine.get("threads_per_core")
@@ -127,7 +130,8 @@ def compose(
     beside = _gpu_points(gpu, runs[0].header, article, asked.limit_ms) if gpu else ()
     evidence = Evidence(plain, searches, variants, plan, bench, prices, beside)
     return Report(
-        tuple(runs),
+        tuple(given),
+        history(every_epoch, article.variant, asked.limit_ms, plain),
         tuple(sweeps) or tuple(runs),
         article,
         tuple(prices),
@@ -149,7 +153,7 @@ def _gpu_points(
     run: Run, header: Header, article: Article, limit_ms: float
 ) -> tuple[MeasuredPoint, ...]:
     """Return a GPU machine's plain points of variants that passed; refuse another model's run."""
-    for field, here, there in _unequal("model", dict(header.model), dict(run.header.model)):
+    for field, here, there in unequal("model", dict(header.model), dict(run.header.model)):
         raise UnusableInputError(
             f"run {run.header.run!r} (--gpu) is of another model: {field} differs"
             f" ({here!r}, {there!r})"
@@ -170,52 +174,3 @@ def _refuse_incomplete(run: Run) -> None:
     for cell in run.cells:
         if cell.seconds <= 0:
             raise UnusableInputError(f"run {header.run!r}: cell {cell.point} lasted no time")
-
-
-def _refuse_mixture(runs: Sequence[Run]) -> None:
-    first = runs[0].header
-    names = {first.run}
-    for run in runs[1:]:
-        if run.header.run in names:
-            raise UnusableInputError(f"run {run.header.run!r} is given twice")
-        names.add(run.header.run)
-        for field, here, there in _differences(first, run.header):
-            raise UnusableInputError(
-                f"runs {first.run!r} and {run.header.run!r} cannot share a report: {field} differs"
-                f" ({here!r}, {there!r}); report them apart"
-            )
-    for one, other in combinations(runs, 2):
-        _refuse_windows(one, other)
-
-
-def _refuse_windows(one: Run, other: Run) -> None:
-    """Refuse runs that measured the same point with different windows."""
-    if not _points(one) & _points(other):
-        return
-    for key in SHARED_PLAN:
-        here, there = one.header.plan.get(key), other.header.plan.get(key)
-        if here != there:
-            raise UnusableInputError(
-                f"runs {one.header.run!r} and {other.header.run!r} measured the same point, but"
-                f" plan.{key} differs ({here!r}, {there!r}); report them apart"
-            )
-
-
-def _points(run: Run) -> set[Point]:
-    return {cell.point.gathered for cell in run.cells}
-
-
-def _differences(one: Header, other: Header) -> Iterator[tuple[str, Any, Any]]:
-    for part in SHARED:
-        yield from _unequal(part, getattr(one, part), getattr(other, part))
-    for name in one.variants.keys() & other.variants.keys():
-        here, there = one.variants[name]["digest"], other.variants[name]["digest"]
-        yield from _unequal(f"variants.{name}.digest", here, there)
-
-
-def _unequal(field: str, one: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        for key in sorted(one.keys() | other.keys()):
-            yield from _unequal(f"{field}.{key}", one.get(key), other.get(key))
-    elif one != other:
-        yield field, one, other

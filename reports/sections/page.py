@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from ..facts.report import Report
 from ..text import phrases
@@ -13,6 +14,7 @@ from .article import article
 from .costs import costs
 from .downloads import downloads
 from .gate import gate
+from .history import history
 from .method import method
 from .pictures import pictures
 from .points import measured, open_loop
@@ -34,8 +36,11 @@ AFTER: tuple[Maker, ...] = (
     costs,
     method,
     warnings,
+    history,
     provenance,
 )
+OF_POINTS = frozenset({"measured", "scaling", "open"})  # sections whose rows are points
+MOST_ROWS = 300  # nobody reads longer tables; a spreadsheet sorts and filters them
 
 
 def page(report: Report, language: Language, files: Mapping[str, int] | None = None) -> Page:
@@ -58,13 +63,23 @@ def page(report: Report, language: Language, files: Mapping[str, int] | None = N
 def _evidence(report: Report, language: Language, files: Mapping[str, int]) -> Iterator[Section]:
     def made(makers: Sequence[Maker]) -> Iterator[Section]:
         sections = (make(report, language) for make in makers)
-        return (section for section in sections if section is not None)
+        return (_short(section, language) for section in sections if section is not None)
 
     yield from made(BEFORE)
     yield from pictures(report, language)
     yield from made(AFTER)
     if files:
         yield downloads(files, language)
+
+
+def _short(section: Section, language: Language) -> Section:
+    """Return a section of points without its long tables; a line says where their rows are."""
+    long = [grid for grid in section.grids if len(grid.rows) > MOST_ROWS]
+    if section.id not in OF_POINTS or not long:
+        return section
+    kept = tuple(grid for grid in section.grids if grid not in long)
+    said = (language.say("downloads.rows", rows=len(grid.rows)) for grid in long)
+    return replace(section, grids=kept, notes=(*section.notes, *said))
 
 
 def _lead(report: Report, language: Language, title: str) -> str:
