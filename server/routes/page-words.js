@@ -98,8 +98,8 @@ const en = {
   other: "中文",
   model: (name, parameters) =>
     `Model ${name}${parameters ? ` (${new Intl.NumberFormat("en", COMPACT).format(parameters)} parameters)` : ""}`,
-  variant: (model) => `variant ${sized(model, " (", ")")}`,
-  beside: (model) => `beside it ${sized(model, " (", ")")}`,
+  variant: (model) => `Variant ${sized(model, " (", ")")}`,
+  beside: (model) => `Beside it ${sized(model, " (", ")")}`,
   number: (n) => `Blank ${n}`,
   fill: (token) => `Fill in “${token}”`,
   best: (tokens) => `Most likely: ${tokens.join(", ")}`,

@@ -173,7 +173,9 @@ async function ask({ quietly = false, linked = false } = {}) {
     const other = await askModel(place, text); // not at once: each would take cores from the other
     if (number !== asked) return;
     shown.answers.push(other);
+    const chosen = document.activeElement?.dataset.token;
     showAnswer();
+    if (chosen) at("masks").querySelector(`[data-token="${CSS.escape(chosen)}"]`)?.focus();
   }
 }
 

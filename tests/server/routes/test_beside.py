@@ -117,9 +117,14 @@ def test_a_real_server_opens_both(folders: list[Path]) -> None:
 def test_what_cannot_be_served_beside_is_one_line(
     folders: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = [f"--variant-dir={folders[0]}", "--port=0"]
+    place = [f"--variant-dir={folders[0]}", "--port=0", "--no-access-log"]
     assert main([*place, f"--beside={folders[0]}"]) == 2
     assert "--beside names tiny, which is served already" in capsys.readouterr().err
+    manifest = read_manifest(folders[1])
+    seen = {"text": TEXT, "results": [{"token": "slow", "score": 0.99}]}
+    write_manifest(folders[1], replace(manifest, gate={"expected": seen}))
+    assert main([*place, f"--beside={folders[1]}"]) == 2
+    assert "second cannot be served: the warm-up failed" in capsys.readouterr().err
     (folders[1] / "model.onnx").write_bytes(b"damaged")
     assert main([*place, f"--beside={folders[1]}"]) == 2
     assert "is damaged" in capsys.readouterr().err
