@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ...toolkit.runs.load import ARTICLE_STACK
-from .points import MeasuredPoint
+from ...toolkit.runs.load import REFERENCE_STACK
+from .points import MeasuredPoint, Series
 from .prices import Price
 from .report import Report
 
@@ -22,13 +22,15 @@ class Standing:
     """What the pictures bring out.
 
     ``chosen`` is the point of the leading candidate, None if nothing leads (or a search found it);
-    ``variants`` stand out, the leading one first; ``baseline`` is the unchanged FP32 variant that
-    others are compared with ("" if none was measured), ``refused`` are those that the gate keeps
-    from being chosen.  ``users`` is the load at which variants are compared, 0 if no plain point
-    was measured.  The objective is that percentile ``rank`` is at most ``limit_ms``.
+    ``series`` stand out, the leading one first, and ``variants``, theirs, have a colour each.
+    ``baseline`` is the unchanged FP32 variant that others are compared with ("" if none was
+    measured), ``refused`` are those that the gate keeps from being chosen.  ``users`` is the load
+    at which variants are compared, 0 if no plain point was measured.  The objective is that
+    percentile ``rank`` is at most ``limit_ms``.
     """
 
     chosen: MeasuredPoint | None
+    series: tuple[Series, ...]
     variants: tuple[str, ...]
     baseline: str
     refused: frozenset[str]
@@ -45,10 +47,12 @@ def standing(report: Report) -> Standing:
     chosen = leading.point if leading else None
     measured = {point.variant for point in report.every_point}
     baseline = _baseline(report, measured)
-    named = dict.fromkeys(name for name in _outstanding(report, baseline) if name in measured)
+    named = [one for one in _outstanding(report, baseline) if one[0] in measured]
+    variants = tuple(dict.fromkeys(variant for variant, _ in named))[:MOST]
     return Standing(
         chosen,
-        tuple(named)[:MOST],
+        tuple(dict.fromkeys(one for one in named if one[0] in variants)),
+        variants,
         baseline,
         frozenset(each.variant for each in answer.candidates if each.refusal),
         chosen.users if chosen else _usual_users(report.points),
@@ -58,18 +62,18 @@ def standing(report: Report) -> Standing:
     )
 
 
-def _outstanding(report: Report, baseline: str) -> Iterator[str]:
-    """Yield the variants that stand out: leading, its rival, FP32, the article's, other rivals."""
+def _outstanding(report: Report, baseline: str) -> Iterator[Series]:
+    """Yield the series that stand out: leading, its rival, FP32, the article's, other rivals."""
     answer = report.answer
-    rivals = [each.variant for each in answer.tied]
-    rivals += [answer.runner_up.variant] if answer.runner_up else []
+    rivals = [each.series for each in answer.tied]
+    rivals += [answer.runner_up.series] if answer.runner_up else []
     if answer.leading:
-        yield answer.leading.variant
+        yield answer.leading.series
     elif answer.closest:
-        yield answer.closest.variant
+        yield answer.closest.series
     yield from rivals[:1]
-    yield baseline
-    yield from (point.variant for point in report.points if point.stack == ARTICLE_STACK)
+    yield baseline, REFERENCE_STACK
+    yield from (point.series for point in report.article_points.values())
     yield from rivals[1:]
 
 

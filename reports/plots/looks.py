@@ -26,7 +26,7 @@ class Look:
     """How a series is drawn in every picture.
 
     The colour is the variant's, the dashes are the stack's (empty: a solid line).  ``stands_out``:
-    drawn in its own colour, before the others.  ``number`` tells series apart in the SVG.
+    drawn bold, before the others.  ``number`` tells series apart in the SVG.
     """
 
     name: str
@@ -50,17 +50,17 @@ def looks(report: Report, standing: Standing, language: Language) -> dict[Series
             ACCENTS[standing.variants.index(series[0])] if series[0] in standing.variants else SOFT,
             MARKERS[markers[series[0]] % len(MARKERS)],
             DASHES.get(series[1], ()),
-            series[0] in standing.variants,
+            series in standing.series,
             number,
         )
         for number, series in enumerate(order)
     }
 
 
-def _rank(series: Series, standing: Standing) -> tuple[int, bool]:
+def _rank(series: Series, standing: Standing) -> tuple[bool, int, bool]:
     variants = standing.variants
     place = variants.index(series[0]) if series[0] in variants else len(variants)
-    return place, series[1] != USUAL_STACK
+    return series not in standing.series, place, series[1] != USUAL_STACK
 
 
 def fewer(

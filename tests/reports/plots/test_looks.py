@@ -51,8 +51,9 @@ def test_the_chosen_one_the_reference_and_a_rival_stand_out(make_run: Callable[.
     assert len(shown.variants) <= MOST
     styles = looks(report, shown, ENGLISH)
     for (variant, _), look in styles.items():
-        assert look.stands_out == (variant in shown.variants)
-        assert (look.colour is SOFT) != look.stands_out
+        assert (look.colour is SOFT) == (variant not in shown.variants)
+        assert not look.stands_out or variant in shown.variants
+    assert {series for series, look in styles.items() if look.stands_out} == set(shown.series)
 
 
 def test_a_look_does_not_depend_on_what_else_a_picture_shows(make_run: Callable[..., Run]) -> None:
