@@ -15,7 +15,7 @@ from typing import Any
 from ...toolkit.runs.evidence import DISTILBERT, IMAGE, evidence_of
 from .article import CONTRADICTORY, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, Row, judge
 from .estimates import Estimate
-from .findings import Finding, Statement
+from .findings import Finding, Statement, Value
 from .points import MeasuredPoint
 from .report import Report
 from .savings import money
@@ -293,41 +293,46 @@ def _image(report: Report) -> Finding:
             "quoted_half": claims.half_file_mb, "rest": claims.image_mb - claims.half_file_mb,
         }  # fmt: skip
         sums.append(Statement("room", room))
-    if not found:
+    size = found.get("bytes")
+    if size is None:
         return Finding("image", NOT_MEASURED, quoted, (), tuple(sums))
-    parts = {
-        "what": str(found["variant"]),
-        "mb": found["bytes"] / MEGABYTE,
-        "environment": found["environment_bytes"] / MEGABYTE,
-        "variant": found["variant_bytes"] / MEGABYTE,
+    parts: dict[str, Value] = {
+        "what": str(found.get("variant", "")),
+        "mb": size / MEGABYTE,
         "quoted_mb": claims.image_mb,
-        "rest": claims.image_mb - found["bytes"] / MEGABYTE,
+        "rest": claims.image_mb - size / MEGABYTE,
     }
-    kept = parts["mb"] <= claims.image_mb
-    parted = Statement("image_parts" if kept else "image_over", parts)
+    kept = size <= claims.image_mb * MEGABYTE
+    sums.insert(0, Statement("image_kept" if kept else "image_over", parts))
+    if {"environment_bytes", "variant_bytes"} <= found.keys():
+        parted = {
+            "environment": found["environment_bytes"] / MEGABYTE,
+            "variant": found["variant_bytes"] / MEGABYTE,
+            "mb": size / MEGABYTE,
+        }
+        sums.insert(0, Statement("image_parts", parted))
     verdict = REPRODUCED if kept else NOT_REPRODUCED
-    return Finding("image", verdict, quoted, (Statement("image", parts),), (parted, *sums))
+    ours = Statement("image" if parts["what"] else "image_unnamed", parts)
+    return Finding("image", verdict, quoted, (ours,), tuple(sums))
 
 
 def _smaller_model(report: Report) -> tuple[Finding, ...]:
     """Judge file and latency of DistilBERT by a model of its depth, one user at a time."""
     claims, found = report.article.claims, _evidence(report, DISTILBERT)
     quoted = {"quoted_ms": claims.distilbert_ms}
-    if not found:
-        return (
-            _size("small_file", claims.distilbert_mb, "", None, ()),
-            Finding("small_ms", NOT_MEASURED, quoted),
-        )
-    name, mean = f"{found['model']}, {found['variant']}", found["mean_ms"]
-    ours = Statement("small_ms", {"what": name, "users": found["users"], "mean": mean})
-    times = {"mean": mean, **quoted, "times": mean / claims.distilbert_ms}
-    verdict = NOT_MEASURED if found["invalid"] else judge(claims.distilbert_ms, Estimate(mean))
-    sums = [Statement("invalid", {}) if found["invalid"] else Statement("ms_times", times)]
-    size = (_parameters(found["parameters"]),)
-    return (
-        _size("small_file", claims.distilbert_mb, name, found["file_bytes"], size),
-        Finding("small_ms", verdict, quoted, (ours,), tuple(sums)),
-    )
+    name = ", ".join(str(found[key]) for key in ("model", "variant") if key in found)
+    count, mean = found.get("parameters"), found.get("mean_ms")
+    size = () if count is None else (_parameters(count),)
+    file = _size("small_file", claims.distilbert_mb, name, found.get("file_bytes"), size)
+    if mean is None:
+        return (file, Finding("small_ms", NOT_MEASURED, quoted))
+    ours = Statement("small_ms", {"what": name, "users": found.get("users", 1), "mean": mean})
+    times = Statement("ms_times", {"mean": mean, **quoted, "times": mean / claims.distilbert_ms})
+    if found.get("invalid"):
+        why = (Statement("invalid", {}),)
+        return (file, Finding("small_ms", NOT_MEASURED, quoted, (ours,), why))
+    verdict = judge(claims.distilbert_ms, Estimate(mean))
+    return (file, Finding("small_ms", verdict, quoted, (ours,), (times,)))
 
 
 def _parameters(count: int) -> Statement:

@@ -145,7 +145,8 @@ def test_evidence_beside_the_run(found_in: Find) -> None:
     assert [found[name].verdict for name in names] == [
         "reproduced", "reproduced", "not-reproduced",
     ]  # fmt: skip
-    assert sums(found["image"])["image_parts"]["rest"] == pytest.approx(105)
+    assert sums(found["image"])["image_kept"]["rest"] == pytest.approx(105)
+    assert sums(found["image"])["image_parts"]["environment"] == 190
     assert sums(found["small_file"])["parameters"]["mb"] == pytest.approx(239.04)
     assert sums(found["small_ms"])["ms_times"]["times"] == pytest.approx(0.3125)
     large = {"image": image | {"bytes": 401_000_000}, "distilbert": small | {"invalid": ["stolen"]}}
@@ -156,3 +157,5 @@ def test_evidence_beside_the_run(found_in: Find) -> None:
     assert "invalid" in sums(found["small_ms"])
     missing = found_in(evidence={"image": {"left_out": True}, "distilbert": {"left_out": True}})
     assert [missing[name].verdict for name in names] == ["not-measured"] * 3
+    bare = found_in(evidence={"image": {"bytes": 300_000_000}, "distilbert": {"mean_ms": 41.0}})
+    assert [bare[name].verdict for name in names] == ["reproduced", "not-measured", "reproduced"]
