@@ -43,9 +43,10 @@ class Reason:
 
     Codes and what they are about: "cut" (``measured`` of ``planned`` cells); "invalid", "missing"
     (``variant``, ``stack``, ``users``: a list), "too-few" (the same, and ``qps``: the most of these
-    levels); "once" (no repeats); "unsure" (``variant``, ``stack``, ``users``, ``value``, ``high``:
-    the percentile keeps the objective, its upper bound does not); "gate-failed" (``variant``,
-    ``reasons``), "no-gate", "not-judged", "at-chance" (``variant``); "no-point".
+    levels); "once" (no repeats), "no-interval" (``variant``, ``stack``, ``users``); "unsure" (the
+    same, ``value``, ``high``: the percentile keeps the objective, its upper bound does not);
+    "gate-failed" (``variant``, ``reasons``), "no-gate", "not-judged", "at-chance" (``variant``);
+    "no-point".
     """
 
     code: str
@@ -314,11 +315,20 @@ def _reasons(
     found = leading.capacity
     assert found is not None
     if not found.bounded:
-        yield Reason("once", {"variant": leading.variant})
+        yield _unbounded(leading)
     for each in candidates:
         for gap in each.gaps:  # a level with fewer requests a second decides nothing
             if gap.code != "too-few" or gap.about["qps"] >= found.qps.low:
                 yield gap
+
+
+def _unbounded(leading: Candidate) -> Reason:
+    """Say why the leading candidate's capacity has no interval."""
+    point = leading.capacity.point if leading.capacity else None
+    if point is None or point.repeats == 1:
+        return Reason("once", {"variant": leading.variant})
+    about = {"variant": leading.variant, "stack": leading.stack, "users": [point.users]}
+    return Reason("no-interval", about)
 
 
 def _hopes(
@@ -418,5 +428,5 @@ def _reasons_without(
             code = _refusal(row)
             told = row.gate.reasons if row.gate and code == "gate-failed" else ()
             yield Reason(code, {"variant": row.name, "reasons": told})
-    elif not points:
+    elif not points and not any(each.gaps for each in candidates):
         yield Reason("no-point")

@@ -46,8 +46,9 @@ class Capacity:
     """Requests a second of a series within an objective.
 
     Args:
-        qps: the figure; both ends are the figure itself if ``bounded`` is false.
-        bounded: whether there is an interval; without repeats there is none.
+        qps: the figure; both ends are the figure itself if it has no interval.
+        bounded: whether figure and percentile have intervals; without repeats they have none, and
+            the percentile has none either if each repeat alone has too few answers for it.
         point: the level it comes from; None if a search found it.
         search: the search it comes from, else None.
 
@@ -100,14 +101,15 @@ def capacity(
             return Capacity(search.qps, True, search=search)
     sure = [point for point in own if surely_keeps(point, rank, limit_ms)]
     if sure:
-        return _at(max(sure, key=lambda point: _rank(point, rank)))
+        return _at(max(sure, key=lambda point: _rank(point, rank)), rank)
     once = [point for point in own if keeps(point, rank, limit_ms) and _bound(point, rank) is None]
-    return _at(max(once, key=lambda point: _rank(point, rank))) if once else None
+    return _at(max(once, key=lambda point: _rank(point, rank)), rank) if once else None
 
 
-def _at(point: MeasuredPoint) -> Capacity:
+def _at(point: MeasuredPoint, rank: int) -> Capacity:
     value, ends = point.qps.value, point.qps.ends
-    return Capacity(Range(value, *(ends or (value, value))), ends is not None, point)
+    bounded = ends is not None and _bound(point, rank) is not None
+    return Capacity(Range(value, *(ends or (value, value))), bounded, point)
 
 
 def _bound(point: MeasuredPoint, rank: int) -> float | None:

@@ -204,6 +204,19 @@ def test_measured_once_is_no_decision(save: Save) -> None:
     assert "1 instance of onnx-int8" in headline(report)
 
 
+def test_a_winner_without_an_interval_is_no_decision(save: Save) -> None:
+    # 5.5 s at 62.5 a second are 343 answers: enough for a P99 only together, without an interval.
+    levels = {users: 16.0 * users for users in LEVELS}
+    report = reported(
+        save({"onnx-int8": levels}, (1.0, 1.0),
+             spoil=lambda _, users: {"seconds": 5.5, "latencies_ms": [16.0 * users] * 343}),
+        wishes=Wishes(slo="p99=300ms"),
+    )  # fmt: skip
+    assert report.answer.status == "undecided"
+    assert "may be off" in headline(report)
+    assert "measured once" not in headline(report)
+
+
 def test_a_percentile_with_too_few_answers_matters_only_near_the_top(save: Save) -> None:
     # P99 needs 660 answers in all: 3 x 20 s of FAST at 1 user have 3,750, of this one 60.
     slow = dict.fromkeys(LEVELS, 1000.0) | {16: 16_000.0}
