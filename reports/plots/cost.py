@@ -144,7 +144,8 @@ def _draw(figure: Figure, axes: Axes, view: CostView, looks: Mapping[Series, Loo
         labels.append(
             Label(look.name, place(points[-1]), look.colour, look.stands_out, look.number)
         )
-    xs, ys = [p.latency_ms.value for p in view.front], [p.cost.value for p in view.front]
+    steps = _steps([(point.latency_ms.value, point.cost.value) for point in view.front])
+    xs, ys = [x for x, _ in steps], [y for _, y in steps]
     line(xs, ys, "front", color=SOFT.light, zorder=1.0, **FRONT_LINE)
     _ring(axes, view, placer)
     bounds = axes.bbox.y0, axes.bbox.y1 - 0.2 * SIZE
@@ -153,6 +154,18 @@ def _draw(figure: Figure, axes: Axes, view: CostView, looks: Mapping[Series, Loo
         look = looks[series]
         for point in points if look.stands_out else ():
             placer.place(str(point.point.users), place(point), look.colour, look.number)
+
+
+def _steps(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the corners of the stairs that the points of a front are the lower left corners of.
+
+    >>> _steps([(1.0, 9.0), (2.0, 4.0)])
+    [(1.0, 9.0), (2.0, 9.0), (2.0, 4.0)]
+    """
+    corners = list(points[:1])
+    for before, point in pairwise(points):
+        corners += [(point[0], before[1]), point]
+    return corners
 
 
 def _intervals(point: CostPoint) -> list[tuple[tuple[float, float], tuple[float, float]]]:

@@ -94,12 +94,12 @@ class _View:
 
     def picture(self, name: str, told: Sequence[str], draw: Callable[[Said], str]) -> Picture:
         title, alt = self.language.say(f"heading.{name}"), self.language.join(told)
-        alt = alt.replace("） ", "）")  # a full-width bracket brings its own space
         return Picture(file_name(name, self.language), title, alt, draw(Said(name, title, alt)))
 
     def section(
         self, name: str, told: Sequence[str], notes: Sequence[str], draw: Callable[[Said], str]
     ) -> Section:
+        told = [sentence.replace("） ", "）") for sentence in told]  # it has a space of its own
         picture = self.picture(name, told, draw)
         gist = next(iter(told), "")
         return Section(name, picture.title, pictures=(picture,), notes=tuple(notes), gist=gist)
@@ -214,14 +214,14 @@ def _cost(view: _View) -> Section | None:
     if not points:
         return None
     best = front([p for p in every if p.point.variant not in standing.refused])
+    chosen = standing.chosen
     words = CostWords(
         view.say("cost", currency=price.currency),
         view.say("percentile_ms", rank=standing.rank),
         view.say("front"),
         view.say("objective", rank=standing.rank, limit=figures.unrounded(standing.limit_ms)),
-        view.say("chosen"),
+        view.say("chosen", name=_at(view, chosen)) if chosen else "",
     )
-    chosen = standing.chosen
     drawn = CostView(points, best, chosen, standing.limit_ms, standing.refused)
     told = seen.cost(every, best, view.looks, standing, language)
     note = language.say(
@@ -232,6 +232,11 @@ def _cost(view: _View) -> Section | None:
     return view.section(
         "cost", told, [note, *notes], lambda said: cost_picture(drawn, view.looks, words, said)
     )
+
+
+def _at(view: _View, point: MeasuredPoint) -> str:
+    users = view.language.count(point.users)
+    return view.say("at", name=view.looks[point.series].name, users=users)
 
 
 def _stages(view: _View) -> Section | None:
