@@ -42,6 +42,9 @@ def report(
     gpu_price: Annotated[
         str, typer.Option("--gpu-price", help="its price, g4dn.xlarge (default: a comparable T4)")
     ] = "",
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="different machines or models, each labelled")
+    ] = False,
     prices: Annotated[Path | None, typer.Option("--prices", help="your own price file")] = None,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="only print a summary for a CI job")
@@ -52,6 +55,7 @@ def report(
     Example: tiankong report --slo p95=100ms --load 300 --instances 2 --price ecs.c6.large
     """
     from ..toolkit.runs.run_file import read_run
+    from .beside import write_beside
     from .copies import copy_names
     from .facts.question import Wishes
     from .small_table import markdown_table
@@ -73,6 +77,14 @@ def report(
             print(markdown_table(run, wishes, beside))
         return
     out = out or artifacts() / "pages"
+    if side_by_side:
+        if gpu:
+            raise UnusableInputError(
+                "--gpu belongs to one machine's page: leave out --side-by-side"
+            )
+        written = write_beside(loaded, paths, out, prices, wishes)
+        say(f"report: {len(written)} files in {out}, begin with {out / 'index.html'}")
+        return
     given = [*paths, gpu] if gpu else paths
     written = write_pages(loaded, out, prices, wishes, beside, copy_names(given, out))
     say(f"report: {len(written)} files in {out}, begin with {out / 'index.html'}")

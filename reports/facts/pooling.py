@@ -7,6 +7,7 @@ epochs of a history: figures of two epochs are never averaged.  All others are r
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -49,6 +50,23 @@ def epochs(runs: Sequence[Run]) -> tuple[Epoch, ...]:
     return tuple(tuple(group) for group in grouped)
 
 
+def places(runs: Sequence[Run]) -> tuple[Epoch, ...]:
+    """Return runs in groups of one machine, model and gold set, in the order of the first runs.
+
+    Raises UnusableInputError if a run is given twice.
+    """
+    _refuse_twice(runs)
+    groups: list[list[Run]] = []
+    for run in runs:
+        for group in groups:
+            if not any(_differences(group[0].header, run.header)):
+                group.append(run)
+                break
+        else:
+            groups.append([run])
+    return tuple(tuple(group) for group in groups)
+
+
 def software(one: Header, other: Header) -> Iterator[Difference]:
     """Yield what may differ between epochs and does: versions, variants' digests."""
     for part in SOFTWARE:
@@ -77,17 +95,20 @@ def _apart(one: Run, other: Run) -> bool:
 
 
 def _refuse_mixture(runs: Sequence[Run]) -> None:
+    _refuse_twice(runs)
     first = runs[0].header
-    names = {first.run}
     for run in runs[1:]:
-        if run.header.run in names:
-            raise UnusableInputError(f"run {run.header.run!r} is given twice")
-        names.add(run.header.run)
         for field, here, there in _differences(first, run.header):
             raise UnusableInputError(
                 f"runs {first.run!r} and {run.header.run!r} cannot share a report: {field} differs"
-                f" ({here!r}, {there!r}); report them apart"
+                f" ({here!r}, {there!r}); report them apart, or with --side-by-side"
             )
+
+
+def _refuse_twice(runs: Sequence[Run]) -> None:
+    for name, count in Counter(run.header.run for run in runs).items():
+        if count > 1:
+            raise UnusableInputError(f"run {name!r} is given twice")
 
 
 def _refuse_windows(one: Run, other: Run) -> None:

@@ -132,7 +132,7 @@ def _shift(found: Shift | None, better: int, language: Language) -> Entry:
     if not found.real:
         key = "history.unknown" if found.real is None else "history.within"
         return Entry(language.say(key), tone="muted")
-    text = language.say("history.shift", percent=f"{found.percent:+.1f}")
+    text = language.say("history.shift", percent=_signed(found.percent))
     return Entry(text, tone="good" if found.percent * better > 0 else "bad")
 
 
@@ -142,7 +142,11 @@ def _controls(told: History, language: Language) -> Iterator[str]:
         shaken = told.shaken(place)
         if shaken:
             percents = [step.qps.percent for step in shaken if step.qps]
-            low, high = (f"{value:+.1f}" for value in (min(percents), max(percents)))
+            low, high = (_signed(value) for value in (min(percents), max(percents)))
             yield language.say(
                 "history.control", started=snapshot.header.started[:10], low=low, high=high
             )
+
+
+def _signed(percent: float) -> str:
+    return f"{percent:+.1f}".replace("-", "−")

@@ -46,13 +46,10 @@ MOST_ROWS = 300  # nobody reads longer tables; a spreadsheet sorts and filters t
 def page(report: Report, language: Language, files: Mapping[str, int] | None = None) -> Page:
     """Return the page of a report in one language; ``files``: what to link, with its bytes."""
     header, say = report.header, language.say
-    title = language.pick(header.model, "title") or str(
-        header.model.get("name") or language.words["untitled"]
-    )
     return Page(
         language=language,
-        title=say("page.title", model=title),
-        lead=_lead(report, language, title),
+        title=say("page.title", model=_model(report, language)),
+        lead=lead(report, language),
         caveat=language.pick(header.model, "caveat"),
         card=card(report, language),
         sections=tuple(_evidence(report, language, files or {})),
@@ -82,14 +79,19 @@ def _short(section: Section, language: Language) -> Section:
     return replace(section, grids=kept, notes=(*section.notes, *said))
 
 
-def _lead(report: Report, language: Language, title: str) -> str:
+def lead(report: Report, language: Language) -> str:
     """Return one line: which model, on which machine, when."""
     header = report.header
     return language.say(
         "page.lead",
-        model=title,
+        model=_model(report, language),
         parameters=phrases.large(header.model["parameters"], language),
         cpu=header.machine["cpu"],
         cores=report.bench.cores,
         date=header.started[:10],
     )
+
+
+def _model(report: Report, language: Language) -> str:
+    model = report.header.model
+    return language.pick(model, "title") or str(model.get("name") or language.words["untitled"])

@@ -90,11 +90,11 @@ def _hashes(report: Report, language: Language) -> Table:
 
 def _settings(report: Report, language: Language) -> Table:
     """Show the server settings of the cells; equal ones stand in one row."""
-    rows = []
+    rows, comma = [], str(language.words["list"])
     for group in in_force(report.given):
-        told = ", ".join(_told(group.settings)) or language.say("provenance.not_recorded")
+        told = comma.join(_told(group.settings)) or language.say("provenance.not_recorded")
         series = (f"{variant} / {stack(place, language)}" for variant, place in group.series)
-        rows.append((Entry(told), Entry(", ".join(series)), Entry(str(group.cells))))
+        rows.append((Entry(told), Entry(comma.join(series)), Entry(str(group.cells))))
     return Table(
         columns(language, ("settings", "series", "counted")),
         tuple(rows),
