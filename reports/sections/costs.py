@@ -33,7 +33,7 @@ def costs(report: Report, language: Language) -> Section | None:
         gist=say(
             "gist.costs",
             prices=len(report.prices),
-            currencies=str(language.words["comma"]).join(map(language.known, currencies)),
+            currencies=language.listed(map(language.known, currencies)),
         ),
     )
 
@@ -112,7 +112,7 @@ def _size(price: Price, language: Language) -> str:
         price.accelerator or "",
         price.region or "",
     ]
-    return ", ".join(part for part in parts if part)
+    return language.listed(part for part in parts if part)
 
 
 def source_line(source: Source, language: Language) -> str:

@@ -38,7 +38,7 @@ def _fact(key: str, value: Any, language: Language) -> str:
     if key == "memory_bytes":
         return figures.mebibytes(value)
     if isinstance(value, (list, tuple)):
-        return ", ".join(str(part) for part in value)
+        return language.listed(value)
     if isinstance(value, Mapping):
         return "; ".join(f"{part} {_fact(part, told, language)}" for part, told in value.items())
     return str(value)

@@ -27,7 +27,7 @@ def method(report: Report, language: Language) -> Section:
             items=gold.get("items", figures.NONE),
             sha=str(gold.get("sha256", figures.NONE))[:12],
         ),
-        say("method.order", seed=", ".join(str(run.header.seed) for run in report.runs)),
+        say("method.order", seed=language.listed(run.header.seed for run in report.runs)),
         say(
             "method.model",
             name=model.get("name", figures.NONE),
@@ -37,7 +37,7 @@ def method(report: Report, language: Language) -> Section:
         ),
         say("method.absolute"),
     ]
-    gist = say("gist.method", plans=str(language.words["comma"]).join(_names(plans)))
+    gist = say("gist.method", plans=language.listed(_names(plans)))
     return Section("method", say("heading.method"), items=tuple(items), gist=gist)
 
 
@@ -50,11 +50,9 @@ def _modes(report: Report, language: Language) -> Iterator[str]:
     levels = sorted({load.users for load in loads if not load.is_open})
     rates = sorted({load.rate for load in loads if load.rate is not None})
     if levels:
-        yield language.say("method.closed", levels=", ".join(str(level) for level in levels))
+        yield language.say("method.closed", levels=language.listed(levels))
     if rates:
-        yield language.say(
-            "method.open", rates=", ".join(figures.unrounded(rate) for rate in rates)
-        )
+        yield language.say("method.open", rates=language.listed(map(figures.unrounded, rates)))
     if any(load.shaped for load in loads):
         yield language.say("method.shaped")
 

@@ -40,6 +40,10 @@ class Language:
         """Return a number of users as a phrase."""
         return self.say("count.one" if users == 1 else "count.many", count=users)
 
+    def listed(self, parts: Iterable[object]) -> str:
+        """Return the parts of a list, separated as the language does it within a phrase."""
+        return str(self.words["comma"]).join(str(part) for part in parts)
+
     def join(self, sentences: Iterable[str]) -> str:
         """Return sentences as one paragraph."""
         return str(self.words["join"]).join(sentences)

@@ -89,11 +89,11 @@ def test_too_few_and_wrong_answers_are_shown(doubtful: Run, tmp_path: Path) -> N
     assert "| too few |" in english
     assert "| 22 answers are too few for a P95 |" in english
     assert "| 2 wrong answers |" in english
-    assert "wrong answers (1): try check the variant, then the server" in english
+    assert "wrong answers (1). Try: check the variant, then the server" in english
     chinese = (tmp_path / "report.zh.md").read_text(encoding="utf-8")
     assert "样本不足" in chinese
     assert "| 2 个回答是错的 |" in chinese
-    assert "答错（1 条）：先查变体" in chinese
+    assert "答错（1 条）。建议：先查变体" in chinese
     assert "wrong answers" not in chinese
 
 

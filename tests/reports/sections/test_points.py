@@ -22,7 +22,7 @@ def test_repeats_show_their_intervals(repeated: Run, tmp_path: Path) -> None:
     table = section(tmp_path / "report.md", "Throughput, latency and CPU")
     row = next(line for line in table.splitlines() if line.startswith("| onnx-int8"))
     assert re.search(r"\| 8 \(2 repeats\) \| 157 \(14\d–17\d\) \|", row)
-    assert "95 % intervals: Student's t" in table
+    assert "95 % intervals stand below them: Student's t" in table
     answer = section(tmp_path / "report.md", "The answer")
     assert "onnx-int8 or onnx-fp16" in answer
     assert "too close to call" in answer
