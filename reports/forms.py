@@ -5,8 +5,9 @@ from __future__ import annotations
 from .facts.report import Report
 from .plots.card import card_png, card_values
 from .plots.sheet import sheet_pdf
+from .plots.small_cost import SmallCost
 from .printing import printed
-from .sections.sheet import sheet
+from .sections.sheet import sheet, small_cost
 from .text.decision import Decision
 from .text.language import LANGUAGES, read_language
 
@@ -21,9 +22,11 @@ def forms(report: Report) -> dict[str, str | bytes]:
     """Return each form's content by its file's name; without those that no font here can write."""
     files: dict[str, str | bytes] = {}
     for code in LANGUAGES:
-        shown = sheet(report, read_language(code))
+        language = read_language(code)
+        shown, drawn = sheet(report, language), small_cost(report, language)
+        picture = drawn and SmallCost(*drawn)
         files[CARD[code]] = card_svg(shown.decision)
-        made = {CARD_PNG[code]: card_png(shown.decision), SHEET[code]: sheet_pdf(shown, None)}
+        made = {CARD_PNG[code]: card_png(shown.decision), SHEET[code]: sheet_pdf(shown, picture)}
         files |= {name: content for name, content in made.items() if content is not None}
     return files
 

@@ -80,7 +80,7 @@ def cost_picture(view: CostView, looks: Mapping[Series, Look], words: CostWords,
         write(figure, LEFT, 8, words.x_name, colour=SOFT)
         _signs(figure, words, height + FOOT + HEAD - 40, chosen=view.chosen is not None)
         axes = new_axes(figure, LEFT, FOOT, width - LEFT - side, height)
-        _scales(axes, view)
+        scale_axes(axes, view)
         _draw(figure, axes, view, looks)
         return svg(figure, said)
 
@@ -93,7 +93,8 @@ def _signs(figure: Figure, words: CostWords, y: float, *, chosen: bool) -> None:
         sign(figure, x, y, words.chosen, RING)
 
 
-def _scales(axes: Axes, view: CostView) -> None:
+def scale_axes(axes: Axes, view: CostView) -> None:
+    """Make both axes logarithmic, as far as the points, their intervals and the limit reach."""
     every = [point for points in view.points.values() for point in points]
     latency = [
         value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,21 +11,22 @@ from ..text.sheet import Sheet
 from ..text.tables import Entry, Table
 from .card import CardLayout, draw_card, lay_out
 from .fonts import lettered_canvas, write
+from .small_cost import SmallCost
 from .typesetting import Piece, broken, text_width
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 WIDTH, HEIGHT = 595.0, 842.0  # A4 in points
 EDGE = 34.0
 INNER = WIDTH - 2 * EDGE
 MOST_CARD = 250.0  # the card is made smaller if it is higher
-PICTURE = (130.0, 210.0)  # the least and the greatest height of the picture
+PICTURE = (116.0, 210.0)  # the least and the greatest height of the picture
 SIZE, SMALL, HEAD = 8.5, 7.0, 10.0
 LEADING = 1.32
 GAP = 12.0  # between blocks, and between columns
-Draw = Callable[["Figure", float, float, float, float], None]
-"""Draws a picture on a figure: left, low, width and height of its place in points from below."""
+BESIDE = 3.0  # between a figure and its note
+MOST_FIGURES = 0.72  # of the width, for the columns of figures
 
 
 @dataclass(frozen=True)
@@ -46,19 +47,20 @@ class SheetLayout:
     picture: tuple[float, float]
 
 
-def sheet_pdf(shown: Sheet, draw: Draw | None) -> bytes | None:
+def sheet_pdf(shown: Sheet, picture: SmallCost | None) -> bytes | None:
     """Return a sheet as PDF with a picture on it; None if no font here has its characters."""
-    layout = lay_out_sheet(shown, has_picture=draw is not None)
+    layout = lay_out_sheet(shown, has_picture=picture is not None)
     every = [piece.text for piece in (*layout.pieces, *layout.card.pieces)]
+    every += picture.texts if picture is not None else []
     stream = io.BytesIO()
     with lettered_canvas(WIDTH, HEIGHT, every) as figure:
         if figure is None:
             return None
         draw_card(figure, layout.card, HEIGHT - EDGE, EDGE, layout.scale)
         write(figure, layout.pieces, HEIGHT)
-        if draw is not None:
+        if picture is not None:
             top, height = layout.picture
-            draw(figure, EDGE, HEIGHT - top - height, INNER, height)
+            picture.draw(figure, EDGE, HEIGHT - top - height, INNER, height)
         told = {"Title": shown.decision.headline, "CreationDate": None, "Producer": None}
         figure.savefig(stream, format="pdf", metadata=told)
     return stream.getvalue()
@@ -68,6 +70,8 @@ def lay_out_sheet(shown: Sheet, *, has_picture: bool) -> SheetLayout:
     """Return a sheet laid out; short of room the picture is lower, then rows are left out."""
     card = lay_out(shown.decision)
     scale = min(INNER / card.width, MOST_CARD / card.height)
+    if scale * card.width < INNER:  # smaller letters, longer lines
+        card = lay_out(shown.decision, INNER / scale)
     below = _stacked([_labelled(shown), _commands(shown), _paragraph(shown.caveat, "soft")])
     foot = _paragraph(shown.provenance, "soft", SMALL)
     y = EDGE + card.height * scale + GAP
@@ -144,10 +148,10 @@ def _table(shown: Sheet, room: float) -> Block:
         return Block((), 0.0)
     y = HEAD * LEADING
     pieces = [Piece(table.caption, EDGE, y, HEAD, bold=True)]
-    widths = _widths(table)
+    columns = _columns(table)
     y += 4
-    rows = [_row(tuple(Entry(head, tone="head") for head in table.columns), widths)]
-    rows += [_row(row, widths) for row in table.rows]
+    rows = [_row(tuple(Entry(head, tone="head") for head in table.columns), columns)]
+    rows += [_row(row, columns) for row in table.rows]
     for place, row in enumerate(rows):
         rest = len(rows) - place
         needed = row.height + (SIZE * LEADING if rest > 1 else 0.0)
@@ -160,38 +164,52 @@ def _table(shown: Sheet, room: float) -> Block:
     return Block(tuple(pieces), y + 2)
 
 
-def _widths(table: Table) -> list[float]:
-    """Return the columns' widths: as wide as their figures, the first one has the rest."""
+@dataclass(frozen=True)
+class _Column:
+    """A column's width, and how much of it its notes have beside the figures (0: below them)."""
+
+    width: float
+    notes: float = 0.0
+
+
+def _columns(table: Table) -> list[_Column]:
+    """Return columns as wide as what stands in them; the first one, of names, has the rest."""
+    places = range(1, len(table.columns))
+    notes = [max(text_width(row[place].note, SMALL) for row in table.rows) for place in places]
     wide = [
-        max(
-            text_width(head, SIZE, bold=True),
-            *(text_width(row[place].text, SIZE) for row in table.rows),
-            *(text_width(row[place].note, SMALL) for row in table.rows),
-        )
-        + GAP
-        for place, head in enumerate(table.columns)
+        max(text_width(row[place].text, SIZE) for row in table.rows) + (note and note + BESIDE)
+        for place, note in zip(places, notes, strict=True)
     ]
-    others = sum(wide[1:])
-    most = INNER * 0.72
-    shrunk = [width * min(1.0, most / others) for width in wide[1:]]
-    return [INNER - sum(shrunk), *shrunk]
+    heads = [text_width(table.columns[place], SIZE, bold=True) for place in places]
+    made = [
+        _Column(max(width, head) + GAP, note)
+        for width, head, note in zip(wide, heads, notes, strict=True)
+    ]
+    others = sum(column.width for column in made)
+    if others > MOST_FIGURES * INNER:  # no room beside each other
+        made = [_Column(column.width * MOST_FIGURES * INNER / others) for column in made]
+        others = MOST_FIGURES * INNER
+    return [_Column(INNER - others), *made]
 
 
-def _row(row: Sequence[Entry], widths: Sequence[float]) -> Block:
-    """Return a row: names from the left, figures from the right, notes under them."""
-    pieces, height, x = [], 0.0, EDGE
-    for place, (entry, width) in enumerate(zip(row, widths, strict=True)):
+def _row(row: Sequence[Entry], columns: Sequence[_Column]) -> Block:
+    """Return a row: names from the left, figures from the right, notes beside or below them."""
+    pieces: list[Piece] = []
+    height, x = 0.0, EDGE
+    for place, (entry, column) in enumerate(zip(row, columns, strict=True)):
         y = 0.0
-        head = entry.tone == "head"
-        right = bool(place)
-        for text, size in ((entry.text, SIZE), (entry.note, SMALL)):
-            for line in broken(text, width - GAP, size, bold=head) if text else []:
+        head, end = entry.tone == "head", x + column.width
+        role = "bad" if entry.tone == "bad" else "ink"
+        beside = bool(place and column.notes and not head)
+        parts = [(entry.text, SIZE, role, end - column.notes - BESIDE if beside else end)]
+        if beside:
+            pieces.append(Piece(entry.note, end, SIZE * LEADING, SMALL, "soft", anchor="end"))
+        else:
+            parts.append((entry.note, SMALL, "soft", end))
+        for text, size, colour, right in parts:
+            for line in broken(text, column.width - GAP, size, bold=head) if text else []:
                 y += size * LEADING
-                role = entry.tone if entry.tone == "bad" else "soft" if size == SMALL else "ink"
-                pieces.append(
-                    Piece(line, x + width if right else x, y, size, role, head,
-                          "end" if right else "start")
-                )  # fmt: skip
-        x += width
-        height = max(height, y)
-    return Block(tuple(pieces), height + 3)
+                at, anchor = (right, "end") if place else (x, "start")
+                pieces.append(Piece(line, at, y, size, colour, head, anchor))
+        x, height = end, max(height, y)
+    return Block(tuple(piece for piece in pieces if piece.text), height + 3)

@@ -14,13 +14,12 @@ from ...toolkit.runs.stages import STAGES
 from ..facts.capacity import percentile_of
 from ..facts.distributions import Distribution, depth, distributions
 from ..facts.estimates import CONFIDENCE_PERCENT, Estimate
-from ..facts.front import cost_points, front
 from ..facts.points import MeasuredPoint, Series
 from ..facts.report import Report
 from ..facts.scaling import Axis
 from ..facts.standing import Standing, standing
 from ..plots.bars import BarColumn, Part, Row, bar_picture
-from ..plots.cost import CostView, CostWords, cost_picture
+from ..plots.cost import cost_picture
 from ..plots.drawing import Said
 from ..plots.lines import Curve, Panel, Spot, line_picture
 from ..plots.looks import Look, fewer, looks
@@ -30,6 +29,7 @@ from ..text.language import Language
 from ..text.phrases import machine, money
 from ..text.tables import Picture, Section, load
 from . import seen
+from .cost_view import cost_view, cost_words, priced_points
 
 NAMES = (
     "cost", "latency", "throughput", "distribution", "stages", "ceiling", "size", "scaling",
@@ -205,25 +205,13 @@ def _spread(view: _View, curve: Distribution) -> Curve:
 
 def _cost(view: _View) -> Section | None:
     report, standing, language = view.report, view.standing, view.language
-    price = standing.price
-    if price is None:
-        return None
     series, notes = view.drawn(report.points)
-    every = cost_points(report.points, standing.rank, price, report.bench)
-    points = {one: own for one in series if (own := [p for p in every if p.point.series == one])}
-    if not points:
+    every = priced_points(report, standing)
+    drawn, price = cost_view(every, standing, series), standing.price
+    if drawn is None or price is None:
         return None
-    best = front([p for p in every if p.point.variant not in standing.refused])
-    chosen = standing.chosen
-    words = CostWords(
-        view.say("cost", currency=price.currency),
-        view.say("percentile_ms", rank=standing.rank),
-        view.say("front"),
-        view.say("objective", rank=standing.rank, limit=figures.unrounded(standing.limit_ms)),
-        view.say("chosen", name=_at(view, chosen)) if chosen else "",
-    )
-    drawn = CostView(points, best, chosen, standing.limit_ms, standing.refused)
-    told = seen.cost(every, best, view.looks, standing, language)
+    words = cost_words(standing, view.looks, language)
+    told = seen.cost(every, drawn.front, view.looks, standing, language)
     note = language.say(
         "note.cost", price=machine(price, language), kind=language.say(f"kind.{price.kind}"),
         monthly=money(price.currency, price.monthly, language),
@@ -232,11 +220,6 @@ def _cost(view: _View) -> Section | None:
     return view.section(
         "cost", told, [note, *notes], lambda said: cost_picture(drawn, view.looks, words, said)
     )
-
-
-def _at(view: _View, point: MeasuredPoint) -> str:
-    users = view.language.count(point.users)
-    return view.say("at", name=view.looks[point.series].name, users=users)
 
 
 def _stages(view: _View) -> Section | None:

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from tiankong.reports.facts.report import Report
+from tiankong.reports.plots.fonts import lettered_canvas
 from tiankong.reports.plots.sheet import EDGE, HEIGHT, WIDTH, lay_out_sheet, sheet_pdf
+from tiankong.reports.plots.small_cost import SmallCost
 from tiankong.reports.plots.typesetting import text_width
-from tiankong.reports.sections.sheet import candidates, sheet
+from tiankong.reports.sections.sheet import candidates, sheet, small_cost
 from tiankong.reports.text.language import LANGUAGES, read_language
 
 SHOWN = ("decided", "tie", "undecided", "nothing-holds", "nothing", "none", "long")
@@ -51,6 +53,29 @@ def test_a_sheet_is_one_page_of_a4_and_the_same_bytes_twice(every: dict[str, Rep
     assert b"CreationDate" not in made
 
 
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_the_picture_stays_in_its_place(every: dict[str, Report], code: str) -> None:
+    language = read_language(code)
+    drawn = small_cost(every["tie"], language)
+    assert drawn is not None
+    picture = SmallCost(*drawn)
+    with lettered_canvas(WIDTH, HEIGHT, picture.texts) as figure:
+        if figure is None:
+            pytest.skip("no font with Chinese characters on this machine")
+        picture.draw(figure, EDGE, 400.0, WIDTH - 2 * EDGE, 120.0)
+        boxes = [text.get_window_extent() for text in figure.texts]
+    for box in boxes:  # a pixel is a point here
+        assert EDGE - 1 <= box.x0 < box.x1 <= WIDTH - EDGE + 1
+        assert 398 <= box.y0 < box.y1 <= 522
+    for place, box in enumerate(boxes):
+        for other in boxes[:place]:
+            assert not box.shrunk(0.9, 0.6).overlaps(other.shrunk(0.9, 0.6))
+
+
+def test_without_a_price_there_is_no_picture(every: dict[str, Report]) -> None:
+    assert small_cost(every["none"], read_language("en")) is None
+
+
 def test_its_text_can_be_searched(every: dict[str, Report], tmp_path: Path) -> None:
     if not shutil.which("pdftotext"):
         pytest.skip("no pdftotext on this machine")
@@ -81,8 +106,8 @@ def test_the_candidates_are_those_of_the_answer(every: dict[str, Report]) -> Non
     assert table.columns[-1] == "P95, ms"
     assert [row[0].text for row in table.rows] == ["onnx-int8", "onnx-fp16"]
     assert [(entry.text, entry.note) for entry in table.rows[0][1:3]] == [
-        ("3", "3–6"),
-        ("¥2,100", "¥2,100–¥4,200"),
+        ("3", "(3–6)"),
+        ("¥2,100", "(¥2,100–4,200)"),
     ]
     failed = candidates(every["nothing"], read_language("en")).rows[0]
     assert (failed[0].note, failed[1].text) == ("failed the gate", "–")
