@@ -103,10 +103,8 @@ def scale_axes(axes: Axes, view: CostView) -> None:
     ]
     cost = [value for point in every for value in (point.cost.value, *(point.cost.ends or ()))]
     latency.append(view.limit_ms)
-    plain_log(axes.xaxis, axes.set_xscale)
-    plain_log(axes.yaxis, axes.set_yscale)
-    axes.set_xlim(min(latency) / MARGIN, max(latency) * MARGIN)
-    axes.set_ylim(min(cost) / MARGIN, max(cost) * MARGIN)
+    plain_log(axes.xaxis, axes.set_xscale, min(latency) / MARGIN, max(latency) * MARGIN)
+    plain_log(axes.yaxis, axes.set_yscale, min(cost) / MARGIN, max(cost) * MARGIN)
 
 
 def _draw(figure: Figure, axes: Axes, view: CostView, looks: Mapping[Series, Look]) -> None:

@@ -8,6 +8,7 @@ One point of a figure is one pixel of the picture at its natural size.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 WIDTH = 640.0
 SIZE, SMALL = 12.0, 11.0  # of letters, in points
 LIMIT_LINE: dict[str, Any] = {"dashes": (4, 3), "linewidth": 1.0}
+MOST_TICKS = 8
+STEPS: tuple[Sequence[float], ...] = (  # of the ticks in a decade, from coarse to fine
+    (1,), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 2, 3, 4, 5, 6, 7, 8, 9),
+    tuple(step / 10 for step in range(10, 100, 2)), tuple(step / 20 for step in range(20, 200)),
+)  # fmt: skip
 MARK, SMALL_MARK = 7.0, 4.5  # of markers
 LINE = 1.45 * SIZE  # from one line of text to the next, also in tall fonts
 STYLE: dict[Any, Any] = {  # matplotlib types the keys as one huge Literal
@@ -123,15 +129,31 @@ def sign(
     return x + 24 + text_width(text, SIZE) + 18
 
 
-def plain_log(axis: Any, set_scale: Any) -> None:
-    """Make an axis logarithmic with plain numbers as ticks (20, 50, 100), as many as fit."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+def plain_log(axis: Any, set_scale: Any, low: float, high: float) -> None:
+    """Make an axis logarithmic from ``low`` to ``high`` with plain numbers as ticks."""
+    from matplotlib.ticker import NullLocator
 
     set_scale("log")
-    axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
+    ticks = plain_ticks(low, high)
+    axis.set_ticks(ticks, [f"{tick:.10g}" for tick in ticks])
     axis.set_minor_locator(NullLocator())
+    axis.axes.set(**{f"{axis.axis_name}lim": (low, high)})
+
+
+def plain_ticks(low: float, high: float) -> list[float]:
+    """Return round numbers between two positive ones, as many as there is room for.
+
+    >>> plain_ticks(15, 1300), plain_ticks(61, 99)
+    ([20, 50, 100, 200, 500, 1000], [70, 80, 90])
+    """
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    best: list[float] = []
+    for steps in STEPS:
+        every = [float(f"{step}e{decade}") for decade in decades for step in steps]
+        ticks = [int(tick) if tick >= 1 and tick == int(tick) else tick for tick in every]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        best = ticks if len(best) < len(ticks) <= MOST_TICKS else best
+    return best
 
 
 def svg(figure: Figure, said: Said) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -101,7 +102,9 @@ def _draw(figure: Figure, axes: Axes, panel: Panel, heights: tuple[float, float]
     first, last = panel.ticks[0][0], panel.ticks[-1][0]
     margin = 0.04 * (last - first) or 0.5
     axes.set_xlim(first - margin, last + margin)
-    axes.set_xticks([place for place, _ in panel.ticks], [name for _, name in panel.ticks])
+    places = [place for place, _ in panel.ticks]
+    scale = axes.bbox.width / (last - first + 2 * margin)
+    axes.set_xticks(places, _readable(panel.ticks, scale))
     _scale(axes, panel)
     if panel.limit:
         _limit(axes, panel.limit[0])
@@ -119,6 +122,25 @@ def _draw(figure: Figure, axes: Axes, panel: Panel, heights: tuple[float, float]
     column(figure, labels, right + GAP, heights[0], heights[1] - 0.2 * SIZE)
 
 
+def _readable(ticks: Sequence[tuple[float, str]], scale: float) -> list[str]:
+    """Return the names of ticks, those empty that would touch their neighbours.
+
+    ``scale``: points a unit of the axis.  The last tick keeps its name.
+    """
+    from .lettering import text_width
+
+    names = [name for _, name in ticks]
+    ends = [(place * scale, text_width(name, SIZE) / 2 + 4) for place, name in ticks]
+    right = ends[-1][0] - ends[-1][1]
+    free = -math.inf
+    for number, (middle, half) in enumerate(ends[:-1]):
+        if middle - half < free or middle + half > right:
+            names[number] = ""
+        else:
+            free = middle + half
+    return names
+
+
 def _scale(axes: Axes, panel: Panel) -> None:
     values = [
         value
@@ -128,8 +150,7 @@ def _scale(axes: Axes, panel: Panel) -> None:
     ]
     values += [panel.limit[0]] if panel.limit else []
     if max(values) > WIDE * min(values) > 0:
-        plain_log(axes.yaxis, axes.set_yscale)
-        axes.set_ylim(min(values) / 1.12, max(values) * 1.12)
+        plain_log(axes.yaxis, axes.set_yscale, min(values) / 1.12, max(values) * 1.12)
     else:
         axes.set_ylim(0, max(values) * 1.08 or 1.0)
 

@@ -14,6 +14,7 @@ from .palette import COLOURS, PAPER, dark_style
 
 SVG, LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 PART = "part:"  # begins the id of what a reader may look for: "part:label:3"
+LEAST_SCALE = 0.94  # in a page: below it letters could not be read, so the picture scrolls
 FONTS = (
     "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'PingFang SC', 'Microsoft YaHei',"
     " 'Noto Sans CJK SC', 'Noto Sans SC', 'Source Han Sans SC', 'WenQuanYi Micro Hei', SimHei,"
@@ -47,6 +48,7 @@ def inline(drawn: str, name: str, title: str, description: str) -> str:
         "aria-labelledby": f"{name}-title {name}-seen",
         "font-family": FONTS,
         "stroke-linejoin": "round",
+        "style": f"min-width:{float(width) * LEAST_SCALE:.0f}px",
     }
     for place, (tag, text) in enumerate((("title", title), ("desc", description))):
         element = ET.Element(tag, {"id": f"{name}-{'title' if tag == 'title' else 'seen'}"})

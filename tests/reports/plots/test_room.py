@@ -13,6 +13,7 @@ from drawn import touches
 from tiankong.reports.facts.article import read_article
 from tiankong.reports.facts.prices import read_prices
 from tiankong.reports.facts.report import Report, compose
+from tiankong.reports.printing import TEMPLATES
 from tiankong.reports.sections.pictures import growth, pictures
 from tiankong.reports.text.language import LANGUAGES, read_language
 from tiankong.toolkit.runs.run_file import Run, read_run
@@ -105,6 +106,36 @@ def test_in_made_up_runs(
     report = compose([run], read_article(), read_prices())
     seen = check(page, report, LANGUAGES[seed % 2])
     assert {"cost", "latency", "throughput", "distribution", "stages", "size"} <= seen
+
+
+def test_where_many_levels_lie_close_together(page: Page, make_run: Callable[..., Run]) -> None:
+    levels = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 128, 1000)
+    speeds = {("onnx-int8", "reference"): {users: 8.0 * users for users in levels}}
+    report = compose([make_run(speeds)], read_article(), read_prices())
+    assert {"cost", "latency", "throughput"} <= check(page, report, "en")
+
+
+def test_letters_are_large_enough_on_a_phone(
+    browser: Browser, make_run: Callable[..., Run], make_cell: Callable[..., Any]
+) -> None:
+    run = crowded(make_run, make_cell, 16, 7)
+    long = {"a-variant-with-a-name-that-is-longer-than-anyone-would-like": {1: 20, 8: 90}}
+    speeds = {(name, "reference"): levels for name, levels in long.items()}
+    for one in (run, make_run(speeds)):
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        files = drawn(compose([one], read_article(), read_prices()), "en")
+        sheet = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+        figures = "".join(f"<figure>{markup}</figure>" for _, markup in files)
+        page.set_content(f"<meta name=viewport content='width=device-width'><style>{sheet}</style>"
+                         f"<main>{figures}</main>")  # fmt: skip
+        sizes = page.evaluate(
+            "() => [...document.querySelectorAll('svg text')].map("
+            "(text) => parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a)"
+        )
+        assert min(sizes) >= 10
+        wide = "() => document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        assert page.evaluate(wide)
+        page.close()
 
 
 def test_a_label_on_a_line_is_found(page: Page) -> None:
