@@ -66,7 +66,7 @@ def test_everything_the_gate_found_is_shown(
     page = (tmp_path / "report.md").read_text(encoding="utf-8").splitlines()
     (line,) = [line for line in page if line.startswith("- p001")]
     assert line.startswith(
-        "- p001 床前明月光,疑是地\\_\\_\\_\\_霜。 上 is right: the reference had it,"
+        "- p001 床前明月光,疑是地\\_\\_\\_\\_霜。 上 is right: the reference puts it first,"
     )
 
 
@@ -106,9 +106,9 @@ def test_a_flip_is_shown_with_both_lists_and_who_is_right(
 @pytest.mark.parametrize(
     ("reference", "variant", "words"),
     [
-        ("上", "下", "onnx-int8 lost it"),
-        ("下", "上", "onnx-int8 found it"),
-        ("下", "中", "neither"),
+        ("上", "下", "onnx-int8 does not"),
+        ("下", "上", "onnx-int8 puts it first"),
+        ("下", "中", "neither puts"),
     ],
 )
 def test_who_is_right(
