@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..facts.report import Report
 from ..text.language import Language
 from ..text.tables import Table
-from .page import lead
+from .page import lead, model_name
 from .points import best_grid
 
 KEYS = ("users", "qps", "p50", "p95", "kept", "server_cpu")
@@ -47,7 +47,12 @@ def beside(reports: Mapping[str, Report], language: Language) -> Beside:
 def _machine(folder: str, report: Report, language: Language) -> Machine:
     return Machine(
         folder,
-        language.say("beside.label", number=folder, cpu=report.header.machine["cpu"]),
+        language.say(
+            "beside.label",
+            number=folder,
+            model=model_name(report, language),
+            cpu=report.header.machine["cpu"],
+        ),
         lead(report, language),
         best_grid(report, language, KEYS) if report.points else None,
     )

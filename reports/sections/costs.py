@@ -10,6 +10,8 @@ from ..text import figures, phrases
 from ..text.language import Language
 from ..text.tables import Entry, Section, Table, columns, stack
 
+MOST_COLUMNS = 16  # more do not fit a page, not even in print
+
 
 def costs(report: Report, language: Language) -> Section | None:
     """Show what a million requests cost on each priced machine, one grid a currency."""
@@ -18,11 +20,13 @@ def costs(report: Report, language: Language) -> Section | None:
     say = language.say
     currencies = dict.fromkeys(price.currency for price in report.prices)
     threads = report.bench.threads_per_core
-    notes = (
+    notes: tuple[str, ...] = (
         say("costs.note", hours=HOURS_PER_MONTH, seconds=SECONDS_PER_MONTH // HOURS_PER_MONTH),
         say("costs.threads", threads=threads or say("cell.unknown")),
         say("costs.kinds", hours=HOURS_PER_MONTH),
     )
+    if len(report.best) > MOST_COLUMNS:
+        notes += (say("downloads.columns", shown=MOST_COLUMNS, series=len(report.best)),)
     sources = {price.source.key: price.source for price in report.prices}
     return Section(
         "costs",
@@ -68,10 +72,15 @@ def cost_grid(report: Report, language: Language, currency: str) -> Table:
 
 
 def _chosen_first(report: Report) -> list[MeasuredPoint]:
+    """Return the best points of the series to show: the chosen one, then the others."""
     chosen = report.answer.leading
-    return sorted(
-        report.best.values(), key=lambda point: chosen is None or point.series != chosen.series
-    )
+
+    def later(point: MeasuredPoint) -> bool:
+        return chosen is None or point.series != chosen.series
+
+    fastest = sorted(report.best.values(), key=lambda point: (later(point), -point.qps.value))
+    shown = {point.series for point in fastest[:MOST_COLUMNS]}
+    return sorted((p for p in report.best.values() if p.series in shown), key=later)
 
 
 def _cost_row(report: Report, language: Language, price: Price) -> tuple[Entry, ...]:

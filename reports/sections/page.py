@@ -48,7 +48,7 @@ def page(report: Report, language: Language, files: Mapping[str, int] | None = N
     header, say = report.header, language.say
     return Page(
         language=language,
-        title=say("page.title", model=_model(report, language)),
+        title=say("page.title", model=model_name(report, language)),
         lead=lead(report, language),
         caveat=language.pick(header.model, "caveat"),
         card=card(report, language),
@@ -84,7 +84,7 @@ def lead(report: Report, language: Language) -> str:
     header = report.header
     return language.say(
         "page.lead",
-        model=_model(report, language),
+        model=model_name(report, language),
         parameters=phrases.large(header.model["parameters"], language),
         cpu=header.machine["cpu"],
         cores=report.bench.cores,
@@ -92,6 +92,7 @@ def lead(report: Report, language: Language) -> str:
     )
 
 
-def _model(report: Report, language: Language) -> str:
+def model_name(report: Report, language: Language) -> str:
+    """Return the model's title in the language, else its name."""
     model = report.header.model
     return language.pick(model, "title") or str(model.get("name") or language.words["untitled"])

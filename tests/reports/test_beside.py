@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from axe import violations
 from large_run import large_run
 from pages import read
 from typer.testing import CliRunner
@@ -14,6 +15,9 @@ from typer.testing import CliRunner
 from tiankong.__main__ import app
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.runs.run_file import Header
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.usefixtures("quick_plots")
 
@@ -53,6 +57,7 @@ def test_each_machine_is_labelled_and_has_pages_of_its_own(make: Make, tmp_path:
         assert "answer" not in page.ids  # no verdict over both
         words = " ".join(page.words)
         assert "Test CPU" in words
+        assert "bert-base geometry" in words
         assert "另一种 CPU" in words
         links = [link for link in page.links if ":" not in link]
         assert {f"1/{name}", f"2/{name}"} <= {*links}
@@ -77,3 +82,21 @@ def test_one_machine_has_nothing_beside_it(make: Make, tmp_path: Path) -> None:
     assert isinstance(done.exception, UnusableInputError)
     assert "these runs are of one" in str(done.exception)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("name", "scheme"), [("index.html", "light"), ("index.zh.html", "dark")])
+def test_nothing_keeps_anyone_from_reading_them(
+    make: Make, tmp_path: Path, browser: Browser, name: str, scheme: Any
+) -> None:
+    runs, out = (make("a"), make("b", cpu="另一种 CPU")), tmp_path / "out"
+    assert report(*runs, "--side-by-side", "--out", out).exit_code == 0
+    context = browser.new_context(color_scheme=scheme)
+    try:
+        page = context.new_page()
+        page.goto((out / name).as_uri())
+        for width in (390, 1280):
+            page.set_viewport_size({"width": width, "height": 844})
+            assert violations(page) == [], width
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+    finally:
+        context.close()

@@ -12,7 +12,7 @@ import pytest
 from axe import violations
 
 from tiankong.reports.writing import write_pages
-from tiankong.toolkit.runs.run_file import Cell, Run
+from tiankong.toolkit.runs.run_file import Cell, Header, Run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -265,3 +265,15 @@ def test_paper_shows_everything(browser: Browser, folder: Path, scripts: bool) -
             <= 1046
         )
         assert page.locator("details:not([open])").count() == page.locator("details").count()
+
+
+def test_a_history_can_be_read_too(
+    browser: Browser, repeated: Run, make_header: Callable[..., Header], tmp_path: Path
+) -> None:
+    begun = {"run": "newer", "started": "2026-02-01T00:00:00+00:00", "tool": "0.2.0"}
+    write_pages([repeated, Run(make_header(**begun), repeated.cells)], tmp_path)
+    for name in PAGES:
+        with opened(browser, (tmp_path / name).as_uri()) as page:
+            page.evaluate(OPEN_EVERYTHING)
+            assert page.locator("#history table").count() == 2
+            assert violations(page) == []
