@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ...toolkit.building.recipes import REFERENCE
 from ...toolkit.models.tokens import MASK
@@ -148,12 +149,27 @@ def _contrasts(report: Report, language: Language) -> Iterator[Contrasts]:
         pairs = [_flip(row.name, item, language) for item in row.gate.flipped or ()]
         furthest = row.gate.furthest
         if furthest is not None and row.gate.worst_divergence:
-            pair = _divergent(row.name, furthest, row.gate.worst_divergence, language)
-            one, other = pair.ranks
-            pairs += [pair] if one.tokens != other.tokens else []
+            far = _divergent(row.name, furthest, row.gate.worst_divergence, language)
+            pairs = _with_furthest(pairs, far, language)
         if pairs:
             caption = language.say("gate.contrasts", variant=row.name)
             yield Contrasts(caption, _about(row, row.gate, language), tuple(pairs))
+
+
+def _with_furthest(pairs: list[Contrast], far: Contrast, language: Language) -> list[Contrast]:
+    """Return the flips and the question that diverges most, once if it is a flip.
+
+    It is left out if both answers look the same.
+    """
+    if any(pair.name == far.name for pair in pairs):
+        return [
+            replace(pair, remark=language.join((pair.remark, far.remark)))
+            if pair.name == far.name
+            else pair
+            for pair in pairs
+        ]
+    one, other = far.ranks
+    return [*pairs, far] if one.tokens != other.tokens else pairs
 
 
 def _about(row: VariantRow, found: Gate, language: Language) -> str:

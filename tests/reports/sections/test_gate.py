@@ -142,6 +142,18 @@ def test_the_question_that_diverges_most_shows_its_own_blank(
     assert contrasts(same) == ()
 
 
+def test_a_flip_that_diverges_most_is_shown_once(
+    run_of: Callable[..., Run], make_gate: Callable[..., dict[str, Any]]
+) -> None:
+    lists = {"reference_top5": TOP, "variant_top5": OTHER}
+    furthest = {"id": "p001", "text": FLIP["text"], "mask": 1, **lists}
+    found = make_gate(True, flipped=[FLIP], worst_divergence=0.02, furthest=furthest)
+    (group,) = contrasts(run_of(onnx_int8=found))
+    (pair,) = group.contrasts
+    assert pair.remark.startswith("is right: the reference puts it first")
+    assert pair.remark.endswith("Diverges most: 0.020 nats.")
+
+
 def test_rates_stand_by_category_under_any_name(
     run_of: Callable[..., Run], make_gate: Callable[..., dict[str, Any]]
 ) -> None:
