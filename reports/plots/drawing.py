@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 WIDTH = 640.0
 SIZE, SMALL = 12.0, 11.0  # of letters, in points
 LIMIT_LINE: dict[str, Any] = {"dashes": (4, 3), "linewidth": 1.0}
-MOST_TICKS = 8
+FEWEST_TICKS, MOST_TICKS = 4, 8
 STEPS: tuple[Sequence[float], ...] = (  # of the ticks in a decade, from coarse to fine
     (1,), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 2, 3, 4, 5, 6, 7, 8, 9),
     tuple(step / 10 for step in range(10, 100, 2)), tuple(step / 20 for step in range(20, 200)),
@@ -141,10 +141,10 @@ def plain_log(axis: Any, set_scale: Any, low: float, high: float) -> None:
 
 
 def plain_ticks(low: float, high: float) -> list[float]:
-    """Return round numbers between two positive ones, as many as there is room for.
+    """Return round numbers between two positive ones, enough to read by and not too many.
 
-    >>> plain_ticks(15, 1300), plain_ticks(61, 99)
-    ([20, 50, 100, 200, 500, 1000], [70, 80, 90])
+    >>> plain_ticks(15, 1300), plain_ticks(22, 145), plain_ticks(61, 99)
+    ([20, 50, 100, 200, 500, 1000], [30, 50, 70, 100], [70, 80, 90])
     """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     best: list[float] = []
@@ -152,7 +152,8 @@ def plain_ticks(low: float, high: float) -> list[float]:
         every = [float(f"{step}e{decade}") for decade in decades for step in steps]
         ticks = [int(tick) if tick >= 1 and tick == int(tick) else tick for tick in every]
         ticks = [tick for tick in ticks if low <= tick <= high]
-        best = ticks if len(best) < len(ticks) <= MOST_TICKS else best
+        if len(best) < FEWEST_TICKS and len(best) < len(ticks) <= MOST_TICKS:
+            best = ticks
     return best
 
 
