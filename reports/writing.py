@@ -20,6 +20,7 @@ from .forms import LETTERED, forms
 from .plots.markup import document
 from .plots.palette import style
 from .printing import printed
+from .sections.explorer import explorer
 from .sections.page import page
 from .sections.pictures import NAMES, file_name
 from .spreadsheets import cells_csv, points_csv
@@ -104,15 +105,16 @@ def render(
     for code, shown in pages.items():
         step(f"writing {HTML[code]}")
         files[MARKDOWN[code]] = _print("report.md.j2", shown)
-        files[HTML[code]] = _print("index.html.j2", shown)
+        explored = explorer(report, shown.language)
+        files[HTML[code]] = _print("index.html.j2", shown, explorer=explored)
     return {
         name: content if isinstance(content, bytes) else content.encode("utf-8")
         for name, content in files.items()
     }
 
 
-def _print(template: str, shown: Page) -> str:
+def _print(template: str, shown: Page, **parts: object) -> str:
     other = next(code for code in LANGUAGES if code != shown.language.code)
     tag = read_language(other).tag
     links = {"html": HTML[other], "markdown": MARKDOWN[other], "tag": tag}
-    return printed(template, page=shown, other=links, colours=style())
+    return printed(template, page=shown, other=links, colours=style(), **parts)

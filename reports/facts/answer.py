@@ -13,7 +13,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ...toolkit.runs.load import ARTICLE_STACK
-from .capacity import Capacity, Searched, capacity, is_usable, keeps, percentile_of
+from .capacity import (
+    Capacity,
+    Searched,
+    capacity,
+    closest,
+    finite_percentile,
+    is_usable,
+    keeps,
+    percentile_of,
+)
 from .costs import (
     MeasuredMachine,
     Offer,
@@ -193,7 +202,7 @@ def _series(evidence: Evidence) -> Iterator[Series]:
 
 def _candidate(series: Series, asked: Question, evidence: Evidence) -> Candidate:
     row = next((row for row in evidence.variants if row.name == series[0]), None)
-    if refusal := _refusal(row):
+    if refusal := refusal_of(row):
         return Candidate(series, refusal=refusal)
     own = [point for point in evidence.points if point.series == series]
     searches = [search for search in evidence.searches if search.series == series]
@@ -206,7 +215,7 @@ def _candidate(series: Series, asked: Question, evidence: Evidence) -> Candidate
     return Candidate(series, found, latency, "", gaps)
 
 
-def _refusal(row: VariantRow | None) -> str:
+def refusal_of(row: VariantRow | None) -> str:
     """Return why a variant may not be recommended; "" if it may."""
     if row is None or row.gate is None:
         return "no-gate"
@@ -348,6 +357,7 @@ def _hopes(
             and keeps(point, asked.rank, asked.limit_ms)
             and bound is not None
             and bound.high is not None
+            and bound.high > asked.limit_ms  # of a tied one it may hold
         ):
             yield _unsure(point, bound)
 
@@ -381,26 +391,17 @@ def _without(asked: Question, candidates: Sequence[Candidate], evidence: Evidenc
         for point in evidence.points
         if any(each.series == point.series for each in open_to)
         and is_usable(point)
-        and _finite(point, asked.rank)
+        and finite_percentile(point, asked.rank)
     ]
     reasons = list(_reasons_without(asked, candidates, usable_points, evidence))
-    closest = min(
-        usable_points,
-        key=lambda point: (_finite(point, asked.rank), -point.qps.value),
-        default=None,
-    )
+    near = closest(usable_points, asked.rank)
     gaps = any(each.gaps for each in open_to) or evidence.planned.measured < evidence.planned.cells
     status: Status = "nothing"
-    if closest is not None:
+    if near is not None:
         status = "undecided" if gaps or _nearly(usable_points, asked) else "nothing-holds"
     elif open_to:
         status = "undecided"
-    return Answer(asked, status, tuple(reasons), closest=closest, candidates=tuple(candidates))
-
-
-def _finite(point: MeasuredPoint, rank: int) -> float:
-    found = percentile_of(point, rank)
-    return found.value if found is not None and math.isfinite(found.value) else 0.0
+    return Answer(asked, status, tuple(reasons), closest=near, candidates=tuple(candidates))
 
 
 def _nearly(points: Iterable[MeasuredPoint], asked: Question) -> list[MeasuredPoint]:
@@ -425,7 +426,7 @@ def _reasons_without(
         yield from each.gaps
     if not any(not each.refusal for each in candidates):
         for row in evidence.variants:
-            code = _refusal(row)
+            code = refusal_of(row)
             told = row.gate.reasons if row.gate and code == "gate-failed" else ()
             yield Reason(code, {"variant": row.name, "reasons": told})
     elif not points and not any(each.gaps for each in candidates):

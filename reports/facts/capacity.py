@@ -83,6 +83,22 @@ def surely_keeps(point: MeasuredPoint, rank: int, limit_ms: float) -> bool:
     )
 
 
+def finite_percentile(point: MeasuredPoint, rank: int) -> float:
+    """Return a point's percentile in milliseconds; 0 if it has none, or one among the failures."""
+    found = percentile_of(point, rank)
+    return found.value if found is not None and math.isfinite(found.value) else 0.0
+
+
+def closest(points: Iterable[MeasuredPoint], rank: int) -> MeasuredPoint | None:
+    """Return the usable point of the lowest percentile; None if there is none."""
+    known = [point for point in points if is_usable(point) and finite_percentile(point, rank)]
+    return min(
+        known,
+        key=lambda point: (finite_percentile(point, rank), -point.qps.value),
+        default=None,
+    )
+
+
 def is_usable(point: MeasuredPoint) -> bool:
     """Tell whether a point has a valid repeat with right answers."""
     return point.valid and point.qps.value > 0

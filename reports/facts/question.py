@@ -16,6 +16,7 @@ HEADROOM = 0.30  # of an instance's capacity, kept free for peaks and for an ins
 UTILISATION = 0.50  # mean load of a month over the load planned for
 INSTANCES = 1
 MOST_HEADROOM = 0.95
+LEAST_UTILISATION = 0.01
 READER = Source("reader", "the reader's own figure")
 
 
@@ -25,8 +26,8 @@ class Wishes:
 
     ``slo`` is like ``p95=100ms``, ``load`` in requests a second, ``headroom`` and ``utilisation``
     are shares, ``price`` is a machine of the price file, ``ecs.c6.large``, with ``/second-hand``
-    behind it to name the kind, or ``=500`` for a month's price of the reader's own.  ``gpu_price``
-    names a machine with an accelerator in the same way.
+    behind it to name the kind, ``@cn-guangzhou`` to name the region, or ``=500`` for a month's
+    price of the reader's own.  ``gpu_price`` names a machine with an accelerator in the same way.
     """
 
     slo: str = ""
@@ -90,7 +91,7 @@ def question(
         limit,
         _load(wishes.load),
         _share("--headroom", wishes.headroom, HEADROOM, 0.0, MOST_HEADROOM),
-        _share("--utilisation", wishes.utilisation, UTILISATION, 0.01, 1.0),
+        _share("--utilisation", wishes.utilisation, UTILISATION, LEAST_UTILISATION, 1.0),
         _instances(wishes.instances),
         price,
         _gpu_price(wishes.gpu_price, prices, price) if wishes.gpu_price else None,
@@ -138,12 +139,15 @@ def _named(
 ) -> tuple[list[Price], float | None]:
     """Return the prices that a text names, and the amount in it (None: none)."""
     name, has_amount, amount = text.partition("=")
+    name, _, region = name.partition("@")
     wanted, _, kind = name.rpartition("/") if "/" in name else (name, "", "")
-    wanted, kind = wanted.strip().casefold(), kind.strip()
+    wanted, kind, region = wanted.strip().casefold(), kind.strip(), region.strip()
     named = [
         price
         for price in prices
-        if wanted in (price.type.casefold(), price.name.casefold()) and kind in ("", price.kind)
+        if wanted in (price.type.casefold(), price.name.casefold())
+        and kind in ("", price.kind)
+        and region in ("", price.region)
     ]
     if not named:
         raise UnusableInputError(

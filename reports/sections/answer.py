@@ -6,10 +6,11 @@ The explorer on the page says the same in the reader's browser (``templates/expl
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...toolkit.runs.load import REFERENCE_STACK
+from ...toolkit.runs.point import Point
 from ...toolkit.runs.validity import is_valid
 from ..facts.answer import Answer, Candidate, Reason
 from ..facts.capacity import Capacity, percentile_of
@@ -348,13 +349,20 @@ def _commands(report: Report) -> Iterator[str]:
 
 def settings_in_force(report: Report, point: MeasuredPoint) -> str:
     """Return the server settings in force when a point was measured, like ``streams=2``."""
-    found = (
-        cell.settings
-        for run in report.runs
-        for cell in run.cells
-        if cell.settings and cell.point.gathered == point.key
-    )
-    return ", ".join(f"{name}={_setting(value)}" for name, value in next(found, {}).items())
+    return every_settings(report).get(point.key, "")
+
+
+def every_settings(report: Report) -> dict[Point, str]:
+    """Return the settings in force at each point that tells, as :func:`settings_in_force` does."""
+    found: dict[Point, Mapping[str, Any]] = {}
+    for run in report.runs:
+        for cell in run.cells:
+            if cell.settings:
+                found.setdefault(cell.point.gathered, cell.settings)
+    return {
+        key: ", ".join(f"{name}={_setting(value)}" for name, value in settings.items())
+        for key, settings in found.items()
+    }
 
 
 def _setting(value: Any) -> str:

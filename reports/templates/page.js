@@ -3,7 +3,13 @@
 
 // A link to a place inside folded parts opens them.
 function openPlace() {
-  const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  let name = location.hash.slice(1);
+  try {
+    name = decodeURIComponent(name);
+  } catch {
+    // a percent sign typed by hand: the name as it is
+  }
+  const place = document.getElementById(name);
   if (!place) return;
   for (let part = place; part; part = part.parentElement) {
     if (part.tagName === "DETAILS") part.open = true;

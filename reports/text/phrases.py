@@ -32,8 +32,13 @@ def month_range(currency: str, month: Range, language: Language) -> str:
     """Return the ends of a price in brackets; "" if they are equal."""
     if month.low == month.high:
         return ""
+    return language.say("answer.range", ends=month_ends(currency, month, language))
+
+
+def month_ends(currency: str, month: Range, language: Language) -> str:
+    """Return the ends of a price, like ``¥700–1,400``."""
     ends = figures.between(_amount(month.low), _amount(month.high))
-    return language.say("answer.range", ends=_of_currency(currency, ends, language))
+    return _of_currency(currency, ends, language)
 
 
 def _amount(value: float) -> str:

@@ -36,7 +36,7 @@ NAMES = (
         "index.zh.html",
     }
 )
-VOID = {"meta", "link", "img", "br"}
+VOID = {"meta", "link", "img", "br", "input"}
 
 
 class Reader(HTMLParser):

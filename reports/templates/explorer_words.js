@@ -1,0 +1,397 @@
+// Sentences: reports/text/phrases.py and reports/sections/{answer,explorer}.py
+// in the reader's browser, with the same words.
+{
+  const { NONE, amount, breakEven, closest, percent, significant, span, threadsRatio } = explorer;
+  const { unrounded } = explorer;
+  const MOST_REASONS = 3;
+
+  // The words of a language: `words` has its groups as the page holds them.
+  function voice(words) {
+    const fill = (text, values) =>
+      text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+    const find = (key) => {
+      const dot = key.indexOf(".");
+      const group = words[key.slice(0, dot)];
+      const name = key.slice(dot + 1);
+      return group && Object.hasOwn(group, name) ? group[name] : null;
+    };
+    const say = (key, values = {}) => fill(find(key), values);
+    const sayOr = (key, otherwise, values = {}) => {
+      const text = find(key);
+      return text === null ? otherwise : fill(text, values);
+    };
+
+    // --- phrases.py
+
+    const count = (users) => say(users === 1 ? "count.one" : "count.many", { count: users });
+    const join = (sentences) => sentences.join(words.join);
+
+    function grouped(value) {
+      const [whole, cents] = amount(value).split(".");
+      return whole.replace(/\B(?=(\d{3})+$)/g, ",") + (cents === "00" ? "" : `.${cents}`);
+    }
+
+    function ofCurrency(code, text) {
+      const other = say("currency.other", { code, amount: text });
+      return sayOr(`currency.${code}`, other, { amount: text });
+    }
+
+    const money = (currency, value) => ofCurrency(currency, grouped(value));
+    const monthEnds = (currency, { low, high }) =>
+      ofCurrency(currency, `${grouped(low)}–${grouped(high)}`);
+    const monthRange = (currency, figure) =>
+      figure.low === figure.high ? "" : say("answer.range", { ends: monthEnds(currency, figure) });
+
+    const qpsRange = (figure) =>
+      figure.low === figure.high ? "" : say("answer.range", { ends: span(figure) });
+    const instances = (number) =>
+      say(number === 1 ? "answer.instance" : "answer.instances", { count: number });
+
+    function name({ variant, stack }) {
+      if (stack === "reference") return variant;
+      return say("answer.name_stack", { variant, stack: sayOr(`stack.${stack}`, stack) });
+    }
+
+    const percentileName = (rank) => `P${rank}`;
+    const objective = (rank, limit) =>
+      say("answer.objective", { rank: percentileName(rank), limit: unrounded(limit) });
+    const usersList = (users) =>
+      users.length === 1 ? count(users[0]) : say("count.many", { count: users.join(", ") });
+
+    // --- sections/answer.py
+
+    function headline(found) {
+      const { asked, leading } = found;
+      const goal = objective(asked.rank, asked.limit);
+      if (leading === null) return headlineWithout(found, goal);
+      const told = {
+        load: significant(asked.load || 0), objective: goal, offer: offer(found, leading),
+      };
+      if (found.status === "tie") return join([say("answer.tie", told), tie(found)]);
+      if (found.status === "decided") return say("answer.decided", told);
+      const first = say("answer.undecided", { reasons: reasons(found) });
+      return join([first, say("answer.so_far", told)]);
+    }
+
+    function headlineWithout(found, goal) {
+      const near = found.closest;
+      const rank = found.asked.rank;
+      const told = near && {
+        name: name(near),
+        rank: percentileName(rank),
+        value: significant(near[`p${rank}`].value),
+        users: count(near.users),
+      };
+      if (found.status === "nothing-holds") {
+        return say("answer.nothing_holds", { objective: goal, ...told });
+      }
+      const key = found.status === "nothing" ? "answer.nothing" : "answer.undecided";
+      const first = say(key, { reasons: reasons(found) });
+      return told ? join([first, say("answer.closest", told)]) : first;
+    }
+
+    function offer(found, each) {
+      const price = found.asked.price;
+      const equal = each === found.leading ? [each, ...found.tied] : [each];
+      const told = {
+        instances: instances(each.instances.value),
+        name: equal.map(name).join(say("answer.or")),
+      };
+      if (price === null || each.monthly === null) return say("answer.offer_unpriced", told);
+      return say("answer.offer", {
+        ...told,
+        machine: say("answer.machine", { machine: price.machine, vcpu: price.vcpu || NONE }),
+        month: money(price.currency, each.monthly.value),
+        range: monthRange(price.currency, each.monthly),
+      });
+    }
+
+    function tie(found) {
+      const mine = found.leading.percentile;
+      const others = found.tied.map((each) => each.percentile).filter((each) => each !== null);
+      if (mine === null || !others.length || mine >= Math.min(...others)) {
+        return say("answer.close");
+      }
+      return say("answer.close_lower", {
+        variant: name(found.leading),
+        rank: percentileName(found.asked.rank),
+        value: significant(mine),
+        other: significant(Math.min(...others)),
+      });
+    }
+
+    function reasons(found) {
+      const told = found.reasons.map((each) => reason(each, found.asked.rank));
+      const every = [...new Set(told)];
+      const shown = every.length <= MOST_REASONS + 1 ? every : every.slice(0, MOST_REASONS);
+      const more = every.length - shown.length;
+      if (more) shown.push(say("answer.more", { count: more }));
+      return shown.join(say("answer.because"));
+    }
+
+    function reason(each, rank) {
+      const about = { rank: percentileName(rank), ...each };
+      if ("stack" in each) about.name = name(each);
+      if ("users" in each) about.users = usersList(each.users);
+      if ("reasons" in each) about.reasons = each.reasons.join(words.list);
+      for (const key of ["value", "high"]) if (key in each) about[key] = significant(each[key]);
+      return say(`reason.${each.code}`, about);
+    }
+
+    // The lines of the card, each {key, label, text}; no question changes `cells`.
+    function lines(found, facts, cells) {
+      const { leading } = found;
+      const told = [];
+      const tell = (key, text) => told.push({ key, label: say(`line.${key}`), text });
+      if (leading !== null) {
+        tell("sure", join(sure(found)));
+        if (found.runnerUp) tell("runner_up", runnerUp(found));
+        if (found.accelerator) tell("gpu", gpu(found.accelerator));
+        for (const text of minding(found, facts)) tell("mind", text);
+        tell("assumed", join(assumed(found, facts)));
+        const settings = leading.capacity.point?.settings;
+        if (settings) tell("settings", settings);
+        const refused = new Map();
+        for (const each of found.candidates) if (each.refusal) refused.set(each.variant, each);
+        for (const { variant, refusal } of refused.values()) {
+          tell("refused", say(`refused.${refusal}`, { variant }));
+        }
+      }
+      tell("cells", cells);
+      return told;
+    }
+
+    function sure(found) {
+      const { leading, asked } = found;
+      const { search, point, qps } = leading.capacity;
+      const rank = percentileName(asked.rank);
+      const sentences = [];
+      const about = {
+        name: name(leading), qps: significant(qps.value), qps_range: qpsRange(qps),
+      };
+      if (search !== null) {
+        const mode = say(search.open ? "sure.open" : "sure.closed");
+        sentences.push(say("sure.search", { repeats: search.repeats, mode, ...about }));
+      } else {
+        const latency = point[`p${asked.rank}`];
+        const hasEnds = latency.low !== null && latency.high !== null;
+        const ends = hasEnds ? latency : { low: latency.value, high: latency.value };
+        sentences.push(
+          say("sure.level", {
+            users: count(point.users),
+            rank,
+            value: significant(latency.value),
+            latency_range: qpsRange(ends),
+            ...about,
+          }),
+        );
+        if (latency.high !== null) {
+          const margin = percent((1 - latency.high / asked.limit) * 100);
+          sentences.push(say("sure.margin", { rank, margin }));
+        }
+      }
+      sentences.push(...against(found));
+      return sentences;
+    }
+
+    // What may make the answer better or worse than it looks.
+    function minding(found, facts) {
+      const { asked, notes } = found;
+      const sentences = notes.map((note) =>
+        say("sure.hope", {
+          name: name(note), users: usersList(note.users), rank: percentileName(asked.rank),
+          value: significant(note.value), high: significant(note.high),
+        }),
+      );
+      if (asked.price !== null && threadsRatio(asked.price, facts) < 1) {
+        sentences.push(say("sure.threads"));
+      }
+      return sentences;
+    }
+
+    function against(found) {
+      const { tied, runnerUp: other, leading } = found;
+      if (tied.length) {
+        return [say("sure.overlap", { others: tied.map(name).join(say("answer.or")) })];
+      }
+      if (other === null) return found.reasons.length ? [] : [say("sure.alone")];
+      const figure = other.capacity.qps;
+      const isApart =
+        leading.capacity.bounded && other.capacity.bounded && figure.high < leading.capacity.qps.low;
+      if (!isApart) return [];
+      const [low, high] = [significant(figure.low), significant(figure.high)];
+      return [say("sure.apart", { other: name(other), low, high })];
+    }
+
+    function runnerUp(found) {
+      const { leading, runnerUp: other, asked } = found;
+      const told = { name: name(other), instances: instances(other.instances.value) };
+      if (asked.price === null || other.monthly === null) return say("runner_up.unpriced", told);
+      if (other.instances.value === leading.instances.value) {
+        const qps = significant(leading.each.value - other.each.value);
+        return say("runner_up.same", { qps, ...told });
+      }
+      return say("runner_up.dearer", {
+        month: money(asked.price.currency, other.monthly.value),
+        range: monthRange(asked.price.currency, other.monthly),
+        ...told,
+      });
+    }
+
+    function gpu({ price, upTo, measured, paysAbove }) {
+      const told = {
+        accelerator: price.accelerator,
+        month: money(price.currency, price.monthly),
+        kind: say(`kind.${price.kind}`),
+      };
+      if (measured === null) return say("gpu.bound", { load: significant(upTo), ...told });
+      Object.assign(told, { qps: significant(measured.value), range: qpsRange(measured) });
+      if (paysAbove === null) return say("gpu.never", told);
+      return say("gpu.pays", { load: significant(paysAbove), ...told });
+    }
+
+    function assumed(found, facts) {
+      const { asked, leading } = found;
+      const sentences = [];
+      if (!asked.stated.has("slo")) {
+        sentences.push(say("assumed.objective_default", { rank: percentileName(asked.rank) }));
+      }
+      sentences.push(say(asked.stated.has("load") ? "assumed.load_given" : "assumed.load_default"));
+      if (asked.price === null) return sentences;
+      sentences.push(
+        say("assumed.terms", {
+          headroom: percent(asked.headroom * 100),
+          instances: instances(asked.instances),
+          month: money(asked.price.currency, asked.price.monthly),
+          kind: say(`kind.${asked.price.kind}`),
+          source: asked.price.source,
+        }),
+      );
+      if (leading.perMillion !== null) {
+        const { currency } = asked.price;
+        sentences.push(
+          say("assumed.million", {
+            million: money(currency, leading.perMillion.value),
+            range: monthRange(currency, leading.perMillion),
+            utilisation: percent(asked.utilisation * 100),
+          }),
+        );
+      }
+      if (leading.capacity.bounded) {
+        sentences.push(say("sure.intervals", { level: percent(facts.confidence) }));
+      }
+      return sentences;
+    }
+
+    // --- sections/explorer.py
+
+    // The rows of the table, each a list of {text, note, tone}.
+    function rows(found, facts) {
+      return found.candidates.map((each) => row(each, found, facts));
+    }
+
+    function row(each, found, facts) {
+      const entry = (text, note = "", tone = "") => ({ text, note, tone });
+      const { asked } = found;
+      const none = entry(NONE, "", "muted");
+      const start = [entry(name(each)), standing(each, found, facts)];
+      if (each.instances === null) return [...start, none, none, none, none, near(each, asked), none];
+      const { low, high } = each.instances;
+      const price = asked.price;
+      const paid = (figure) => {
+        if (figure === null || price === null) return none;
+        const ends = figure.low === figure.high ? "" : monthEnds(price.currency, figure);
+        return entry(money(price.currency, figure.value), ends);
+      };
+      return [
+        ...start,
+        entry(String(each.instances.value), low === high ? "" : `${low}–${high}`),
+        paid(each.monthly),
+        paid(each.perMillion),
+        carried(each.capacity),
+        each.capacity.point ? latency(each.capacity.point, asked.rank, "") : none,
+        dearer(each, found),
+      ];
+    }
+
+    function standing(each, found, facts) {
+      const notes = each.gaps.map((gap) => reason(gap, found.asked.rank));
+      const entry = (key, tone) => ({
+        text: say(`standing.${key}`, { rank: percentileName(found.asked.rank) }),
+        note: notes.join(say("answer.because")),
+        tone,
+      });
+      if (each.refusal) {
+        const row = facts.variants.find((one) => one.name === each.variant);
+        notes.push(...(each.refusal === "gate-failed" ? row.reasons : []));
+        return entry(each.refusal, "bad");
+      }
+      if (each.capacity === null) return entry("breaks", "muted");
+      if (each === found.leading) {
+        if (found.tied.length) return entry("tied_first", "good");
+        return entry(found.status === "decided" ? "recommended" : "leading", "good");
+      }
+      if (found.tied.includes(each)) return entry("tied", "good");
+      return entry(each === found.runnerUp ? "runner_up" : "less", "");
+    }
+
+    function carried({ qps, bounded, search, point }) {
+      const where = search
+        ? say("explorer.by_search", { repeats: search.repeats })
+        : say("explorer.at_level", { users: count(point.users) });
+      const note = bounded ? join([span(qps), where]) : where;
+      return { text: significant(qps.value), note, tone: "" };
+    }
+
+    function latency(point, rank, tone) {
+      const found = point[`p${rank}`];
+      const hasEnds = found.low !== null && found.high !== null;
+      return { text: significant(found.value), note: hasEnds ? span(found) : "", tone };
+    }
+
+    // Of a series that does not keep the objective: its lowest percentile.
+    function near(each, { rank }) {
+      const point = each.refusal ? null : closest(each.series.points, rank);
+      if (point === null) return { text: NONE, note: "", tone: "muted" };
+      const { text, note } = latency(point, rank, "");
+      const where = say("explorer.at_level", { users: count(point.users) });
+      return { text, note: note ? join([note, where]) : where, tone: "muted" };
+    }
+
+    function dearer(each, { leading, asked }) {
+      const offer = (one) => ({ monthly: asked.price.monthly, each: one.each.value });
+      const isOther = each !== leading && leading !== null && asked.price !== null;
+      const load = isOther ? breakEven(offer(each), offer(leading), asked.instances) : null;
+      if (load === null) return { text: NONE, note: "", tone: "muted" };
+      return { text: significant(load), note: "", tone: "" };
+    }
+
+    return {
+      assumed, count, headline, instances, join, lines, money, monthRange, name, objective, percentileName,
+      qpsRange, reason, rows, say, sayOr, significant, usersList, words,
+    };
+  }
+
+  // Words for a POSIX shell, as Python's shlex.join quotes them.
+  function shell(parts) {
+    const quoted = (part) => {
+      if (part && !/[^\w@%+=:,./-]/.test(part)) return part;
+      return `'${part.replaceAll("'", `'"'"'`)}'`;
+    };
+    return parts.map(quoted).join(" ");
+  }
+
+  // The commands that run the answer.
+  function commands(found, facts) {
+    if (found.leading === null) return [];
+    const { variant, stack } = found.leading;
+    const serve = ["tiankong", "serve", "--model", facts.model, "--variant", variant];
+    if (stack !== "reference") return [shell([...serve, "--stack", stack])];
+    return [
+      shell(serve),
+      shell(["tiankong", "bundle", variant, "deploy", "--model", facts.model]),
+    ];
+  }
+
+  Object.assign(explorer, { commands, shell, voice });
+}
