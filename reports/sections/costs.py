@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from ..facts.costs import SECONDS_PER_MONTH, Cost, cost
 from ..facts.points import MeasuredPoint
 from ..facts.prices import HOURS_PER_MONTH, Price, Source
@@ -10,7 +12,7 @@ from ..text import figures, phrases
 from ..text.language import Language
 from ..text.tables import Entry, Section, Table, columns, stack
 
-MOST_COLUMNS = 16  # more do not fit a page, not even in print
+MOST_COLUMNS = 7  # of points, so that a table fits on a screen and on paper
 
 
 def costs(report: Report, language: Language) -> Section | None:
@@ -31,7 +33,9 @@ def costs(report: Report, language: Language) -> Section | None:
     return Section(
         "costs",
         say("heading.costs"),
-        grids=tuple(cost_grid(report, language, currency) for currency in currencies),
+        grids=tuple(
+            grid for currency in currencies for grid in cost_grids(report, language, currency)
+        ),
         items=tuple(source_line(source, language) for source in sources.values()),
         notes=notes,
         gist=say(
@@ -42,11 +46,30 @@ def costs(report: Report, language: Language) -> Section | None:
     )
 
 
-def cost_grid(report: Report, language: Language, currency: str) -> Table:
-    """Return the cost of a million requests: a row a price, a column for each best point."""
+def cost_grids(report: Report, language: Language, currency: str) -> Iterator[Table]:
+    """Yield tables of what a million requests cost; best points that are many are on several."""
+    points = _chosen_first(report)
+    caption = language.say("costs.currency", currency=language.known(currency))
+    for number, start in enumerate(range(0, len(points), MOST_COLUMNS), start=1):
+        shown = points[start : start + MOST_COLUMNS]
+        name = caption
+        if len(points) > MOST_COLUMNS:
+            name = language.say("shell.numbered", name=caption, number=number)
+        yield _grid(report, language, currency, shown, name, number > 1)
+
+
+def _grid(
+    report: Report,
+    language: Language,
+    currency: str,
+    points: Sequence[MeasuredPoint],
+    caption: str,
+    folded: bool,
+) -> Table:
+    """Return a row a price, a column for each point."""
     heads = columns(language, ("machine", "kind", "source", "month", "threads"))
     gates = {row.name: row.gate for row in report.variants}
-    for point in _chosen_first(report):
+    for point in points:
         gate = gates.get(point.variant)
         mark = language.say("cell.gate_failed") if gate is None or not gate.passed else ""
         if gate is not None and gate.at_chance:
@@ -61,29 +84,24 @@ def cost_grid(report: Report, language: Language, currency: str) -> Table:
         )
         heads += (heading,)
     rows = tuple(
-        _cost_row(report, language, price) for price in report.prices if price.currency == currency
+        _cost_row(report, language, price, points)
+        for price in report.prices
+        if price.currency == currency
     )
-    return Table(
-        heads,
-        rows,
-        language.say("costs.currency", currency=language.known(currency)),
-        words=frozenset({0, 1, 2}),
-    )
+    return Table(heads, rows, caption, words=frozenset({0, 1, 2}), folded=folded)
 
 
 def _chosen_first(report: Report) -> list[MeasuredPoint]:
-    """Return the best points of the series to show: the chosen one, then the others."""
+    """Return the best points: the chosen one, then the others."""
     chosen = report.answer.leading
-
-    def later(point: MeasuredPoint) -> bool:
-        return chosen is None or point.series != chosen.series
-
-    fastest = sorted(report.best.values(), key=lambda point: (later(point), -point.qps.value))
-    shown = {point.series for point in fastest[:MOST_COLUMNS]}
-    return sorted((p for p in report.best.values() if p.series in shown), key=later)
+    return sorted(
+        report.best.values(), key=lambda point: chosen is None or point.series != chosen.series
+    )
 
 
-def _cost_row(report: Report, language: Language, price: Price) -> tuple[Entry, ...]:
+def _cost_row(
+    report: Report, language: Language, price: Price, points: Sequence[MeasuredPoint]
+) -> tuple[Entry, ...]:
     unknown = language.say("cell.unknown")
     date = price.source.date or language.say("cell.no_date")
     hourly = ""
@@ -98,7 +116,7 @@ def _cost_row(report: Report, language: Language, price: Price) -> tuple[Entry, 
         Entry(threads),
         *(
             _cost_entry(price, cost(price, point.qps.value, report.bench), language)
-            for point in _chosen_first(report)
+            for point in points
         ),
     )
 
