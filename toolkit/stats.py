@@ -130,6 +130,6 @@ def highest_share(count: int, total: int) -> float:
     """
     if count >= total:
         return 1.0
-    from scipy.stats import beta
+    from scipy.special import betaincinv  # what scipy.stats.beta.ppf is
 
-    return float(beta.ppf(0.95, count + 1, total - count))
+    return float(betaincinv(count + 1, total - count, 0.95))

@@ -13,6 +13,7 @@ from pages import CHINESE, NAMES, figures_of, read
 from tiankong.reports import writing as pages
 from tiankong.reports.writing import write_pages
 from tiankong.toolkit.errors import UnusableInputError
+from tiankong.toolkit.files import package_path
 from tiankong.toolkit.runs.run_file import Run
 
 pytestmark = pytest.mark.usefixtures("quick_plots")
@@ -166,6 +167,19 @@ def test_a_text_of_the_run_in_the_pages_language_is_preferred(
     write_pages([make_run(model=model)], tmp_path)
     assert "由小模型生长而成" in (tmp_path / "index.zh.html").read_text(encoding="utf-8")
     assert "Grown from" in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def test_pages_do_without_the_slow_half_of_scipy() -> None:
+    import subprocess
+
+    pages = package_path("reports/pages")
+    code = (
+        "import sys, tempfile, tiankong;"
+        f"tiankong.report([{str(pages / 'run.jsonl')!r}], tempfile.mkdtemp());"
+        "print('scipy.stats' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_nothing_heavy_is_imported_with_the_module() -> None:
