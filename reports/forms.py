@@ -18,14 +18,14 @@ LETTERED = {*CARD_PNG.values(), *SHEET.values()}
 """Forms that are made only where every character has a font."""
 
 
-def forms(report: Report) -> dict[str, str | bytes]:
+def forms(report: Report) -> dict[str, bytes]:
     """Return each form's content by its file's name; without those that no font here can write."""
-    files: dict[str, str | bytes] = {}
+    files: dict[str, bytes] = {}
     for code in LANGUAGES:
         language = read_language(code)
         shown, drawn = sheet(report, language), small_cost(report, language)
         picture = drawn and SmallCost(*drawn)
-        files[CARD[code]] = card_svg(shown.decision)
+        files[CARD[code]] = card_svg(shown.decision).encode("utf-8")
         made = {CARD_PNG[code]: card_png(shown.decision), SHEET[code]: sheet_pdf(shown, picture)}
         files |= {name: content for name, content in made.items() if content is not None}
     return files

@@ -16,7 +16,7 @@ from .facts.article import read_article
 from .facts.prices import PRICES, read_prices
 from .facts.question import NO_WISHES, Wishes
 from .facts.report import Report, compose
-from .forms import LETTERED, forms
+from .forms import CARD, LETTERED, forms
 from .plots.markup import document
 from .plots.palette import style
 from .printing import printed
@@ -89,19 +89,19 @@ def render(
         ),
     }
     sizes = {**copies, **{name: len(content) for name, content in data.items()}}
+    step("forms")
+    made = forms(report)
     pages = {}
-    for code in LANGUAGES:
+    for code, card in CARD.items():
         step(f"drawing for {HTML[code]}")
-        pages[code] = page(report, read_language(code), sizes)
+        pages[code] = page(report, read_language(code), {**sizes, card: len(made[card])})
     files: dict[str, str | bytes] = {
         picture.file: document(picture.markup, shown.language.tag)
         for shown in pages.values()
         for section in shown.sections
         for picture in section.pictures
     }
-    files |= data
-    step("forms")
-    files |= forms(report)
+    files |= {**data, **made}
     for code, shown in pages.items():
         step(f"writing {HTML[code]}")
         files[MARKDOWN[code]] = _print("report.md.j2", shown)

@@ -9,7 +9,13 @@ from ..text.language import Language
 from ..text.tables import Download, Section
 
 KILOBYTE = 1000
-DATA = {"points.csv": "points", "cells.csv": "cells", "summary.json": "summary"}  # else: a run file
+DATA = {  # else: a run file
+    "points.csv": "points",
+    "cells.csv": "cells",
+    "summary.json": "summary",
+    "card.svg": "card",
+    "card.zh.svg": "card",
+}
 
 
 def downloads(files: Mapping[str, int], language: Language) -> Section:
