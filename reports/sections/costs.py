@@ -22,13 +22,11 @@ def costs(report: Report, language: Language) -> Section | None:
     say = language.say
     currencies = dict.fromkeys(price.currency for price in report.prices)
     threads = report.bench.threads_per_core
-    notes: tuple[str, ...] = (
+    notes = (
         say("costs.note", hours=HOURS_PER_MONTH, seconds=SECONDS_PER_MONTH // HOURS_PER_MONTH),
         say("costs.threads", threads=threads or say("cell.unknown")),
         say("costs.kinds", hours=HOURS_PER_MONTH),
     )
-    if len(report.best) > MOST_COLUMNS:
-        notes += (say("downloads.columns", shown=MOST_COLUMNS, series=len(report.best)),)
     sources = {price.source.key: price.source for price in report.prices}
     return Section(
         "costs",
@@ -92,7 +90,6 @@ def _grid(
 
 
 def _chosen_first(report: Report) -> list[MeasuredPoint]:
-    """Return the best points: the chosen one, then the others."""
     chosen = report.answer.leading
     return sorted(
         report.best.values(), key=lambda point: chosen is None or point.series != chosen.series
