@@ -30,8 +30,10 @@ def folder(
     make_open_cell: Callable[..., Cell],
     make_scaling: Callable[..., tuple[Cell, ...]],
     make_cell: Callable[..., Cell],
+    make_variant: Callable[..., Any],
+    make_gate: Callable[..., Any],
 ) -> Path:
-    """A page with every section, every column, intervals, warnings and an invalid point."""
+    """A page with every section, every column, intervals, warnings, flips, an invalid point."""
     pages = tmp_path_factory.mktemp("pages")
     cells = [make_open_cell("onnx-int8", rate, 20) for rate in (20.0, 40.0)]
     cells += make_scaling()
@@ -39,7 +41,16 @@ def folder(
     cells += [make_cell("onnx-int8", "reference", 8, 52, **full)]
     cells += [make_cell("onnx-int8", "article", 8, 60, wrong=2)]
     cells += [make_cell("onnx-int8", "article", 1, 900)]
-    write_pages([make_run(cells=tuple(cells))], pages)
+    flip = {
+        "id": "p001", "text": "地[MASK]霜", "answer": "上", "reference": "上", "variant": "下",
+        "reference_top5": [["上", 0.6], ["下", 0.3], ["中", 0.05], ["里", 0.02], ["面", 0.01]],
+        "variant_top5": [["下", 0.5], ["上", 0.4], ["中", 0.05], ["里", 0.02], ["面", 0.01]],
+    }  # fmt: skip
+    rates = {"poem": {"items": 200, "hit_at_1": 0.9, "hit_at_5": 0.95, "top1_agreement": 0.98}}
+    names = make_run().header.variants
+    gate = make_gate(flipped=[flip], categories=rates, divergence=0.001, worst_divergence=0.02)
+    variants = {**names, "onnx-int8": make_variant(119_000_000, gate=gate)}
+    write_pages([make_run(cells=tuple(cells), variants=variants)], pages)
     return pages
 
 
@@ -81,6 +92,8 @@ def test_every_section_is_there_and_every_picture_is_drawn(
         assert page.locator("#measured .more thead th").count() == 17
         assert page.locator("#open tbody tr").count() == 2
         assert page.locator("#scaling table").count() == 4
+        assert page.locator("#gate .ranks mark").all_text_contents() == ["上", "上"]
+        assert page.locator("#article tbody tr").count() == 28
         assert page.locator("svg.picture").count() == 6
 
 
