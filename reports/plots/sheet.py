@@ -199,13 +199,18 @@ def _row(row: Sequence[Entry], columns: Sequence[_Column]) -> Block:
     for place, (entry, column) in enumerate(zip(row, columns, strict=True)):
         y = 0.0
         head, end = entry.tone == "head", x + column.width
-        role = "bad" if entry.tone == "bad" else "ink"
-        beside = bool(place and column.notes and not head)
-        parts = [(entry.text, SIZE, role, end - column.notes - BESIDE if beside else end)]
+        role = entry.tone if entry.tone in ("good", "bad") and place else "ink"
+        note_role = entry.tone if entry.tone in ("good", "bad") and not place else "soft"
+        first = text_width(entry.text, SIZE) + 2 * BESIDE
+        fits = first + text_width(entry.note, SMALL) <= column.width - GAP
+        beside = not head and (column.notes > 0 if place else fits)
+        right = end - column.notes - BESIDE if beside else end
+        parts = [(entry.text, SIZE, role, right)]
         if beside:
-            pieces.append(Piece(entry.note, end, SIZE * LEADING, SMALL, "soft", anchor="end"))
+            at, anchor = (end, "end") if place else (x + first, "start")
+            pieces.append(Piece(entry.note, at, SIZE * LEADING, SMALL, note_role, anchor=anchor))
         else:
-            parts.append((entry.note, SMALL, "soft", end))
+            parts.append((entry.note, SMALL, note_role, end))
         for text, size, colour, right in parts:
             for line in broken(text, column.width - GAP, size, bold=head) if text else []:
                 y += size * LEADING

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,7 +168,7 @@ def _carried(found: Capacity, language: Language) -> Entry:
         assert found.point is not None
         where = _at(found.point, language)
     told = (figures.span(found.qps.low, found.qps.high), where) if found.bounded else (where,)
-    return Entry(figures.significant(found.qps.value), language.join(told))
+    return Entry(figures.significant(found.qps.value), _listed(told, language))
 
 
 def _at(point: MeasuredPoint, language: Language) -> str:
@@ -190,7 +190,12 @@ def _near(each: Candidate, report: Report, language: Language) -> Entry:
     if point is None:
         return NOTHING
     found, where = _latency(point, rank), _at(point, language)
-    return Entry(found.text, language.join((found.note, where)) if found.note else where, "muted")
+    note = _listed((found.note, where), language) if found.note else where
+    return Entry(found.text, note, "muted")
+
+
+def _listed(told: Iterable[str], language: Language) -> str:
+    return str(language.words["list"]).join(told)
 
 
 def _dearer(each: Candidate, found: Answer) -> Entry:

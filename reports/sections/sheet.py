@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 
-from ..facts.answer import Candidate
-from ..facts.capacity import percentile_of
-from ..facts.costs import Range
 from ..facts.points import Series
 from ..facts.report import Report
 from ..facts.standing import standing
 from ..plots.cost import CostView, CostWords
 from ..plots.looks import Look, fewer, looks
-from ..text import figures, phrases
 from ..text.language import Language
 from ..text.sheet import Sheet
-from ..text.tables import Entry, Table
+from ..text.tables import Table
 from .answer import card
 from .cost_view import cost_view, cost_words, priced_points
 from .decision import decision
+from .explorer import COLUMNS, candidates_table
 
 Looks = Mapping[Series, Look]
 
 ON_THE_CARD = ("sure", "runner_up")
 MOST_SERIES = 9  # more names do not fit beside the picture
 SHORT = 12  # characters of a commit or digest that a reader needs
-COLUMNS = ("variant", "instances", "month", "capacity", "latency")
+SHOWN = ("variant", "instances", "month", "capacity", "percentile")
 
 
 def sheet(report: Report, language: Language) -> Sheet:
@@ -60,41 +58,11 @@ def small_cost(report: Report, language: Language) -> tuple[CostView, Looks, Cos
 
 
 def candidates(report: Report, language: Language) -> Table:
-    """Return every candidate as a row, in the order of the answer's preference."""
-    rank = phrases.percentile_name(report.question.rank)
-    heads = tuple(language.say(f"candidate.{key}", rank=rank) for key in COLUMNS)
-    rows = tuple(tuple(_row(each, report, language)) for each in report.answer.candidates)
-    return Table(heads, rows, language.say("sheet.candidates"))
-
-
-def _row(each: Candidate, report: Report, language: Language) -> Iterator[Entry]:
-    refused = language.say(f"card.{each.refusal}") if each.refusal else ""
-    yield Entry(phrases.name(each.series, language), refused, "bad" if refused else "")
-    if each.capacity is None or each.instances is None:
-        yield from (Entry(figures.NONE, tone="muted") for _ in COLUMNS[1:])
-        return
-    value, low, high = each.instances
-    ends = language.say("answer.range", ends=f"{low}–{high}").strip()
-    yield Entry(str(value), "" if low == high else ends)
-    yield _money(each.monthly, report, language)
-    qps = each.capacity.qps
-    yield _ranged(figures.significant(qps.value), qps, language)
-    point = each.capacity.point
-    latency = point and percentile_of(point, report.question.rank)
-    if not latency:
-        yield Entry(figures.NONE, tone="muted")
-    else:
-        bounds = latency.ends or (latency.value, latency.value)
-        yield _ranged(figures.significant(latency.value), Range(latency.value, *bounds), language)
-
-
-def _ranged(text: str, figure: Range, language: Language) -> Entry:
-    return Entry(text, phrases.qps_range(figure, language).strip())
-
-
-def _money(figure: Range | None, report: Report, language: Language) -> Entry:
-    price = report.question.price
-    if figure is None or price is None:
-        return Entry(figures.NONE, tone="muted")
-    ends = phrases.month_range(price.currency, figure, language).strip()
-    return Entry(phrases.money(price.currency, figure.value, language), ends)
+    """Return the explorer's table in fewer columns: the standing is a note to the name."""
+    full = candidates_table(report, language)
+    places = [COLUMNS.index(key) for key in SHOWN]
+    rows = tuple(
+        (replace(row[0], note=row[1].text, tone=row[1].tone), *(row[place] for place in places[1:]))
+        for row in full.rows
+    )
+    return Table(tuple(full.columns[place] for place in places), rows, full.caption)

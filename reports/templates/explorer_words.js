@@ -339,7 +339,7 @@
       const where = search
         ? say("explorer.by_search", { repeats: search.repeats })
         : say("explorer.at_level", { users: count(point.users) });
-      const note = bounded ? join([span(qps), where]) : where;
+      const note = bounded ? [span(qps), where].join(words.list) : where;
       return { text: significant(qps.value), note, tone: "" };
     }
 
@@ -355,7 +355,7 @@
       if (point === null) return { text: NONE, note: "", tone: "muted" };
       const { text, note } = latency(point, rank, "");
       const where = say("explorer.at_level", { users: count(point.users) });
-      return { text, note: note ? join([note, where]) : where, tone: "muted" };
+      return { text, note: note ? [note, where].join(words.list) : where, tone: "muted" };
     }
 
     function dearer(each, { leading, asked }) {

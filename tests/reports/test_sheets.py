@@ -79,7 +79,7 @@ def test_without_a_price_there_is_no_picture(every: dict[str, Report]) -> None:
 def test_its_text_can_be_searched(every: dict[str, Report], tmp_path: Path) -> None:
     if not shutil.which("pdftotext"):
         pytest.skip("no pdftotext on this machine")
-    for code, words in (("en", "Every variant, the best first"), ("zh", "全部变体，从优到劣")):
+    for code, words in (("en", "Every variant, the best first"), ("zh", "全部变体，最佳在前")):
         made = sheet_pdf(sheet(every["tie"], read_language(code)), None)
         if made is None:
             pytest.skip("no font with Chinese characters on this machine")
@@ -101,13 +101,18 @@ def test_rows_without_room_are_counted(every: dict[str, Report]) -> None:
     assert drawn + int(line.split()[1]) == len(many.table.rows) == 80
 
 
-def test_the_candidates_are_those_of_the_answer(every: dict[str, Report]) -> None:
+def test_the_candidates_are_the_explorers_with_their_standing(every: dict[str, Report]) -> None:
     table = candidates(every["decided"], read_language("en"))
-    assert table.columns[-1] == "P95, ms"
-    assert [row[0].text for row in table.rows] == ["onnx-int8", "onnx-fp16"]
+    assert table.columns == ("Variant", "Instances", "A month", "Carries, requests/s", "P95, ms")
+    assert [(row[0].text, row[0].note) for row in table.rows] == [
+        ("onnx-int8", "recommended"),
+        ("onnx-fp16", "runner-up"),
+    ]
     assert [(entry.text, entry.note) for entry in table.rows[0][1:3]] == [
-        ("3", "(3–6)"),
-        ("¥2,100", "(¥2,100–4,200)"),
+        ("3", "3–6"),
+        ("¥2,100", "¥2,100–4,200"),
     ]
     failed = candidates(every["nothing"], read_language("en")).rows[0]
     assert (failed[0].note, failed[1].text) == ("failed the gate", "–")
+    chinese = candidates(every["decided"], read_language("zh"))
+    assert chinese.rows[0][3].note.endswith("；8 个用户时")  # not run together with the figure
