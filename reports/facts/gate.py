@@ -144,7 +144,7 @@ def _category(name: str, hits: Mapping[str, Any]) -> Category:
 def _flipped(item: Mapping[str, Any]) -> FlippedItem:
     return FlippedItem(
         item["id"],
-        item["text"],
+        item.get("text", ""),
         item["answer"],
         item["reference"],
         item["variant"],
