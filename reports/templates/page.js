@@ -3,13 +3,14 @@
 
 // A link to a place inside folded parts opens them.
 function openPlace() {
-  let name = location.hash.slice(1);
+  const name = location.hash.slice(1);
+  let decoded = name;
   try {
-    name = decodeURIComponent(name);
+    decoded = decodeURIComponent(name);
   } catch {
     // a percent sign typed by hand: the name as it is
   }
-  const place = document.getElementById(name);
+  const place = document.getElementById(name) ?? document.getElementById(decoded);
   if (!place) return;
   for (let part = place; part; part = part.parentElement) {
     if (part.tagName === "DETAILS") part.open = true;
@@ -65,7 +66,9 @@ for (const box of document.querySelectorAll(".scroll")) fitting.observe(box);
 function valueOf(row, place, isFigure) {
   const text = row.cells[place].firstChild?.textContent.trim() ?? "";
   if (!isFigure) return text;
-  return text.startsWith("∞") ? Infinity : parseFloat(text);
+  if (text.startsWith("∞")) return Infinity;
+  const [figure] = text.match(/-?\d[\d,]*(\.\d+)?(e[+-]?\d+)?/) ?? [""]; // "¥2,800", "93 %"
+  return parseFloat(figure.replaceAll(",", ""));
 }
 function compare(one, other) {
   if (typeof one === "string") {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -225,6 +226,22 @@ def test_tables_are_sorted_by_mouse_and_by_keyboard(browser: Browser, folder: Pa
         table.locator("thead th").first.get_by_role("button").press("Enter")
         assert head.get_attribute("aria-sort") is None
         assert column(1) == sorted(column(1))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_amounts_of_money_are_sorted_as_numbers(browser: Browser, folder: Path, name: str) -> None:
+    with opened(browser, (folder / name).as_uri() + "#100%") as page:
+        table = page.locator("#explorer-table table")
+        head = table.locator("thead th").filter(has_text=re.compile("^(A month|每月)"))
+        place = table.locator("thead th").all_inner_texts().index(head.inner_text()) + 1
+        head.get_by_role("button").click()
+        texts = table.locator(f"tbody tr > :nth-child({place})").evaluate_all(
+            "(all) => all.map((cell) => cell.firstChild.data)"
+        )
+        figures = [re.sub(r"[^\d.]", "", text) for text in texts]
+        amounts = [float(figure) for figure in figures if figure]
+        assert max(amounts) >= 1000 > min(amounts)  # with and without a comma
+        assert amounts == sorted(amounts)
 
 
 @pytest.mark.parametrize("name", PAGES)
