@@ -248,12 +248,17 @@ def _gaps(
 
 
 def _with_load(asked: Question, able: Sequence[Candidate], bench: MeasuredMachine) -> Question:
-    """Return the question with its load: by default what one instance of the best carries."""
+    """Return the question with its load: by default what one instance of the best carries.
+
+    Of several that are tied it is the least of them, so that one instance of each suffices.
+    """
     if asked.load is not None or not able:
         return asked
-    best = max(each.capacity.qps.value for each in able if each.capacity)
-    each = usable(_on(Range(best, best, best), asked.price, bench).value, asked.headroom)
-    return replace(asked, load=_floor(each))
+    falling = sorted(able, key=lambda each: -each.capacity.qps.value if each.capacity else 0.0)
+    level = (falling[0], *_tied(falling))
+    least = min(each.capacity.qps.value for each in level if each.capacity)
+    carried = _on(Range(least, least, least), asked.price, bench).value
+    return replace(asked, load=_floor(usable(carried, asked.headroom)))
 
 
 def _floor(value: float) -> float:

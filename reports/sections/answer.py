@@ -6,7 +6,7 @@ The explorer on the page says the same in the reader's browser (``templates/expl
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...toolkit.runs.load import REFERENCE_STACK
@@ -85,12 +85,20 @@ def _headline_without(found: Answer, goal: str, language: Language) -> str:
     return language.join((first, say("answer.closest", **told))) if told else first
 
 
-def _offer(found: Answer, each: Candidate, language: Language) -> str:
+def _offer(found: Answer, leading: Candidate, language: Language) -> str:
+    """Return what to rent: of tied candidates either, one by one where their numbers differ."""
+    every = (leading, *found.tied)
+    if len({one.instances and one.instances[0] for one in every}) == 1:
+        return _offered(found, leading, every, language)
+    offers = (_offered(found, one, (one,), language) for one in every)
+    return language.say("answer.or_offer").join(offers)
+
+
+def _offered(found: Answer, each: Candidate, named: Sequence[Candidate], language: Language) -> str:
     asked = found.question
     assert each.instances is not None
     count = phrases.instances(each.instances[0], language)
-    equal = (each, *found.tied) if each is found.leading else (each,)
-    name = language.say("answer.or").join(phrases.name(one.series, language) for one in equal)
+    name = language.say("answer.or").join(phrases.name(one.series, language) for one in named)
     if asked.price is None or each.monthly is None:
         return language.say("answer.offer_unpriced", instances=count, name=name)
     machine = language.say(

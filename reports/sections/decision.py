@@ -55,8 +55,16 @@ def _choice(report: Report, language: Language) -> str:
 
 def _instances(found: Answer, each: Candidate, language: Language) -> str:
     """Return how many instances of what; of a tie, of either."""
-    equal = (each, *found.tied) if each is found.leading else (each,)
-    name = language.say("answer.or").join(phrases.name(one.series, language) for one in equal)
+    every = (each, *found.tied) if each is found.leading else (each,)
+    names = [phrases.name(one.series, language) for one in every]
+    joined = language.say("answer.or")
+    if len({one.instances and one.instances[0] for one in every}) == 1:
+        return _choice_of(each, joined.join(names), language)
+    choices = (_choice_of(*one, language) for one in zip(every, names, strict=True))
+    return joined.join(choices)
+
+
+def _choice_of(each: Candidate, name: str, language: Language) -> str:
     return language.say("card.choice", count=each.instances[0] if each.instances else 0, name=name)
 
 

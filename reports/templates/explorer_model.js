@@ -190,8 +190,12 @@
 
   function withLoad(asked, able, facts) {
     if (asked.load !== null || !able.length) return asked;
-    const best = Math.max(...able.map((each) => each.capacity.qps.value));
-    const onPrice = instanceCapacity(range(best, best, best), asked.price, facts).value;
+    const best = able.reduce((one, other) => (
+      other.capacity.qps.value > one.capacity.qps.value ? other : one
+    ));
+    const level = able.filter((each) => each === best || isTied(best.capacity, each.capacity));
+    const least = Math.min(...level.map((each) => each.capacity.qps.value));
+    const onPrice = instanceCapacity(range(least, least, least), asked.price, facts).value;
     return { ...asked, load: floor(onPrice * (1 - asked.headroom)) };
   }
 

@@ -90,12 +90,19 @@
       return told ? join([first, say("answer.closest", told)]) : first;
     }
 
-    function offer(found, each) {
+    function offer(found, leading) {
+      const every = [leading, ...found.tied];
+      if (new Set(every.map((one) => one.instances.value)).size === 1) {
+        return offered(found, leading, every);
+      }
+      return every.map((one) => offered(found, one, [one])).join(say("answer.or_offer"));
+    }
+
+    function offered(found, each, named) {
       const price = found.asked.price;
-      const equal = each === found.leading ? [each, ...found.tied] : [each];
       const told = {
         instances: instances(each.instances.value),
-        name: equal.map(name).join(say("answer.or")),
+        name: named.map(name).join(say("answer.or")),
       };
       if (price === null || each.monthly === null) return say("answer.offer_unpriced", told);
       return say("answer.offer", {

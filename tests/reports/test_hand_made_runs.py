@@ -101,12 +101,18 @@ def test_a_clear_winner(save: Save) -> None:
 
 
 def test_a_tie_is_called_a_tie(save: Save) -> None:
-    report = reported(save({"onnx-int8": NEAR, "openvino-int8": FAST}, UNSTEADY))
+    report_path = save({"onnx-int8": NEAR, "openvino-int8": FAST}, UNSTEADY)
+    report = reported(report_path)
     assert report.answer.status == "tie"
     assert "1 instance of openvino-int8 or onnx-int8 on" in headline(report)
     assert "too close to call; openvino-int8 has the lower P95" in headline(report)
     assert report.answer.runner_up is None
     assert "may be chance" in line(report, "sure")
+    # One instance of each suffices by default; at a load where that is not so, both are named.
+    assert {each.instances and each.instances[0] for each in report.answer.candidates} == {1}
+    more = reported(report_path, wishes=Wishes(load=111.0))
+    assert "1 instance of openvino-int8 on Alibaba" in headline(more)
+    assert "; or 2 instances of onnx-int8 on Alibaba" in headline(more)
 
 
 def test_a_winner_whose_upper_bound_breaks_the_objective_is_none(save: Save) -> None:
