@@ -61,7 +61,12 @@ def sheet_pdf(shown: Sheet, picture: SmallCost | None) -> bytes | None:
         if picture is not None:
             top, height = layout.picture
             picture.draw(figure, EDGE, HEIGHT - top - height, INNER, height)
-        told = {"Title": shown.decision.headline, "CreationDate": None, "Producer": None}
+        told = {
+            "Title": shown.decision.headline,
+            "Creator": "tiankong",
+            "Producer": None,
+            "CreationDate": None,  # the same bytes every time
+        }
         figure.savefig(stream, format="pdf", metadata=told)
     return stream.getvalue()
 
