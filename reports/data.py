@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, replace
 from typing import Any
 
+from ..toolkit.runs.run_file import Run
 from .facts.answer import Answer, Candidate, Reason
 from .facts.claims import findings
 from .facts.costs import cost
@@ -38,6 +39,7 @@ def as_data(report: Report) -> dict[str, Any]:
         "plan": dict(header.plan),
         "machine": dict(header.machine),
         "versions": dict(header.versions),
+        "provenance": [_origin(run) for run in report.given],
         "question": question_data(report.question),
         "answer": answer_data(report.answer),
         "cells": asdict(tally(report.runs)),
@@ -146,6 +148,19 @@ def _point(point: MeasuredPoint) -> dict[str, Any]:
         "sentences_per_second": asdict(point.sentences),
         "valid": point.valid,
         "warnings": doubts,
+    }
+
+
+def _origin(run: Run) -> dict[str, Any]:
+    """Return what began a run; null for what an older one does not say."""
+    header = run.header
+    return {
+        "run": header.run,
+        "started": header.started,
+        "command": list(header.command) or None,
+        "commit": header.commit or None,
+        "plan": header.plan.get("name"),
+        "seed": header.seed,
     }
 
 

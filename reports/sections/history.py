@@ -15,7 +15,7 @@ from .points import estimate
 
 MOST_DIFFERENCES = 8
 MOST_ROWS = 300
-DIGITS = 12  # of a commit or a digest
+DIGITS = 12  # of a digest
 LESS_IS_BETTER, MORE_IS_BETTER = -1, 1
 
 
@@ -68,7 +68,7 @@ def _epochs(told: History, language: Language) -> Table:
             Entry(snapshot.header.started),
             Entry(_name(snapshot)),
             Entry(snapshot.header.tool),
-            Entry(snapshot.header.commit[:DIGITS]) if snapshot.header.commit else absent,
+            Entry(figures.commit(snapshot.header.commit)) if snapshot.header.commit else absent,
             Entry(_differences(snapshot.differences, language) if place else figures.NONE),
         )
         for place, snapshot in enumerate(told.snapshots)

@@ -16,7 +16,6 @@ from .machine import machine_tables
 
 RUNS = ("run", "command", "commit", "plan_name", "seed", "started", "counted", "valid_cells",
         "superseded")  # fmt: skip
-SHOWN_DIGITS = 12  # of a commit
 
 
 def provenance(report: Report, language: Language) -> Section:
@@ -62,7 +61,7 @@ def _run(run: Run, language: Language) -> tuple[Entry, ...]:
     return (
         Entry(header.run),
         Entry(shlex.join(header.command)) if header.command else absent,
-        Entry(header.commit[:SHOWN_DIGITS]) if header.commit else absent,
+        Entry(figures.commit(header.commit)) if header.commit else absent,
         Entry(str(header.plan.get("name", figures.NONE))),
         Entry(str(header.seed)),
         Entry(header.started),

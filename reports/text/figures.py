@@ -29,6 +29,16 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{rounded:.{decimals}f}" if decimals else f"{value:.0f}"
 
 
+def commit(name: str) -> str:
+    """Return a commit's first twelve digits, and whether files were changed since.
+
+    >>> commit("0123456789abcdef+changed"), commit("0123456789abcdef")
+    ('0123456789ab+changed', '0123456789ab')
+    """
+    digits, mark, changed = name.partition("+")
+    return digits[:12] + mark + changed
+
+
 def percent(value: float, decimals: int = 0) -> str:
     """Return a percentage (0..100) with the percent sign."""
     return f"{value:.{decimals}f} %"

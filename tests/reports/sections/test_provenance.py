@@ -28,8 +28,8 @@ def texts(section: Section, place: int) -> list[list[str]]:
 
 def test_command_commit_and_seed_of_a_run_are_shown(make_run: Callable[..., Run]) -> None:
     command = ["tiankong", "bench", "--plan", "my plan"]
-    [row] = texts(shown(make_run(command=command, commit="0123456789abcdef")), 0)
-    assert row[1:5] == ["tiankong bench --plan 'my plan'", "0123456789ab", "table", "7"]
+    [row] = texts(shown(make_run(command=command, commit="0123456789abcdef+changed")), 0)
+    assert row[1:5] == ["tiankong bench --plan 'my plan'", "0123456789ab+changed", "table", "7"]
 
 
 @pytest.mark.parametrize(("code", "word"), [("en", "not recorded"), ("zh", "未记录")])
