@@ -8,6 +8,7 @@ from .facts.prices import read_prices
 from .facts.question import NO_WISHES, Wishes
 from .facts.report import Report, compose
 from .sections.answer import card
+from .sections.decision import standing_words
 from .sections.points import SMALL, best_grid, small_grid
 from .text.language import Language, read_language
 from .text.markdown import escape, lines
@@ -34,7 +35,7 @@ def head(report: Report, language: Language) -> str:
         "summary.head",
         title=f"**{escape(language.pick(model, 'title') or str(model.get('name')))}**",
         run=escape(str(language.words["list"]).join(run.header.run for run in report.runs)),
-        status=language.say(f"status.{report.answer.status}"),
+        status=standing_words(report, language),
     )
 
 

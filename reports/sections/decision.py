@@ -25,13 +25,18 @@ def decision(report: Report, language: Language) -> Decision:
         language.tag,
         language.say("card.brand"),
         found.status,
-        language.say(f"status.{found.status}"),
+        standing_words(report, language),
         _choice(report, language),
         tuple(_terms(report, language)),
         tuple((language.say(f"label.{key}"), text) for key, text in _rows(report, language)),
         language.say("card.footer", tool=header.tool, date=date),
         headline(report, language),
     )
+
+
+def standing_words(report: Report, language: Language) -> str:
+    """Return how a report stands with its answer, in a few words."""
+    return language.say(f"status.{'empty' if _is_empty(report) else report.answer.status}")
 
 
 def _is_empty(report: Report) -> bool:

@@ -22,7 +22,7 @@ from tiankong.toolkit.runs.run_file import Run
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-SHOWN = ("decided", "tie", "undecided", "nothing-holds", "nothing", "none", "long")
+SHOWN = ("decided", "tie", "undecided", "nothing-holds", "nothing", "none", "searched", "long")
 BOXES = """() => [...document.querySelectorAll("text")].map(text => {
     const box = text.getBBox();
     return [box.x, box.y, box.x + box.width, box.y + box.height];
@@ -84,8 +84,15 @@ def test_a_card_says_why_not(
 ) -> None:
     shown = decision(every[name], read_language("en"))
     assert shown.choice == choice
+    assert (shown.badge == "nothing to decide from") == (name == "none")
     assert (why or "") in dict(shown.rows).get("Why", "")
     assert ("Why" in dict(shown.rows)) == (why is not None)
+
+
+def test_a_search_alone_makes_a_card(every: dict[str, Report]) -> None:
+    shown = decision(every["searched"], read_language("en"))
+    assert shown.choice == "1 × onnx-int8"
+    assert "confirmed by a capacity search in 3 runs" in dict(shown.rows)["How sure"]
 
 
 def test_a_png_is_the_card_and_the_same_bytes_twice(every: dict[str, Report]) -> None:

@@ -18,7 +18,7 @@ from tiankong.reports.plots.typesetting import text_width
 from tiankong.reports.sections.sheet import candidates, sheet, small_cost
 from tiankong.reports.text.language import LANGUAGES, read_language
 
-SHOWN = ("decided", "tie", "undecided", "nothing-holds", "nothing", "none", "long")
+SHOWN = ("decided", "tie", "undecided", "nothing-holds", "nothing", "none", "searched", "long")
 
 
 @pytest.mark.parametrize("code", LANGUAGES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from pages import numbered
@@ -20,6 +21,16 @@ SPREAD = (0.99, 1.0, 1.01)  # of the latencies of three repeats
 def report_of(run: Run, wishes: Wishes = NO_WISHES) -> Report:
     """The report of a run with the prices and the article that ship."""
     return compose([run], read_article(), read_prices(), wishes)
+
+
+def _search(make_run: Callable[..., Run], make_cell: Callable[..., Any]) -> Run:
+    """A finished capacity search alone: no table of levels beside it."""
+    cells = [
+        make_cell("onnx-int8", "reference", 8, 50, stage="confirmation", repeat=repeat)
+        for repeat in (1, 2, 3)
+    ]
+    plan = {"name": "capacity", "slo": "p95=100ms", "mode": "closed"}
+    return replace(make_run({}, tuple(cells), plan=plan), is_ended=True)
 
 
 def reports(
@@ -56,6 +67,7 @@ def reports(
         "nothing-holds": report_of(thrice({"onnx-int8": 50.0}), Wishes(slo="p99=2.5ms")),
         "nothing": report_of(thrice({"onnx-int8": 50.0, "onnx-fp16": 90.0}, variants=failing)),
         "none": report_of(make_run({}, make_scaling())),
+        "searched": report_of(_search(make_run, make_cell), Wishes(slo="p95=100ms", load=0.0)),
         "long": report_of(
             thrice(
                 {LONG: 50.0, LONG + "2": 50.1},
