@@ -7,7 +7,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ..toolkit.runs.run_file import Run
-from .facts.answer import Answer, Candidate, Reason
+from .facts.answer import Answer
+from .facts.candidates import Candidate, Reason
 from .facts.claims import findings
 from .facts.costs import cost
 from .facts.points import MeasuredPoint

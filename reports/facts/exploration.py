@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...toolkit.errors import UnusableInputError
-from .answer import refusal_of
+from .candidates import refusal_of
 from .capacity import Searched, is_usable, percentile_of
 from .costs import MeasuredMachine, Range, fits
 from .estimates import CONFIDENCE_PERCENT, RANKS, Estimate

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from ...toolkit.errors import UnusableInputError
 from ...toolkit.runs.run_file import Header, Run
-from .answer import Answer, Evidence, answer
+from .answer import Answer, answer
 from .article import Article
+from .candidates import Evidence
 from .capacity import Searched, best_points, is_search, searched
 from .costs import MeasuredMachine, yardsticks
 from .history import History, history

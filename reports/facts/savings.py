@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from .answer import Candidate
 from .article import CONTRADICTORY, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, judge
+from .candidates import Candidate
 from .costs import fits, instance_capacity
 from .estimates import Estimate
 from .findings import Finding, Statement, Value

@@ -12,7 +12,8 @@ from typing import Any
 from ...toolkit.runs.load import REFERENCE_STACK
 from ...toolkit.runs.point import Point
 from ...toolkit.runs.validity import is_valid
-from ..facts.answer import Answer, Candidate, Reason
+from ..facts.answer import Answer
+from ..facts.candidates import Candidate, Reason
 from ..facts.capacity import Capacity, percentile_of
 from ..facts.costs import Range, threads_ratio
 from ..facts.estimates import CONFIDENCE_PERCENT

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..facts.answer import Answer, Candidate
+from ..facts.answer import Answer
+from ..facts.candidates import Candidate
 from ..facts.capacity import Capacity, percentile_of
 from ..facts.costs import Range
 from ..facts.report import Report

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..facts.answer import Answer, Candidate
+from ..facts.answer import Answer
+from ..facts.candidates import Candidate
 from ..facts.capacity import Capacity, closest, percentile_of
 from ..facts.costs import Offer, Range, break_even, fits
 from ..facts.exploration import exploration

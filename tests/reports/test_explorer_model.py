@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from explored import Kinds, Texts, asked, questions, wished
 
-from tiankong.reports.facts.answer import Candidate
+from tiankong.reports.facts.candidates import Candidate
 from tiankong.reports.facts.costs import Range
 from tiankong.reports.facts.question import NO_WISHES, Wishes
 from tiankong.reports.facts.report import Report
