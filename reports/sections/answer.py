@@ -306,7 +306,8 @@ def _assumed(found: Answer, leading: Candidate, language: Language) -> Iterator[
     asked, say = found.question, language.say
     if "slo" not in asked.stated:
         yield say("assumed.objective_default", rank=phrases.percentile_name(asked.rank))
-    yield say("assumed.load_given" if "load" in asked.stated else "assumed.load_default")
+    load = "load_tied" if found.tied else "load_default"
+    yield say("assumed.load_given" if "load" in asked.stated else f"assumed.{load}")
     if asked.price is None:
         return
     yield say(

@@ -113,7 +113,7 @@
 
   function showTable(found) {
     const table = at("table").querySelector("table");
-    const rows = voice.rows(found, facts).map((entries) => {
+    const rows = explorer.rows(voice, found, facts).map((entries) => {
       const row = document.createElement("tr");
       entries.forEach(({ text, note, tone }, place) => {
         const cell = document.createElement(place ? "td" : "th");
@@ -161,7 +161,7 @@
     const names = [...without].join(voice.words.list);
     put(at("narrowed"), names ? say("explorer.narrowed", { variants: names }) : "");
     const { price, load } = shown.asked;
-    at("load").placeholder = load === null ? "" : say("explorer.load_usual", { load: voice.significant(load) });
+    at("load").placeholder = load === null ? "" : say("explorer.load_usual", { load: explorer.significant(load) });
     const label = form.querySelector("label[for=explorer-own]");
     put(label, say("explorer.own", { currency: price ? price.currency : "" }));
   }

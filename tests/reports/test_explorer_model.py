@@ -27,7 +27,7 @@ from tiankong.reports.text.language import LANGUAGES, read_language
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-SCRIPTS = ("model", "figures", "words", "question", "plot")
+SCRIPTS = ("model", "figures", "words", "table", "question", "plot")
 EACH = 45  # random questions to a report; with the edges more than a thousand in all
 OWN_PRICES = """
 [sources.me]
@@ -86,7 +86,8 @@ ANSWER = """(text) => {
                   ...lines.map((line) => line.text)],
       labels: lines.map((line) => line.label),
       commands: explorer.commands(found, facts),
-      rows: voice.rows(found, facts).map((row) => row.map((e) => [e.text, e.note, e.tone])),
+      rows: explorer.rows(voice, found, facts).map((row) =>
+        row.map((entry) => [entry.text, entry.note, entry.tone])),
     };
   }));
 }"""
