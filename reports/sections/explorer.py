@@ -128,6 +128,9 @@ def _standing(each: Candidate, report: Report, language: Language) -> Entry:
     rank = found.question.rank
     notes = [reason(gap, rank, language) for gap in each.gaps]
     key, tone = _place(each, found)
+    own = [point for point in report.points if point.series == each.series]
+    if key == "breaks" and closest(own, rank) is None:
+        key = "unknown"
     if each.refusal == "gate-failed":
         row = next(row for row in report.variants if row.name == each.variant)
         told = row.gate.reasons if row.gate else ()

@@ -42,7 +42,10 @@
         notes.push(...(each.refusal === "gate-failed" ? row.reasons : []));
         return entry(each.refusal, "bad");
       }
-      if (each.capacity === null) return entry("breaks", "muted");
+      if (each.capacity === null) {
+        const isKnown = closest(each.series.points, found.asked.rank) !== null;
+        return entry(isKnown ? "breaks" : "unknown", "muted");
+      }
       if (each === found.leading) {
         if (found.tied.length) return entry("tied_first", "good");
         return entry(found.status === "decided" ? "recommended" : "leading", "good");
