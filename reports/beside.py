@@ -15,7 +15,7 @@ from ..toolkit.files import write_text
 from ..toolkit.runs.run_file import Run
 from .copies import copy_names
 from .facts.article import read_article
-from .facts.pooling import places
+from .facts.history.pooling import places
 from .facts.prices import PRICES, read_prices
 from .facts.question import NO_WISHES, Wishes
 from .facts.report import Report, compose

@@ -9,7 +9,7 @@ from typing import Any
 from ..toolkit.runs.run_file import Run
 from .facts.answer import Answer
 from .facts.candidates import Candidate, Reason
-from .facts.claims import findings
+from .facts.claims.claims import findings
 from .facts.costs import cost
 from .facts.points import MeasuredPoint
 from .facts.prices import Price

@@ -12,10 +12,10 @@ from .article import Article
 from .candidates import Evidence
 from .capacity import Searched, best_points, is_search, searched
 from .costs import MeasuredMachine, yardsticks
-from .history import History, history
+from .history.history import History, history
+from .history.pooling import epochs, unequal
 from .planned import Planned, planned
 from .points import ARTICLE_STACK, MeasuredPoint, Series, article_points, points
-from .pooling import epochs, unequal
 from .prices import Price
 from .question import NO_WISHES, Question, Wishes, question
 from .scaling import Scaling, scaling

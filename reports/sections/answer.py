@@ -9,13 +9,13 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...toolkit.runs.load import REFERENCE_STACK
+from ...toolkit.runs.load import REFERENCE_STACK, TARGET_STACK
 from ...toolkit.runs.point import Point
 from ...toolkit.runs.validity import is_valid
 from ..facts.answer import Answer
 from ..facts.candidates import Candidate, Reason
 from ..facts.capacity import Capacity, percentile_of
-from ..facts.costs import Range, threads_ratio
+from ..facts.costs import MeasuredMachine, Range, threads_ratio
 from ..facts.estimates import CONFIDENCE_PERCENT
 from ..facts.points import MeasuredPoint
 from ..facts.report import Report
@@ -172,7 +172,9 @@ def _lines(report: Report, language: Language) -> Iterator[Line]:
             yield _line("gpu", text, language)
         for text in _minding(report, language):
             yield _line("mind", text, language)
-        yield _line("assumed", language.join(_assumed(found, leading, language)), language)
+        yield _line(
+            "assumed", language.join(_assumed(found, leading, report.bench, language)), language
+        )
         point = leading.capacity.point
         if point is not None and (settings := settings_in_force(report, point)):
             yield _line("settings", settings, language)
@@ -302,7 +304,9 @@ def _gpu(found: Answer, language: Language) -> str:
     return language.say("gpu.pays", load=figures.significant(other.pays_above), **told)
 
 
-def _assumed(found: Answer, leading: Candidate, language: Language) -> Iterator[str]:
+def _assumed(
+    found: Answer, leading: Candidate, bench: MeasuredMachine, language: Language
+) -> Iterator[str]:
     asked, say = found.question, language.say
     if "slo" not in asked.stated:
         yield say("assumed.objective_default", rank=phrases.percentile_name(asked.rank))
@@ -327,7 +331,9 @@ def _assumed(found: Answer, leading: Candidate, language: Language) -> Iterator[
             utilisation=figures.percent(asked.utilisation * 100),
         )
     if leading.capacity is not None and leading.capacity.bounded:
-        yield say("sure.intervals", level=figures.percent(CONFIDENCE_PERCENT))
+        widened = asked.price is not None and threads_ratio(asked.price, bench) != 1
+        key = "sure.intervals_widened" if widened else "sure.intervals"
+        yield say(key, level=figures.percent(CONFIDENCE_PERCENT))
 
 
 def _cells(report: Report, language: Language) -> str:
@@ -346,7 +352,7 @@ def _cells(report: Report, language: Language) -> str:
 
 def _commands(report: Report) -> Iterator[str]:
     leading = report.answer.leading
-    if leading is None:
+    if leading is None or leading.stack == TARGET_STACK:  # nobody here knows how that was started
         return
     model = str(report.header.model.get("name"))
     words = ["tiankong", "serve", "--model", model, "--variant", leading.variant]

@@ -12,9 +12,9 @@ from ..facts.article import (
     REPRODUCED,
     TOLERANCE,
 )
-from ..facts.claims import findings
+from ..facts.claims.claims import findings
+from ..facts.claims.findings import Finding, Statement, Value
 from ..facts.estimates import CONFIDENCE_PERCENT, Estimate
-from ..facts.findings import Finding, Statement, Value
 from ..facts.points import MeasuredPoint
 from ..facts.report import Report
 from ..text import figures

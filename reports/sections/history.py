@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..facts.estimates import Estimate
-from ..facts.history import History, Shift, Snapshot, Step, Trend
-from ..facts.pooling import Difference
+from ..facts.history.history import History, Shift, Snapshot, Step, Trend
+from ..facts.history.pooling import Difference
 from ..facts.report import Report
 from ..text import figures
 from ..text.language import Language

@@ -16,7 +16,7 @@ from .downloads import downloads
 from .gate import gate
 from .history import history
 from .method import method
-from .pictures import pictures
+from .pictures.pictures import pictures
 from .points import measured, open_loop
 from .provenance import provenance
 from .scaling import scaling

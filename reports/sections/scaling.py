@@ -11,7 +11,7 @@ from ..facts.scaling import Axis
 from ..text import figures, phrases
 from ..text.language import Language
 from ..text.tables import Entry, Section, Table
-from .pictures import growth
+from .pictures.pictures import growth
 from .points import Show, grid, interval_note, other_grid, repeats
 
 COLUMNS = ("level", "sentences", "growth", "p50", "slower", "p95", "server_cpu")

@@ -14,9 +14,9 @@ from ..text.language import Language
 from ..text.sheet import Sheet
 from ..text.tables import Table
 from .answer import card
-from .cost_view import cost_view, cost_words, priced_points
 from .decision import decision
 from .explorer import COLUMNS, candidates_table
+from .pictures.cost_view import cost_view, cost_words, priced_points
 
 Looks = Mapping[Series, Look]
 

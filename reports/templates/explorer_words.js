@@ -285,7 +285,9 @@
         );
       }
       if (leading.capacity.bounded) {
-        sentences.push(say("sure.intervals", { level: percent(facts.confidence) }));
+        const widened = threadsRatio(asked.price, facts) !== 1;
+        const key = widened ? "sure.intervals_widened" : "sure.intervals";
+        sentences.push(say(key, { level: percent(facts.confidence) }));
       }
       return sentences;
     }
@@ -307,7 +309,7 @@
 
   // The commands that run the answer.
   function commands(found, facts) {
-    if (found.leading === null) return [];
+    if (found.leading === null || found.leading.stack === "target") return [];
     const { variant, stack } = found.leading;
     const serve = ["tiankong", "serve", "--model", facts.model, "--variant", variant];
     if (stack !== "reference") return [shell([...serve, "--stack", stack])];

@@ -12,7 +12,7 @@ from cells import changed
 
 from tiankong.reports import forms
 from tiankong.reports.facts.report import Report
-from tiankong.reports.sections import pictures
+from tiankong.reports.sections.pictures import pictures
 from tiankong.toolkit.runs.load import Load
 from tiankong.toolkit.runs.point import Point
 from tiankong.toolkit.runs.run_file import Cell, Header, Run

@@ -14,7 +14,7 @@ from tiankong.reports.facts.article import read_article
 from tiankong.reports.facts.prices import read_prices
 from tiankong.reports.facts.report import Report, compose
 from tiankong.reports.printing import TEMPLATES
-from tiankong.reports.sections.pictures import growth, pictures
+from tiankong.reports.sections.pictures.pictures import growth, pictures
 from tiankong.reports.text.language import LANGUAGES, read_language
 from tiankong.toolkit.runs.run_file import Run, read_run
 

@@ -10,11 +10,11 @@ import pytest
 
 from tiankong.reports.facts.answer import Accelerated
 from tiankong.reports.facts.article import read_article
+from tiankong.reports.facts.claims.findings import Finding
+from tiankong.reports.facts.claims.savings import money
 from tiankong.reports.facts.costs import Range
-from tiankong.reports.facts.findings import Finding
 from tiankong.reports.facts.prices import Price, Source, read_prices
 from tiankong.reports.facts.report import compose
-from tiankong.reports.facts.savings import money
 from tiankong.toolkit.runs.run_file import Run
 
 OURS = {("onnx-int8", "reference"): {8: 80.0}}  # 100 requests/s on two cores

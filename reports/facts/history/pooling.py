@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from ...toolkit.errors import UnusableInputError
-from ...toolkit.runs.point import Point
-from ...toolkit.runs.run_file import Header, Run
+from ....toolkit.errors import UnusableInputError
+from ....toolkit.runs.point import Point
+from ....toolkit.runs.run_file import Header, Run
 
 # Parts of a header that must be equal in all runs: speed and answers depend on each of them.
 SHARED = ("model", "gold", "machine")

@@ -11,9 +11,9 @@ import pytest
 
 from tiankong.reports.facts import article as rules
 from tiankong.reports.facts.article import judge, read_article
-from tiankong.reports.facts.claims import findings
+from tiankong.reports.facts.claims.claims import findings
+from tiankong.reports.facts.claims.findings import Finding
 from tiankong.reports.facts.estimates import Estimate
-from tiankong.reports.facts.findings import Finding
 from tiankong.reports.facts.prices import read_prices
 from tiankong.reports.facts.report import compose
 from tiankong.toolkit.runs.run_file import Cell, Run

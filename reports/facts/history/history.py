@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ...toolkit.runs.point import Point
-from ...toolkit.runs.run_file import Header, Run
-from .capacity import is_search
-from .estimates import Estimate
-from .points import ARTICLE_STACK, MeasuredPoint, points
+from ....toolkit.runs.point import Point
+from ....toolkit.runs.run_file import Header, Run
+from ..capacity import is_search
+from ..estimates import Estimate
+from ..points import ARTICLE_STACK, MeasuredPoint, points
 from .pooling import Difference, Epoch, software
 
 

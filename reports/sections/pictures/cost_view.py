@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..facts.front import CostPoint, cost_points, front
-from ..facts.points import Series
-from ..facts.report import Report
-from ..facts.standing import Standing
-from ..plots.cost import CostView, CostWords
-from ..plots.looks import Look
-from ..text import figures
-from ..text.language import Language
+from ...facts.front import CostPoint, cost_points, front
+from ...facts.points import Series
+from ...facts.report import Report
+from ...facts.standing import Standing
+from ...plots.cost import CostView, CostWords
+from ...plots.looks import Look
+from ...text import figures
+from ...text.language import Language
 
 
 def priced_points(report: Report, standing: Standing) -> tuple[CostPoint, ...]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ...toolkit.files import MEBIBYTE
-from ..facts.capacity import keeps, percentile_of, surely_keeps
-from ..facts.distributions import Distribution
-from ..facts.estimates import Estimate
-from ..facts.front import CostPoint
-from ..facts.points import MeasuredPoint, Series
-from ..facts.scaling import Axis
-from ..facts.standing import Standing
-from ..facts.variants import VariantRow
-from ..plots.looks import Look
-from ..text import figures
-from ..text.language import Language
-from ..text.phrases import money
+from ....toolkit.files import MEBIBYTE
+from ...facts.capacity import keeps, percentile_of, surely_keeps
+from ...facts.distributions import Distribution
+from ...facts.estimates import Estimate
+from ...facts.front import CostPoint
+from ...facts.points import MeasuredPoint, Series
+from ...facts.scaling import Axis
+from ...facts.standing import Standing
+from ...facts.variants import VariantRow
+from ...plots.looks import Look
+from ...text import figures
+from ...text.language import Language
+from ...text.phrases import money
 
 Looks = Mapping[Series, Look]
 Lines = Mapping[Series, Sequence[MeasuredPoint]]

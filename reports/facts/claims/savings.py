@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from .article import CONTRADICTORY, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, judge
-from .candidates import Candidate
-from .costs import fits, instance_capacity
-from .estimates import Estimate
+from ..article import CONTRADICTORY, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, judge
+from ..candidates import Candidate
+from ..costs import fits, instance_capacity
+from ..estimates import Estimate
+from ..prices import HOURS_PER_MONTH, Price
+from ..report import Report
 from .findings import Finding, Statement, Value
-from .prices import HOURS_PER_MONTH, Price
-from .report import Report
 
 LISTED = "second-hand"  # the kind of a list price
 

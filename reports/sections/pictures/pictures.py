@@ -7,27 +7,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...toolkit.files import MEBIBYTE
-from ...toolkit.runs.evidence import ceiling_of
-from ...toolkit.runs.load import Load
-from ...toolkit.runs.stages import STAGES
-from ..facts.capacity import percentile_of
-from ..facts.distributions import Distribution, depth, distributions
-from ..facts.estimates import CONFIDENCE_PERCENT, Estimate
-from ..facts.points import MeasuredPoint, Series
-from ..facts.report import Report
-from ..facts.scaling import Axis
-from ..facts.standing import Standing, standing
-from ..plots.bars import BarColumn, Part, Row, bar_picture
-from ..plots.cost import cost_picture
-from ..plots.drawing import Said
-from ..plots.lines import Curve, Panel, Spot, line_picture
-from ..plots.looks import Look, fewer, looks
-from ..plots.palette import SHARES
-from ..text import figures
-from ..text.language import Language
-from ..text.phrases import machine, money
-from ..text.tables import Picture, Section, load
+from ....toolkit.files import MEBIBYTE
+from ....toolkit.runs.evidence import ceiling_of
+from ....toolkit.runs.load import Load
+from ....toolkit.runs.stages import STAGES
+from ...facts.capacity import percentile_of
+from ...facts.distributions import Distribution, depth, distributions
+from ...facts.estimates import CONFIDENCE_PERCENT, Estimate
+from ...facts.points import MeasuredPoint, Series
+from ...facts.report import Report
+from ...facts.scaling import Axis
+from ...facts.standing import Standing, standing
+from ...plots.bars import BarColumn, Part, Row, bar_picture
+from ...plots.cost import cost_picture
+from ...plots.drawing import Said
+from ...plots.lines import Curve, Panel, Spot, line_picture
+from ...plots.looks import Look, fewer, looks
+from ...plots.palette import SHARES
+from ...text import figures
+from ...text.language import Language
+from ...text.phrases import machine, money
+from ...text.tables import Picture, Section, load
 from . import seen
 from .cost_view import cost_view, cost_words, priced_points
 

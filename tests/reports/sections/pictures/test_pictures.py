@@ -15,7 +15,7 @@ from tiankong.reports.facts.article import read_article
 from tiankong.reports.facts.prices import read_prices
 from tiankong.reports.facts.question import NO_WISHES, Wishes
 from tiankong.reports.facts.report import Report, compose
-from tiankong.reports.sections.pictures import NAMES, growth, pictures
+from tiankong.reports.sections.pictures.pictures import NAMES, growth, pictures
 from tiankong.reports.text.language import LANGUAGES, read_language
 from tiankong.reports.text.tables import Section
 from tiankong.reports.writing import write_pages

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...toolkit.runs.evidence import DISTILBERT, IMAGE, evidence_of
-from .article import CONTRADICTORY, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, Row, judge
-from .estimates import Estimate
+from ....toolkit.runs.evidence import DISTILBERT, IMAGE, evidence_of
+from ..article import CONTRADICTORY, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, Row, judge
+from ..estimates import Estimate
+from ..points import MeasuredPoint
+from ..report import Report
 from .findings import Finding, Statement, Value
-from .points import MeasuredPoint
-from .report import Report
 from .savings import money
 
 MEGABYTE = 1_000_000

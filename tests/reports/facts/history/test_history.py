@@ -10,7 +10,7 @@ from cells import changed
 from pages import numbered
 
 from tiankong.reports.facts.article import read_article
-from tiankong.reports.facts.history import History
+from tiankong.reports.facts.history.history import History
 from tiankong.reports.facts.points import Series
 from tiankong.reports.facts.prices import read_prices
 from tiankong.reports.facts.report import Report, compose

@@ -1,0 +1,1 @@
+"""Claims: what the article says, and how it is judged by what was measured."""

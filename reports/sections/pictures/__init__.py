@@ -1,0 +1,1 @@
+"""Pictures: their sections, and what is to be seen on them."""
