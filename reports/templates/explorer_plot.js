@@ -6,6 +6,7 @@
   const SIZE = 12; // of text, in pixels
   const MARK = 5;
   const MOST_LABELS = 12;
+  const MOST_STOPS = 60;
 
   // --- What is drawn: the price of a level with its range.  What a vCPU is widens all ranges by the
   // same factor, so it is left out here: the bars are what was measured.
@@ -206,7 +207,13 @@
       const dashed = dashes ? { "stroke-dasharray": dashes } : {};
       svg.append(element("polyline", { points: line, class: `series ${look(each)}`, ...dashed }));
     }
-    for (const dot of all) svg.append(drawn(dot, { found, voice, told, rank, asked }));
+    const isSoft = (dot) => dot.each.series.look === "soft";
+    const ordered = [...all.filter(isSoft), ...all.filter((dot) => !isSoft(dot))];
+    for (const dot of ordered) {
+      // Of very many the keyboard stops only at those that stand out.
+      const stops = all.length <= MOST_STOPS || !isSoft(dot) || dot.isChosen;
+      svg.append(drawn(dot, stops, { found, voice, told, rank, asked }));
+    }
     svg.append(...labels(groups, { all, best, limit, frame, voice, widthOf }));
     return svg;
   }
@@ -230,7 +237,7 @@
     return [element("text", place, text)];
   }
 
-  function drawn(dot, { found, voice, told, rank, asked }) {
+  function drawn(dot, stops, { found, voice, told, rank, asked }) {
     const { each, point, spot } = dot;
     const range = (figure) =>
       figure.low === null || figure.high === null ? "" : voice.qpsRange(figure);
@@ -242,7 +249,7 @@
     }) + (each.refusal ? voice.say("answer.because") + voice.say("pareto.refused") : "")
       + (dot.isChosen ? voice.say("answer.because") + voice.say("pareto.chosen") : "");
     const group = element(
-      "g", { class: `dot ${look(each)}`, tabindex: 0, role: "img", "aria-label": sentence },
+      "g", { class: `dot ${look(each)}`, tabindex: stops ? 0 : -1, role: "img", "aria-label": sentence },
       element("title", {}, sentence),
       ...bars(dot, spot).map(([x1, y1, x2, y2]) => element("line", { x1, y1, x2, y2 })),
       element("circle", { cx: spot.x, cy: spot.y, r: 12, class: "reach" }),
