@@ -22,7 +22,8 @@ from .plots.palette import style
 from .printing import printed
 from .sections.explorer import explorer
 from .sections.page import page
-from .sections.pictures.pictures import NAMES, file_name
+from .sections.pictures.pictures import NAMES
+from .sections.pictures.view import file_name
 from .spreadsheets import cells_csv, points_csv
 from .text.language import LANGUAGES, read_language
 from .text.tables import Page

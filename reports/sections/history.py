@@ -11,6 +11,7 @@ from ..facts.report import Report
 from ..text import figures
 from ..text.language import Language
 from ..text.tables import Entry, Section, Table, columns, stack
+from .pictures.trend import trend_picture
 from .points import estimate
 
 MOST_DIFFERENCES = 8
@@ -44,6 +45,7 @@ def history(report: Report, language: Language) -> Section | None:
         say("heading.history"),
         (say("history.lead", epochs=len(told.snapshots), newest=_name(told.snapshots[-1])),),
         tuple(grids),
+        trend_picture(report, told, first, language),
         notes=tuple(notes),
         gist=say(
             "gist.history",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ....toolkit.files import MEBIBYTE
@@ -13,16 +11,13 @@ from ....toolkit.runs.load import Load
 from ....toolkit.runs.stages import STAGES
 from ...facts.capacity import percentile_of
 from ...facts.distributions import Distribution, depth, distributions
-from ...facts.estimates import CONFIDENCE_PERCENT, Estimate
+from ...facts.estimates import CONFIDENCE_PERCENT
 from ...facts.points import MeasuredPoint, Series
 from ...facts.report import Report
 from ...facts.scaling import Axis
-from ...facts.standing import Standing, standing
 from ...plots.bars import BarColumn, Part, Row, bar_picture
 from ...plots.cost import cost_picture
-from ...plots.drawing import Said
 from ...plots.lines import Curve, Panel, Spot, line_picture
-from ...plots.looks import Look, fewer, looks
 from ...plots.palette import SHARES
 from ...text import figures
 from ...text.language import Language
@@ -30,19 +25,15 @@ from ...text.phrases import machine, money
 from ...text.tables import Picture, Section, load
 from . import seen
 from .cost_view import cost_view, cost_words, priced_points
+from .view import View, across, curve_of
 
 NAMES = (
     "cost", "latency", "throughput", "distribution", "stages", "ceiling", "size", "scaling",
+    "trend",
 )  # fmt: skip
-MOST = 24  # series in a picture; more are no longer told apart
 OUTSIDE = "outside"
 LINEAR = frozenset({"cores"})  # the levels of the other axes double from step to step
 COLOURS = dict(zip((*STAGES, OUTSIDE), SHARES, strict=True))
-
-
-def file_name(name: str, language: Language) -> str:
-    """Return the file of a picture in a language."""
-    return f"{name}.svg" if language.code == "en" else f"{name}.{language.code}.svg"
 
 
 def pictures(report: Report, language: Language) -> tuple[Section, ...]:
@@ -51,7 +42,7 @@ def pictures(report: Report, language: Language) -> tuple[Section, ...]:
     Their ids are the names of the pictures: cost, latency, throughput, distribution, stages,
     ceiling, size; and left-out.
     """
-    view = _View.of(report, language)
+    view = View.of(report, language)
     made = {name: make(view) for name, make in _MAKERS.items()}
     missing = [name for name, section in made.items() if section is None]
     missing += [] if report.scaling.axes else ["scaling"]
@@ -67,7 +58,7 @@ def pictures(report: Report, language: Language) -> tuple[Section, ...]:
 
 def growth(report: Report, language: Language) -> tuple[Picture, ...]:
     """Return the picture of how speed grows along the scaling axes, if there are any."""
-    view, axes = _View.of(report, language), report.scaling.axes
+    view, axes = View.of(report, language), report.scaling.axes
     panels = [panel for axis in axes if (panel := _axis_panel(view, axis)).curves]
     if not panels:
         return ()
@@ -75,69 +66,7 @@ def growth(report: Report, language: Language) -> tuple[Picture, ...]:
     return (view.picture("scaling", told, lambda said: line_picture(panels, said)),)
 
 
-@dataclass(frozen=True)
-class _View:
-    """What all pictures of a report in one language share."""
-
-    report: Report
-    language: Language
-    standing: Standing
-    looks: Mapping[Series, Look]
-
-    @classmethod
-    def of(cls, report: Report, language: Language) -> _View:
-        brought_out = standing(report)
-        return cls(report, language, brought_out, looks(report, brought_out, language))
-
-    def say(self, key: str, **values: object) -> str:
-        return self.language.say(f"picture.{key}", **values)
-
-    def picture(self, name: str, told: Sequence[str], draw: Callable[[Said], str]) -> Picture:
-        title, alt = self.language.say(f"heading.{name}"), self.language.join(told)
-        return Picture(file_name(name, self.language), title, alt, draw(Said(name, title, alt)))
-
-    def section(
-        self, name: str, told: Sequence[str], notes: Sequence[str], draw: Callable[[Said], str]
-    ) -> Section:
-        told = [sentence.replace("） ", "）") for sentence in told]  # it has a space of its own
-        picture = self.picture(name, told, draw)
-        gist = next(iter(told), "")
-        return Section(name, picture.title, pictures=(picture,), notes=tuple(notes), gist=gist)
-
-    def drawn(self, points: Sequence[MeasuredPoint]) -> tuple[list[Series], list[str]]:
-        """Return the series to draw, and a sentence about those that are left out."""
-        series, rest = fewer(points, self.looks, MOST)
-        return list(series), [self.language.say("note.fewer", count=rest)] if rest else []
-
-    def line_notes(self, points: Sequence[MeasuredPoint]) -> list[str]:
-        level = figures.percent(CONFIDENCE_PERCENT)
-        if any(point.qps.ends for point in points):
-            return [self.language.say("note.lines", level=level)]
-        return [self.language.say("note.lines_single")]
-
-    def users_ticks(self, points: Sequence[MeasuredPoint]) -> tuple[tuple[float, str], ...]:
-        return tuple((_across(n), str(n)) for n in sorted({point.users for point in points}))
-
-
-def _across(level: float) -> float:
-    return math.log2(level)
-
-
-def _curve(
-    view: _View, points: Sequence[MeasuredPoint],
-    value: Callable[[MeasuredPoint], Estimate | None], *, minor: bool = False,
-    level: Callable[[MeasuredPoint], float] = lambda point: _across(point.users),
-) -> list[Curve]:  # fmt: skip
-    """Return the line of one series, or nothing if no point has the value."""
-    spots = tuple(
-        Spot(level(point), found.value, found.ends, point.valid)
-        for point in points
-        if (found := value(point)) is not None and 0 < found.value < math.inf
-    )
-    return [Curve(view.looks[points[0].series], spots, minor)] if spots else []
-
-
-def _lines(view: _View) -> tuple[dict[Series, list[MeasuredPoint]], list[str]]:
+def _lines(view: View) -> tuple[dict[Series, list[MeasuredPoint]], list[str]]:
     """Return the plain points by series, those that stand out first, and the notes about them."""
     points = view.report.points
     series, notes = view.drawn(points)
@@ -146,14 +75,14 @@ def _lines(view: _View) -> tuple[dict[Series, list[MeasuredPoint]], list[str]]:
     }, view.line_notes(points) + notes
 
 
-def _latency(view: _View) -> Section | None:
+def _latency(view: View) -> Section | None:
     lines, notes = _lines(view)
     rank, limit = view.standing.rank, view.standing.limit_ms
     curves = []
     for points in lines.values():
-        curves += _curve(view, points, lambda point: percentile_of(point, rank))
+        curves += curve_of(view, points, lambda point: percentile_of(point, rank))
         if view.looks[points[0].series].stands_out:
-            curves += _curve(view, points, lambda point: point.p50_ms, minor=True)
+            curves += curve_of(view, points, lambda point: point.p50_ms, minor=True)
     if not any(not curve.minor for curve in curves):
         return None
     objective = view.say("objective", rank=rank, limit=figures.unrounded(limit))
@@ -165,9 +94,10 @@ def _latency(view: _View) -> Section | None:
     return view.section("latency", told, notes, lambda said: line_picture([panel], said))
 
 
-def _throughput(view: _View) -> Section | None:
+def _throughput(view: View) -> Section | None:
     lines, notes = _lines(view)
-    curves = [curve for points in lines.values() for curve in _curve(view, points, lambda p: p.qps)]
+    every = lines.values()
+    curves = [curve for points in every for curve in curve_of(view, points, lambda p: p.qps)]
     if not curves:
         return None
     ticks = view.users_ticks(view.report.points)
@@ -176,7 +106,7 @@ def _throughput(view: _View) -> Section | None:
     return view.section("throughput", told, notes, lambda said: line_picture([panel], said))
 
 
-def _distribution(view: _View) -> Section | None:
+def _distribution(view: View) -> Section | None:
     users = view.standing.users
     shown, notes = view.drawn([p for p in view.report.points if p.users == users])
     made = {curve.series: curve for curve in distributions(view.report.runs, Load(users))}
@@ -195,7 +125,7 @@ def _distribution(view: _View) -> Section | None:
     return view.section("distribution", told, notes, lambda said: line_picture([panel], said))
 
 
-def _spread(view: _View, curve: Distribution) -> Curve:
+def _spread(view: View, curve: Distribution) -> Curve:
     spots = tuple(
         Spot(depth(rank), ms) for rank, ms in zip(curve.ranks, curve.latencies_ms, strict=True)
     )
@@ -203,7 +133,7 @@ def _spread(view: _View, curve: Distribution) -> Curve:
     return Curve(view.looks[curve.series], spots, marked=marked)
 
 
-def _cost(view: _View) -> Section | None:
+def _cost(view: View) -> Section | None:
     report, standing, language = view.report, view.standing, view.language
     series, notes = view.drawn(report.points)
     every = priced_points(report, standing)
@@ -222,7 +152,7 @@ def _cost(view: _View) -> Section | None:
     )
 
 
-def _stages(view: _View) -> Section | None:
+def _stages(view: View) -> Section | None:
     users = view.standing.users
     at = [p for p in view.report.points if p.users == users and p.stages and p.mean_ms > 0]
     shown, notes = view.drawn(at)
@@ -258,7 +188,7 @@ def _parts(point: MeasuredPoint) -> dict[str, float]:
     return {**point.stages, **({OUTSIDE: outside} if outside > 0 else {})}
 
 
-def _ceiling(view: _View) -> Section | None:
+def _ceiling(view: View) -> Section | None:
     shares: dict[Series, tuple[float, float]] = {}
     lengths = []
     for series in view.looks:
@@ -296,12 +226,12 @@ def _ceiling(view: _View) -> Section | None:
     return view.section("ceiling", told, [note], lambda said: bar_picture(faces, [column], said))
 
 
-def _ceiling_of(view: _View, variant: str) -> Mapping[str, Any]:
+def _ceiling_of(view: View, variant: str) -> Mapping[str, Any]:
     known = (ceiling_of(run, variant) for run in view.report.runs)
     return next((told for told in known if told), {})
 
 
-def _size(view: _View) -> Section | None:
+def _size(view: View) -> Section | None:
     own = {row.name: row for row in view.report.variants}
     rows = {
         series: own[series[0]]
@@ -339,20 +269,20 @@ def _size(view: _View) -> Section | None:
     )  # fmt: skip
 
 
-def _bar(view: _View, series: Series, value: float) -> Row | None:
+def _bar(view: View, series: Series, value: float) -> Row | None:
     colour = view.looks[series].colour
     return Row((Part(value, "", colour),), figures.significant(value)) if value else None
 
 
-def _axis_panel(view: _View, axis: Axis) -> Panel:
+def _axis_panel(view: View, axis: Axis) -> Panel:
     def level(point: MeasuredPoint) -> float:
-        return float(axis.level(point)) if axis.name in LINEAR else _across(axis.level(point))
+        return float(axis.level(point)) if axis.name in LINEAR else across(axis.level(point))
 
     series, _ = view.drawn(axis.points)
     curves = [
         curve
         for one in series
-        for curve in _curve(
+        for curve in curve_of(
             view, [point for point in axis.points if point.series == one],
             lambda point: seen.axis_value(axis, point), level=level,
         )
@@ -366,7 +296,7 @@ def _axis_panel(view: _View, axis: Axis) -> Panel:
     )  # fmt: skip
 
 
-_MAKERS: Mapping[str, Callable[[_View], Section | None]] = {
+_MAKERS: Mapping[str, Callable[[View], Section | None]] = {
     "cost": _cost,
     "latency": _latency,
     "throughput": _throughput,
