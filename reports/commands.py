@@ -10,7 +10,7 @@ import typer
 from ..toolkit.console import progress, say
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.files import artifacts
-from ..toolkit.options import Out, share
+from ..toolkit.options import Out, names, share
 
 SEARCH_TITLES = ("-capacity-", "-tune-")
 
@@ -45,6 +45,9 @@ def report(
     side_by_side: Annotated[
         bool, typer.Option("--side-by-side", help="different machines or models, each labelled")
     ] = False,
+    without: Annotated[
+        str, typer.Option("--without", help="variants that are no answer to you, comma-separated")
+    ] = "",
     prices: Annotated[Path | None, typer.Option("--prices", help="your own price file")] = None,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="only print a summary for a CI job")
@@ -63,7 +66,7 @@ def report(
 
     wishes = Wishes(
         slo, load, _share("--headroom", headroom), _share("--utilisation", utilisation),
-        instances, price, gpu_price,
+        instances, price, gpu_price, tuple(names(without)),
     )  # fmt: skip
     paths = runs or [_newest_run()]
     with progress("reading", len(paths)) as step:

@@ -79,6 +79,7 @@ def question_data(asked: Question) -> dict[str, Any]:
         "utilisation": asked.utilisation,
         "instances": asked.instances,
         "price": _price(asked.price) if asked.price else None,
+        "without": list(asked.without),
         "stated": sorted(asked.stated),
     }
 

@@ -5,7 +5,7 @@ Only plain points count: a closed loop over the gold set, so that every variant 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -79,6 +79,19 @@ class Evidence:
     bench: MeasuredMachine
     prices: Sequence[Price] = ()
     gpu: Sequence[MeasuredPoint] = ()
+
+    def left(self, without: Collection[str]) -> Evidence:
+        """Return the evidence of the variants that are left without some of them."""
+        levels = self.planned.levels.items()
+        return replace(
+            self,
+            points=tuple(each for each in self.points if each.variant not in without),
+            searches=tuple(each for each in self.searches if each.series[0] not in without),
+            variants=tuple(each for each in self.variants if each.name not in without),
+            planned=replace(
+                self.planned, levels={key: users for key, users in levels if key[0] not in without}
+            ),
+        )
 
 
 def series_of(evidence: Evidence) -> Iterator[Series]:

@@ -60,6 +60,7 @@ def exploration(report: Report) -> dict[str, Any]:
             if price.accelerator
         ],
         "gpu": [_point(point) for point in report.gpu],
+        "gpu_run": report.gpu_run,
         "question": _question(report, prices),
     }
 
@@ -169,5 +170,6 @@ def _question(report: Report, prices: Sequence[Price]) -> dict[str, Any]:
         "price": None if chosen is None else prices.index(chosen),
         "own": own,
         "gpu_price": asked.gpu_price and _accelerator(asked.gpu_price, report),
+        "without": list(asked.without),
         "stated": sorted(asked.stated),
     }

@@ -16,6 +16,8 @@ HEADROOM = 0.30  # of an instance's capacity, kept free for peaks and for an ins
 UTILISATION = 0.50  # mean load of a month over the load planned for
 INSTANCES = 1
 MOST_HEADROOM = 0.95
+MOST = 1e9  # of a load, of a price: beyond it lies a typing error
+MOST_INSTANCES = 1_000_000
 LEAST_UTILISATION = 0.01
 READER = Source("reader", "the reader's own figure")
 
@@ -28,6 +30,7 @@ class Wishes:
     are shares, ``price`` is a machine of the price file, ``ecs.c6.large``, with ``/second-hand``
     behind it to name the kind, ``@cn-guangzhou`` to name the region, or ``=500`` for a month's
     price of the reader's own.  ``gpu_price`` names a machine with an accelerator in the same way.
+    ``without`` are variants that are no answer to the reader.
     """
 
     slo: str = ""
@@ -37,6 +40,7 @@ class Wishes:
     instances: int | None = None
     price: str = ""
     gpu_price: str = ""
+    without: tuple[str, ...] = ()
 
 
 NO_WISHES = Wishes()
@@ -56,6 +60,7 @@ class Question:
         instances: the least number of instances, for availability.
         price: what an instance costs; None if no price fits the measured machine.
         gpu_price: the machine with an accelerator to compare with; None: a comparable one.
+        without: variants that the reader leaves out of the answer.
         stated: the fields that the reader gave; the others are defaults.
 
     """
@@ -68,6 +73,7 @@ class Question:
     instances: int
     price: Price | None
     gpu_price: Price | None = None
+    without: tuple[str, ...] = ()
     stated: frozenset[str] = frozenset()
 
 
@@ -81,7 +87,7 @@ def question(
     """
     rank, limit = _objective(wishes.slo) if wishes.slo else (RANK, limit_ms)
     given = {
-        name for name in Wishes.__dataclass_fields__ if getattr(wishes, name) not in ("", None)
+        name for name in Wishes.__dataclass_fields__ if getattr(wishes, name) not in ("", None, ())
     }
     price = (
         find_price(wishes.price, prices, bench) if wishes.price else default_price(prices, bench)
@@ -95,6 +101,7 @@ def question(
         _instances(wishes.instances),
         price,
         _gpu_price(wishes.gpu_price, prices, price) if wishes.gpu_price else None,
+        wishes.without,
         frozenset(given),
     )
 
@@ -167,7 +174,7 @@ def _monthly(option: str, amount: str, text: str) -> float:
         monthly = float(amount)
     except ValueError:
         monthly = math.nan
-    if not 0 < monthly < math.inf:
+    if not 0 < monthly <= MOST:
         raise UnusableInputError(f"{option} {text!r}: write a month's price, like ecs.c6.large=500")
     return monthly
 
@@ -180,8 +187,8 @@ def _objective(text: str) -> tuple[int, float]:
 
 
 def _load(load: float | None) -> float | None:
-    if load is not None and not 0 <= load < math.inf:
-        raise UnusableInputError(f"--load {load!r}: give requests a second, 0 or more")
+    if load is not None and not 0 <= load <= MOST:
+        raise UnusableInputError(f"--load {load!r}: give requests a second, from 0 to {MOST:,.0f}")
     return load
 
 
@@ -194,6 +201,6 @@ def _share(option: str, value: float | None, default: float, least: float, most:
 
 
 def _instances(least: int | None) -> int:
-    if least is not None and least < 1:
-        raise UnusableInputError("--instances: give a number from 1")
+    if least is not None and not 1 <= least <= MOST_INSTANCES:
+        raise UnusableInputError(f"--instances: give a number from 1 to {MOST_INSTANCES:,}")
     return INSTANCES if least is None else least

@@ -51,6 +51,7 @@ class Report:
     best: Mapping[Series, MeasuredPoint]
     yardsticks: tuple[Price, ...]
     gpu: tuple[MeasuredPoint, ...] = ()
+    gpu_run: str = ""
 
     @property
     def question(self) -> Question:
@@ -130,6 +131,7 @@ def compose(
     plan = planned(sweeps, plain)
     beside = _gpu_points(gpu, runs[0].header, article, asked.limit_ms) if gpu else ()
     evidence = Evidence(plain, searches, variants, plan, bench, prices, beside)
+    _refuse_emptied(asked.without, variants)
     return Report(
         tuple(given),
         history(every_epoch, article.variant, asked.limit_ms, plain),
@@ -143,11 +145,20 @@ def compose(
         variants,
         searches,
         plan,
-        answer(asked, evidence),
+        answer(asked, evidence.left(asked.without)),
         best_points(plain, asked.rank, asked.limit_ms),
         yardsticks(prices, asked.price),
         beside,
+        gpu.header.run if gpu else "",
     )
+
+
+def _refuse_emptied(without: Sequence[str], variants: Sequence[VariantRow]) -> None:
+    names = [row.name for row in variants]
+    unknown = [name for name in without if name not in names]
+    if unknown or (names and not set(names) - set(without)):
+        told = f"{unknown[0]!r} was not measured" if unknown else "no variant is left"
+        raise UnusableInputError(f"--without: {told}; measured: {', '.join(names)}")
 
 
 def _gpu_points(

@@ -156,10 +156,8 @@
     put(at("point"), "");
   }
 
-  function showCommand(texts, { without }) {
+  function showCommand(texts) {
     at("command").value = explorer.command(texts, facts);
-    const names = [...without].join(voice.words.list);
-    put(at("narrowed"), names ? say("explorer.narrowed", { variants: names }) : "");
     const { price, load } = shown.asked;
     at("load").placeholder = load === null ? "" : say("explorer.load_usual", { load: explorer.significant(load) });
     const label = form.querySelector("label[for=explorer-own]");
@@ -183,7 +181,7 @@
     showCard(shown);
     showTable(shown);
     showPlot(shown);
-    showCommand(texts, asked);
+    showCommand(texts);
     carry(explorer.toHash(texts, facts));
     return true;
   }
@@ -221,7 +219,7 @@
   if (!open()) {
     shown = explorer.answer(explorer.question(explorer.usual(facts), facts).asked, facts);
     showPlot(shown);
-    showCommand(explorer.usual(facts), shown.asked);
+    showCommand(explorer.usual(facts));
   }
   // Only from now on: what was there when the page opened is no news.
   document.getElementById("answer-headline").setAttribute("aria-live", "polite");

@@ -18,7 +18,7 @@
       utilisation: unrounded(asked.utilisation * 100),
       instances: String(asked.instances),
       price: asked.own === null ? price : `${price}=${unrounded(asked.own)}`,
-      without: "",
+      without: asked.without.join(","),
     };
   }
 
@@ -107,6 +107,7 @@
         wrong.own = ["wrong_own", { least: 0 }];
       }
     }
+    if (isChanged("without") && !texts.without) stated.delete("without");
     if (texts.without) {
       asked.without = new Set(texts.without.split(","));
       const isLeft = facts.series.some((each) => !asked.without.has(each.variant));
@@ -169,11 +170,13 @@
       instances: ["--instances", texts.instances.trim()],
       price: ["--price", priceText(texts.price, facts)],
       gpu_price: ["--gpu-price", asked.gpuPrice?.key],
+      without: ["--without", texts.without],
     };
     if (asked.gpuPrice === null) delete options.gpu_price;
     const chosen = Object.keys(options).filter((field) => asked.stated.has(field));
     return explorer.shell([
       "tiankong", "report", ...facts.runs.map((run) => `${run}.jsonl`),
+      ...(facts.gpu_run ? ["--gpu", `${facts.gpu_run}.jsonl`] : []),
       ...chosen.flatMap((field) => options[field]),
     ]);
   }

@@ -149,7 +149,7 @@ def _data(report: Report, code: str) -> dict[str, Any]:
 def _expected(report: Report, texts: Texts, usual: Texts) -> Report:
     stated = {field: getattr(WISHES, field) for field in report.question.stated}
     wishes = wished(texts, usual, replace(NO_WISHES, **stated))
-    return asked(report, wishes, texts["without"].split(","))
+    return asked(report, wishes)
 
 
 # Those of the report "wishes" (tests/support/explored.py).

@@ -285,6 +285,20 @@ def report_command(*paths: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*words, "--out", str(out)], capture_output=True, text=True, check=False)
 
 
+def test_a_variant_that_is_left_out_is_no_answer_and_leaves_nothing_open(save: Save) -> None:
+    path = save(
+        {"onnx-fp32": SLOW, "onnx-int8": FAST, "openvino-int8": FAST},
+        spoil=lambda variant, _: {"wrong": 1} if variant == "openvino-int8" else {},
+    )
+    assert reported(path).answer.status == "undecided"
+    report = reported(path, wishes=Wishes(without=("openvino-int8",)))
+    assert report.answer.status == "decided"
+    assert "of onnx-int8 on" in headline(report)
+    assert len({point.variant for point in report.points}) == 3  # evidence stays whole
+    left = reported(path, wishes=Wishes(without=("openvino-int8", "onnx-int8")))
+    assert "of onnx-fp32 on" in headline(left)
+
+
 def test_a_measured_gpu_tells_from_which_load_it_pays(
     save: Save, make_header: Callable[..., Header], make_gate: Callable[..., dict[str, Any]]
 ) -> None:
@@ -332,6 +346,10 @@ def test_the_command_takes_the_readers_question(save: Save, tmp_path: Path) -> N
         (["--headroom", "99%"], "share from 0% to 95%"),
         (["--utilisation", "0"], "share"),
         (["--instances", "0"], "from 1"),
+        (["--load", "1e30"], "requests a second, from 0 to"),
+        (["--price", "ecs.c6.large=1e300"], "a month's price"),
+        (["--without", "nobody"], "'nobody' was not measured; measured: onnx-int8"),
+        (["--without", "onnx-int8"], "no variant is left"),
         (["--price", "c9.huge"], "is in no price file; known: ecs.c6.large"),
         (["--price", "g4dn.xlarge"], "says nothing of that machine"),
         (["--price", "ecs.c6.large=cheap"], "a month's price"),

@@ -12,7 +12,6 @@ from pages import numbered
 
 from tiankong.reports.facts.answer import Answer, answer
 from tiankong.reports.facts.article import read_article
-from tiankong.reports.facts.planned import Planned
 from tiankong.reports.facts.prices import Price, read_prices
 from tiankong.reports.facts.question import NO_WISHES, Wishes, question
 from tiankong.reports.facts.report import Report, compose
@@ -166,21 +165,14 @@ def wished(texts: Texts, usual: Texts, wishes: Wishes) -> Wishes:
         made["instances"] = int(changed["instances"])
     if "price" in changed:
         made["price"] = changed["price"]
+    if "without" in changed:
+        made["without"] = tuple(filter(None, changed["without"].split(",")))
     return replace(wishes, **made)
 
 
-def asked(report: Report, wishes: Wishes, without: Sequence[str]) -> Report:
+def asked(report: Report, wishes: Wishes) -> Report:
     """Return the report as it answers another question, from the variants that are left."""
-    evidence = report.evidence
-    plan = evidence.planned
-    levels = {series: users for series, users in plan.levels.items() if series[0] not in without}
-    left = replace(
-        evidence,
-        points=tuple(each for each in evidence.points if each.variant not in without),
-        searches=tuple(each for each in evidence.searches if each.series[0] not in without),
-        variants=tuple(each for each in evidence.variants if each.name not in without),
-        planned=Planned(levels, plan.cells, plan.measured),
-    )
+    left = report.evidence.left(wishes.without)
     limit_ms = report.article.slowest_p95_ms
     found = answer(question(wishes, limit_ms, report.prices, report.bench), left)
     # Points and searches stay: what a run holds does not depend on a question.
