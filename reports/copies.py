@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -42,9 +43,10 @@ def put_copies(copies: Mapping[str, Path], out: Path) -> None:
 
 def refuse_losses(names: Iterable[str], copies: Mapping[str, Path], out: Path) -> None:
     """Raise UnusableInputError if a file to write is one of the run files."""
-    sources = {path.resolve() for path in copies.values()}
+    # Path.resolve raises RuntimeError for links in a loop; the writing says what is wrong there.
+    sources = {os.path.realpath(path) for path in copies.values()}
     for name in names:
-        if (out / name).resolve() in sources:
+        if os.path.realpath(out / name) in sources:
             raise UnusableInputError(
                 f"{out / name} is a run file, and a page of that name would replace it: rename it"
             )

@@ -20,6 +20,7 @@ from .forms import CARD, LETTERED, forms
 from .plots.markup import document
 from .plots.palette import style
 from .printing import printed
+from .sections.answer import headline
 from .sections.explorer import explorer
 from .sections.page import page
 from .sections.pictures.pictures import NAMES
@@ -52,7 +53,8 @@ def write_pages(
     this machine has no font: it cannot be made, and a line says so.
 
     All files are rendered in memory before the first one is replaced, and each is replaced
-    atomically, so a failure while rendering leaves the old pages.  Raises UnusableInputError for
+    atomically, so a failure while rendering leaves the old pages.  The answer is said on standard
+    error.  Raises UnusableInputError for
     runs without cells, runs that cannot be mixed, a price file that cannot be read, or a wish that
     is none.
     """
@@ -68,6 +70,7 @@ def write_pages(
     if absent := sorted(LETTERED - files.keys()):
         say(f"report: left out {', '.join(absent)}: no font here has their characters (for Chinese,"
             " install fonts-noto-cjk or fonts-wqy-microhei)")  # fmt: skip
+    say(f"answer: {headline(report, read_language('en'))}")
     for name in (of_all | LETTERED) - files.keys():  # left by other runs: no page refers to it now
         (out / name).unlink(missing_ok=True)
     return [out / name for name in (*files, *copies)]

@@ -325,7 +325,8 @@ def test_the_command_takes_the_readers_question(save: Save, tmp_path: Path) -> N
     words = [sys.executable, "-m", "tiankong", "report", str(path), "--out", str(tmp_path / "out")]
     asked = ["--slo", "p95=100ms", "--load", "300", "--headroom", "50%", "--instances", "2",
              "--price", "ecs.c6.large=500", "--utilisation", "100%"]  # fmt: skip
-    subprocess.run([*words, *asked], check=True, capture_output=True)
+    done = subprocess.run([*words, *asked], check=True, capture_output=True, text=True)
+    assert "answer: For 300 requests/s at P95 ≤ 100 ms: 4 instances of onnx-int8" in done.stderr
     summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
     first = summary["answer"]["candidates"][0]
     # 8 users in 50 ms, and 16 users in 100 ms (whose bound breaks 100 ms): 160 a second, half free.
