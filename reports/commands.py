@@ -71,8 +71,9 @@ def report(
     paths = runs or [_newest_run()]
     with progress("reading", len(paths)) as step:
         loaded = []
-        for path in paths:
-            step(path.name)
+        for number, path in enumerate(paths):
+            if number:  # before: a file that is refused is the only line
+                step(path.name)
             loaded.append(read_run(path))
     beside = read_run(gpu) if gpu else None
     if markdown:

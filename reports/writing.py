@@ -32,7 +32,7 @@ from .text.tables import Page
 HTML = {"en": "index.html", "zh": "index.zh.html"}
 MARKDOWN = {"en": "report.md", "zh": "report.zh.md"}
 NO_COPIES: Mapping[str, Path] = MappingProxyType({})
-STEPS = 3 + 2 * len(LANGUAGES)  # facts, data, forms, and for each language drawing and writing
+STEPS = 2 + 2 * len(LANGUAGES)  # data, forms, and for each language drawing and writing
 
 
 def write_pages(
@@ -59,7 +59,6 @@ def write_pages(
     is none.
     """
     with progress("report", STEPS) as step:
-        step("computing")
         report = compose(runs, read_article(), read_prices(prices or PRICES), wishes, gpu)
         files = render(report, step, {name: path.stat().st_size for name, path in copies.items()})
         refuse_losses(files, copies, out)
