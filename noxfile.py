@@ -49,6 +49,16 @@ def install(session: nox.Session, extra: str, *, evidence: bool = False) -> None
     shutil.rmtree(HERE / "build", ignore_errors=True)
 
 
+def commit(session: nox.Session) -> str:
+    """Return the checkout's commit, marked if files differ: what is installed has no git."""
+    if not shutil.which("git") or not (HERE / ".git").exists():
+        return ""
+    told = {"external": True, "silent": True, "success_codes": range(256)}
+    head = session.run("git", "-C", str(HERE), "rev-parse", "--verify", "HEAD", **told)
+    changed = session.run("git", "-C", str(HERE), "status", "--porcelain", "-uno", **told)
+    return f"{head.strip()}{'+changed' if changed.strip() else ''}"
+
+
 def install_programs(session: nox.Session) -> None:
     """Install Debian's programs that tests need, those that are missing and can be installed."""
     missing = [name for name in PROGRAMS if not shutil.which(name)]
@@ -113,11 +123,12 @@ def bench(session: nox.Session) -> None:
     """Build, check, sweep and report: the main job; ``-- --compare REV`` gates on speed."""
     install(session, "bench,openvino")
     arguments = ["tiankong", "bench", "--plan", "table", "--out", "reports/pages", *session.posargs]
+    env = {"TIANKONG_COMMIT": commit(session)}
     if any(word.split("=")[0] == "--compare" for word in session.posargs):
         # 3: it is unsure whether this is slower; the command says so, the session passes.
-        session.run(*arguments, success_codes=[0, 3])
+        session.run(*arguments, env=env, success_codes=[0, 3])
     else:
-        session.run(*arguments)
+        session.run(*arguments, env=env)
 
 
 @nox.session

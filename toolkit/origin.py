@@ -18,6 +18,7 @@ SECRETS = ("--header",)  # 'Name: value': the value may be a key
 HIDDEN = "…"
 GIT_SECONDS = 10.0
 CHANGED = "+changed"
+COMMIT = "TIANKONG_COMMIT"  # set by who installs a checkout as a copy, which has no git of its own
 
 
 def command_line(argv: Sequence[str] | None = None) -> list[str]:
@@ -59,7 +60,7 @@ def commit() -> str:
     """Return the git commit that this package is of; empty if that is not known.
 
     In a checkout it is that of HEAD, with "+changed" if tracked files differ from it; otherwise the
-    commit that pip recorded when it installed from a repository (PEP 610).
+    commit that pip recorded when it installed from a repository (PEP 610), else ``COMMIT``.
     """
     root = (PACKAGE / "pyproject.toml").resolve().parent  # the package may be a folder of links
     if (root / ".git").exists():
@@ -67,7 +68,7 @@ def commit() -> str:
     with suppress(metadata.PackageNotFoundError, ValueError, KeyError, TypeError):
         recorded = metadata.distribution(PROGRAM).read_text("direct_url.json")
         return str(json.loads(recorded or "")["vcs_info"]["commit_id"])
-    return ""
+    return os.environ.get(COMMIT, "")
 
 
 def _of_checkout(root: Path) -> str:

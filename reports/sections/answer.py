@@ -161,6 +161,9 @@ def reason(each: Reason, rank: int, language: Language) -> str:
 def _lines(report: Report, language: Language) -> Iterator[Line]:
     found = report.answer
     leading = found.leading
+    if found.question.without:
+        names = str(language.words["list"]).join(found.question.without)
+        yield _line("left", names, language)
     if leading is not None and leading.capacity is not None:
         told = language.join(_sure(found, leading, leading.capacity, language))
         yield _line("sure", told, language)
@@ -251,7 +254,7 @@ def _against(found: Answer, capacity: Capacity, language: Language) -> Iterator[
         yield language.say("sure.overlap", others=others)
     other = found.runner_up
     if other is None and not found.tied and not found.reasons:
-        yield language.say("sure.alone")
+        yield language.say("sure.alone_left" if found.question.without else "sure.alone")
     if other is None or other.capacity is None or found.tied:
         return
     figure = other.capacity.qps

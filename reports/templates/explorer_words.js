@@ -149,6 +149,7 @@
       const { leading } = found;
       const told = [];
       const tell = (key, text) => told.push({ key, label: say(`line.${key}`), text });
+      if (found.asked.without.size) tell("left", [...found.asked.without].join(words.list));
       if (leading !== null) {
         tell("sure", join(sure(found)));
         if (found.runnerUp) tell("runner_up", runnerUp(found));
@@ -220,7 +221,10 @@
       if (tied.length) {
         return [say("sure.overlap", { others: tied.map(name).join(say("answer.or")) })];
       }
-      if (other === null) return found.reasons.length ? [] : [say("sure.alone")];
+      if (other === null) {
+        const alone = found.asked.without.size ? "sure.alone_left" : "sure.alone";
+        return found.reasons.length ? [] : [say(alone)];
+      }
       const figure = other.capacity.qps;
       const isApart =
         leading.capacity.bounded && other.capacity.bounded && figure.high < leading.capacity.qps.low;

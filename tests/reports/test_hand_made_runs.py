@@ -295,8 +295,10 @@ def test_a_variant_that_is_left_out_is_no_answer_and_leaves_nothing_open(save: S
     assert report.answer.status == "decided"
     assert "of onnx-int8 on" in headline(report)
     assert len({point.variant for point in report.points}) == 3  # evidence stays whole
+    assert line(report, "left") == "openvino-int8"
     left = reported(path, wishes=Wishes(without=("openvino-int8", "onnx-int8")))
     assert "of onnx-fp32 on" in headline(left)
+    assert "None of the other variants that count" in line(left, "sure")
 
 
 def test_a_measured_gpu_tells_from_which_load_it_pays(
