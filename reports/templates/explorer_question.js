@@ -82,7 +82,7 @@
         stated.delete("load");
       } else {
         asked.load = number(texts.load);
-        if (!(asked.load <= MOST_LOAD)) wrong.load = ["wrong_load", { least: 0 }];
+        if (!(asked.load <= MOST_LOAD)) wrong.load = ["wrong_load", { least: 0, most: MOST_LOAD }];
       }
     }
     const shares = [["headroom", 0, facts.most_headroom], ["utilisation", facts.least_utilisation, 1]];

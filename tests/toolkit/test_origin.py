@@ -69,11 +69,14 @@ def test_the_commit_of_a_checkout(checkout: Path, monkeypatch: pytest.MonkeyPatc
 def test_without_git_or_a_record_the_commit_is_not_known(
     checkout: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv(origin.COMMIT, raising=False)
     monkeypatch.setenv("PATH", "")
     assert origin.commit() == ""
     monkeypatch.setattr(origin, "PACKAGE", tmp_path_factory.mktemp("installed"))
     monkeypatch.setattr(origin, "PROGRAM", "no-such-distribution")
     assert origin.commit() == ""
+    monkeypatch.setenv(origin.COMMIT, "abc123+changed")  # as who installed it says
+    assert origin.commit() == "abc123+changed"
 
 
 def test_the_commit_that_pip_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
