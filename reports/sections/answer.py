@@ -15,7 +15,7 @@ from ...toolkit.runs.validity import is_valid
 from ..facts.answer import Answer
 from ..facts.candidates import Candidate, Reason
 from ..facts.capacity import Capacity, percentile_of
-from ..facts.costs import MeasuredMachine, Range, threads_ratio
+from ..facts.costs import MeasuredMachine, Range, fits, threads_ratio, yardsticks
 from ..facts.estimates import CONFIDENCE_PERCENT
 from ..facts.points import MeasuredPoint
 from ..facts.report import Report
@@ -241,6 +241,11 @@ def _minding(report: Report, language: Language) -> Iterator[str]:
             rank=phrases.percentile_name(found.question.rank),
             **about,
         )
+    if price is not None and price.kind == "quoted":
+        fitting = [each for each in report.prices if fits(each, report.bench)]
+        for listed in yardsticks(fitting, price)[1:]:
+            month = phrases.money(listed.currency, listed.monthly, language)
+            yield say("sure.listed", month=month, kind=say(f"kind.{listed.kind}"))
     if price is not None and threads_ratio(price, report.bench) < 1:
         yield say("sure.threads")
 

@@ -210,7 +210,17 @@
           value: significant(note.value), high: significant(note.high),
         }),
       );
-      if (asked.price !== null && threadsRatio(asked.price, facts) < 1) {
+      const { price } = asked;
+      if (price !== null && price.kind === "quoted") {
+        const listed = facts.prices.find((each) => (
+          each.kind !== price.kind && each.name === price.name && each.currency === price.currency
+        ));
+        if (listed) {
+          const month = money(listed.currency, listed.monthly);
+          sentences.push(say("sure.listed", { month, kind: say(`kind.${listed.kind}`) }));
+        }
+      }
+      if (price !== null && threadsRatio(price, facts) < 1) {
         sentences.push(say("sure.threads"));
       }
       return sentences;
