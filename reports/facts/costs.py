@@ -14,7 +14,7 @@ from .prices import GIVEN, HOURS_PER_MONTH, Price
 
 SECONDS_PER_MONTH = HOURS_PER_MONTH * 3600
 ROUNDING = 1e-9  # relative: a load of exactly three instances' capacity needs three
-MOST_INSTANCES = 10_000  # beyond this a break-even is no decision of one service any more
+FARTHEST = 10_000  # beyond this a break-even is no decision of one service any more
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def break_even(one: Offer, other: Offer, least: int = 1) -> float | None:
     """
     if other.month(0.0, least) < one.month(0.0, least):
         return 0.0
-    for count in range(least, MOST_INSTANCES):  # only a step of ``one`` can be the first time
+    for count in range(least, FARTHEST):  # only a step of ``one`` can be the first time
         load = count * one.each  # just above it, one instance more is needed
         above = load * (1 + 2 * ROUNDING)
         if other.month(above, least) < one.month(above, least):

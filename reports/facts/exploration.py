@@ -16,7 +16,7 @@ from .costs import MeasuredMachine, Range, fits
 from .estimates import CONFIDENCE_PERCENT, RANKS, Estimate
 from .points import MeasuredPoint, Series
 from .prices import GIVEN, Price
-from .question import LEAST_UTILISATION, MOST_HEADROOM, find_price
+from .question import LEAST_UTILISATION, MOST, MOST_HEADROOM, MOST_INSTANCES, find_price
 from .report import Report
 
 INFINITE = "infinite"  # JSON has no word for it; a percentile among the failures
@@ -41,6 +41,8 @@ def exploration(report: Report) -> dict[str, Any]:
         "confidence": CONFIDENCE_PERCENT,
         "most_headroom": MOST_HEADROOM,
         "least_utilisation": LEAST_UTILISATION,
+        "most": MOST,
+        "most_instances": MOST_INSTANCES,
         "series": [_series(series, report) for series in _every_series(report)],
         "variants": [
             {

@@ -8,7 +8,7 @@
 {
   const SECONDS_PER_MONTH = 730 * 3600;
   const ROUNDING = 1e-9;
-  const MOST_INSTANCES = 10000;
+  const FARTHEST = 10000;
   const YARDSTICK = "article";
 
   const range = (value, low, high) => ({ value, low, high });
@@ -66,7 +66,7 @@
   // The load above which `other` first costs less than `one`; null if it never does.
   function breakEven(one, other, least) {
     if (month(other, 0, least) < month(one, 0, least)) return 0;
-    for (let count = least; count < MOST_INSTANCES; count += 1) {
+    for (let count = least; count < FARTHEST; count += 1) {
       const load = count * one.each;
       const above = load * (1 + 2 * ROUNDING);
       if (month(other, above, least) < month(one, above, least)) return load;

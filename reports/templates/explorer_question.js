@@ -3,8 +3,6 @@
 {
   const { percent, unrounded } = explorer;
   const FIELDS = ["slo", "load", "headroom", "utilisation", "instances", "price", "without"];
-  const MOST_LOAD = 1e9;
-  const MOST_INSTANCES = 1e6;
   const NUMBER = /^(\d+(\.\d*)?|\.\d+)$/;
 
   // The texts that stand for the page's own question.
@@ -82,7 +80,7 @@
         stated.delete("load");
       } else {
         asked.load = number(texts.load);
-        if (!(asked.load <= MOST_LOAD)) wrong.load = ["wrong_load", { least: 0, most: MOST_LOAD }];
+        if (!(asked.load <= facts.most)) wrong.load = ["wrong_load", { least: 0, most: facts.most }];
       }
     }
     const shares = [["headroom", 0, facts.most_headroom], ["utilisation", facts.least_utilisation, 1]];
@@ -95,15 +93,15 @@
     if (isChanged("instances")) {
       const text = texts.instances.trim();
       asked.instances = /^\d+$/.test(text) ? Number(text) : NaN;
-      if (!(asked.instances >= 1 && asked.instances <= MOST_INSTANCES)) {
-        wrong.instances = ["wrong_instances", { least: 1, most: MOST_INSTANCES }];
+      if (!(asked.instances >= 1 && asked.instances <= facts.most_instances)) {
+        wrong.instances = ["wrong_instances", { least: 1, most: facts.most_instances }];
       }
     }
     if (isChanged("price")) {
       const found = parsePrice(texts.price, facts);
       asked.price = givenPrice(found, facts);
       if (asked.price === null) wrong.price = ["wrong_price", { text: texts.price }];
-      else if (!(asked.price.monthly > 0 && asked.price.monthly <= MOST_LOAD)) {
+      else if (!(asked.price.monthly > 0 && asked.price.monthly <= facts.most)) {
         wrong.own = ["wrong_own", { least: 0 }];
       }
     }
