@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tiankong.server.bundle.bundle import LIBRARIES
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("bench", "reports", "server", "toolkit", "variants")
@@ -87,6 +90,23 @@ def test_pinned_where_it_decides_speed(project: dict[str, Any]) -> None:
         assert version, f"{requirement} is not pinned"
         assert pinned.setdefault(name, version) == version
     assert {"torch", "transformers"} & {r.split("==")[0] for r in extras["serve"]} == set()
+
+
+def test_where_the_page_is_made_its_commands_run(project: dict[str, Any]) -> None:
+    """The answer's command is ``tiankong bundle``: what it needs comes with the extra ``bench``."""
+    extras = project["project"]["optional-dependencies"]
+
+    def brought(extra: str) -> set[str]:
+        own = {re.split(r"[=\[]", requirement)[0] for requirement in extras[extra]}
+        others = [name for r in extras[extra] for name in _extras_of(r)]
+        return own.union(*(brought(name) for name in others))
+
+    assert {*LIBRARIES, "onnxruntime", "starlette"} <= brought("bench")
+
+
+def _extras_of(requirement: str) -> list[str]:
+    found = re.match(r"tiankong\[(.*)\]", requirement)
+    return found[1].split(",") if found else []
 
 
 def test_the_projects_own_tooling_is_not_in_the_package() -> None:
