@@ -3,6 +3,7 @@
 import hashlib
 import os
 import runpy
+import shlex
 import shutil
 import tempfile
 from datetime import UTC, datetime
@@ -123,7 +124,8 @@ def bench(session: nox.Session) -> None:
     """Build, check, sweep and report: the main job; ``-- --compare REV`` gates on speed."""
     install(session, "bench,openvino")
     arguments = ["tiankong", "bench", "--plan", "table", "--out", "reports/pages", *session.posargs]
-    env = {"TIANKONG_COMMIT": commit(session)}
+    typed = ["nox", "-s", "bench", *(["--", *session.posargs] if session.posargs else [])]
+    env = {"TIANKONG_COMMIT": commit(session), "TIANKONG_COMMAND": shlex.join(typed)}
     if any(word.split("=")[0] == "--compare" for word in session.posargs):
         # 3: it is unsure whether this is slower; the command says so, the session passes.
         session.run(*arguments, env=env, success_codes=[0, 3])

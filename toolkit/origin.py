@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,12 +19,14 @@ SECRETS = ("--header",)  # 'Name: value': the value may be a key
 HIDDEN = "…"
 GIT_SECONDS = 10.0
 CHANGED = "+changed"
+COMMAND = "TIANKONG_COMMAND"  # what was typed, set by a task runner that starts this program
 COMMIT = "TIANKONG_COMMIT"  # set by who installs a checkout as a copy, which has no git of its own
 
 
 def command_line(argv: Sequence[str] | None = None) -> list[str]:
     """Return the command line of this process if it is this program's, else an empty list.
 
+    Where a task runner started it (``COMMAND``), it is the runner's: what has to be typed again.
     What shall not leave the machine is not in it: of a header only the name is left, of an absolute
     path only the last part.
 
@@ -36,6 +39,9 @@ def command_line(argv: Sequence[str] | None = None) -> list[str]:
     if not ours:
         return []
     shown: list[str] = [PROGRAM]
+    if argv is None and (typed := os.environ.get(COMMAND)):
+        first, *words = shlex.split(typed)
+        shown = [first]
     for word in words:
         option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
         if not equals:

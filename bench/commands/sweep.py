@@ -44,8 +44,13 @@ from ...toolkit.options import (
 from .compare import compare_revision
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ...toolkit.building.availability import Choice
+    from ...toolkit.runs.cell import Cell
     from ...toolkit.runs.run_file import Run
+
+LISTED = 5  # invalid cells that a message names
 
 
 def sweep(
@@ -106,7 +111,7 @@ def sweep(
     path = run_sweep(chosen, built, gold_set, seed, by, greeting, beside)
     run = read_run(path)
     _show_run(run, path, as_json, choice)
-    _require_valid(run)
+    require_valid(run)
 
 
 def _show_run(run: Run, path: Path, as_json: bool, choice: Choice) -> None:
@@ -122,26 +127,37 @@ def _show_run(run: Run, path: Path, as_json: bool, choice: Choice) -> None:
     say(f"run file: {path}")
 
 
-def _require_valid(run: Run) -> None:
-    """Raise InvalidMeasurementError if the table cannot be trusted.
+def require_valid(run: Run) -> None:
+    """Raise InvalidMeasurementError if the table cannot be trusted; say what was left out of it.
 
     It cannot be trusted if a point has no valid repeat, or if the server or the variant made a cell
-    invalid.
+    invalid.  A repeat that outside causes made invalid beside a valid one is only left out.
     """
-    from ...toolkit.runs.validity import doubts, is_disturbed, is_valid
+    from ...toolkit.runs.validity import is_disturbed, is_valid
 
     trusted = {cell.point.gathered for cell in run.cells if is_valid(cell)}
-    bad = [
-        cell
-        for cell in run.cells
-        if not is_valid(cell) and not (is_disturbed(cell) and cell.point.gathered in trusted)
-    ]
-    if bad:
-        codes = sorted({w.code for cell in bad for w in doubts(cell) if w.invalidates})
-        raise InvalidMeasurementError(
-            f"{len(bad)} of {len(run.cells)} cells are invalid ({', '.join(codes)}):"
-            " the pages of 'tiankong report' say which, why, and what to do"
+    invalid = [cell for cell in run.cells if not is_valid(cell)]
+    left_out = [c for c in invalid if is_disturbed(c) and c.point.gathered in trusted]
+    bad = [cell for cell in invalid if cell not in left_out]
+    if left_out:
+        say(
+            f"warning: {len(left_out)} of {len(run.cells)} cells left out as invalid, each beside"
+            f" a valid repeat: {_listed(left_out)}"
         )
+    if bad:
+        raise InvalidMeasurementError(
+            f"{len(bad)} of {len(run.cells)} cells invalid: {_listed(bad)}; the pages of"
+            " 'tiankong report' say why and what to do; then run the same command again"
+        )
+
+
+def _listed(cells: Sequence[Cell]) -> str:
+    """Name the points of cells and the codes that made them invalid, the first few in full."""
+    from ...toolkit.runs.validity import invalidating
+
+    named = [f"{c.point} ({', '.join(w.code for w in invalidating(c))})" for c in cells[:LISTED]]
+    more = [f"and {len(cells) - LISTED} more"] if len(cells) > LISTED else []
+    return ", ".join([*named, *more])
 
 
 def worker(
@@ -203,4 +219,4 @@ def bench(
     _show_run(run, path, False, choice)
     say(f"report: begin with {out / 'index.html'}")
     require_passed(gated)
-    _require_valid(run)
+    require_valid(run)

@@ -37,6 +37,20 @@ def test_the_command_line_has_no_secret_and_no_place(
     assert not any("s3cret" in word or "home" in word for word in command)
 
 
+def test_a_task_runner_says_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", [MAIN, "bench", "--plan", "table", "--out", "reports/pages"])
+    monkeypatch.setenv(
+        origin.COMMAND, "nox -s bench -- --plan full --gold '/home/me/my gold.jsonl'"
+    )
+    words = ["nox", "-s", "bench", "--", "--plan", "full", "--gold", "…/my gold.jsonl"]
+    assert origin.command_line() == words
+    monkeypatch.delenv(origin.COMMAND)
+    assert origin.command_line()[:2] == ["tiankong", "bench"]
+    monkeypatch.setattr("sys.argv", ["/usr/bin/pytest"])
+    monkeypatch.setenv(origin.COMMAND, "nox -s tests")
+    assert origin.command_line() == []
+
+
 @pytest.mark.parametrize("program", ["/usr/bin/pytest", "", "-c", "/srv/app/__main__.py"])
 def test_another_program_s_command_line_is_not_ours(program: str) -> None:
     assert origin.command_line([program, "--password", "s3cret"]) == []

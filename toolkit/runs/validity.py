@@ -23,7 +23,7 @@ GENERATOR_DELAY_SHARE = 0.05  # of the mean latency: what waiting for a core add
 GENERATOR_WAIT_PERCENT = 8.0  # of its runnable time, on a machine that other processes keep busy
 GENERATOR_LATE_LIMIT_MS = 10.0
 GENERATOR_LATE_SHARE = 0.25  # of the median latency: lateness matters less if answers are slow
-LITTLE_TOLERANCE = 0.05
+LITTLE_TOLERANCE = 0.05  # and the share of the window that a request takes, see _little
 UNANSWERED_SHARE = 0.05  # of the users, who then ask nothing more
 WINDOWS = 3
 WINDOW_TOLERANCE = (0.10, 0.25)  # doubtful above the first, invalid above the second
@@ -229,10 +229,13 @@ def _little(cell: Cell) -> Warn | None:
     if cell.load.is_open or cell.failed or cell.wrong or not cell.latencies_ms:
         return None
     inside = littles_users(cell)
-    if abs(inside - cell.load.users) <= LITTLE_TOLERANCE * cell.load.users:
+    # The window's edges cut requests: those of all users at most, one latency each.
+    cut = cell.mean_ms / (cell.seconds * 1000)
+    if abs(inside - cell.load.users) <= (LITTLE_TOLERANCE + cut) * cell.load.users:
         return None
     seen = f"QPS x mean latency is {inside:.2f}, not {cell.load.users} users (Little's law)"
-    return Warn("little", seen, "the generator is too slow, or the window too short", True)
+    advice = "measure again; if it stays so, --processes 2, or a plan with more seconds"
+    return Warn("little", seen, advice, True, outside=True)
 
 
 def _unstable(cell: Cell) -> Warn | None:
