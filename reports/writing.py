@@ -13,6 +13,7 @@ from ..toolkit.runs.run_file import Run
 from .copies import put_copies, refuse_losses
 from .data import as_data
 from .facts.article import read_article
+from .facts.exploration import Sources
 from .facts.prices import PRICES, read_prices
 from .facts.question import NO_WISHES, Wishes
 from .facts.report import Report, compose
@@ -46,8 +47,8 @@ def write_pages(
     """Write the pages, pictures and data of runs into ``out``; return the files written.
 
     ``gpu`` is a run of a machine with an accelerator, for the break-even with it.  ``copies`` are
-    the run files to put beside the pages, by the name they get there; one that is there already is
-    left alone.
+    the run files to put beside the pages, by the name they get there, all of them and the GPU's
+    last; one that is there already is left alone.
 
     A picture in ``out`` that these runs do not have is removed.  So is a form for whose characters
     this machine has no font: it cannot be made, and a line says so.
@@ -60,7 +61,8 @@ def write_pages(
     """
     with progress("report", STEPS) as step:
         report = compose(runs, read_article(), read_prices(prices or PRICES), wishes, gpu)
-        files = render(report, step, {name: path.stat().st_size for name, path in copies.items()})
+        sizes = {name: path.stat().st_size for name, path in copies.items()}
+        files = render(report, step, sizes, prices.name if prices else "")
         refuse_losses(files, copies, out)
         put_copies(copies, out)
         for name, content in files.items():
@@ -76,12 +78,12 @@ def write_pages(
 
 
 def render(
-    report: Report, step: Callable[[str], None], copies: Mapping[str, int]
+    report: Report, step: Callable[[str], None], copies: Mapping[str, int], prices: str = ""
 ) -> dict[str, bytes]:
     """Return each file's content by name; pictures and data before the pages that name them.
 
     ``step`` is told what is made next; ``copies`` are the run files beside the pages, with their
-    bytes.
+    bytes, the GPU's last; ``prices`` is the name of the reader's own price file.
     """
     step("data")
     data = {
@@ -108,7 +110,7 @@ def render(
     for code, shown in pages.items():
         step(f"writing {HTML[code]}")
         files[MARKDOWN[code]] = _print("report.md.j2", shown)
-        explored = explorer(report, shown.language)
+        explored = explorer(report, shown.language, Sources(tuple(copies), prices))
         files[HTML[code]] = _print("index.html.j2", shown, explorer=explored)
     return {
         name: content if isinstance(content, bytes) else content.encode("utf-8")

@@ -7,6 +7,7 @@ The explorer on the page (``templates/explorer_model.js``) computes from it what
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ...toolkit.errors import UnusableInputError
@@ -22,7 +23,22 @@ from .report import Report
 INFINITE = "infinite"  # JSON has no word for it; a percentile among the failures
 
 
-def exploration(report: Report) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Sources:
+    """The files that a report was made from, by the names that a command has for them.
+
+    ``runs`` are the run files beside the page, the GPU's last; () if they do not lie there, and a
+    run's file is then called after the run.  ``prices`` is the reader's own price file ("" none).
+    """
+
+    runs: tuple[str, ...] = ()
+    prices: str = ""
+
+
+UNKNOWN = Sources()
+
+
+def exploration(report: Report, sources: Sources = UNKNOWN) -> dict[str, Any]:
     """Return a report's evidence and question as JSON-ready data, every float in full.
 
     An estimate or range is a list of value, low, high (null: unknown); latencies are in
@@ -31,9 +47,8 @@ def exploration(report: Report) -> dict[str, Any]:
     ``--price`` takes for it.
     """
     prices = [price for price in report.prices if fits(price, report.bench)]
-    searches = [found.run for found in report.searches]
     return {
-        "runs": list(dict.fromkeys((*(run.header.run for run in report.runs), *searches))),
+        "files": _files(report, sources),
         "model": str(report.header.model.get("name")),
         "cores": report.bench.cores,
         "threads_per_core": report.bench.threads_per_core,
@@ -62,9 +77,19 @@ def exploration(report: Report) -> dict[str, Any]:
             if price.accelerator
         ],
         "gpu": [_point(point) for point in report.gpu],
-        "gpu_run": report.gpu_run,
         "question": _question(report, prices),
     }
+
+
+def _files(report: Report, sources: Sources) -> dict[str, Any]:
+    """Return the files that a command of the same page names: ``runs``, ``gpu`` and ``prices``."""
+    searches = [found.run for found in report.searches]
+    runs = dict.fromkeys((*(run.header.run for run in report.runs), *searches))
+    names = sources.runs or [f"{run}.jsonl" for run in (*runs, report.gpu_run) if run]
+    # A name that begins with a dash would be an option.
+    told = [f"./{name}" if name.startswith("-") else name for name in names]
+    gpu = told.pop() if report.gpu_run else ""
+    return {"runs": told, "gpu": gpu, "prices": sources.prices}
 
 
 def _every_series(report: Report) -> Iterator[Series]:

@@ -11,7 +11,7 @@ from ..facts.answer import Answer
 from ..facts.candidates import Candidate
 from ..facts.capacity import Capacity, closest, percentile_of
 from ..facts.costs import Offer, Range, break_even, fits
-from ..facts.exploration import exploration
+from ..facts.exploration import UNKNOWN, Sources, exploration
 from ..facts.points import MeasuredPoint, Series
 from ..facts.question import READER
 from ..facts.report import Report
@@ -38,15 +38,17 @@ NOTHING = Entry(figures.NONE, "", "muted")
 class Explorer:
     """The explorer of a page in one language; ``data`` is JSON for a script element.
 
-    ``currency`` is that of the question's price ("" without a price).
+    ``currency`` is that of the question's price ("" without a price); ``command`` names the command
+    of the same page.
     """
 
     table: Table
     currency: str
+    command: str
     data: str
 
 
-def explorer(report: Report, language: Language) -> Explorer | None:
+def explorer(report: Report, language: Language, sources: Sources = UNKNOWN) -> Explorer | None:
     """Return the explorer of a report; None if there is nothing to answer from."""
     if not report.points and not report.searches:
         return None
@@ -54,15 +56,16 @@ def explorer(report: Report, language: Language) -> Explorer | None:
     return Explorer(
         candidates_table(report, language),
         price.currency if price else "",
-        _script_text(_data(report, language)),
+        language.say("explorer.command_here" if sources.runs else "explorer.command"),
+        _script_text(_data(report, language, sources)),
     )
 
 
-def _data(report: Report, language: Language) -> dict[str, Any]:
+def _data(report: Report, language: Language, sources: Sources) -> dict[str, Any]:
     words = {key: language.words[key] for key in (*LISTS, *GROUPS)}
     lines = card(report, language).lines
     cells = next(line.text for line in lines if line.key == "cells")
-    facts = exploration(report)
+    facts = exploration(report, sources)
     _translate(facts, report, language)
     drawn, settings = looks(report, standing(report), language), _settings(report)
     for each in facts["series"]:

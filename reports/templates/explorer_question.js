@@ -160,6 +160,7 @@
   // The command that makes the same page; `texts` are valid.
   function command(texts, facts) {
     const { asked } = question(texts, facts);
+    const { files } = facts;
     const options = {
       slo: ["--slo", `p${asked.rank}=${asked.limit}ms`],
       load: ["--load", texts.load.trim()],
@@ -173,8 +174,9 @@
     if (asked.gpuPrice === null) delete options.gpu_price;
     const chosen = Object.keys(options).filter((field) => asked.stated.has(field));
     return explorer.shell([
-      "tiankong", "report", ...facts.runs.map((run) => `${run}.jsonl`),
-      ...(facts.gpu_run ? ["--gpu", `${facts.gpu_run}.jsonl`] : []),
+      "tiankong", "report", ...files.runs,
+      ...(files.gpu ? ["--gpu", files.gpu] : []),
+      ...(files.prices ? ["--prices", files.prices] : []),
       ...chosen.flatMap((field) => options[field]),
     ]);
   }

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from explored import Kinds, Texts, asked, questions, wished
+from explored import OWN_PRICES, Kinds, Texts, asked, questions, wished
 
 from tiankong.reports.facts.candidates import Candidate
 from tiankong.reports.facts.costs import Range
@@ -29,38 +29,6 @@ if TYPE_CHECKING:
 
 SCRIPTS = ("model", "figures", "words", "table", "question", "plot")
 EACH = 45  # random questions to a report; with the edges more than a thousand in all
-OWN_PRICES = """
-[sources.me]
-title = "my invoice, \\"quoted\\" </script>"
-[[price]]
-cloud = "Mine"
-type = "box"
-kind = "quoted"
-currency = "EUR"
-per_month = 1234.565
-vcpu = 3
-architecture = "x86_64"
-threads_per_core = 1
-source = "me"
-[[price]]
-cloud = "Mine"
-type = "box"
-kind = "quoted"
-currency = "EUR"
-region = "north"
-per_hour = 0.0725
-vcpu = 3
-architecture = "x86_64"
-source = "me"
-[[price]]
-cloud = "Mine"
-type = "GPU"
-kind = "quoted"
-currency = "EUR"
-per_month = 9999.995
-accelerator = "H100"
-source = "me"
-"""
 # Answers of every page to every question, as plain data.
 ANSWER = """(text) => {
   const [data, asked] = JSON.parse(text);

@@ -31,6 +31,38 @@ LOADS = ("", "0", "0.004", "1", "61.2", "300", "12345.678", "100000000")
 HEADROOMS = ("0", "12.5", "30", "50", "95")
 UTILISATIONS = ("1", "33.3", "50", "100")
 INSTANCES = ("1", "2", "7")
+OWN_PRICES = """
+[sources.me]
+title = "my invoice, \\"quoted\\" </script>"
+[[price]]
+cloud = "Mine"
+type = "box"
+kind = "quoted"
+currency = "EUR"
+per_month = 1234.565
+vcpu = 3
+architecture = "x86_64"
+threads_per_core = 1
+source = "me"
+[[price]]
+cloud = "Mine"
+type = "box"
+kind = "quoted"
+currency = "EUR"
+region = "north"
+per_hour = 0.0725
+vcpu = 3
+architecture = "x86_64"
+source = "me"
+[[price]]
+cloud = "Mine"
+type = "GPU"
+kind = "quoted"
+currency = "EUR"
+per_month = 9999.995
+accelerator = "H100"
+source = "me"
+"""
 
 
 class Kinds:
