@@ -46,6 +46,7 @@ def as_data(report: Report) -> dict[str, Any]:
         "cells": asdict(tally(report.runs)),
         "points": [_point(point) for point in report.every_point],
         "scaling": [_axis(axis) for axis in report.scaling.axes],
+        "scaling_runs": [run.header.run for run in report.growth_runs or report.runs],
         "variants": [_variant(row) for row in report.variants],
         "costs": [
             {

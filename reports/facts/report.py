@@ -13,7 +13,7 @@ from .candidates import Evidence
 from .capacity import Searched, best_points, is_search, searched
 from .costs import MeasuredMachine, yardsticks
 from .history.history import History, history
-from .history.pooling import epochs, unequal
+from .history.pooling import Epoch, epochs, unequal
 from .planned import Planned, planned
 from .points import ARTICLE_STACK, MeasuredPoint, Series, article_points, points
 from .prices import Price
@@ -29,10 +29,11 @@ class Report:
     """One report's facts; ``header`` is the first run's, ``best`` each series' best point.
 
     ``given`` has all runs.  Of a history of several epochs only the newest bears the rest: ``runs``
-    are its sweeps (if there are any).  ``points`` are the plain ones (a closed loop over the gold
-    set): answer, costs and the comparison with the article use these alone.  Any kind of points may
-    be missing.  ``searches`` are what capacity searches found, ``planned`` is what the runs would
-    measure of plain points.
+    are its sweeps (if there are any).  If they show no growth, ``scaling`` is that of the newest
+    epoch before that does, and ``growth_runs`` are its runs (else empty).  ``points`` are the plain
+    ones (a closed loop over the gold set): answer, costs and the comparison with the article use
+    these alone.  Any kind of points may be missing.  ``searches`` are what capacity searches found,
+    ``planned`` is what the runs would measure of plain points.
     """
 
     given: tuple[Run, ...]
@@ -52,6 +53,7 @@ class Report:
     yardsticks: tuple[Price, ...]
     gpu: tuple[MeasuredPoint, ...] = ()
     gpu_run: str = ""
+    growth_runs: tuple[Run, ...] = ()
 
     @property
     def question(self) -> Question:
@@ -73,9 +75,23 @@ class Report:
 
     @property
     def every_point(self) -> tuple[MeasuredPoint, ...]:
-        """All points: plain, open loop, scaling."""
+        """All points of ``runs``: plain, open loop, scaling."""
+        return (*self.points, *self.open_points, *(() if self.growth_runs else self._shaped))
+
+    @property
+    def shown_points(self) -> tuple[MeasuredPoint, ...]:
+        """All points that are shown: ``every_point``, and an earlier epoch's growth."""
+        return (*self.points, *self.open_points, *self._shaped)
+
+    @property
+    def shown_runs(self) -> tuple[Run, ...]:
+        """The runs of ``shown_points``."""
+        return (*self.runs, *self.growth_runs)
+
+    @property
+    def _shaped(self) -> tuple[MeasuredPoint, ...]:
         scaled = (*self.scaling.points, *self.scaling.others)
-        return (*self.points, *self.open_points, *(p for p in scaled if not p.load.plain))
+        return tuple(point for point in scaled if not point.load.plain)
 
     @property
     def article_points(self) -> dict[int, MeasuredPoint]:
@@ -125,6 +141,7 @@ def compose(
     searches = searched([run for run in runs if is_search(run)])
     sweeps = [run for run in runs if not is_search(run)]
     every = points(sweeps, article.variant, asked.limit_ms) if sweeps else ()
+    grown, growth_runs = _growth(every, every_epoch[:-1], article, asked.limit_ms)
     plain = tuple(point for point in every if point.load.plain)
     # Memory is compared at plain loads: others need more, and not every variant was measured there.
     variants = variant_rows(runs, plain or every)
@@ -141,7 +158,7 @@ def compose(
         bench,
         plain,
         tuple(point for point in every if point.load.is_open),
-        scaling(every),
+        grown,
         variants,
         searches,
         plan,
@@ -150,7 +167,26 @@ def compose(
         yardsticks(prices, asked.price),
         beside,
         gpu.header.run if gpu else "",
+        growth_runs,
     )
+
+
+def _growth(
+    newest: Sequence[MeasuredPoint], earlier: Sequence[Epoch], article: Article, limit_ms: float
+) -> tuple[Scaling, tuple[Run, ...]]:
+    """Return the growth that the newest epoch's points show, else an earlier one's and its runs.
+
+    Growth is measured seldom: a newer table alone is no reason to forget it.
+    """
+    own = scaling(newest)
+    if any(point.load.shaped and not point.load.is_open for point in newest):
+        return own, ()
+    for epoch in reversed(earlier):
+        sweeps = tuple(run for run in epoch if not is_search(run))
+        found = scaling(points(sweeps, article.variant, limit_ms)) if sweeps else own
+        if any(point.load.shaped for axis in found.axes for point in axis.points):
+            return found, sweeps
+    return own, ()
 
 
 def _refuse_emptied(without: Sequence[str], variants: Sequence[VariantRow]) -> None:

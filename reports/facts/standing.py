@@ -45,7 +45,7 @@ def standing(report: Report) -> Standing:
     answer, asked = report.answer, report.question
     leading = answer.leading.capacity if answer.leading else None
     chosen = leading.point if leading else None
-    measured = {point.variant for point in report.every_point}
+    measured = {point.variant for point in report.shown_points}
     baseline = _baseline(report, measured)
     named = [one for one in _outstanding(report, baseline) if one[0] in measured]
     variants = tuple(dict.fromkeys(variant for variant, _ in named))[:MOST]

@@ -39,7 +39,7 @@ class Look:
 
 def looks(report: Report, standing: Standing, language: Language) -> dict[Series, Look]:
     """Return the look of each series of a report; what stands out comes first."""
-    measured = dict.fromkeys(point.series for point in report.every_point)
+    measured = dict.fromkeys(point.series for point in report.shown_points)
     bare = [(row.name, USUAL_STACK) for row in report.variants]  # never measured, but built
     every = [*measured, *(series for series in bare if series not in measured)]
     order = sorted(every, key=lambda series: _rank(series, standing))

@@ -71,7 +71,7 @@ def _epochs(told: History, language: Language) -> Table:
             Entry(_name(snapshot)),
             Entry(snapshot.header.tool),
             Entry(figures.commit(snapshot.header.commit)) if snapshot.header.commit else absent,
-            Entry(_differences(snapshot.differences, language) if place else figures.NONE),
+            Entry(differences(snapshot.differences, language) if place else figures.NONE),
         )
         for place, snapshot in enumerate(told.snapshots)
     )
@@ -79,7 +79,8 @@ def _epochs(told: History, language: Language) -> Table:
     return Table(heads, rows, language.say("history.epochs"), frozenset(range(len(heads))))
 
 
-def _differences(found: Iterable[Difference], language: Language) -> str:
+def differences(found: Iterable[Difference], language: Language) -> str:
+    """Return what differs between two epochs as a phrase."""
     every = [
         language.say("history.differs", field=field, before=_short(one), after=_short(other))
         for field, one, other in found

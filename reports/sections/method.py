@@ -18,7 +18,7 @@ def method(report: Report, language: Language) -> Section:
     header, say = report.header, language.say
     gold, model = header.gold, header.model
     items = [*_modes(report, language)]
-    plans = [run.header.plan for run in report.runs]
+    plans = [run.header.plan for run in report.shown_runs]
     items += dict.fromkeys(_plan(plan, language) for plan in plans)
     items += [
         say(
@@ -27,7 +27,7 @@ def method(report: Report, language: Language) -> Section:
             items=gold.get("items", figures.NONE),
             sha=str(gold.get("sha256", figures.NONE))[:12],
         ),
-        say("method.order", seed=language.listed(run.header.seed for run in report.runs)),
+        say("method.order", seed=language.listed(run.header.seed for run in report.shown_runs)),
         say(
             "method.model",
             name=model.get("name", figures.NONE),
@@ -46,7 +46,7 @@ def _names(plans: Iterable[Mapping[str, Any]]) -> Iterable[str]:
 
 
 def _modes(report: Report, language: Language) -> Iterator[str]:
-    loads = [point.load for point in report.every_point]
+    loads = [point.load for point in report.shown_points]
     levels = sorted({load.users for load in loads if not load.is_open})
     rates = sorted({load.rate for load in loads if load.rate is not None})
     if levels:

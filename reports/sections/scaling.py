@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 
 from ..facts.estimates import Estimate
+from ..facts.history.pooling import software
 from ..facts.points import MeasuredPoint
 from ..facts.report import Report
 from ..facts.scaling import Axis
 from ..text import figures, phrases
 from ..text.language import Language
 from ..text.tables import Entry, Section, Table
+from .history import differences
 from .pictures.pictures import growth
 from .points import Show, grid, interval_note, other_grid, repeats
 
@@ -31,11 +33,26 @@ def scaling(report: Report, language: Language) -> Section | None:
     return Section(
         "scaling",
         say("heading.scaling"),
-        (say("scaling.lead"),),
+        (say("scaling.lead"), *_earlier(report, language)),
         grids,
         growth(report, language),
         notes=(say("scaling.note"), *interval_note(all_points, language)),
         gist=say("gist.scaling", points=len(all_points), axes=separator.join(axes)),
+    )
+
+
+def _earlier(report: Report, language: Language) -> tuple[str, ...]:
+    """Say of growth measured with other software than the answer which run it is of."""
+    if not report.growth_runs:
+        return ()
+    first = report.growth_runs[0].header
+    return (
+        language.say(
+            "scaling.earlier",
+            run=language.listed(run.header.run for run in report.growth_runs),
+            date=first.started[:10],
+            differs=differences(software(first, report.header), language),
+        ),
     )
 
 

@@ -22,7 +22,7 @@ def warnings(report: Report, language: Language) -> Section:
     """List every reason to doubt a point, a table a series, and what was measured again."""
     say = language.say
     by_series: dict[Series, list[Doubt]] = defaultdict(list)
-    for point in report.every_point:
+    for point in report.shown_points:
         by_series[point.series] += point.doubts
     doubts = [doubt for own in by_series.values() for doubt in own]
     none_note = () if doubts else (say("warnings.none"),)
@@ -35,14 +35,14 @@ def warnings(report: Report, language: Language) -> Section:
         gist=say(
             "gist.warnings",
             warnings=len(doubts),
-            points=sum(bool(point.doubts) for point in report.every_point),
-            invalid=sum(not point.valid for point in report.every_point),
+            points=sum(bool(point.doubts) for point in report.shown_points),
+            invalid=sum(not point.valid for point in report.shown_points),
         ),
     )
 
 
 def _measured_again(report: Report, language: Language) -> tuple[str, ...]:
-    earlier = [(run.header.run, cell.point) for run in report.runs for cell in run.superseded]
+    earlier = [(run.header.run, cell.point) for run in report.shown_runs for cell in run.superseded]
     if not earlier:
         return ()
     points = len(set(earlier))

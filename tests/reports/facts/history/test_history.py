@@ -15,6 +15,7 @@ from tiankong.reports.facts.points import Series
 from tiankong.reports.facts.prices import read_prices
 from tiankong.reports.facts.report import Report, compose
 from tiankong.reports.sections.history import history as section
+from tiankong.reports.sections.scaling import scaling as scaling_section
 from tiankong.reports.text.language import read_language
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.runs.run_file import Cell, Run
@@ -182,3 +183,41 @@ def test_the_section_shows_each_step_with_its_interval(make: Make, code: str) ->
     assert [row[6].tone for row in best.rows] == ["muted", "good"]  # less latency is better
     assert all(row[3].note for row in best.rows)
     assert section(composed(new), read_language(code)) is None
+
+
+Grow = Callable[..., tuple[Cell, ...]]
+
+
+@pytest.mark.parametrize("code", ["en", "zh"])
+def test_growth_measured_with_other_software_stays_and_is_labelled(
+    make: Make, make_run: Make, make_scaling: Grow, code: str
+) -> None:
+    begun = {"run": "day-1", "started": "2026-01-01T00:00:00+00:00", "tool": "0.0.9"}
+    grown = make_run({}, make_scaling("onnx-int8"), **begun)
+    table = make(2, {INT8: (50.0, 50.5), ARTICLE: (100.0, 101.0)}, tool="0.2.0")
+    report, alone, language = composed(grown, table), composed(table), read_language(code)
+    assert report.answer == alone.answer
+    assert report.every_point == alone.every_point
+    assert [axis.name for axis in report.scaling.axes] == ["tokens", "batch", "cores", "users"]
+    shown = scaling_section(report, language)
+    assert shown
+    assert shown.pictures
+    label = " ".join(shown.paragraphs)
+    assert all(told in label for told in ("day-1", "2026-01-01", "0.0.9", "0.2.0"))
+    assert scaling_section(alone, language) is None
+
+
+def test_the_newest_growth_is_shown_alone(make: Make, make_run: Make, make_scaling: Grow) -> None:
+    grown = [
+        make_run(
+            {}, make_scaling("onnx-int8", factor),
+            run=f"day-{day}", started=f"2026-01-{day:02}T00:00:00+00:00", tool=f"0.{day}",
+        )
+        for day, factor in ((1, 1.0), (2, 2.0))
+    ]  # fmt: skip
+    newest = composed(grown[1])
+    both = composed(*grown)
+    assert (both.scaling, both.growth_runs) == (newest.scaling, ())
+    after = composed(*grown, make(3, {INT8: (50.0,)}, tool="0.3"))
+    assert [run.header.run for run in after.growth_runs] == ["day-2"]
+    assert after.scaling == newest.scaling
