@@ -92,6 +92,19 @@
     if (place.textContent !== text) place.textContent = text;
   }
 
+  // A line for each command; an option is not broken after its dashes.
+  function putCommands(place, commands) {
+    const codes = commands.map((command) => {
+      const code = document.createElement("code");
+      command.split(" ").forEach((word, nth) => {
+        const option = Object.assign(document.createElement("span"), { textContent: word });
+        code.append(nth ? " " : "", word.startsWith("-") ? option : word);
+      });
+      return code;
+    });
+    place.replaceChildren(...codes);
+  }
+
   function showCard(found) {
     const card = document.getElementById("answer");
     card.className = found.status;
@@ -107,8 +120,8 @@
     document.getElementById("answer-lines").replaceChildren(...items);
     const commands = explorer.commands(found, facts);
     const place = document.getElementById("answer-command");
-    place.hidden = !commands.length;
-    put(place.querySelector("code"), commands.join("\n"));
+    place.parentElement.hidden = !commands.length;
+    putCommands(place, commands);
   }
 
   function showTable(found) {
@@ -157,7 +170,7 @@
   }
 
   function showCommand(texts) {
-    at("command").value = explorer.command(texts, facts);
+    putCommands(at("command"), [explorer.command(texts, facts)]);
     const { price, load } = shown.asked;
     at("load").placeholder = load === null ? "" : say("explorer.load_usual", { load: explorer.significant(load) });
     const label = form.querySelector("label[for=explorer-own]");
@@ -243,7 +256,6 @@
     remember(texts, true);
   });
   at("copy").addEventListener("click", copyLink);
-  at("command").addEventListener("focus", (event) => event.target.select());
   at("show").addEventListener("change", () => showPlot(shown));
   addEventListener("hashchange", open);
   let width = 0;

@@ -39,6 +39,24 @@ for (const part of parts) part.addEventListener("toggle", nameButton);
 nameButton();
 openAll.hidden = false;
 
+// A button copies the text of a place; where a browser forbids that, the text is marked.
+async function copy({ currentTarget: button }) {
+  const place = document.getElementById(button.dataset.copies);
+  const told = button.nextElementSibling;
+  try {
+    await navigator.clipboard.writeText(place.innerText);
+    told.textContent = button.dataset.done;
+  } catch {
+    getSelection().selectAllChildren(place);
+    told.textContent = button.dataset.failed;
+  }
+  setTimeout(() => { told.textContent = ""; }, 4000); // the next copy is news again
+}
+for (const button of document.querySelectorAll("[data-copies]")) {
+  button.addEventListener("click", copy);
+  button.parentElement.hidden = false;
+}
+
 // On paper everything is open.
 let closed = [];
 addEventListener("beforeprint", () => {

@@ -94,7 +94,7 @@ def test_every_control_changes_the_answer_and_the_address(
         assert page.url.split("#")[1] == (
             "slo=p99:90.5&load=300&headroom=12.5&utilisation=25&instances=4&price=c6i.large=99.95"
         )
-        assert page.input_value("#explorer-command") == (
+        assert page.inner_text("#explorer-command") == (
             "tiankong report 20260101-test.jsonl --slo p99=90.5ms --load 300 --headroom 12.5%"
             " --utilisation 25% --instances 4 --price c6i.large=99.95"
         )

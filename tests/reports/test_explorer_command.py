@@ -14,7 +14,8 @@ import pytest
 from explored import OWN_PRICES
 from large_run import large_run
 
-from tiankong.toolkit.runs.run_file import Header
+from tiankong.reports.writing import write_pages
+from tiankong.toolkit.runs.run_file import Header, read_run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -55,7 +56,7 @@ def test_the_command_answers_as_the_page_does(
     report(["report", *given, *beside, "--load", "50"], out)
     page = browser.new_page()
     page.goto((out / "index.html").as_uri() + question)
-    command = page.locator("#explorer-command").input_value()
+    command = page.locator("#explorer-command").inner_text()
     headline = page.locator("#answer-headline").inner_text()
     lines = page.locator("#answer-lines dd").all_text_contents()
     page.close()
@@ -77,8 +78,36 @@ def test_the_command_names_the_readers_own_prices(
     report(["report", run.name, "--prices", prices.name, "--out", "."], tmp_path)
     page = browser.new_page()
     page.goto((tmp_path / "index.html").as_uri() + "#load=50")
-    command = page.locator("#explorer-command").input_value()
+    command = page.locator("#explorer-command").inner_text()
     headline = page.locator("#answer-headline").inner_text()
     page.close()
     assert command == "tiankong report run.jsonl --prices own.toml --load 50"
     assert report(shlex.split(command)[1:], tmp_path) == f"answer: {headline}"
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+@pytest.mark.usefixtures("quick_plots")
+def test_a_button_copies_the_commands_and_all_of_them_is_in_view(
+    browser: Browser, make: Make, tmp_path: Path, allowed: bool
+) -> None:
+    write_pages([read_run(make(tmp_path / "run.jsonl", "r1"))], tmp_path / "out")
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    if allowed:
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    else:
+        page.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    page.goto((tmp_path / "out" / "index.html").as_uri() + "#slo=p99:500&load=12345&instances=3")
+    for place in ("answer-command", "explorer-command"):
+        commands = page.inner_text(f"#{place}")
+        assert len(commands) > 50
+        assert page.locator(f"#{place}").evaluate(HIDDEN) == [0, 0]
+        page.click(f"[data-copies={place}]")
+        told = page.locator(f"[data-copies={place}] + [role=status]")
+        told.get_by_text("Copied" if allowed else "keyboard").wait_for()
+        copied = "navigator.clipboard.readText()" if allowed else "getSelection().toString()"
+        assert page.evaluate(copied) == commands
+    page.close()
+
+
+# How many pixels of a box have to be scrolled to.
+HIDDEN = "(box) => [box.scrollWidth - box.clientWidth, box.scrollHeight - box.clientHeight]"
