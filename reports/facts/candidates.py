@@ -171,6 +171,19 @@ def priced(each: Candidate, asked: Question, bench: MeasuredMachine) -> Candidat
     return replace(each, monthly=monthly, per_million=million)
 
 
+def by_interval(each: Candidate, asked: Question, bench: MeasuredMachine) -> tuple[int, int, int]:
+    """Return the instances that the interval of the measurement alone gives.
+
+    The figure, the least and the most, as in :attr:`Candidate.instances`, were a vCPU of the priced
+    machine what was measured.  The candidate has a capacity, the question a load.
+    """
+    assert each.capacity is not None
+    assert asked.load is not None
+    price = asked.price and replace(asked.price, threads_per_core=None)
+    planned_for = on_price(each.capacity.qps, price, bench).times(1 - asked.headroom)
+    return instances_range(asked.load, planned_for, asked.instances)
+
+
 def _ends(figure: Range) -> tuple[float, float, float]:
     return (figure.value, figure.low, figure.high)
 

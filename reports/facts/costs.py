@@ -199,15 +199,16 @@ def yardsticks(prices: Sequence[Price], chosen: Price | None) -> tuple[Price, ..
     return (chosen, *tuple(listed)[:1])
 
 
+def accelerators(prices: Sequence[Price], currency: str) -> list[Price]:
+    """Return the prices of machines with an accelerator in a currency."""
+    return [price for price in prices if price.accelerator and price.currency == currency]
+
+
 def accelerated(price: Price, prices: Sequence[Price]) -> Price | None:
     """Return the first price of a machine with an accelerator of a price's kind, cloud, currency.
 
     A price that the reader gave is compared with those of any kind.
     """
-    same = [
-        other
-        for other in prices
-        if other.accelerator and (other.cloud, other.currency) == (price.cloud, price.currency)
-    ]
+    same = [other for other in accelerators(prices, price.currency) if other.cloud == price.cloud]
     of_kind = [other for other in same if other.kind == price.kind]
     return next(iter(of_kind or (same if price.kind == GIVEN else [])), None)

@@ -10,14 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...toolkit.errors import UnusableInputError
 from .candidates import refusal_of
 from .capacity import Searched, is_usable, percentile_of
-from .costs import MeasuredMachine, Range, fits
+from .costs import Range, accelerators, fits
 from .estimates import CONFIDENCE_PERCENT, RANKS, Estimate
 from .points import MeasuredPoint, Series
 from .prices import GIVEN, Price
-from .question import LEAST_UTILISATION, MOST, MOST_HEADROOM, MOST_INSTANCES, find_price
+from .question import LEAST_UTILISATION, MOST, MOST_HEADROOM, MOST_INSTANCES, price_key
 from .report import Report
 
 INFINITE = "infinite"  # JSON has no word for it; a percentile among the failures
@@ -68,11 +67,12 @@ def exploration(report: Report, sources: Sources = UNKNOWN) -> dict[str, Any]:
             for row in report.variants
         ],
         "cells": {"planned": report.planned.cells, "measured": report.planned.measured},
-        "prices": [
-            _price(price, price_key(price, report.prices, report.bench)) for price in prices
-        ],
+        "prices": [_price(price, price_key(price, prices)) for price in prices],
         "accelerated": [
-            {**_price(price, ""), "accelerator": price.accelerator}
+            {
+                **_price(price, price_key(price, accelerators(report.prices, price.currency))),
+                "accelerator": price.accelerator,
+            }
             for price in report.prices
             if price.accelerator
         ],
@@ -164,20 +164,6 @@ def _accelerator(price: Price, report: Report) -> dict[str, Any]:
     own = f"={price.per_month:.10g}" if price.kind == GIVEN else ""
     key = f"{next(same, price).type}{kind}{own}"
     return {**_price(price, key), "accelerator": price.accelerator}
-
-
-def price_key(price: Price, prices: Sequence[Price], bench: MeasuredMachine) -> str:
-    """Return the shortest text that ``--price`` takes for a price; "" if no text names it."""
-    short, full = (price.type, price.name)
-    kinds = (short, f"{short}/{price.kind}", full, f"{full}/{price.kind}")
-    for text in (*kinds, *(f"{text}@{price.region}" for text in kinds)):
-        try:
-            found = find_price(text, prices, bench)
-        except UnusableInputError:  # a type may look like an amount or a kind
-            continue
-        if found is price:
-            return text
-    return ""
 
 
 def _question(report: Report, prices: Sequence[Price]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ...toolkit.errors import UnusableInputError
 from ...toolkit.runs.slo import parse_slo
-from .costs import MeasuredMachine, fits
+from .costs import MeasuredMachine, accelerators, fits
 from .prices import GIVEN, Price, Source
 
 RANK = 95  # the percentile of the article's table
@@ -118,49 +118,59 @@ def find_price(text: str, prices: Sequence[Price], bench: MeasuredMachine) -> Pr
 
     Of several kinds of one machine it is the first in the file.
     """
-    known = dict.fromkeys(price.type for price in prices if fits(price, bench))
-    named, amount = _named("--price", text, prices, list(known))
-    fitting = [price for price in named if fits(price, bench)]
-    if not fitting:
+    fitting = [price for price in prices if fits(price, bench)]
+    if _named(text, prices) and not _named(text, fitting):
         raise UnusableInputError(
             f"--price {text!r}: what was measured here says nothing of that machine (it has an"
             " accelerator, another architecture, or an unknown number of vCPUs)"
         )
-    return _with_amount(fitting[0], amount)
+    return _chosen("--price", text, fitting)
+
+
+def price_key(price: Price, prices: Sequence[Price]) -> str:
+    """Return the shortest text that names a price first among others; "" if none does."""
+    short, full = (price.type, price.name)
+    kinds = (short, f"{short}/{price.kind}", full, f"{full}/{price.kind}")
+    for text in (*kinds, *(f"{text}@{price.region}" for text in kinds)):
+        # A type may look like a kind or an amount.
+        if "=" not in text and (named := _named(text, prices)) and named[0] is price:
+            return text
+    return ""
 
 
 def _gpu_price(text: str, prices: Sequence[Price], beside: Price | None) -> Price:
     """Return the price of a machine with an accelerator in the currency of another price."""
-    able = [
-        price
-        for price in prices
-        if price.accelerator and (beside is None or price.currency == beside.currency)
-    ]
-    known = list(dict.fromkeys(price.type for price in able))
-    named, amount = _named("--gpu-price", text, able, known)
-    return _with_amount(named[0], amount)
+    able = [price for price in prices if price.accelerator]
+    if beside is not None:
+        able = accelerators(prices, beside.currency)
+    return _chosen("--gpu-price", text, able)
 
 
-def _named(
-    option: str, text: str, prices: Sequence[Price], known: Sequence[str]
-) -> tuple[list[Price], float | None]:
-    """Return the prices that a text names, and the amount in it (None: none)."""
-    name, has_amount, amount = text.partition("=")
+def _chosen(option: str, text: str, prices: Sequence[Price]) -> Price:
+    """Return the first price that a text names, with the amount in it."""
+    named = _named(text, prices)
+    if not named:
+        keys = ", ".join(filter(None, (price_key(price, prices) for price in prices)))
+        raise UnusableInputError(
+            f"{option} {text!r} is in no price file; known: {keys or 'none that fits'}"
+        )
+    _, has_amount, amount = text.partition("=")
+    return _with_amount(named[0], _monthly(option, amount, text) if has_amount else None)
+
+
+def _named(text: str, prices: Sequence[Price]) -> list[Price]:
+    """Return the prices that a text names, in their order."""
+    name, _, _ = text.partition("=")
     name, _, region = name.partition("@")
     wanted, _, kind = name.rpartition("/") if "/" in name else (name, "", "")
     wanted, kind, region = wanted.strip().casefold(), kind.strip(), region.strip()
-    named = [
+    return [
         price
         for price in prices
         if wanted in (price.type.casefold(), price.name.casefold())
         and kind in ("", price.kind)
         and region in ("", price.region)
     ]
-    if not named:
-        raise UnusableInputError(
-            f"{option} {text!r} is in no price file; known: {', '.join(known) or 'none that fits'}"
-        )
-    return named, _monthly(option, amount, text) if has_amount else None
 
 
 def _with_amount(price: Price, amount: float | None) -> Price:

@@ -15,15 +15,19 @@ from ...toolkit.runs.validity import is_valid
 from ..facts.answer import Answer
 from ..facts.candidates import Candidate, Reason
 from ..facts.capacity import Capacity, percentile_of
-from ..facts.costs import MeasuredMachine, Range, fits, threads_ratio, yardsticks
+from ..facts.costs import MeasuredMachine, Range, threads_ratio
 from ..facts.estimates import CONFIDENCE_PERCENT
 from ..facts.points import MeasuredPoint
+from ..facts.prices import Price
+from ..facts.question import Question
 from ..facts.report import Report
 from ..text import figures, phrases
 from ..text.language import Language
 from ..text.tables import Card, Line
+from .cautions import cautions, gpu
 
 BUNDLE_FOLDER = "deploy"
+EDGE = 0.95  # of what the instances are planned for: beyond it they are full
 MOST_REASONS = 3  # in the headline; the table of candidates has them all
 
 
@@ -52,7 +56,7 @@ def headline(report: Report, language: Language) -> str:
     goal = phrases.objective(asked.rank, asked.limit_ms, language)
     if found.leading is None:
         return _headline_without(found, goal, language)
-    load = figures.significant(asked.load or 0.0)
+    load = asked_load(asked)
     offer = _offer(found, found.leading, language)
     if found.status == "tie":
         tie = say("answer.tie", load=load, objective=goal, offer=offer)
@@ -65,6 +69,12 @@ def headline(report: Report, language: Language) -> str:
             say("answer.so_far", load=load, objective=goal, offer=offer),
         )
     )
+
+
+def asked_load(asked: Question) -> str:
+    """Return a question's load: as the reader wrote it, rounded where it is the default."""
+    load = asked.load or 0.0
+    return figures.unrounded(load) if "load" in asked.stated else figures.significant(load)
 
 
 def _headline_without(found: Answer, goal: str, language: Language) -> str:
@@ -171,9 +181,9 @@ def _lines(report: Report, language: Language) -> Iterator[Line]:
             yield _line(
                 "runner_up", _runner_up(found, leading, found.runner_up, language), language
             )
-        if text := _gpu(found, language):
+        if text := gpu(report, language):
             yield _line("gpu", text, language)
-        for text in _minding(report, language):
+        for text in cautions(report, language):
             yield _line("mind", text, language)
         yield _line(
             "assumed", language.join(_assumed(found, leading, report.bench, language)), language
@@ -227,29 +237,6 @@ def _sure(
     yield from _against(found, capacity, language)
 
 
-def _minding(report: Report, language: Language) -> Iterator[str]:
-    """Say what may make the answer better or worse than it looks."""
-    found, say = report.answer, language.say
-    price = found.question.price
-    for note in found.notes:
-        about = {key: figures.significant(note.about[key]) for key in ("value", "high")}
-        series = (note.about["variant"], note.about["stack"])
-        yield say(
-            "sure.hope",
-            name=phrases.name(series, language),
-            users=phrases.users_list(note.about["users"], language),
-            rank=phrases.percentile_name(found.question.rank),
-            **about,
-        )
-    if price is not None and price.kind == "quoted":
-        fitting = [each for each in report.prices if fits(each, report.bench)]
-        for listed in yardsticks(fitting, price)[1:]:
-            month = phrases.money(listed.currency, listed.monthly, language)
-            yield say("sure.listed", month=month, kind=say(f"kind.{listed.kind}"))
-    if price is not None and threads_ratio(price, report.bench) < 1:
-        yield say("sure.threads")
-
-
 def _against(found: Answer, capacity: Capacity, language: Language) -> Iterator[str]:
     """Say how the leading capacity lies to those of the others."""
     if found.tied:
@@ -294,24 +281,6 @@ def _runner_up(found: Answer, leading: Candidate, other: Candidate, language: La
     )
 
 
-def _gpu(found: Answer, language: Language) -> str:
-    other = found.accelerator
-    if other is None:
-        return ""
-    told = {
-        "accelerator": other.price.accelerator,
-        "month": phrases.money(other.price.currency, other.price.monthly, language),
-        "kind": language.say(f"kind.{other.price.kind}"),
-    }
-    if other.measured is None:
-        return language.say("gpu.bound", load=figures.significant(other.up_to), **told)
-    told["qps"] = figures.significant(other.measured.value)
-    told["range"] = phrases.qps_range(other.measured, language)
-    if other.pays_above is None:
-        return language.say("gpu.never", **told)
-    return language.say("gpu.pays", load=figures.significant(other.pays_above), **told)
-
-
 def _assumed(
     found: Answer, leading: Candidate, bench: MeasuredMachine, language: Language
 ) -> Iterator[str]:
@@ -320,13 +289,15 @@ def _assumed(
         yield say("assumed.objective_default", rank=phrases.percentile_name(asked.rank))
     load = "load_tied" if found.tied else "load_default"
     yield say("assumed.load_given" if "load" in asked.stated else f"assumed.{load}")
+    if edge := _edge(asked, leading, language):
+        yield edge
     if asked.price is None:
         return
     yield say(
         "assumed.terms",
         headroom=figures.percent(asked.headroom * 100),
         instances=phrases.instances(asked.instances, language),
-        month=phrases.money(asked.price.currency, asked.price.monthly, language),
+        month=_each(asked.price, language),
         kind=say(f"kind.{asked.price.kind}"),
         source=language.known(asked.price.source.title),
     )
@@ -342,6 +313,26 @@ def _assumed(
         widened = asked.price is not None and threads_ratio(asked.price, bench) != 1
         key = "sure.intervals_widened" if widened else "sure.intervals"
         yield say(key, level=figures.percent(CONFIDENCE_PERCENT))
+
+
+def _edge(asked: Question, leading: Candidate, language: Language) -> str:
+    """Say that a little more load needs another instance; "" where there is room."""
+    if leading.each is None or leading.instances is None or asked.load is None:
+        return ""
+    count = leading.instances[0]
+    share = asked.load / (count * leading.each.value)
+    if share < EDGE:
+        return ""
+    told = figures.percent(min(share, 1.0) * 100)
+    return language.say("assumed.edge", share=told, instances=phrases.instances(count, language))
+
+
+def _each(price: Price, language: Language) -> str:
+    """Return the price of one instance: "about" where several are no multiple of its cents."""
+    month = phrases.money(price.currency, price.monthly, language)
+    if float(figures.amount(price.monthly)) == round(price.monthly, 6):
+        return month
+    return language.say("assumed.about", month=month)
 
 
 def _cells(report: Report, language: Language) -> str:

@@ -12,7 +12,7 @@ from ..facts.report import Report
 from ..text import figures, phrases
 from ..text.decision import Decision
 from ..text.language import Language
-from .answer import headline, reason
+from .answer import asked_load, headline, reason
 
 MOST_REASONS = 3  # a card has no room for more; the page has them all
 DATE = len("2026-01-01")  # of a time in ISO 8601
@@ -91,7 +91,7 @@ def _terms(report: Report, language: Language) -> Iterator[str]:
         yield _price(report, found.leading, language)
         vcpu = price.vcpu or figures.NONE
         yield say("answer.machine", machine=phrases.machine(price, language), vcpu=vcpu)
-    load = figures.significant(report.question.load or 0.0)
+    load = asked_load(report.question)
     yield say("card.goal", load=load, objective=goal)
 
 
@@ -139,7 +139,7 @@ def _rows(report: Report, language: Language) -> Iterator[tuple[str, str]]:
                 "card.terms",
                 headroom=figures.percent(report.question.headroom * 100),
                 instances=phrases.instances(report.question.instances, language),
-                kind=language.say(f"kind.{price.kind}"),
+                kind=phrases.origin(price, language),
             ),
         )
     model, machine = report.header.model, report.header.machine

@@ -28,7 +28,7 @@ COLUMNS = (
 )  # fmt: skip
 GROUPS = (
     "answer", "sure", "reason", "runner_up", "gpu", "assumed", "refused", "currency", "kind",
-    "line", "stack", "count", "explorer", "explored", "standing", "pareto",
+    "origin", "line", "stack", "count", "explorer", "explored", "standing", "pareto",
 )  # fmt: skip
 LISTS = ("join", "list")
 NOTHING = Entry(figures.NONE, "", "muted")
@@ -84,6 +84,11 @@ def _translate(facts: dict[str, Any], report: Report, language: Language) -> Non
     for told, price in zip(facts["prices"], fitting, strict=True):
         told["machine"] = phrases.machine(price, language)
         told["source"] = language.known(price.source.title)
+    gpu = [price for price in report.prices if price.accelerator]
+    for told, price in zip(facts["accelerated"], gpu, strict=True):
+        told["source"] = language.known(price.source.title)
+    if (chosen := report.question.gpu_price) is not None:
+        facts["question"]["gpu_price"]["source"] = language.known(chosen.source.title)
     for row in facts["variants"]:
         row["reasons"] = [phrases.promise(sentence, language) for sentence in row["reasons"]]
     facts["reader"] = language.known(READER.title)

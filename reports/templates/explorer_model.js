@@ -216,6 +216,14 @@
     return found;
   }
 
+  // The instances that the interval of the measurement alone gives.
+  function byInterval({ capacity: { qps } }, asked, facts) {
+    const price = asked.price && { ...asked.price, threads_per_core: null };
+    const plan = times(instanceCapacity(qps, price, facts), 1 - asked.headroom);
+    const count = (carried) => instances(asked.load, carried, asked.instances);
+    return range(count(plan.value), count(plan.high), count(plan.low));
+  }
+
   function place(each) {
     if (each.capacity === null || each.instances === null) {
       return [each.refusal ? 2 : 1, 0, 0, each.variant, each.stack];
@@ -355,6 +363,6 @@
   }
 
   Object.assign(explorer, {
-    answer, breakEven, closest, instanceCapacity, instances, order, perMillion, revived, threadsRatio, times,
+    answer, breakEven, byInterval, closest, instanceCapacity, instances, order, perMillion, revived, threadsRatio, times,
   });
 }

@@ -1,7 +1,8 @@
 // Sentences: reports/text/phrases.py and reports/sections/answer.py
 // in the reader's browser, with the same words.
 {
-  const { NONE, amount, percent, significant, span, threadsRatio, unrounded } = explorer;
+  const { NONE, amount, fixed, percent, significant, span, threadsRatio, unrounded } = explorer;
+  const EDGE = 0.95; // of what the instances are planned for
   const MOST_REASONS = 3;
 
   // The words of a language: `words` has its groups as the page holds them.
@@ -51,6 +52,9 @@
       return say("answer.name_stack", { variant, stack: sayOr(`stack.${stack}`, stack) });
     }
 
+    const origin = (price) =>
+      sayOr(`origin.${price.kind}`, say(`kind.${price.kind}`), { source: price.source });
+
     const percentileName = (rank) => `P${rank}`;
     const objective = (rank, limit) =>
       say("answer.objective", { rank: percentileName(rank), limit: unrounded(limit) });
@@ -64,13 +68,16 @@
       const goal = objective(asked.rank, asked.limit);
       if (leading === null) return headlineWithout(found, goal);
       const told = {
-        load: significant(asked.load || 0), objective: goal, offer: offer(found, leading),
+        load: askedLoad(asked), objective: goal, offer: offer(found, leading),
       };
       if (found.status === "tie") return join([say("answer.tie", told), tie(found)]);
       if (found.status === "decided") return say("answer.decided", told);
       const first = say("answer.undecided", { reasons: reasons(found) });
       return join([first, say("answer.so_far", told)]);
     }
+
+    const askedLoad = ({ load, stated }) =>
+      stated.has("load") ? unrounded(load || 0) : significant(load || 0);
 
     function headlineWithout(found, goal) {
       const near = found.closest;
@@ -153,8 +160,8 @@
       if (leading !== null) {
         tell("sure", join(sure(found)));
         if (found.runnerUp) tell("runner_up", runnerUp(found));
-        if (found.accelerator) tell("gpu", gpu(found.accelerator));
-        for (const text of minding(found, facts)) tell("mind", text);
+        if (found.accelerator) tell("gpu", gpu(found.accelerator, facts));
+        for (const text of cautions(found, facts)) tell("mind", text);
         tell("assumed", join(assumed(found, facts)));
         const settings = leading.capacity.point?.settings;
         if (settings) tell("settings", settings);
@@ -201,8 +208,10 @@
       return sentences;
     }
 
+    // --- sections/cautions.py
+
     // What may make the answer better or worse than it looks.
-    function minding(found, facts) {
+    function cautions(found, facts) {
       const { asked, notes } = found;
       const sentences = notes.map((note) =>
         say("sure.hope", {
@@ -211,20 +220,61 @@
         }),
       );
       const { price } = asked;
-      if (price !== null && price.kind === "quoted") {
-        const listed = facts.prices.find((each) => (
-          each.kind !== price.kind && each.name === price.name && each.currency === price.currency
-        ));
-        if (listed) {
-          const month = money(listed.currency, listed.monthly);
-          sentences.push(say("sure.listed", { month, kind: say(`kind.${listed.kind}`) }));
-        }
+      const other = price !== null && price.kind !== "given"
+        && facts.prices.find((each) => each.key && each !== price && each.name === price.name);
+      if (other) {
+        sentences.push(say("sure.another", { kind: origin(price), ...choice("--price", other) }));
       }
-      if (price !== null && threadsRatio(price, facts) < 1) {
-        sentences.push(say("sure.threads"));
+      const told = spread(found, facts);
+      if (told.length) sentences.push(join(told));
+      return sentences;
+    }
+
+    const choice = (option, other) => ({
+      month: money(other.currency, other.monthly),
+      other: origin(other),
+      option: shell([option, other.key]),
+    });
+
+    // Why it may take another number of instances: each cause with what it alone does.
+    function spread({ asked, leading }, facts) {
+      if (asked.price === null) return [];
+      const sentences = [];
+      const { low, high } = explorer.byInterval(leading, asked, facts);
+      if (low < high) {
+        const count = say("answer.instances", { count: `${low}–${high}` });
+        sentences.push(say("sure.spread", { instances: count }));
+      }
+      if (high < leading.instances.high) {
+        sentences.push(say("sure.threads", { instances: instances(leading.instances.high) }));
       }
       return sentences;
     }
+
+    function gpu(accelerator, facts) {
+      const told = gpuPays(accelerator);
+      const { price } = accelerator;
+      if (price.kind === "given") return told;
+      const other = facts.accelerated.find((each) => (
+        each.key && each.currency === price.currency && each.cloud === price.cloud
+        && each.accelerator === price.accelerator && each.kind !== price.kind
+      ));
+      return other ? join([told, say("gpu.another", choice("--gpu-price", other))]) : told;
+    }
+
+    function gpuPays({ price, upTo, measured, paysAbove }) {
+      const told = {
+        accelerator: price.accelerator,
+        month: money(price.currency, price.monthly),
+        kind: origin(price),
+      };
+      if (measured === null) return say("gpu.bound", { load: significant(upTo), ...told });
+      Object.assign(told, { qps: significant(measured.value), range: qpsRange(measured) });
+      if (paysAbove === null) return say("gpu.never", told);
+      return say("gpu.pays", { load: significant(paysAbove), ...told });
+    }
+
+    // --- sections/answer.py
 
     function against(found) {
       const { tied, runnerUp: other, leading } = found;
@@ -258,16 +308,11 @@
       });
     }
 
-    function gpu({ price, upTo, measured, paysAbove }) {
-      const told = {
-        accelerator: price.accelerator,
-        month: money(price.currency, price.monthly),
-        kind: say(`kind.${price.kind}`),
-      };
-      if (measured === null) return say("gpu.bound", { load: significant(upTo), ...told });
-      Object.assign(told, { qps: significant(measured.value), range: qpsRange(measured) });
-      if (paysAbove === null) return say("gpu.never", told);
-      return say("gpu.pays", { load: significant(paysAbove), ...told });
+    // "about" where several instances are no multiple of its cents.
+    function oneMonth({ currency, monthly }) {
+      const month = money(currency, monthly);
+      const isWhole = Number(amount(monthly)) === Number(fixed(monthly, 6));
+      return isWhole ? month : say("assumed.about", { month });
     }
 
     function assumed(found, facts) {
@@ -278,12 +323,18 @@
       }
       const load = found.tied.length ? "load_tied" : "load_default";
       sentences.push(say(`assumed.${asked.stated.has("load") ? "load_given" : load}`));
+      const share = asked.load / (leading.instances.value * leading.each.value);
+      if (share >= EDGE) {
+        const full = percent(Math.min(share, 1) * 100);
+        const count = instances(leading.instances.value);
+        sentences.push(say("assumed.edge", { share: full, instances: count }));
+      }
       if (asked.price === null) return sentences;
       sentences.push(
         say("assumed.terms", {
           headroom: percent(asked.headroom * 100),
           instances: instances(asked.instances),
-          month: money(asked.price.currency, asked.price.monthly),
+          month: oneMonth(asked.price),
           kind: say(`kind.${asked.price.kind}`),
           source: asked.price.source,
         }),

@@ -77,6 +77,13 @@ def machine(price: Price, language: Language) -> str:
     return f"{language.known(price.cloud)} {language.known(price.type)}"
 
 
+def origin(price: Price, language: Language) -> str:
+    """Return where a price comes from, in a few words: of a quoted one whose words it is."""
+    kind = language.say(f"kind.{price.kind}")
+    source = language.known(price.source.title)
+    return language.say_or(f"origin.{price.kind}", kind, source=source)
+
+
 def promise(sentence: str, language: Language) -> str:
     """Return a broken promise of the gate in a language; as it was recorded if it is not known."""
     found = broken_promise(sentence)
