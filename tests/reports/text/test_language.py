@@ -15,8 +15,8 @@ from tiankong.reports.text.language import LANGUAGES, read_language
 from tiankong.toolkit.building.recipes import read_recipes
 from tiankong.toolkit.models.builtin.catalogue import infos
 
-# Names, not figures: percentiles, formats, hit@k, standards.
-NAMES = re.compile(r"P50|P90|P95|P99|FP32|FP16|hit@1|hit@5|SHA-256|T4|top-[15]|x86")
+# Names, not figures: percentiles, formats, hit@k, standards, an option with its value.
+NAMES = re.compile(r"P50|P90|P95|P99|FP32|FP16|hit@1|hit@5|SHA-256|T4|top-[15]|x86|--processes 2")
 
 
 def texts(words: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
