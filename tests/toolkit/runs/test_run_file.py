@@ -25,7 +25,6 @@ from tiankong.toolkit.runs.run_file import (
     Cell,
     Header,
     append_cell,
-    append_evidence,
     create_run,
     locked,
     read_header,
@@ -284,29 +283,6 @@ def test_who_began_a_run_is_kept_and_changes_nothing_else(tmp_path: Path) -> Non
 
 def test_a_header_without_command_is_written_as_before_there_were_any(path: Path) -> None:
     assert not {"command", "commit"} & set(json.loads(path.read_text(encoding="utf-8")))
-
-
-def test_evidence_of_one_name_is_added_up(path: Path) -> None:
-    append_evidence(path, "ceilings", {"a": {"tokens": 16}})
-    append_cell(path, CELL)
-    append_evidence(path, "ceilings", {"b": {"tokens": 16}, "a": {"tokens": 32}})
-    append_evidence(path, "image", {"bytes": 5})
-    run = read_run(path)
-    assert run.cells == (listed(CELL),)
-    assert run.evidence == {
-        "ceilings": {"a": {"tokens": 32}, "b": {"tokens": 16}},
-        "image": {"bytes": 5},
-    }
-
-
-@pytest.mark.parametrize(
-    "line", ['{"kind":"evidence"}', '{"kind":"evidence","name":"a","found":1}']
-)
-def test_evidence_that_cannot_be_read_is_named(plain: Path, line: str) -> None:
-    with plain.open("a") as stream:
-        stream.write(line + "\n")
-    with pytest.raises(UnusableInputError, match=r"r1\.jsonl, line 2: "):
-        read_run(plain)
 
 
 def test_a_run_is_never_overwritten(path: Path) -> None:
