@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..facts.report import Report
 from ..text import phrases
 from ..text.language import Language
-from ..text.tables import Page, Section
+from ..text.tables import Group, Page, Section
 from .answer import card
 from .article import article
 from .costs import costs
@@ -23,8 +23,8 @@ from .scaling import scaling
 from .variants import variants
 from .warnings import warnings
 
-# The evidence in the page's order, before the pictures and after them.  A section that has nothing
-# to show returns None.
+# The evidence that is made before the pictures and after them.  A section that has nothing to show
+# returns None.
 Maker = Callable[[Report, Language], Section | None]
 BEFORE: tuple[Maker, ...] = (measured,)
 AFTER: tuple[Maker, ...] = (
@@ -39,6 +39,17 @@ AFTER: tuple[Maker, ...] = (
     history,
     provenance,
 )
+# The groups of the contents, in the page's order, and the sections of each.
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "speed": (
+        "measured", "latency", "throughput", "distribution", "stages", "ceiling", "scaling", "open",
+    ),
+    "cost": ("cost", "costs"),
+    "quality": ("size", "variants", "gate"),
+    "sources": (
+        "article", "method", "warnings", "history", "provenance", "left-out", "downloads",
+    ),
+}  # fmt: skip
 OF_POINTS = frozenset({"measured", "scaling", "open"})  # sections whose rows are points
 MOST_ROWS = 300  # nobody reads longer tables; a spreadsheet sorts and filters them
 
@@ -52,9 +63,20 @@ def page(report: Report, language: Language, files: Mapping[str, int] | None = N
         lead=lead(report, language),
         caveat=language.pick(header.model, "caveat"),
         card=card(report, language),
-        sections=tuple(_evidence(report, language, files or {})),
+        groups=_grouped(_evidence(report, language, files or {}), language),
         footer=say("page.footer", tool=header.tool),
     )
+
+
+def _grouped(sections: Iterable[Section], language: Language) -> tuple[Group, ...]:
+    made = {section.id: section for section in sections}
+    groups = (
+        Group(language.say(f"contents.{name}"), tuple(made.pop(one) for one in ids if one in made))
+        for name, ids in GROUPS.items()
+    )
+    kept = tuple(group for group in groups if group.sections)
+    assert not made, f"in no group: {', '.join(made)}"
+    return kept
 
 
 def _evidence(report: Report, language: Language, files: Mapping[str, int]) -> Iterator[Section]:

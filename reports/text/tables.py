@@ -165,6 +165,14 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Sections under one heading in the page's contents."""
+
+    heading: str
+    sections: tuple[Section, ...]
+
+
+@dataclass(frozen=True)
 class Line:
     """What the card says of one thing (``key``), with a label for readers."""
 
@@ -197,5 +205,10 @@ class Page:
     lead: str
     caveat: str
     card: Card
-    sections: tuple[Section, ...]
+    groups: tuple[Group, ...]
     footer: str
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """All sections, in the page's order."""
+        return tuple(section for group in self.groups for section in group.sections)
