@@ -92,13 +92,13 @@
     if (place.textContent !== text) place.textContent = text;
   }
 
-  // A line for each command; an option is not broken after its dashes.
+  // A line for each command; a word of it is not broken at its dashes.
   function putCommands(place, commands) {
     const codes = commands.map((command) => {
       const code = document.createElement("code");
       command.split(" ").forEach((word, nth) => {
-        const option = Object.assign(document.createElement("span"), { textContent: word });
-        code.append(nth ? " " : "", word.startsWith("-") ? option : word);
+        const whole = Object.assign(document.createElement("span"), { textContent: word });
+        code.append(nth ? " " : "", whole);
       });
       return code;
     });
@@ -185,11 +185,25 @@
     }
   }
 
-  // Answers the texts; a question that cannot be asked leaves the last good answer.
+  // What is computed from the question says so while it is of an earlier one.
+  const COMPUTED = [
+    "#answer-headline", "#answer .command", "#answer-lines", "#explorer-form .command",
+    "#explorer-figure", "#explorer-table",
+  ];
+  function mark(isStale) {
+    for (const part of document.querySelectorAll(COMPUTED)) part.classList.toggle("stale", isStale);
+    const text = isStale ? say("explorer.stale") : "";
+    put(document.getElementById("answer-stale"), text);
+    put(at("stale"), text);
+  }
+
+  // Answers the texts; a question that cannot be asked leaves the last good answer, marked as such.
   function ask(texts) {
     const { asked, wrong } = explorer.question(texts, facts);
+    const isWrong = Object.keys(wrong).length > 0;
     complain(wrong);
-    if (Object.keys(wrong).length) return false;
+    mark(isWrong);
+    if (isWrong) return false;
     shown = explorer.answer(asked, facts);
     showCard(shown);
     showTable(shown);

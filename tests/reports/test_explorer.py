@@ -168,6 +168,35 @@ def test_what_cannot_be_asked_is_said_and_changes_nothing(
         assert page.locator("[aria-invalid]").count() == 0
 
 
+COMPUTED = (
+    "#answer-headline", "#answer-lines", "#answer-command", "#explorer-plot", "#explorer-command",
+    "#explorer-table tbody th >> nth=0",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "code"), [(ENGLISH, "en"), (CHINESE, "zh")])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_answer_to_an_earlier_question_is_marked_until_the_next(
+    browser: Browser, folder: Path, name: str, code: str, scheme: str
+) -> None:
+    def inks() -> list[str]:
+        script = "(part) => getComputedStyle(part).color"
+        return [page.locator(place).evaluate(script) for place in COMPUTED]
+
+    with opened(browser, (folder / name).as_uri(), color_scheme=scheme) as page:
+        notes = page.locator("#answer-stale, #explorer-stale")
+        usual, told = inks(), read_language(code).say("explorer.stale")
+        assert notes.all_inner_texts() == ["", ""]
+        page.fill("#explorer-headroom", "150")
+        assert page.get_by_role("status").filter(has_text=told).is_visible()
+        assert notes.all_inner_texts() == [told, told]
+        assert not set(inks()) & set(usual)
+        assert [line for line in violations(page) if "explor" in line or "answer" in line] == []
+        page.fill("#explorer-headroom", "15")
+        assert notes.all_inner_texts() == ["", ""]
+        assert inks() == usual
+
+
 @pytest.mark.parametrize("place", ["#load=%", "#slo=nonsense&load=5", "#price=nobody", "#=", "#&&"])
 def test_a_broken_link_says_so_or_shows_the_pages_own_question(
     browser: Browser, folder: Path, run: Run, place: str
