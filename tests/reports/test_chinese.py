@@ -17,9 +17,10 @@ from tiankong.toolkit.runs.run_file import Cell, Run
 READ = {"title", "alt", "aria-label", "placeholder"}  # attributes that a reader gets to see
 CODE = {"style", "script", "code", "pre"}
 VOID = {"meta", "link", "br", "img", "input"}
-# Two English words with a space between.  Names of products are followed by a version or a type.
+# Two English words with a space between.  Names of products are followed by a version or a type,
+# options of a command by a value.
 ENGLISH = re.compile(r"\b[A-Za-z][a-z]+ [a-z]{2,}\b")
-NAMES = re.compile(r"ONNX Runtime|github\.com/\S+, \S+ @\w+|tiankong \w+|Test CPU")
+NAMES = re.compile(r"ONNX Runtime|github\.com/\S+, \S+ @\w+|tiankong \w+|--[a-z-]+ \S+|Test CPU")
 
 
 class Visible(HTMLParser):
