@@ -45,6 +45,8 @@ def measured(report: Report, language: Language) -> Section | None:
         "gist.measured",
         series=len({point.series for point in report.points}),
         points=len(report.points),
+        cells=sum(point.repeats for point in report.points),
+        valid=sum(point.valid_repeats for point in report.points),
         invalid=sum(not point.valid for point in report.points),
         doubtful=sum(bool(point.doubts) for point in report.points),
     )
@@ -111,7 +113,11 @@ def best_grid(report: Report, language: Language, keys: Sequence[str] = BEST) ->
     best = [report.best.get(series, first[series]) for series in order]
     asked = report.question
     kept: dict[str, Show] = {
-        "kept": lambda point, language: _kept(point, asked.rank, asked.limit_ms, language)
+        "kept": lambda point, language: (
+            Entry(language.say("cell.left"), tone="muted")
+            if point.variant in asked.without
+            else _kept(point, asked.rank, asked.limit_ms, language)
+        )
     }
     objective = phrases.objective(asked.rank, asked.limit_ms, language)
     return grid(best, keys, language, language.say("measured.best", objective=objective), kept)

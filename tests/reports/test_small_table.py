@@ -35,3 +35,16 @@ def test_without_an_answer_there_is_no_command(make_run: Callable[..., Run]) -> 
         "**No variant keeps P95 ≤ 1 ms on this machine."
     )
     assert "```" not in text
+
+
+def test_a_variant_left_out_is_not_said_to_keep_the_objective(make_run: Callable[..., Run]) -> None:
+    text = markdown_table(make_run(), Wishes(without=("onnx-int8",)))
+    rows = [line for line in text.splitlines() if line.startswith("| onnx-int8 (reference")]
+    assert rows
+    assert all("| left out by you |" in line for line in rows)
+    (other,) = (line for line in text.splitlines() if line.startswith("| onnx-fp16 (reference"))
+    assert "| yes" in other
+
+
+def test_a_ratio_says_under_which_load_it_is_one(make_run: Callable[..., Run]) -> None:
+    assert "| × article's server at equal users |" in markdown_table(make_run())

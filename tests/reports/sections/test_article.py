@@ -50,7 +50,7 @@ def test_a_server_whose_measurements_are_all_invalid_was_measured(
     note = _last_note(report_of(1))
     assert note.startswith("The article's own server was measured in this run, but none")
     assert "(wrong answers)" in note
-    assert "“× article's server” compares" in _last_note(report_of(0))
+    assert "“× article's server at equal users” compares" in _last_note(report_of(0))
     never = compose([make_run(OURS)], read_article(), ())
     assert "was not measured in this run" in _last_note(never)
 
