@@ -51,12 +51,22 @@ def gate(report: Report, language: Language) -> Section:
             "gate.gist",
             variants=len(report.variants),
             passed=sum(found.passed for found in gates),
-            flipped=sum(len(found.flipped or ()) for found in gates),
+            changed=_changed(report, language),
             items=_items(report),
         ),
         contrasts=tuple(_contrasts(report, language)),
         items_lead=say("gate.unseen"),
     )
+
+
+def _changed(report: Report, language: Language) -> str:
+    """Return how many best tokens each variant changed, of those that changed any."""
+    told = [
+        language.say("gate.changed", variant=row.name, count=len(row.gate.flipped))
+        for row in report.variants
+        if row.gate is not None and row.gate.flipped
+    ]
+    return str(language.words["list"]).join(told) or language.say("gate.unchanged")
 
 
 def _items(report: Report) -> str:

@@ -35,6 +35,7 @@ def warnings(report: Report, language: Language) -> Section:
         gist=say(
             "gist.warnings",
             warnings=len(doubts),
+            cells=len({id(doubt.cell) for doubt in doubts}),
             points=sum(bool(point.doubts) for point in report.shown_points),
             invalid=sum(not point.valid for point in report.shown_points),
         ),

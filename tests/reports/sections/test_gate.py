@@ -33,6 +33,18 @@ NOTHING = {
 }  # fmt: skip
 
 
+def test_changed_items_are_counted_a_variant(
+    make_run: Callable[..., Run],
+    make_variant: Callable[..., dict[str, Any]],
+    make_gate: Callable[..., dict[str, Any]],
+) -> None:
+    variants = {"onnx-fp32": make_variant(1), "onnx-int8": make_variant(2, gate=make_gate(False))}
+    told = gate(compose([make_run(variants=variants)], read_article(), ()), ENGLISH).gist
+    assert told.endswith("a variant: onnx-int8 1")
+    none = gate(compose([make_run()], read_article(), ()), ENGLISH).gist
+    assert none.endswith("a variant: none")
+
+
 def row(run: Run, variant: str) -> dict[str, str]:
     grid = gate_grid(compose([run], read_article(), ()), ENGLISH)
     (found,) = (entries for entries in grid.rows if entries[0].text == variant)

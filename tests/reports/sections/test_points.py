@@ -10,11 +10,19 @@ from pathlib import Path
 import pytest
 from pages import CHINESE, GROWTH, NAMES, PICTURES, figures_of, read, section
 
+from tiankong.reports.facts.article import read_article
+from tiankong.reports.facts.prices import read_prices
+from tiankong.reports.facts.report import compose
+from tiankong.reports.sections.points import measured
+from tiankong.reports.sections.warnings import warnings
 from tiankong.reports.small_table import markdown_table
+from tiankong.reports.text.language import read_language
 from tiankong.reports.writing import write_pages
 from tiankong.toolkit.runs.run_file import Cell, Run
 
 pytestmark = pytest.mark.usefixtures("quick_plots")
+
+ENGLISH = read_language("en")
 
 
 def test_repeats_show_their_intervals(repeated: Run, tmp_path: Path) -> None:
@@ -36,6 +44,20 @@ def test_a_single_repeat_shows_none(make_run: Callable[..., Run], tmp_path: Path
     assert "No interval is shown" in table
     assert "–" not in table.split("\n\n")[0].replace("| – |", "")
     assert "each point was measured once" in section(tmp_path / "report.md", "The answer")
+
+
+def test_counts_say_what_they_count_and_add_up(
+    make_run: Callable[..., Run], make_cell: Callable[..., Cell]
+) -> None:
+    spoiled = make_cell("onnx-int8", "reference", 1, 16, repeat=2, wrong=1)
+    report = compose([make_run(cells=(spoiled,))], read_article(), read_prices())
+    found, doubts = measured(report, ENGLISH), warnings(report, ENGLISH)
+    assert found is not None
+    assert "points: 20, cells (repeats of these points): 21, valid cells: 20;" in found.gist
+    assert "points without a valid cell: 0, points with warnings: 1" in found.gist
+    assert doubts.gist.endswith(
+        "in cells: 1, of points under any load: 1; points without a valid cell: 0"
+    )
 
 
 def test_columns_few_machines_know_are_shown_where_one_does(
