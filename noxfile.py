@@ -23,7 +23,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")["project"]
 PEERS = sorted(path.parent.name for path in HERE.glob("bench/peers/*/serve.py"))
 PROGRAMS = ("chromium", "strace")  # for the browser tests; to see what is sent (nothing)
 MEASURED = HERE / "reports" / "pages" / "run.jsonl"
-README_WRITER = "tests/support/readmes.py"  # the committed pages too
+README_WRITER = "tests/support/pages/readmes.py"  # the committed pages too
 EVIDENCE = ("proof", "peers", "micro")
 TRAINED = "antiberty==0.1.3"  # it carries the weights; its own requirements are not needed
 LINTERS = [

@@ -120,7 +120,7 @@ def _expected(report: Report, texts: Texts, usual: Texts) -> Report:
     return asked(report, wishes)
 
 
-# Those of the report "wishes" (tests/support/explored.py).
+# Those of the report "wishes" (tests/support/pages/explored.py).
 WISHES = Wishes("p50=50ms", 300.0, 0.2, 0.25, 2, "ecs.c6.large=500")
 
 

@@ -220,9 +220,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_nothing_is_lost_to_a_kill(left: Path, tmp_path: Path) -> None:
     here = Path(__file__).parent
-    program = KILLED.format(
-        path=[str(here), str(here.parents[1] / "support")], folder=str(tmp_path)
-    )
+    support = here.parents[1] / "support" / "runs"
+    program = KILLED.format(path=[str(here), str(support)], folder=str(tmp_path))
     done = subprocess.run([sys.executable, "-c", program], check=False)
     assert done.returncode == -signal.SIGKILL
     line = json.dumps({"kind": "end"}).encode()

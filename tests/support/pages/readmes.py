@@ -1,7 +1,7 @@
 """The committed pages and the READMEs' blocks of figures, made from the run files in the pages.
 
-``python tests/support/readmes.py`` (``nox -s pages``, and ``nox -s bench`` after it has measured)
-writes them; tests hold them to it.
+``python tests/support/pages/readmes.py`` (``nox -s pages``, and ``nox -s bench`` after it has
+measured) writes them; tests hold them to it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tiankong.toolkit.console import say
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.runs.run_file import Run, read_run
 
-HOME = Path(__file__).parents[2]
+HOME = Path(__file__).parents[3]
 READMES = {"en": "README.md", "zh": "README.zh-CN.md"}
 PAGES = "reports/pages"
 ANSWERS = "run.jsonl"  # what ``nox -s bench`` measures; the answer is its

@@ -19,7 +19,7 @@ from tiankong.toolkit.runs.run_file import Cell, Run, read_run
 
 Texts = Mapping[str, str]  # of the explorer's form, by field
 
-COMMITTED = Path(__file__).parents[2] / "reports" / "pages"
+COMMITTED = Path(__file__).parents[3] / "reports" / "pages"
 SERIES = {
     "fast": {1: 16.0, 4: 32.0, 8: 50.0, 16: 100.0},
     "near": {1: 16.4, 4: 33.0, 8: 51.0, 16: 104.0},
