@@ -126,11 +126,19 @@
 
   function showTable(found) {
     const table = at("table").querySelector("table");
+    const rank = voice.percentileName(found.asked.rank);
+    const heads = [...table.tHead.rows[0].cells];
+    for (const head of heads) head.removeAttribute("aria-sort");
+    const head = heads[6];
+    put(head.querySelector("button") ?? head, say("explored.percentile", { rank }));
     const rows = explorer.rows(voice, found, facts).map((entries) => {
       const row = document.createElement("tr");
+      row.setAttribute("role", "row");
       entries.forEach(({ text, note, tone }, place) => {
         const cell = document.createElement(place ? "td" : "th");
         if (!place) cell.scope = "row";
+        cell.setAttribute("role", place ? "cell" : "rowheader");
+        cell.dataset.label = heads[place].textContent;
         const kinds = [place > 1 ? "figure" : "", tone].filter(Boolean).join(" ");
         if (kinds) cell.className = kinds;
         cell.append(text);
@@ -144,11 +152,6 @@
       return row;
     });
     table.tBodies[0].replaceChildren(...rows);
-    const rank = voice.percentileName(found.asked.rank);
-    const heads = [...table.tHead.rows[0].cells];
-    for (const head of heads) head.removeAttribute("aria-sort");
-    const head = heads[6];
-    put(head.querySelector("button") ?? head, say("explored.percentile", { rank }));
   }
 
   const canvas = document.createElement("canvas").getContext("2d");

@@ -265,6 +265,27 @@ def test_anyone_can_use_it(browser: Browser, folder: Path, scheme: str, width: i
         assert page.evaluate(fits)
 
 
+@pytest.mark.parametrize("width", [320, 390, 768, 960, 1280])
+def test_the_whole_table_is_in_view_and_each_figure_has_its_name(
+    browser: Browser, folder: Path, width: int
+) -> None:
+    for name, rank in ((ENGLISH, "P99, ms"), (CHINESE, "P99（毫秒）")):
+        with opened(browser, (folder / name).as_uri() + "#slo=p99:90", width) as page:
+            table = page.get_by_role("table").and_(page.locator("#explorer-table table"))
+            hidden = "(box) => box.scrollWidth - box.clientWidth"
+            assert page.locator("#explorer-table").evaluate(hidden) == 0
+            assert table.get_by_role("rowheader").count() == 3
+            assert table.get_by_role("cell").count() == 21
+            labels = "(cells) => cells.map((cell) => cell.dataset.label)"
+            heads = table.locator("thead th").all_text_contents()
+            assert table.locator("tbody tr:first-child > *").evaluate_all(labels) == heads
+            assert heads[6] == rank
+            shown = table.locator("tbody td:nth-child(7)").first.evaluate(
+                "(cell) => getComputedStyle(cell, '::before').content"
+            )
+            assert shown == ("none" if width > 960 else f'"{rank}"')
+
+
 def test_paper_has_the_table_and_no_controls(browser: Browser, folder: Path) -> None:
     with opened(browser, (folder / ENGLISH).as_uri()) as page:
         page.emulate_media(media="print")
