@@ -13,6 +13,7 @@ from readmes import ANSWERS, HOME, PAGES, READMES, committed, main, refreshed
 from tiankong.reports.facts.article import read_article
 from tiankong.reports.facts.prices import read_prices
 from tiankong.reports.facts.report import Report, compose
+from tiankong.reports.forms import LETTERED
 from tiankong.reports.text.language import LANGUAGES, read_language
 from tiankong.toolkit.runs.run_file import Cell, Run, append_cell, create_run
 
@@ -96,4 +97,5 @@ def test_a_new_table_brings_pages_and_readmes_up_to_date_with_what_goes_with_it(
         text = (home / name).read_text(encoding="utf-8")
         assert f" {table.header.run}" in text
         links = [link for link in LINK.findall(text) if link.startswith(f"{PAGES}/")]
-        assert all((home / link).exists() for link in links)
+        # A machine without a Chinese font makes some forms not, and says so.
+        assert all((home / link).exists() or Path(link).name in LETTERED for link in links)
