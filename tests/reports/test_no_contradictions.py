@@ -109,9 +109,11 @@ def test_the_page_agrees_with_itself(make: Make, code: str, seed: int) -> None:
         assert {row[0].text for row in best.rows} == {row[0].text for row in every.rows}
         marked = sum(row[0].tone == "bad" for row in every.rows)
         badges = sum(row[0].badge is not None for row in every.rows)
-        series, points, invalid, doubtful = numbers(measured.gist)
+        series, points, cells, valid, invalid, doubtful = numbers(measured.gist)
         assert (series, points) == (len(best.rows), len(every.rows))
         assert (invalid, doubtful) == (marked, badges)
+        assert cells == sum(point.repeats for point in report.points)
+        assert valid == sum(point.valid_repeats for point in report.points)
         # “No interval” is said if and only if the table has none.
         none = words["measured"]["single"] in measured.notes
         column = every.columns.index(words["column"]["qps"])
