@@ -32,6 +32,7 @@ NAMES = (
     "trend",
 )  # fmt: skip
 OUTSIDE = "outside"
+CEILING_ERROR = 1.05  # a ceiling is a median of rounds: so far above it is still at it
 LINEAR = frozenset({"cores"})  # the levels of the other axes double from step to step
 COLOURS = dict(zip((*STAGES, OUTSIDE), SHARES, strict=True))
 
@@ -190,6 +191,7 @@ def _parts(point: MeasuredPoint) -> dict[str, float]:
 
 def _ceiling(view: View) -> Section | None:
     shares: dict[Series, tuple[float, float]] = {}
+    above: list[Series] = []  # nothing can: their ceiling was measured while the machine was busy
     lengths = []
     for series in view.looks:
         found = _ceiling_of(view, series[0])
@@ -200,7 +202,9 @@ def _ceiling(view: View) -> Section | None:
             and p.load.tokens in (None, found.get("tokens"))
         ]  # fmt: skip
         most = found.get("sentences_per_second")
-        if most and rates:
+        if most and rates and max(rates) > CEILING_ERROR * most:
+            above.append(series)
+        elif most and rates:
             shares[series] = max(rates), most
             lengths.append(
                 figures.unrounded(found["tokens"]) if "tokens" in found else figures.NONE
@@ -221,9 +225,12 @@ def _ceiling(view: View) -> Section | None:
     column = BarColumn(view.say("ceiling"), rows, whole)
     told_shares = {series: rate / most for series, (rate, most) in shares.items()}
     told = seen.ceiling(told_shares, view.looks, view.language)
-    note = view.language.say("note.ceiling", tokens=", ".join(dict.fromkeys(lengths)))
+    notes = [view.language.say("note.ceiling", tokens=", ".join(dict.fromkeys(lengths)))]
+    if above:
+        names = view.language.listed([view.looks[series].name for series in above])
+        notes.append(view.language.say("note.above", names=names))
     faces = [view.looks[series] for series in shares]
-    return view.section("ceiling", told, [note], lambda said: bar_picture(faces, [column], said))
+    return view.section("ceiling", told, notes, lambda said: bar_picture(faces, [column], said))
 
 
 def _ceiling_of(view: View, variant: str) -> Mapping[str, Any]:

@@ -93,6 +93,19 @@ def test_the_rest_of_the_mean_latency_is_outside(whole: Run) -> None:
     assert "engine 30 ms (59 %)" in section.gist
 
 
+def test_what_is_above_its_ceiling_has_none(whole: Run) -> None:
+    both = {"onnx-int8": {"sentences_per_second": 400.0, "tokens": 17.5}}
+    disturbed = {"sentences_per_second": 1.0, "tokens": 17.5}
+    names = sorted({cell.point.variant for cell in whole.cells} - {"onnx-int8"})
+    assert names
+    run = replace(whole, evidence={"ceilings": {**both, names[0]: disturbed}})
+    section = shown(reported(run))["ceiling"]
+    assert section.gist == "onnx-int8 reaches 39 % of the ceiling."
+    assert f"Left out: {names[0]}" in section.notes[-1]
+    run = replace(whole, evidence={"ceilings": {"onnx-int8": disturbed}})
+    assert "ceiling" not in shown(reported(run))
+
+
 def test_a_share_of_the_ceiling(whole: Run) -> None:
     section = shown(reported(whole))["ceiling"]
     assert section.gist == "onnx-int8 reaches 39 % of the ceiling."  # 157.7 of 400
