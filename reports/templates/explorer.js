@@ -105,6 +105,15 @@
     place.replaceChildren(...codes);
   }
 
+  // A sentence's words; an option among them is not broken at its dashes.
+  function whole(text) {
+    return text.split(" ").flatMap((word, nth) => {
+      const option = word.startsWith("--");
+      const part = option ? Object.assign(document.createElement("span"), { className: "option", textContent: word }) : word;
+      return nth ? [" ", part] : [part];
+    });
+  }
+
   function showCard(found) {
     const card = document.getElementById("answer");
     card.className = found.status;
@@ -114,7 +123,7 @@
       item.dataset.line = key;
       item.append(document.createElement("dt"), document.createElement("dd"));
       item.firstChild.textContent = label;
-      item.lastChild.textContent = text;
+      item.lastChild.append(...whole(text));
       return item;
     });
     document.getElementById("answer-lines").replaceChildren(...items);
