@@ -134,9 +134,14 @@ class Process:
         assert self.process.stderr is not None
         self.first_line = self.process.stderr.readline().strip()
         self.url = self.first_line.rpartition(" ")[2]
-        self.port = int(self.url.rpartition(":")[2]) if "http" in self.url else 0
         self.settings = self._read_settings() if self.first_line.startswith("serving") else {}
         self.logged: list[dict[str, Any]] = []
+
+    @property
+    def port(self) -> int:
+        """The port that it printed; if it printed none, the test fails with what it said."""
+        assert "http" in self.url, f"it does not serve, and said {self.first_line!r}"
+        return int(self.url.rpartition(":")[2])
 
     def end(self) -> tuple[int, str]:
         """Wait for the exit; return its code and the rest of standard error."""

@@ -115,7 +115,8 @@ WRONG, STOLEN, BUSY = {"wrong": 1}, {"steal_percent": 9.0}, {"other_cpu_percent"
         (STOLEN | BUSY, False, True),
         (WRONG, False, False),
         (WRONG | STOLEN, False, False),  # measuring again would not help
-        (STOLEN | {"users": 2}, False, False),  # Little's law fails: the generator's fault
+        (STOLEN | {"users": 2}, False, True),  # Little's law fails: the generator's fault
+        (STOLEN | {"throttled_percent": 60.0}, False, False),  # the quota is as it is
         (STOLEN | {"failures": {"503": 1}}, False, True),  # a failure within bounds
     ],
 )
