@@ -206,18 +206,23 @@ def run_article(settings: Settings) -> None:
         descriptor = listener.detach()  # which Gunicorn closes
         os.environ.update(environment("article", settings))
         from gunicorn.app.wsgiapp import WSGIApplication
+        from gunicorn.errors import HaltServer
 
         sys.argv = ["gunicorn", *_gunicorn_arguments(f"fd://{descriptor}")]
         master = os.getpid()
         try:
             WSGIApplication("%(prog)s [OPTIONS] [APP_MODULE]", prog="gunicorn").run()
+        except HaltServer as gave_up:  # a second worker failed while Gunicorn gave up on the first
+            raise UnusableInputError(_gave_up(gave_up.exit_status)) from None
         except SystemExit as leaving:
             if os.getpid() != master:  # a worker, whose code the master reads
                 raise
             if leaving.code:  # Gunicorn's own codes mean something else here
-                raise UnusableInputError(
-                    f"Gunicorn gave up with code {leaving.code}: its lines above say why"
-                ) from None
+                raise UnusableInputError(_gave_up(leaving.code)) from None
+
+
+def _gave_up(code: object) -> str:
+    return f"Gunicorn gave up with code {code}: its lines above say why"
 
 
 def require_article(settings: Settings) -> None:

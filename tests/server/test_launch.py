@@ -197,10 +197,14 @@ def test_of_two_servers_started_at_once_on_a_port_one_is_refused_at_once(
             process.wait()
 
 
-def test_gunicorn_that_gives_up_is_no_failed_gate(tmp_path: Path, write_variant: Any) -> None:
+@pytest.mark.parametrize("stop", ["Arbiter.stop", "stumble"])
+def test_gunicorn_that_gives_up_is_no_failed_gate(
+    tmp_path: Path, write_variant: Any, stop: str
+) -> None:
+    # Where both workers fail at once, Gunicorn stumbles over the second while it stops.
     write_variant(tmp_path)
     ran = subprocess.run(
-        [sys.executable, "-c", BROKEN_WORKERS, str(tmp_path)],
+        [sys.executable, "-c", BROKEN_WORKERS.format(stop=stop), str(tmp_path)],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert ran.returncode == 2, ran.stderr
@@ -216,6 +220,13 @@ from tiankong.server.launch import run_article
 from tiankong.server.settings import Settings
 from tiankong.toolkit.guard import Guard
 article.ArticlePredictor.__init__ = lambda self, folder: 1 / 0
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
+
+def stumble(self, graceful=True):
+    raise HaltServer("Worker failed to boot.", 3)
+
+Arbiter.stop = {stop}
 guard = Guard("tool")
 with guard:
     run_article(Settings(Path(sys.argv[1]), port=0))
