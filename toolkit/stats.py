@@ -63,28 +63,96 @@ def percentile_bounds(latencies: Times, rank: int) -> tuple[float, float]:
     return float(ordered[low]), float(ordered[high])
 
 
+LEAST_GROUPS = 8  # fewer say nothing about whether they vary alike
+LEAST_SHARE = 1e-5  # of the median variance: repeats that agree by chance have a logarithm too
+
+
 @dataclass(frozen=True)
 class Variation:
-    """Variation between repeats: standard deviation of logarithms, degrees of freedom."""
+    """Variation between repeats: standard deviation of logarithms, degrees of freedom.
+
+    Where groups do not vary alike, ``typical`` is the deviation of a typical group, and ``weight``
+    how many degrees of freedom that is worth beside a group's own (infinite: all vary alike).
+    """
 
     deviation: float
-    freedom: int
+    freedom: float
+    typical: float = 0.0
+    weight: float = math.inf
+
+    def of(self, group: Sequence[float]) -> Variation:
+        """Return the variation of one of the groups: its own and the typical one, weighted.
+
+        It is the moderated variance of G. K. Smyth, "Linear models and empirical Bayes methods for
+        assessing differential expression", Stat. Appl. Genet. Mol. Biol. 3, 2004, section 3.
+        """
+        if math.isinf(self.weight):
+            return self
+        square, own = _square(group)
+        freedom = self.weight + own
+        total = self.weight * self.typical**2 + own * square
+        return Variation(math.sqrt(total / freedom), min(freedom, self.freedom))
 
 
 def variation(groups: Iterable[Sequence[float]]) -> Variation | None:
     """Return the variation between repeats, pooled over groups of positive values.
 
     Two or three repeats of one point say little about how much repeats vary; those of all points
-    of a run, pooled, say more (one-way analysis of variance on logarithms).  None if no group has
-    two values.
+    of a run, pooled, say more (one-way analysis of variance on logarithms).  How alike the groups
+    vary is estimated too, from ``LEAST_GROUPS`` on.  None if no group has two values.
     """
-    squares, freedom = 0.0, 0
-    for group in groups:
-        logs = np.log(np.asarray(group, dtype=np.float64))
-        if len(logs) > 1:
-            squares += float(np.square(logs - logs.mean()).sum())
-            freedom += len(logs) - 1
-    return Variation(float(np.sqrt(squares / freedom)), freedom) if freedom else None
+    known = [(square, own) for square, own in map(_square, groups) if own]
+    freedom = sum(own for _, own in known)
+    if not freedom:
+        return None
+    deviation = math.sqrt(sum(square * own for square, own in known) / freedom)
+    if len(known) < LEAST_GROUPS or not deviation:
+        return Variation(deviation, freedom)
+    return Variation(deviation, freedom, *_alike(known, deviation))
+
+
+def _square(group: Sequence[float]) -> tuple[float, int]:
+    """Return the variance of a group's logarithms (0 if it has no two values), and its freedom."""
+    logs = np.log(np.asarray(group, dtype=np.float64))
+    return (float(logs.var(ddof=1)), len(logs) - 1) if len(logs) > 1 else (0.0, 0)
+
+
+def _alike(known: Sequence[tuple[float, int]], deviation: float) -> tuple[float, float]:
+    """Return the deviation of a typical group, and its weight (see :class:`Variation`).
+
+    Groups that vary alike have variances that scatter as chi-squared does.  What they scatter more
+    tells the weight: moments of their logarithms, as in Smyth's section 6.2.
+    """
+    from scipy.special import polygamma, psi
+
+    squares, halves = (np.array(column, dtype=np.float64) for column in zip(*known, strict=True))
+    halves /= 2
+    floor = LEAST_SHARE * float(np.median(squares[squares > 0]))
+    logs = np.log(np.maximum(squares, floor)) - psi(halves) + np.log(halves)
+    more = float(logs.var(ddof=1) - polygamma(1, halves).mean())
+    if more <= 0:
+        return deviation, math.inf
+    half = _inverse_trigamma(more)
+    typical = math.exp(float(logs.mean() + psi(half)) - math.log(half))
+    return math.sqrt(typical), 2 * half
+
+
+def _inverse_trigamma(value: float) -> float:
+    """Return the positive x whose trigamma is ``value``: Newton's method, which never overshoots.
+
+    >>> round(_inverse_trigamma(1.6449340668482264), 9)
+    1.0
+    """
+    from scipy.special import polygamma
+
+    place = 0.5 + 1 / value
+    for _ in range(50):
+        there = float(polygamma(1, place))
+        step = there * (1 - there / value) / float(polygamma(2, place))
+        place += step
+        if -step / place < 1e-10:
+            break
+    return place
 
 
 def interval(values: Sequence[float], between: Variation | None) -> tuple[float, float] | None:
@@ -100,7 +168,7 @@ def interval(values: Sequence[float], between: Variation | None) -> tuple[float,
 
 
 @cache
-def _student(freedom: int) -> float:
+def _student(freedom: float) -> float:
     """Return the 97.5th percentile of Student's t distribution."""
     from scipy.special import stdtrit  # scipy.stats gives the same, and takes a second to import
 

@@ -54,7 +54,7 @@ class Accelerated:
 
     Args:
         price: what it costs.
-        up_to: the load up to which it cannot pay, however fast it is.
+        up_to: the load up to which it cannot pay, however fast it is, at an instance's low end.
         measured: requests a second of one such machine within the objective, if a run was given.
         pays_above: the load above which the measured one first costs less; None: it never does, or
             none was measured.
@@ -234,7 +234,8 @@ def _accelerated(leading: Candidate, asked: Question, evidence: Evidence) -> Acc
     if other is None:
         return None
     one = Offer(asked.price.monthly, leading.each.value)
-    up_to = bound_without_speed(one, other.monthly, asked.instances)
+    surely = Offer(asked.price.monthly, leading.each.low)
+    up_to = bound_without_speed(surely, other.monthly, asked.instances)
     found = capacity(evidence.gpu, (), asked.rank, asked.limit_ms)
     if found is None:
         return Accelerated(other, up_to)

@@ -1,7 +1,8 @@
 """Estimates: one figure from a point's repeats, with a 95 % confidence interval if possible.
 
 The value is the geometric mean, because speeds vary by factors.  The interval is that of the mean
-logarithm (Student's t); its width comes from the variation of the repeats, pooled over all points.
+logarithm (Student's t); its width comes from the variation of the repeats: that of all points
+together, and a point's own where points do not vary alike.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Sequence[float], between: Variation | None) -> Estimate:
-        """Return the estimate from one or more repeats; ``between`` is their pooled variation."""
+        """Return the estimate from one or more repeats; ``between`` is all points' variation."""
         return cls.around(central(values), values, between)
 
     @classmethod
@@ -37,7 +38,8 @@ class Estimate:
         """Return ``value`` with the interval for as many repeats as there are ``values``."""
         if not values or not 0 < value < math.inf:
             return cls(value)
-        ends = interval([value] * len(values), between)
+        known = between and between.of([one for one in values if 0 < one < math.inf])
+        ends = interval([value] * len(values), known)
         return cls(value, *ends) if ends else cls(value)
 
     @property

@@ -281,7 +281,8 @@
     const price = asked.gpuPrice ?? accelerated(asked.price, facts);
     if (price === null) return null;
     const one = { monthly: asked.price.monthly, each: leading.each.value };
-    const upTo = boundWithoutSpeed(one, price.monthly, asked.instances);
+    const surely = { monthly: asked.price.monthly, each: leading.each.low };
+    const upTo = boundWithoutSpeed(surely, price.monthly, asked.instances);
     const found = capacity({ points: facts.gpu, searches: [] }, asked);
     if (found === null) return { price, upTo, measured: null, paysAbove: null };
     const two = { monthly: price.monthly, each: found.qps.value * (1 - asked.headroom) };

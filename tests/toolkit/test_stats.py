@@ -134,9 +134,55 @@ def test_intervals_hold_the_truth_in_95_of_100_runs(groups: int, repeats: int) -
         run = true[:, None] * np.exp(source.normal(0, 0.06, (groups, repeats)))
         pooled = variation(run.tolist())
         for level, values in zip(true, run.tolist(), strict=True):
-            low, high = interval(values, pooled) or (np.nan, np.nan)
+            low, high = interval(values, pooled and pooled.of(values)) or (np.nan, np.nan)
             held.append(low <= level <= high)
     assert np.mean(held) == pytest.approx(0.95, abs=0.025)
+
+
+def test_groups_that_vary_alike_are_as_pooled() -> None:
+    drawn = np.random.default_rng(0).normal(0, 0.06, (24, 2))
+    same = [[np.exp(-one), np.exp(one)] for one in (0.05, 0.06, 0.07, 0.08) * 5]
+    pooled = variation(same)
+    assert pooled is not None
+    assert pooled.weight == np.inf
+    assert pooled.of(same[0]) == pooled
+    chance = variation(np.exp(drawn).tolist())
+    assert chance is not None
+    assert chance.weight > 10
+
+
+@pytest.mark.parametrize("repeats", [2, 3, 5])
+def test_restless_groups_have_wide_intervals_and_calm_ones_narrow(repeats: int) -> None:
+    # The spread differs from group to group: a scaled inverse chi-squared of 3 degrees of freedom.
+    source = np.random.default_rng(repeats)
+    own: dict[str, list[bool]] = {"restless": [], "calm": []}
+    together: dict[str, list[bool]] = {"restless": [], "calm": []}
+    weights = []
+    for _ in range(200):
+        spread = 0.05 * np.sqrt(3 / source.chisquare(3, 40))
+        run = np.exp(source.normal(0, spread[:, None], (40, repeats))).tolist()
+        pooled = variation(run)
+        assert pooled is not None
+        weights.append(pooled.weight)
+        for sigma, values in zip(spread, run, strict=True):
+            kind = "restless" if sigma > 0.1 else "calm"
+            for held, known in ((own, pooled.of(values)), (together, pooled)):
+                low, high = interval(values, known) or (np.nan, np.nan)
+                held[kind].append(low <= 1 <= high)
+    assert 2 < np.median(weights) < 6  # two repeats tell it roughly
+    assert np.mean(own["restless"] + own["calm"]) == pytest.approx(0.95, abs=0.02)
+    assert np.mean(own["restless"]) > np.mean(together["restless"]) + 0.03
+    assert np.mean(together["calm"]) > 0.97  # wider than need be
+    assert np.mean(own["calm"]) < np.mean(together["calm"])
+
+
+def test_a_group_of_one_has_the_typical_variation() -> None:
+    source = np.random.default_rng(1)
+    spread = 0.05 * np.sqrt(2 / source.chisquare(2, (40, 1)))
+    pooled = variation(np.exp(source.normal(0, spread, (40, 3))).tolist())
+    assert pooled is not None
+    assert pooled.of([7.0]).deviation == pytest.approx(pooled.typical)
+    assert pooled.of([7.0]).freedom == pooled.weight
 
 
 @pytest.mark.parametrize(("count", "total"), [(0, 1), (0, 365), (5, 365), (9, 10)])

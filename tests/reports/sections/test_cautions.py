@@ -111,7 +111,7 @@ def test_each_cause_of_more_instances_is_named_only_where_it_is_one(asking: Aski
 
 def test_a_load_that_fills_its_instances_is_said(asking: Asking) -> None:
     # One instance is planned for 112 requests a second.
-    assert "That fills 99 % of 1 instance" in lines(asking(), "assumed")
+    assert "That fills 99 % of the plan for 1 instance" in lines(asking(), "assumed")
     assert "a little more load needs another" in lines(asking(Wishes(load=222.0)), "assumed")
     assert "That fills" not in lines(asking(Wishes(load=150.0)), "assumed")
 

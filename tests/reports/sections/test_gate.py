@@ -239,4 +239,4 @@ def test_a_model_at_chance_is_never_recommended(
     assert summary["answer"]["leading"] is None
     assert {each["refusal"] for each in summary["answer"]["candidates"]} == {"at-chance"}
     chinese = (tmp_path / "report.zh.md").read_text(encoding="utf-8")
-    assert "答中的题目不比瞎猜多" in chinese
+    assert "答中的题目不比随机猜测多" in chinese

@@ -115,6 +115,6 @@ def test_points_measured_again_are_counted(
     )
     write_pages([replace(make_run(), superseded=tuple(earlier))], tmp_path)
     assert said in section(tmp_path / "report.md", "Warnings")
-    assert f"有 {len(set(again))} 次测量重测过" in section(tmp_path / "report.zh.md", "警告")
+    assert f"{len(set(again))} 个单元重测过" in section(tmp_path / "report.zh.md", "警告")
     write_pages([make_run()], tmp_path)
     assert "again" not in section(tmp_path / "report.md", "Warnings")
