@@ -64,6 +64,7 @@ def percentile_bounds(latencies: Times, rank: int) -> tuple[float, float]:
 
 
 LEAST_GROUPS = 8  # fewer say nothing about whether they vary alike
+LEAST_WEIGHT = 1.0  # of a typical group: with less, Student's t of a single repeat has no end
 LEAST_SHARE = 1e-5  # of the median variance: repeats that agree by chance have a logarithm too
 
 
@@ -134,7 +135,7 @@ def _alike(known: Sequence[tuple[float, int]], deviation: float) -> tuple[float,
         return deviation, math.inf
     half = _inverse_trigamma(more)
     typical = math.exp(float(logs.mean() + psi(half)) - math.log(half))
-    return math.sqrt(typical), 2 * half
+    return math.sqrt(typical), max(2 * half, LEAST_WEIGHT)
 
 
 def _inverse_trigamma(value: float) -> float:

@@ -176,6 +176,14 @@ def test_restless_groups_have_wide_intervals_and_calm_ones_narrow(repeats: int) 
     assert np.mean(own["calm"]) < np.mean(together["calm"])
 
 
+def test_groups_of_which_many_agree_exactly_leave_intervals_finite() -> None:
+    pooled = variation([[5.0, 5.0]] * 12 + [[5.0, 9.0]] * 12)
+    assert pooled is not None
+    assert pooled.weight == 1
+    low, high = interval([5.0], pooled.of([5.0])) or (0.0, np.inf)
+    assert 0 < low < 5 < high < 5e6
+
+
 def test_a_group_of_one_has_the_typical_variation() -> None:
     source = np.random.default_rng(1)
     spread = 0.05 * np.sqrt(2 / source.chisquare(2, (40, 1)))
