@@ -35,7 +35,7 @@ from .errors import (
 from .files import ARTIFACTS, MEBIBYTE, artifacts
 
 EXTRAS = {
-    "torch": "build", "transformers": "build", "onnx": "build",
+    "torch": "build", "transformers": "build", "onnx": "build", "onnxconverter_common": "build",
     "safetensors": "build", "huggingface_hub": "build", "onnxruntime": "serve",
     "starlette": "serve", "uvicorn": "serve", "locust": "bench",
     "flask": "bench", "gunicorn": "bench", "matplotlib": "report", "jinja2": "report",

@@ -101,9 +101,8 @@ def _unchanged(
         manifest.verify(folder)
     except UnusableInputError:
         return None
-    makers = recipe.kind.makers
-    tools = versions(*makers)
-    same_tools = all(manifest.versions.get(name) == tools.get(name) for name in makers)
+    tools = versions(*recipe.makers)
+    same_tools = all(manifest.versions.get(n) == tools.get(n) for n in recipe.makers)
     # A folder can be named in many ways.
     same_facts = dict(manifest.model) | {"name": info.name} == info.as_json()
     same_model = same_facts and not identity.difference(manifest)

@@ -24,6 +24,8 @@ STEPS = (
     "fp16-naive", "int8-dynamic", "int8-static", "share-embedding", "small-tables",
     "prune-vocabulary",
 )  # fmt: skip
+STEP_MAKERS = {"fp16-naive": ("onnxconverter-common",)}
+"""The distributions that a step needs beside the engine's own makers."""
 PRECISIONS = ("fp32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda")
 INDEPENDENT, DEPENDENT = BATCH = ("independent", "dependent")
@@ -83,6 +85,12 @@ class Recipe:
     def kind(self) -> Kind:
         """The engine that runs it."""
         return kind_of(self.engine)
+
+    @property
+    def makers(self) -> tuple[str, ...]:
+        """The distributions that build it: if the version of one changes, it is built again."""
+        others = (name for step in self.steps for name in STEP_MAKERS.get(step, ()))
+        return (*self.kind.makers, *others)
 
     @property
     def brought(self) -> bool:

@@ -181,7 +181,7 @@ class Workshop:
             model=self.loaded.info.as_json(),
             recipe=recipe,
             files=record_files(folder),
-            versions=versions(*recipe.kind.makers),
+            versions=versions(*recipe.makers),
             machine=fingerprint(),
             built=datetime.now(UTC).isoformat(timespec="seconds"),
             notes=notes,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 LARGEST_HALF = float(np.finfo(np.float16).max)
+SMALLEST_HALF = float(np.finfo(np.float16).smallest_subnormal)
 INFINITE_HALF = LARGEST_HALF + 16  # from here on the nearest float16 is infinite
 
 

@@ -22,7 +22,7 @@ from ..engines.text import Batch
 from ..errors import UnusableInputError
 from ..models.families import family, geometry
 from . import quantization
-from .half import require_fits_half
+from .half import LARGEST_HALF, SMALLEST_HALF, require_fits_half
 from .rewrites import head_at_mask, last_layer_at_mask, plain_norms, prune_vocabulary, top_k
 
 if TYPE_CHECKING:
@@ -186,13 +186,13 @@ def to_fp16(source: Path, target: Path) -> None:
 
 
 def to_fp16_naive(source: Path, target: Path) -> None:
-    """Convert the whole graph to float16 with ONNX Runtime's own converter.
+    """Convert the whole graph to float16 with onnxconverter-common, as most guides do.
 
     This too halves the file.  But a CPU has no float16 kernels for most operators, so at load ONNX
     Runtime puts a Cast before and after them, and values go back and forth between the types.
     Raises UnusableInputError for a weight that float16 cannot hold: the converter would clip it.
     """
-    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxconverter_common.float16 import convert_float_to_float16
 
     model = onnx.load(str(source))
     for tensor in model.graph.initializer:
@@ -200,7 +200,12 @@ def to_fp16_naive(source: Path, target: Path) -> None:
             require_fits_half(tensor.name, onnx.numpy_helper.to_array(tensor))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of every weight that is rounded to zero
-        converted = convert_float_to_float16(model, keep_io_types=True)
+        converted = convert_float_to_float16(
+            model,
+            min_positive_val=SMALLEST_HALF,  # by default weights are kept within 1e-7..1e4
+            max_finite_val=LARGEST_HALF,
+            keep_io_types=True,
+        )
     onnx.save(converted, str(target))
 
 

@@ -169,6 +169,25 @@ def test_float16_storage_leaves_no_casts_and_the_naive_way_does(case: Case) -> N
     assert casts_at_work(case.folder / "fp16-naive.onnx") > LAYERS
 
 
+def test_the_naive_way_keeps_weights_that_the_converter_would_clip(tmp_path: Path) -> None:
+    import onnx
+    from onnx import helper, numpy_helper
+
+    weights = np.array([12000.0, -60000.0, 6e-8, 0.0, 1.0], np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "w"], ["y"])], "one",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [5])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [5])],
+        [numpy_helper.from_array(weights, "w")],
+    )  # fmt: skip
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "a.onnx"
+    )
+    graphs.to_fp16_naive(tmp_path / "a.onnx", tmp_path / "b.onnx")
+    (stored,) = onnx.load(tmp_path / "b.onnx").graph.initializer
+    assert np.array_equal(numpy_helper.to_array(stored), weights.astype(np.float16))
+
+
 def test_every_layer_is_fused_and_quantized(case: Case) -> None:
     fused = graphs.operators(case.folder / "fused.onnx")
     assert fused["Attention"] == LAYERS
