@@ -197,7 +197,8 @@ def sweep(
 
     chosen, gold_set = read_plan(str(plan)).of(variants), find_gold(gold)
     store = _store(model or chosen.model, revision, recipes, convert_pickle)
-    choice = store.prepare(store.choose(chosen.needs(), optional=not variants))
+    choice = store.choose(chosen.needs(), optional=not variants).beside(chosen.not_suited)
+    choice = store.prepare(choice)
     built = ensure(store, choice.names, gold_set)
     beside = things_beside(chosen, built, gold_set)
     return run_sweep(chosen, built, gold_set, seed, beside=beside)

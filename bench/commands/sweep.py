@@ -94,6 +94,7 @@ def sweep(
     )
     needs = chosen.needs(target=bool(target))
     choice = NOTHING if offer else store.choose(needs, optional=not variants)
+    choice = choice if offer else choice.beside(chosen.not_suited)
     by = generators_from(processes, workers, bind)
     access, greeting = read_access(headers or (), key_file, cacert, insecure=insecure), None
     access.require_used(with_url=bool(target))
@@ -208,7 +209,8 @@ def bench(
     )
     needs = chosen.needs()
     wanted = [*needs, REFERENCE] if needs else []
-    built, choice = store.build_chosen(store.choose(wanted, optional=not variants))
+    choice = store.choose(wanted, optional=not variants).beside(chosen.not_suited)
+    built, choice = store.build_chosen(choice)
     gated = gate(store, built, gold_set)
     print_gate(gated)
     measured = [store.standing(name) for name in choice.names]

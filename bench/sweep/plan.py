@@ -6,6 +6,7 @@
     batches = [1, 8]      # sentences in a request
     cores = [1, 2]        # number of cores the server is pinned to
     cache = 1000          # answers in the server's cache; without this key, no cache
+    variants = ["onnx-fp32", "@suited"]  # @suited: those that suit this CPU (availability.py)
     evidence = ["image"]  # measured once beside the cells (toolkit/runs/evidence.py)
     [[parts]]             # several grids in one plan; a part inherits the keys above it
 
@@ -22,6 +23,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from ...toolkit.building.availability import SUITED, Skipped, Suited, suited
 from ...toolkit.errors import UnusableInputError
 from ...toolkit.fields import read_toml
 from ...toolkit.files import package_path
@@ -62,7 +64,8 @@ class Plan:
     (empty: the article's server is not measured).  ``model`` is used if the user names none.
     A point that outside causes made invalid is measured up to ``attempts`` times.  ``cache`` is the
     number of answers in the reference server's cache (0: no cache).  ``evidence`` names what is
-    measured once beside the cells.
+    measured once beside the cells.  ``suited`` says which of the variants were chosen for this CPU,
+    and why (None: the plan names them all).
     """
 
     name: str
@@ -76,6 +79,7 @@ class Plan:
     model: str = "builtin"
     cache: int = 0
     evidence: tuple[str, ...] = ()
+    suited: Suited | None = None
     sentences: str = "the gold set, each sentence as it stands"
 
     def as_json(self) -> dict[str, Any]:
@@ -84,12 +88,23 @@ class Plan:
         grids = [{key: list(value) for key, value in grid.items()} for grid in data["grids"]]
         levels = sorted({users for grid in self.grids for users in grid.levels})
         data |= {"grids": grids, "variants": list(self.variants), "levels": levels}
-        evidence = data.pop("evidence")  # a plan without is written as before there was any
-        return data | ({"evidence": list(evidence)} if evidence else {})
+        # A plan without evidence or chosen variants is written as before there were any.
+        evidence, _ = data.pop("evidence"), data.pop("suited")
+        if evidence:
+            data["evidence"] = list(evidence)
+        if self.suited:
+            data["suited"] = dict(self.suited.reasons)
+            data["not_suited"] = {entry.variant: entry.why for entry in self.suited.others}
+        return data
 
     def of(self, variants: Sequence[str]) -> Plan:
         """Return the plan for the variants that the user names (none: for its own)."""
-        return replace(self, variants=tuple(variants)) if variants else self
+        return replace(self, variants=tuple(variants), suited=None) if variants else self
+
+    @property
+    def not_suited(self) -> tuple[Skipped, ...]:
+        """The variants that ``@suited`` leaves out on this CPU, with one line why each."""
+        return self.suited.others if self.suited else ()
 
     @property
     def batches(self) -> bool:
@@ -139,7 +154,7 @@ def read_plan(name: str) -> Plan:
 
 
 def _plan(name: str, data: Mapping[str, Any], origin: str) -> Plan:
-    fields = set(Plan.__dataclass_fields__) - {"name", "sentences", "grids"}
+    fields = set(Plan.__dataclass_fields__) - {"name", "sentences", "grids", "suited"}
     if unknown := sorted(set(data) - fields - {*GRID, "parts"}):
         raise UnusableInputError(f"{origin}: unknown key {unknown[0]!r}")
     for key in ("seconds", "warmup_seconds"):
@@ -157,7 +172,11 @@ def _plan(name: str, data: Mapping[str, Any], origin: str) -> Plan:
     _check_names(data, origin)
     options = {key: value for key, value in data.items() if key in fields}
     lists = {key: tuple(data.get(key, ())) for key in ("variants", "evidence")}
-    return Plan(name, _grids(data, origin), **(options | lists))
+    plan = Plan(name, _grids(data, origin), **(options | lists))
+    if SUITED not in plan.variants:
+        return plan
+    those = suited()
+    return replace(plan, variants=those.expand(plan.variants), suited=those)
 
 
 def _grids(data: Mapping[str, Any], origin: str) -> tuple[Grid, ...]:

@@ -1,9 +1,9 @@
-"""Which recipes can be built and run here, and one line why not for the others."""
+"""Which recipes can be built and run here, which suit this CPU, and one line why (not)."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,11 +11,13 @@ from typing import Any
 
 from ..engines.kinds import Kind
 from ..errors import UnusableInputError
-from ..machine import BF16_FLAGS, fingerprint
+from ..machine import BF16_FLAGS, fingerprint, processor
 from .recipes import Recipe, read_recipes
 
 BF16 = "needs a CPU with AVX512-BF16 or AMX-BF16"
 CUDA = "needs CUDA"
+SUITED = "@suited"
+"""In a plan, or for ``tune``: all variants that suit this CPU.  No recipe can have this name."""
 NO_WORDPIECE = "is not made of this model: only a WordPiece vocabulary can be pruned"
 
 
@@ -53,9 +55,69 @@ class Choice:
         recipes = tuple(recipe for recipe in self.recipes if recipe.name not in gone)
         return replace(self, recipes=recipes, skipped=(*self.skipped, *left_out))
 
+    def beside(self, skipped: Sequence[Skipped]) -> Choice:
+        """Return the same choice with what was left out before; one line is printed for each."""
+        say_skipped(skipped)
+        return replace(self, skipped=(*skipped, *self.skipped))
+
     def skipped_json(self) -> list[dict[str, str]]:
         """Return what is left out as JSON objects."""
         return [entry.as_json() for entry in self.skipped]
+
+
+@dataclass(frozen=True)
+class Suitable:
+    """A variant for production, and when it suits a CPU.
+
+    ``flags`` are the instruction sets that make it fast, the best first, and ``brings`` says what
+    they do.  ``without`` is why it suits a CPU that has none of them, or, if it ``needs_flag``,
+    why it does not.
+    """
+
+    variant: str
+    brings: str
+    flags: Sequence[str]
+    without: str
+    needs_flag: bool = False
+
+
+INT8_FLAGS = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm")
+LESS_TO_READ = "fewer bytes to read; this CPU has no instructions for 8-bit products"
+SUITABLE = (
+    Suitable("onnx-int8", "8-bit products", INT8_FLAGS, LESS_TO_READ),
+    Suitable("openvino-int8", "8-bit products", INT8_FLAGS, LESS_TO_READ),
+    Suitable("openvino-bf16", "products in bfloat16", ("amx_bf16", "avx512_bf16"), BF16, True),
+)
+"""What one would choose between; a variant made for one kind of CPU is one more row."""
+
+
+@dataclass(frozen=True)
+class Suited:
+    """The variants that suit a CPU, each with one line why, and those that do not."""
+
+    reasons: Mapping[str, str]
+    others: tuple[Skipped, ...] = ()
+
+    def expand(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return names of variants, each once, with ``@suited`` replaced by those that suit."""
+        parts = (self.reasons if name == SUITED else [name] for name in names)
+        return tuple(dict.fromkeys(name for part in parts for name in part))
+
+
+def suited(isa: Collection[str] | None = None) -> Suited:
+    """Return what suits a CPU with the instruction sets ``isa`` (None: this machine's).
+
+    Whether it can be built and run here is another question: see :func:`why_not`.
+    """
+    has = processor()["isa"] if isa is None else isa
+    reasons, others = dict[str, str](), list[Skipped]()
+    for entry in SUITABLE:
+        found = next((flag for flag in entry.flags if flag in has), None)
+        if found is None and entry.needs_flag:
+            others.append(Skipped(entry.variant, entry.without))
+        else:
+            reasons[entry.variant] = f"{entry.brings} ({found})" if found else entry.without
+    return Suited(reasons, tuple(others))
 
 
 NOTHING = Choice(())

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tiankong.bench.sweep.plan import FOLDER, Grid, Plan, read_plan
+from tiankong.toolkit.building import availability
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.runs.load import Load
 from tiankong.toolkit.runs.point import Point
@@ -34,6 +35,42 @@ def test_the_table_has_the_articles_levels() -> None:
     assert plan.grids == (Grid(levels=(1, 4, 8, 16)),)
     assert (plan.yardstick, plan.repeats, plan.attempts) == ("onnx-fp32", 2, 2)
     assert {"pytorch-fp32", "onnx-fp32", "onnx-fp16", "onnx-int8"} < set(plan.variants)
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+def test_the_table_has_what_suits_this_cpu(monkeypatch: pytest.MonkeyPatch, bf16: bool) -> None:
+    isa = ["avx512_vnni", *(["amx_bf16"] if bf16 else [])]
+    monkeypatch.setattr(availability, "processor", lambda: {"isa": isa})
+    plan = read_plan("table")
+    int8 = ["onnx-int8", "openvino-int8"]
+    chosen = [*int8, "openvino-bf16"] if bf16 else int8
+    assert plan.variants == ("pytorch-fp32", "onnx-fp32", "onnx-fp16", *chosen)
+    assert [entry.variant for entry in plan.not_suited] == ([] if bf16 else ["openvino-bf16"])
+    data = json.loads(json.dumps(plan.as_json()))
+    assert data == plan.as_json()
+    assert data["variants"] == list(plan.variants)
+    assert list(data["suited"]) == chosen
+    assert data["suited"]["onnx-int8"] == "8-bit products (avx512_vnni)"
+    others = {} if bf16 else {"openvino-bf16": availability.BF16}
+    assert data["not_suited"] == others
+
+
+def test_the_word_stands_among_names_in_a_plan_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD + 'variants = ["openvino-int8", "@suited", "onnx-fp32"]\n')
+    plan = read_plan(str(path))
+    first, *rest, last = plan.variants
+    assert (first, last) == ("openvino-int8", "onnx-fp32")
+    assert {"onnx-int8"} <= set(rest) <= {"onnx-int8", "openvino-bf16"}
+
+
+def test_a_plan_that_names_its_variants_is_written_as_before(tmp_path: Path) -> None:
+    named = read_plan("table").of(["onnx-int8"])
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD + 'variants = ["onnx-int8"]\n')
+    for plan in (named, read_plan(str(path)), read_plan("full")):
+        assert not {"suited", "not_suited"} & plan.as_json().keys()
+        assert plan.not_suited == ()
 
 
 def test_full_is_the_table_in_longer_windows() -> None:
@@ -118,6 +155,7 @@ def test_what_a_part_leaves_out_stands_above(tmp_path: Path) -> None:
         ("levels = [1", "cannot be read"),
         (GOOD + "speed = 1\n", "unknown key 'speed'"),
         (GOOD + 'name = "x"\n', "unknown key 'name'"),
+        (GOOD + "suited = true\n", "unknown key 'suited'"),
         (GOOD + 'evidence = ["size"]\n', "'evidence' is not a list of ceilings, distilbert, image"),
         (GOOD + 'evidence = "image"\n', "'evidence' is not a list"),
         (GOOD + 'sentences = "x"\n', "unknown key 'sentences'"),

@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 
 from tiankong.toolkit.building import availability, recipes
-from tiankong.toolkit.building.availability import BF16, CUDA, choose, require, why_not
+from tiankong.toolkit.building.availability import (
+    BF16,
+    CUDA,
+    LESS_TO_READ,
+    SUITABLE,
+    Skipped,
+    choose,
+    require,
+    suited,
+    why_not,
+)
 from tiankong.toolkit.building.recipes import Recipe
 from tiankong.toolkit.engines.kinds import OPENVINO
 from tiankong.toolkit.errors import UnusableInputError
@@ -106,3 +116,40 @@ def test_a_named_one_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
 def test_require_names_the_variant() -> None:
     with pytest.raises(UnusableInputError, match=r"^mine needs openvino: pip install"):
         require(made(engine="openvino", file="o/m.xml"))
+
+
+@pytest.mark.parametrize(
+    ("isa", "int8", "bf16"),
+    [
+        # AMX (Sapphire Rapids), AVX-512 with BF16 (Zen 4), with VNNI alone (Ice Lake), a client's
+        # AVX-VNNI, AVX2 (Zen 3), an ARM with and without 8-bit matrix products.
+        (["avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"], "amx_int8", "amx_bf16"),
+        (["avx2", "avx512_vnni", "avx512_bf16"], "avx512_vnni", "avx512_bf16"),
+        (["avx2", "avx512_vnni"], "avx512_vnni", None),
+        (["avx2", "avx_vnni"], "avx_vnni", None),
+        (["avx2"], None, None),
+        (["asimddp", "i8mm", "bf16"], "i8mm", None),
+        ([], None, None),
+    ],
+)
+def test_what_suits_a_cpu(isa: list[str], int8: str | None, bf16: str | None) -> None:
+    those = suited(isa)
+    why = f"8-bit products ({int8})" if int8 else LESS_TO_READ
+    expected = {"onnx-int8": why, "openvino-int8": why}
+    if bf16:
+        expected["openvino-bf16"] = f"products in bfloat16 ({bf16})"
+    assert those.reasons == expected
+    assert those.others == (() if bf16 else (Skipped("openvino-bf16", BF16),))
+    assert those.expand(["a", "@suited", "onnx-int8", "b"]) == ("a", *expected, "b")
+
+
+def test_what_may_suit_is_shipped_and_needs_what_the_recipe_needs() -> None:
+    for entry in SUITABLE:
+        (recipe,) = recipes.read_recipes([entry.variant])
+        assert (recipe.precision == "bf16") == (entry.without == BF16)
+        assert recipe.device == "cpu"
+
+
+def test_no_recipe_can_have_the_name_of_the_word() -> None:
+    with pytest.raises(UnusableInputError, match="name '@suited' is not like"):
+        made(name="@suited")
