@@ -43,15 +43,17 @@ def write_openvino(workshop: Workshop, recipe: Recipe, folder: Path) -> None:
     from ..graphs.equalization import equalized
 
     target, plain = folder / recipe.file, workshop.scratch / "openvino_model.xml"
-    batches = workshop.origin(()).calibration
+    origin = workshop.origin(())
     if not plain.exists():
         workshop.step(f"{recipe.name}: export")
         with equalized(workshop.loaded.network):
-            conversion.convert(workshop.loaded.network, plain, batches[0])
+            conversion.convert(
+                workshop.loaded.network, plain, origin.calibration[0], origin.mask_id
+            )
     last = recipe.steps[-1]
     workshop.step(f"{recipe.name}: {last}")
     if last == "int8-static":
-        conversion.quantize(plain, target, batches)
+        conversion.quantize(plain, target, origin.calibration)
     elif last == "fp16":
         conversion.store_half(plain, target)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from .prepared import prepare
 from .sharing import SharingEngine, widths
 from .text import Batch
 
-INPUTS = {"input_ids": 2, "attention_mask": 2, "token_type_ids": 2, "rows": 1, "columns": 1}
-"""Names of the inputs, in order, and how many axes each has."""
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+PLACES = ("rows", "columns")  # further inputs of models that compute padding, as once were made
 MASK_LOGITS, TOP_SCORES, TOP_IDS = OUTPUTS = ("mask_logits", "top_scores", "top_ids")
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 
@@ -28,9 +29,9 @@ HINTS = {"fp32": "f32", "bf16": "bf16"}
 openvino.Tensor(np.zeros(1, np.int32))
 
 
-def feed(batch: Batch) -> dict[str, NDArray[np.int32]]:
+def feed(batch: Batch, names: Iterable[str] = INPUTS) -> dict[str, NDArray[np.int32]]:
     """Return a batch as the model takes it: in int32 (OpenVINO would convert int64)."""
-    return {name: getattr(batch, name).astype(np.int32) for name in INPUTS}
+    return {name: getattr(batch, name).astype(np.int32) for name in names}
 
 
 def open_engine(files: VariantFiles, threads: Threads) -> Engine:
@@ -66,7 +67,6 @@ class OpenvinoEngine(Engine):
     ) -> None:
         cores = usable_cores()
         streams = max(1, cores // (threads or cores))
-        self.about = About(callers=streams, prepares=True)
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "INFERENCE_NUM_THREADS": streams * (threads or cores),
@@ -86,6 +86,8 @@ class OpenvinoEngine(Engine):
         names = {name for entry in self._model.inputs for name in entry.names}
         if missing := sorted(set(INPUTS) - names):
             raise UnusableInputError(f"{path} has no input {missing[0]!r}: build the variant again")
+        self._names = (*INPUTS, *(name for name in PLACES if name in names))
+        self.about = About(callers=streams, prepares=True, unpads=self._names == INPUTS)
         self._offered = self._model.output(TOP_IDS).partial_shape[1].get_length()
         self._local = threading.local()
 
@@ -113,7 +115,7 @@ class OpenvinoEngine(Engine):
         request: openvino.InferRequest | None = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._model.create_infer_request()
-        request.infer(feed(batch), share_inputs=True)
+        request.infer(feed(batch, self._names), share_inputs=True)
         return request
 
 
@@ -134,7 +136,7 @@ def sharing_engine(
     folder = kept or prepare(path, digest, OPENVINO.name, write)
     # Only a few widths: each compiled model has memory of its own.
     engines = {n: OpenvinoEngine(path, n, precision, folder) for n in widths(cores, step=4)}
-    return SharingEngine(engines, folder)
+    return SharingEngine(engines, folder, unpads=engines[1].about.unpads)
 
 
 def _last_line(error: Exception) -> str:

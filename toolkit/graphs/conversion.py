@@ -1,7 +1,7 @@
 """OpenVINO models: converted from PyTorch, stored in float16, or quantized to 8 bits.
 
-The inputs are those of the ONNX variants and two more, ``rows`` and ``columns``: the positions of
-the masks (see :class:`.masked_bert.AskedBert`, the module that is converted).
+The inputs are those of the ONNX variants.  :class:`.masked_bert.AskedBert` is the module that is
+converted.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 
-def convert(network: Module, path: Path, example: Batch) -> None:
+def convert(network: Module, path: Path, example: Batch, mask_id: int) -> None:
     """Write a BERT as a float32 OpenVINO model (``path``, and a ``.bin`` file beside it).
 
-    Raises UnusableInputError if the network is not a BERT.
+    ``mask_id`` is the id of [MASK]; ``example`` is a batch that has one.  Raises UnusableInputError
+    if the network is not a BERT.
     """
     import torch
 
@@ -35,10 +36,11 @@ def convert(network: Module, path: Path, example: Batch) -> None:
 
     example_input = tuple(torch.from_numpy(array) for array in feed(example).values())
     with _silent(), torch.no_grad():
-        model = openvino.convert_model(AskedBert(network).eval(), example_input=example_input)
-    for entry, (name, axes) in zip(model.inputs, INPUTS.items(), strict=True):
+        asked = AskedBert(network, mask_id).eval()
+        model = openvino.convert_model(asked, example_input=example_input)
+    for entry, name in zip(model.inputs, INPUTS, strict=True):
         entry.get_tensor().set_names({name})
-        entry.get_node().set_partial_shape(openvino.PartialShape([-1] * axes))
+        entry.get_node().set_partial_shape(openvino.PartialShape([-1, -1]))
     for entry, name in zip(model.outputs, OUTPUTS, strict=True):
         entry.get_tensor().set_names({name})
     model.validate_nodes_and_infer_types()

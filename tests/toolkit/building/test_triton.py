@@ -203,8 +203,7 @@ def test_openvino_files_are_described(
     written = config(schema, place)
     assert sorted(p.name for p in (place / "1").iterdir()) == ["model.bin", "model.xml"]
     words = [(n, "TYPE_INT32", [-1, -1]) for n in ("input_ids", "attention_mask", "token_type_ids")]
-    places = [(n, "TYPE_INT32", [-1]) for n in ("rows", "columns")]
-    assert sorted(tensors(schema, written.input)) == sorted(words + places)
+    assert sorted(tensors(schema, written.input)) == sorted(words)
     assert sorted(tensors(schema, written.output)) == [
         ("mask_logits", "TYPE_FP32", [-1, 7021]),
         ("top_ids", "TYPE_INT32", [-1, 50]),

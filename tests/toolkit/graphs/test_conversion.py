@@ -48,7 +48,7 @@ def converted(
 
     path = tmp_path_factory.mktemp("converted") / "openvino_model.xml"
     before = dict(os.environ)
-    convert(model.network, path, encoder.batch([encoder.encode("好[MASK]啊")]))
+    convert(model.network, path, encoder.batch([encoder.encode("好[MASK]啊")]), encoder.mask_id)
     assert dict(os.environ) == before
     return path
 
@@ -113,7 +113,7 @@ def test_only_a_bert_is_converted(tmp_path: Path) -> None:
 
     tiny = DistilBertConfig(vocab_size=30, dim=8, hidden_dim=8, n_layers=1, n_heads=2)
     with pytest.raises(UnusableInputError, match="knows BERT, not DistilBertForMaskedLM"):
-        AskedBert(DistilBertForMaskedLM(tiny))
+        AskedBert(DistilBertForMaskedLM(tiny), 3)
     assert not list(tmp_path.iterdir())
 
 
@@ -127,16 +127,43 @@ def test_the_8_bit_file_is_small_and_printed_nothing(small_variants: dict[str, B
     assert size >= xml.stat().st_size + xml.with_suffix(".bin").stat().st_size
 
 
-def test_answers_of_8_bits_do_not_depend_on_batchmates(small_variants: dict[str, Built]) -> None:
+@pytest.mark.parametrize("variant", ["openvino-int8", "openvino-bf16"])
+def test_answers_do_not_depend_on_batchmates(
+    variant: str, small_variants: dict[str, Built]
+) -> None:
     pytest.importorskip("nncf")
+    if variant not in small_variants:
+        pytest.skip("this CPU does not compute in bfloat16")
     from tiankong.toolkit.building.opening import open_variant
 
-    predictor = open_variant(small_variants["openvino-int8"].folder, threads=1)
-    together = predictor.engine.logits(batch(predictor.encoder, MIXED))
-    alone = np.concatenate([predictor.engine.logits(batch(predictor.encoder, [t])) for t in MIXED])
-    assert np.abs(together - alone).max() <= 1e-3 * np.ptp(alone)
-    notes = small_variants["openvino-int8"].manifest.notes
-    assert "does not depend on its neighbours" in notes["batch"]
+    predictor = open_variant(small_variants[variant].folder, threads=1)
+    texts = [*MIXED, *(item.text for item in read_gold(BUILTIN).items[:27])]
+    alone = [predictor.engine.logits(batch(predictor.encoder, [text])) for text in texts]
+    for size in (2, 5, 32):
+        for first in range(0, len(texts), size):
+            mates = texts[first : first + size]
+            together = predictor.engine.logits(batch(predictor.encoder, mates))
+            assert np.array_equal(together, np.concatenate(alone[first : first + size]))
+
+
+def test_models_that_compute_padding_still_run(
+    model: LoadedModel, encoder: TextEncoder, converted: Path, tmp_path: Path
+) -> None:
+    """Models built before have the places of the masks as further inputs."""
+    import openvino
+    from openvino import opset13 as ops
+
+    older = openvino.Core().read_model(str(converted))
+    places = [ops.parameter([-1], np.int32, name=name) for name in ("rows", "columns")]
+    for place in places:
+        place.output(0).tensor.set_names({place.get_friendly_name()})
+    older.add_parameters(places)
+    openvino.save_model(older, str(tmp_path / "older.xml"))
+    engine = OpenvinoEngine(tmp_path / "older.xml")
+    given = batch(encoder, MIXED)
+    assert not engine.about.unpads
+    assert OpenvinoEngine(converted).about.unpads
+    assert np.abs(engine.logits(given) - pytorch(model, given)).max() <= 1e-2
 
 
 def test_quantizing_keeps_standard_output_clean(
