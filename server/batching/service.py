@@ -286,17 +286,15 @@ class Service:
         ]
 
     def _count(self, jobs: Sequence[Pending], times: BatchTimes) -> None:
-        metrics = self.metrics
-        metrics.inference_seconds.observe(times.ranked - times.began)
-        metrics.batch_sentences.observe(len(jobs))
         for job in jobs:
             job.times = times
-            metrics.queue_seconds.observe(times.began - job.arrived)
         lengths = [len(job.ids) for job in jobs]
         tokens = sum(lengths)
-        metrics.tokens.labels("text").inc(tokens)
-        metrics.tokens.labels("padding").inc(
-            ceiling(max(lengths), self._predictor.pad_to) * len(jobs) - tokens
+        self.metrics.inferred(
+            times.ranked - times.began,
+            [times.began - job.arrived for job in jobs],
+            text=tokens,
+            padding=ceiling(max(lengths), self._predictor.pad_to) * len(jobs) - tokens,
         )
 
 

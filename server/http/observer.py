@@ -57,10 +57,8 @@ class Observer:
     def _record(self, scope: Scope, status: int, size: int, watch: Stopwatch) -> None:
         seconds = watch.total
         route = getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
-        self._metrics.requests.labels(route, str(status)).inc()
-        self._metrics.request_seconds.labels(route).observe(seconds)
-        if status == 200 and "tokenize" in watch.seconds:  # it asked something
-            self._metrics.answered(watch.seconds)
+        asked = status == 200 and "tokenize" in watch.seconds
+        self._metrics.requested(route, status, seconds, watch.seconds if asked else None)
         state: Mapping[str, Any] = scope.get("state", {})
         reason = state.get("reason") or (reason_for(status) if status >= 400 else None)
         probe = _is_probe(scope["path"])
