@@ -116,6 +116,7 @@ class Settings:
     max_batch: int = setting("speed", 8, "sentences in one inference, 1: each alone", least=1)
     spin: bool = setting("speed", False, "ONNX Runtime's threads wait by spinning")
     cache: int = setting("speed", 0, "answers to remember for repeated questions")
+    join: bool = setting("speed", False, "a sentence that is in flight already is not asked again")
 
     queue_limit: int = setting("requests", 256, "sentences that may wait for a stream")
     deadline: float = setting("requests", 30.0, "seconds from a request's arrival to its answer")

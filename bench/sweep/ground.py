@@ -37,7 +37,8 @@ class Ground:
     """What all points of a run share: variants, their expected answers, the load generators.
 
     ``target`` is a server that runs already (None: start one for each point);
-    ``cache`` is the number of answers that the reference server's answer cache may hold.
+    ``cache`` is the number of answers that the reference server's answer cache may hold, ``join``
+    whether it asks identical sentences in flight once.
     """
 
     variants: Mapping[str, Built]
@@ -46,6 +47,7 @@ class Ground:
     generators: Generators = ALONE
     target: Target | None = None
     cache: int = 0
+    join: bool = False
 
     @classmethod
     def of(
@@ -55,6 +57,7 @@ class Ground:
         generators: Generators,
         greeting: Greeting | None = None,
         cache: int = 0,
+        join: bool = False,
     ) -> Ground:
         """Return the ground of variants that passed the gate; ``greeting``: of a running server.
 
@@ -64,13 +67,13 @@ class Ground:
         by_name = {built.manifest.variant: built for built in variants}
         answers = {name: load(name, b.manifest.digest, gold) for name, b in by_name.items()}
         if greeting is None:
-            return cls(by_name, answers, gold, generators, None, cache)
+            return cls(by_name, answers, gold, generators, None, cache, join)
         [name] = require_one(list(by_name))
         texts = {item.id: item.text for item in gold.items}
         rankings = answers[name].rankings
         right = {texts[item]: ranking for item, ranking in rankings.items()}
         greeting.require(name, right, by_name[name].manifest.model.get("parameters"))
-        return cls(by_name, answers, gold, generators, greeting.target, cache)
+        return cls(by_name, answers, gold, generators, greeting.target, cache, join)
 
     def as_json(self) -> dict[str, Any]:
         """Return the part of the ground that is recorded in a run's plan."""
@@ -87,7 +90,7 @@ class Ground:
         """
         built = self.variants[point.variant]
         built.require_same()  # another command may have built it of other weights
-        usual = Settings(folder=built.folder, cache=self.cache)
+        usual = Settings(folder=built.folder, cache=self.cache, join=self.join)
         window = replace(window, generators=self.generators)
         with server_of(point, replace(usual, **dict(point.settings)), self.target) as server:
             questions = self._questions(point, server, window.seed)

@@ -6,6 +6,7 @@
     batches = [1, 8]      # sentences in a request
     cores = [1, 2]        # number of cores the server is pinned to
     cache = 1000          # answers in the server's cache; without this key, no cache
+    join = true           # identical sentences in flight are asked once; without this key, each
     variants = ["onnx-fp32", "@suited"]  # @suited: those that suit this CPU (availability.py)
     evidence = ["image"]  # measured once beside the cells (toolkit/runs/evidence.py)
     [[parts]]             # several grids in one plan; a part inherits the keys above it
@@ -63,9 +64,10 @@ class Plan:
     ``variants`` empty means all.  ``yardstick`` names the variant that the article's server serves
     (empty: the article's server is not measured).  ``model`` is used if the user names none.
     A point that outside causes made invalid is measured up to ``attempts`` times.  ``cache`` is the
-    number of answers in the reference server's cache (0: no cache).  ``evidence`` names what is
-    measured once beside the cells.  ``suited`` says which of the variants were chosen for this CPU,
-    and why (None: the plan names them all).
+    number of answers in the reference server's cache (0: no cache), ``join`` whether it asks
+    identical sentences in flight once.  ``evidence`` names what is measured once beside the cells.
+    ``suited`` says which of the variants were chosen for this CPU, and why (None: the plan names
+    them all).
     """
 
     name: str
@@ -78,6 +80,7 @@ class Plan:
     yardstick: str = ""
     model: str = "builtin"
     cache: int = 0
+    join: bool = False
     evidence: tuple[str, ...] = ()
     suited: Suited | None = None
     sentences: str = "the gold set, each sentence as it stands"
@@ -88,8 +91,10 @@ class Plan:
         grids = [{key: list(value) for key, value in grid.items()} for grid in data["grids"]]
         levels = sorted({users for grid in self.grids for users in grid.levels})
         data |= {"grids": grids, "variants": list(self.variants), "levels": levels}
-        # A plan without evidence or chosen variants is written as before there were any.
-        evidence, _ = data.pop("evidence"), data.pop("suited")
+        # A plan without evidence, chosen variants or ``join`` is written as before there were any.
+        evidence, _, join = data.pop("evidence"), data.pop("suited"), data.pop("join")
+        if join:
+            data["join"] = join
         if evidence:
             data["evidence"] = list(evidence)
         if self.suited:
@@ -163,8 +168,7 @@ def _plan(name: str, data: Mapping[str, Any], origin: str) -> Plan:
     for key in ("repeats", "attempts"):
         if not _whole(data.get(key, 1)):
             raise UnusableInputError(f"{origin}: {key!r} is not a whole number above 0")
-    if "cache" in data and not _whole(data["cache"]):
-        raise UnusableInputError(f"{origin}: 'cache' is not a whole number above 0")
+    _check_server(data, origin)
     for key, least in (("seconds", 1), ("warmup_seconds", 0)):
         value = data[key]
         if not _number(value) or not least <= value < math.inf:
@@ -204,6 +208,13 @@ def _grid(data: Mapping[str, Any], origin: str) -> Grid:
                 f"{origin}: 'tokens' must lie in {LEAST_TOKENS}..{MOST_TOKENS}, not {tokens}"
             )
     return Grid(**{key: tuple(value) for key, value in data.items()})
+
+
+def _check_server(data: Mapping[str, Any], origin: str) -> None:
+    if "cache" in data and not _whole(data["cache"]):
+        raise UnusableInputError(f"{origin}: 'cache' is not a whole number above 0")
+    if not isinstance(data.get("join", False), bool):
+        raise UnusableInputError(f"{origin}: 'join' is neither true nor false")
 
 
 def _check_names(data: Mapping[str, Any], origin: str) -> None:

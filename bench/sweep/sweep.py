@@ -42,7 +42,7 @@ def sweep(
     are there, ``beside`` is measured.
     Raises InvalidMeasurementError if a server or a generator repeatedly ends on its own.
     """
-    ground = Ground.of(variants, gold, generators, greeting, plan.cache)
+    ground = Ground.of(variants, gold, generators, greeting, plan.cache, plan.join)
 
     def is_left(session: Session) -> bool:
         todo = _todo(_points(plan, session.header, ground), session, plan)

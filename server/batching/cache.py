@@ -21,14 +21,15 @@ class AnswerCache:
 
     def get(self, job: Pending) -> Answer | None:
         """Return the cached answer to the same question; None if there is none."""
-        answer: Answer | None = self._answers.get(_key(job))
+        answer: Answer | None = self._answers.get(key_of(job))
         (self._misses if answer is None else self._hits).inc()
         return answer
 
     def put(self, job: Pending, answer: Answer) -> None:
         """Store an answer."""
-        self._answers[_key(job)] = answer
+        self._answers[key_of(job)] = answer
 
 
-def _key(job: Pending) -> Key:
+def key_of(job: Pending) -> Key:
+    """Return what a job asks: its answer depends on nothing else."""
     return tuple(job.ids), job.top_k, job.candidates

@@ -19,6 +19,7 @@ from typing import NamedTuple, cast
 
 from ...toolkit.engines.predictor import Answer
 from ...toolkit.engines.text import ceiling
+from ..http.deadlines import Deadlines
 from ..http.problems import QUEUE_FULL, RETRY, ProblemError
 
 LOOK_AHEAD = 64  # jobs considered for a batch: sorting a long queue costs more than it gains
@@ -44,7 +45,8 @@ class Limits:
 
     def width(self, job: Pending) -> int:
         """Return how many tokens a job takes in a batch of its own."""
-        return ceiling(len(job.ids), self.multiple)
+        length = len(job.ids)
+        return length if self.multiple == 1 else ceiling(length, self.multiple)
 
 
 class BatchTimes(NamedTuple):
@@ -55,22 +57,29 @@ class BatchTimes(NamedTuple):
     ranked: float
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Pending:
     """A job: one sentence's token ids, ``top_k`` tokens for each [MASK], candidate tokens.
 
     ``arrived`` is the time of arrival, by ``time.perf_counter``; ``times`` are those of the batch
-    that it was part of.
+    that it was part of.  ``calls`` wait for it, all in the event loop ``loop``; ``ended`` is called
+    there once it has its outcome, or was dropped because nobody waits any more.
     """
 
     ids: Sequence[int]
     top_k: int
     candidates: tuple[str, ...] | None = None
     arrived: float = field(default_factory=time.perf_counter)
-    call: Call | None = None
+    calls: list[Call] = field(default_factory=list)
+    loop: asyncio.AbstractEventLoop | None = None
     begun: bool = False
     outcome: Answer | Exception | None = None
     times: BatchTimes | None = None
+    ended: Callable[[Pending], None] | None = None
+
+
+class JoinedError(Exception):
+    """The sentence could not be answered; its error, raised to who asked first, is the cause."""
 
 
 class Call:
@@ -83,6 +92,17 @@ class Call:
         self.loop = asyncio.get_running_loop()
         self.done: asyncio.Future[None] = self.loop.create_future()
         self._left = jobs
+
+    @property
+    def over(self) -> bool:
+        """Whether the caller no longer waits."""
+        return self.done.done()
+
+    def ring(self) -> None:
+        """Fail the call: its deadline has passed."""
+        self.done.set_exception(
+            ProblemError(504, "the deadline passed before the answer was there")
+        )
 
     def take(self, outcome: Answer | Exception | None) -> None:
         """Note the outcome of one job; to be called in the loop's thread."""
@@ -136,6 +156,7 @@ class Scheduler:
         self._change = Condition()
         self._threads: list[Thread] = []
         self._room = queue_limit
+        self._deadlines: Deadlines | None = None
         self.add_streams(streams)
 
     def add_streams(self, count: int) -> None:
@@ -148,26 +169,38 @@ class Scheduler:
         for thread in new:
             thread.start()
 
-    async def run(self, jobs: Sequence[Pending], until: float | None) -> list[Answer]:
+    async def run(
+        self, jobs: Sequence[Pending], until: float | None, new: Sequence[Pending] | None = None
+    ) -> list[Answer]:
         """Return the answers in the order of ``jobs``, or raise the first job's failure.
 
-        If the queue has no room for all jobs, none is begun (a 503 problem).  At ``until`` (seconds
-        on the loop's clock; None: never) waiting jobs are dropped and a 504 problem is raised.
+        ``new`` are those to be done (None: all); the others are in flight already, asked in this
+        event loop, and are waited for too.  If the queue has no room for all new ones, none is
+        begun (a 503 problem).  At ``until`` (seconds on the loop's clock; None: never) a 504
+        problem is raised, and waiting jobs are dropped unless others wait for them too.
         """
         if not jobs:
             return []
         call = Call(len(jobs))
         for job in jobs:
-            job.call = call
-        self._admit(jobs)
+            job.loop = call.loop
+            job.calls.append(call)
         try:
-            async with asyncio.timeout_at(until):
-                await call.done
-        except TimeoutError:
-            raise ProblemError(504, "the deadline passed before the answer was there") from None
+            self._admit(jobs if new is None else new)
+            if until is not None:
+                self.deadlines.add(until, call)
+            await call.done
         finally:
-            self._drop(jobs)
+            self._leave(jobs, call)
         return [cast(Answer, job.outcome) for job in jobs]
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """The deadlines of the running loop."""
+        loop, found = asyncio.get_running_loop(), self._deadlines
+        if found is None or found.loop is not loop:
+            found = self._deadlines = Deadlines(loop)
+        return found
 
     @property
     def waiting(self) -> int:
@@ -199,7 +232,7 @@ class Scheduler:
             self._closed = True
             dropped = list(self._waiting)
             self._change.notify_all()
-        for call in {job.call for job in dropped if job.call}:
+        for call in {call for job in dropped for call in job.calls}:
             _notify(call.loop, call.done.cancel)
         for thread in self._threads:
             thread.join()
@@ -211,15 +244,26 @@ class Scheduler:
             self._waiting.extend(jobs)
             self._change.notify(len(jobs))
 
-    def _drop(self, jobs: Sequence[Pending]) -> None:
-        """Remove from the queue the jobs that have not begun."""
-        if all(job.begun for job in jobs):
+    def _leave(self, jobs: Sequence[Pending], call: Call) -> None:
+        """Note that a caller no longer waits; drop what nobody waits for and has not begun."""
+        alone: list[Pending] = []
+        for job in jobs:
+            if job.outcome is None and call in job.calls:
+                job.calls.remove(call)
+                if not job.calls:
+                    alone.append(job)
+        if all(job.begun for job in alone):
             return
+        dropped: list[Pending] = []
         with self._change:
-            for job in jobs:
-                if not job.begun and job in self._waiting:
-                    self._waiting.remove(job)
-                    self._room += 1
+            for job in alone:
+                if not job.begun:
+                    dropped.append(job)
+                    while job in self._waiting:  # never, if it found no room
+                        self._waiting.remove(job)
+                        self._room += 1
+        for job in dropped:
+            _end(job)
 
     def _stream(self) -> None:
         while batch := self._take():
@@ -261,15 +305,27 @@ class Scheduler:
 
 def _deliver(batch: Sequence[Pending]) -> None:
     """Notify the callers: one message per loop, because each message wakes the loop up."""
-    for loop in {job.call.loop for job in batch if job.call}:
-        own = [job for job in batch if job.call and job.call.loop is loop]
-        _notify(loop, partial(_settle, own))
+    for loop in {job.loop for job in batch if job.loop}:
+        _notify(loop, partial(_settle, [job for job in batch if job.loop is loop]))
 
 
 def _settle(jobs: Sequence[Pending]) -> None:
     for job in jobs:
-        if job.call:
-            job.call.take(job.outcome)
+        _end(job)
+        outcome = job.outcome
+        for number, call in enumerate(job.calls):
+            if number and isinstance(outcome, Exception):
+                # An exception keeps a traceback for each task that raises it: to each its own.
+                joined = JoinedError("the same sentence failed for another caller")
+                joined.__cause__ = outcome
+                call.take(joined)
+            else:
+                call.take(outcome)
+
+
+def _end(job: Pending) -> None:
+    if job.ended is not None:
+        job.ended(job)
 
 
 def _notify(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:

@@ -18,11 +18,13 @@ from ...toolkit.errors import BrokenVariantError, TiankongError
 from ...toolkit.machine import usable_cores
 from ...toolkit.models.tokens import MASK
 from ..http.bodies import Question
+from ..http.deadlines import Deadlines
 from ..http.metrics import Metrics
 from ..http.problems import DRAINING, NOT_READY, RETRY, ProblemError
 from ..http.stages import Stopwatch
 from ..settings import Settings
 from .cache import AnswerCache
+from .flights import Flights
 from .scheduler import BatchTimes, Limits, Pending, Scheduler
 from .streams import choose
 
@@ -74,6 +76,7 @@ class Service:
         )
         self.metrics.watch("streams_busy", "Streams at work.", lambda: self._scheduler.busy)
         self._cache = AnswerCache(settings.cache, self.metrics) if settings.cache else None
+        self._flights = Flights(self.metrics) if settings.join else None
 
     async def warm_up(self) -> None:
         """Ask one sentence, prepare the engine, and become ready.
@@ -208,22 +211,29 @@ class Service:
         Raises a 400 or 422 problem for a text that cannot be asked, 503 if the queue is full, 504
         past ``until`` (seconds on the loop's clock; None: never).
         """
-        if not self._cache:  # cached answers need no room in the queue
+        if (
+            self._cache is None and self._flights is None
+        ):  # what is known or in flight needs no room
             self._scheduler.require_room(len(question.texts))
         if sum(map(len, question.texts)) + len(question.candidates or ()) <= LONG:
             jobs = list(self._jobs(question))
         else:
             jobs = await asyncio.to_thread(lambda: list(self._jobs(question)))
         if watch is None:
-            return await self._answers(jobs, until)
+            return (await self._answers(jobs, until))[0]
         watch.lap("tokenize")
-        answers = await self._answers(jobs, until)
-        if times := [job.times for job in jobs if job.times]:  # none: all from the cache
+        answers, asked = await self._answers(jobs, until)
+        if times := [job.times for job in asked if job.times]:  # none: all from the cache
             last = max(times, key=attrgetter("ranked"))
             watch.lap("queue", last.began)
             watch.lap("engine", last.computed)
             watch.lap("rank", last.ranked)
         return answers
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """The deadlines of the running loop."""
+        return self._scheduler.deadlines
 
     @property
     def waiting(self) -> int:
@@ -239,16 +249,27 @@ class Service:
         """End the streams."""
         self._scheduler.close()
 
-    async def _answers(self, jobs: list[Pending], until: float | None) -> list[Answer]:
+    async def _answers(
+        self, jobs: Sequence[Pending], until: float | None
+    ) -> tuple[list[Answer], Sequence[Pending]]:
+        """Return the answers, and the jobs that the engine was asked, by this or another caller."""
         if not self._cache:
-            return await self._scheduler.run(jobs, until)
+            return await self._asked(jobs, until)
         cached = [self._cache.get(job) for job in jobs]
         unknown = [job for job, answer in zip(jobs, cached, strict=True) if answer is None]
-        fresh = await self._scheduler.run(unknown, until)
-        for job, answer in zip(unknown, fresh, strict=True):
+        fresh, asked = await self._asked(unknown, until)
+        for job, answer in zip(asked, fresh, strict=True):
             self._cache.put(job, answer)
         new = iter(fresh)
-        return [next(new) if answer is None else answer for answer in cached]
+        return [next(new) if answer is None else answer for answer in cached], asked
+
+    async def _asked(
+        self, jobs: Sequence[Pending], until: float | None
+    ) -> tuple[list[Answer], Sequence[Pending]]:
+        if self._flights is None:
+            return await self._scheduler.run(jobs, until), jobs
+        asked, new = self._flights.join(jobs)
+        return await self._scheduler.run(asked, until, new), asked
 
     def _jobs(self, question: Question) -> Iterator[Pending]:
         several = len(question.texts) > 1

@@ -10,6 +10,7 @@ from threading import Event, Thread
 
 ROOM = 10_000  # the most lines that may wait to be written
 EVERY = 0.1  # seconds between two writes, however many requests there are
+TOGETHER = 4096  # bytes of one write, PIPE_BUF: on a pipe that replicas share it stays whole
 PATIENCE = 2.0  # seconds that close() waits for the last lines to be written
 
 Entry = Mapping[str, object]
@@ -19,7 +20,8 @@ class AccessLog:
     """Writes entries to a file descriptor; a reader that stops reading delays no request.
 
     Once the reader has closed its end, nothing more is written.  After any other error (for example
-    a full disk) the line is lost and the next ones are tried.
+    a full disk) the lines of that write, at most ``TOGETHER`` bytes or one line, are lost and the
+    next ones are tried.
     """
 
     def __init__(self, descriptor: int, room: int = ROOM) -> None:
@@ -54,11 +56,22 @@ class AccessLog:
 
     def _write_waiting(self) -> None:
         while self._waiting:
-            line = json.dumps(self._waiting.popleft()).encode() + b"\n"
+            lines = self._next_lines()
             try:
-                while line:
-                    line = line[os.write(self._descriptor, line) :]
+                while lines:
+                    lines = lines[os.write(self._descriptor, lines) :]
             except BrokenPipeError:
                 raise
             except OSError:
                 return
+
+    def _next_lines(self) -> bytes:
+        """Return the lines of the next write (one for each line would hold up other threads)."""
+        lines = b""
+        while self._waiting:
+            line = json.dumps(self._waiting[0]).encode() + b"\n"
+            if lines and len(lines) + len(line) > TOGETHER:
+                break
+            self._waiting.popleft()
+            lines += line
+        return lines

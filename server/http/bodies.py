@@ -8,12 +8,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from ...toolkit.engines.outputs import DEPTH, TOP
 from .problems import CLOSE, ProblemError
 
 OPTIONS = ("top_k", "candidates")
+WHOLE = "body_is_whole"  # of the scope's state: whether the server has all of the body
 SHOWN = 80  # characters of a client's word in a problem
 
 
@@ -32,6 +33,14 @@ async def read_body(request: Request, limit: int, until: float) -> bytes:
     Raises a 413 problem for more than ``limit`` bytes, without reading the rest, and a 408 problem
     if the body is not complete at ``until`` (seconds on the event loop's clock).
     """
+    if request.scope.get("state", {}).get(WHOLE):  # nothing to wait for
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        content: bytes = message["body"]
+        if len(content) > limit:
+            raise too_large(limit)
+        return content
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
         raise too_large(limit)
@@ -83,9 +92,10 @@ def too_many_texts(field: str, texts: int, most: int) -> ProblemError:
 def parse_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object in a body; raise a 400 problem if the body is anything else."""
     try:
-        data = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_require_unique, parse_constant=_refuse_constant
-        )
+        text = body.decode("utf-8")
+        if text.startswith("\ufeff"):
+            raise json.JSONDecodeError("Unexpected UTF-8 BOM (decode using utf-8-sig)", text, 0)
+        data = DECODER.decode(text)
     except RecursionError:
         raise ProblemError(400, "the body is not usable JSON: nested too deeply") from None
     except ValueError as error:
@@ -122,6 +132,10 @@ def _require_unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
+
+
+# ``json.loads`` would make one for every body.
+DECODER = json.JSONDecoder(object_pairs_hook=_require_unique, parse_constant=_refuse_constant)
 
 
 def _string(data: dict[str, Any], key: str) -> str:

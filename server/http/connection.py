@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 
 from ...toolkit.files import KIBIBYTE
 from .access_log import AccessLog
-from .bodies import too_large
+from .bodies import WHOLE, too_large
 from .lingering import Lingering
 from .metrics import Metrics
 from .observer import Observer
@@ -149,6 +149,7 @@ class Connection(HttpToolsProtocol):
     def _read_on(self, rest: bytes) -> None:
         """Read the rest of a request that wishes for another protocol as HTTP/1.1."""
         self._reading = BODY  # the parser has called it complete
+        self.scope["state"][WHOLE] = False
         self.cycle.more_body = True
         self.cycle.message_event.clear()
         self.parser = parser_of_body(self)
@@ -194,6 +195,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Note that the request has been read completely."""
         super().on_message_complete()
+        self.scope["state"][WHOLE] = True
         self._reading = NOTHING
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:

@@ -38,7 +38,7 @@ class Metrics:
         self._served = Info("tiankong_served", "What is served, and how.", registry=self.registry)
         self._lock = Lock()  # held while an event is added to its series, and while one is read
         self._requests = self._series(Sum, "requests", "Requests answered.", ("route", "status"))
-        self.failures = self._counter("failures", "Requests without an answer.", "reason")
+        self.failures = self.counter("failures", "Requests without an answer.", "reason")
         self._request_seconds = self._series(
             Buckets, "request_seconds", "From a request's arrival to its last byte.",
             ("route",), seconds,
@@ -59,10 +59,8 @@ class Metrics:
         self._tokens = self._series(
             Sum, "tokens", "Tokens inferred: of the text, and padding.", ("kind",)
         )
-        self.cache = self._counter("cache", "Sentences looked up in the answer cache.", "result")
-        self.dropped = self._counter(
-            "access_log_dropped", "Lines lost to a slow reader of the log."
-        )
+        self.cache = self.counter("cache", "Sentences looked up in the answer cache.", "result")
+        self.dropped = self.counter("access_log_dropped", "Lines lost to a slow reader of the log.")
 
     def tell(self, variant: str, in_force: Mapping[str, object]) -> None:
         """Publish which variant is served, and with which settings."""
@@ -107,7 +105,8 @@ class Metrics:
         encode, media_type = choose_encoder(accept)
         return encode(collected or self.registry), media_type
 
-    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+    def counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        """Add a counter."""
         return Counter(f"tiankong_{name}", help_text, labels, registry=self.registry)
 
     def _series(

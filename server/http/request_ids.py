@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from uuid import uuid4
+from random import getrandbits
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .problems import ProblemError
 
 HEADER = "X-Request-ID"
+RAW_HEADER = b"x-request-id"  # as it stands in a scope
 MAX_LENGTH = 128
 
 log = logging.getLogger("tiankong.server")
@@ -33,13 +33,14 @@ class RequestIds:
             return
         name = name_of(scope)
         scope.setdefault("state", {})["request_id"] = name
+        stamp = (RAW_HEADER, name.encode("latin-1"))
         started = False
 
         async def stamped(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                MutableHeaders(scope=message)[HEADER] = name
+                message["headers"] = [*message["headers"], stamp]
             await send(message)
 
         try:
@@ -61,7 +62,14 @@ def request_id(request: Request) -> str:
 
 def name_of(scope: Scope) -> str:
     """Return the id in a request's headers, or a new one."""
-    return _usable(Headers(scope=scope).get(HEADER, "")) or uuid4().hex
+    for name, value in scope["headers"]:
+        if name == RAW_HEADER:
+            return _usable(value.decode("latin-1")) or _new()
+    return _new()
+
+
+def _new() -> str:
+    return f"{getrandbits(128):032x}"  # unlike a UUID's, these bits need no call of the system
 
 
 def _usable(header: str) -> str:

@@ -32,7 +32,11 @@ class Stopwatch:
         return b"total;dur=%.2f, queue;dur=%.2f, engine;dur=%.2f" % (total, queue, engine)
 
     def lap(self, stage: str, at: float | None = None) -> None:
-        """End a stage, now or ``at`` a time by ``time.perf_counter``."""
-        now = time.perf_counter() if at is None else at
+        """End a stage, now or ``at`` a time by ``time.perf_counter``.
+
+        A stage that ended before it began here took no time: another caller's sentence, which this
+        request joined, may have been in the engine already.
+        """
+        now = time.perf_counter() if at is None else max(at, self._last)
         self.seconds[stage] = now - self._last
         self._last = now

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ...toolkit.building.manifest import read_manifest
-from ...toolkit.engines.predictor import Predictor, as_body
+from ...toolkit.engines.predictor import Predictor
 from ...toolkit.errors import UnusableInputError
 from ..batching.service import Service, service_of
 from ..http.access_log import AccessLog
@@ -29,6 +29,7 @@ from ..http.problems import ProblemError
 from ..http.request_ids import RequestIds, request_id
 from ..settings import Settings
 from . import open_inference, openapi, page
+from .answers import all_answered, answered
 from .openapi import Operation
 from .schemas import ASKING
 
@@ -117,9 +118,9 @@ async def predict(request: Request) -> Response:
     question = parse_question(await read_body(request, service.settings.body_limit, until))
     request.state.watch.lap("read")
     request.state.sentences = 1
-    async with Presence(request):
+    with Presence(request, service.deadlines):
         [answer] = await service.ask(question, until, request.state.watch)
-    return JSONResponse(as_body(answer) | {"variant": service.variant})
+    return answered(answer, service.variant)
 
 
 async def predict_batch(request: Request) -> Response:
@@ -130,11 +131,9 @@ async def predict_batch(request: Request) -> Response:
     question = parse_batch(body, service.max_texts)
     request.state.watch.lap("read")
     request.state.sentences = len(question.texts)
-    async with Presence(request):
+    with Presence(request, service.deadlines):
         answers = await service.ask(question, until, request.state.watch)
-    return JSONResponse(
-        {"predictions": [as_body(answer) for answer in answers], "variant": service.variant}
-    )
+    return all_answered(answers, service.variant)
 
 
 async def metrics(request: Request) -> Response:

@@ -137,7 +137,7 @@ async def infer(request: Request) -> Response:
         until = min(until, asyncio.get_running_loop().time() + asked.timeout)
     request.state.watch.lap("read")
     request.state.sentences = len(asked.question.texts)
-    async with Presence(request):
+    with Presence(request, service.deadlines):
         answers = await service.ask(asked.question, until, request.state.watch)
     tensors = as_tensors(answers)
     document = {"model_name": service.variant, "model_version": VERSION}

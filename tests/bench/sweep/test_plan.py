@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from tiankong.bench.sweep.ground import Ground
+from tiankong.bench.sweep.measure import Window
 from tiankong.bench.sweep.plan import FOLDER, Grid, Plan, read_plan
+from tiankong.server.settings import Settings
 from tiankong.toolkit.building import availability
-from tiankong.toolkit.errors import UnusableInputError
+from tiankong.toolkit.errors import InvalidMeasurementError, UnusableInputError
 from tiankong.toolkit.runs.load import Load
 from tiankong.toolkit.runs.point import Point
 from tiankong.toolkit.stats import SUPPORT
@@ -88,6 +93,37 @@ def test_a_plan_without_evidence_is_written_as_before_there_was_any() -> None:
     assert read_plan("full").as_json()["evidence"] == ["ceilings", "distilbert", "image"]
 
 
+def test_no_plan_that_ships_lets_a_server_answer_without_asking() -> None:
+    """Users who ask from one small set would join each other, or find answers kept."""
+    for name in NAMES:
+        plan = read_plan(name)
+        assert (plan.join, plan.cache) == (False, 0)
+        assert "join" not in plan.as_json()  # it is written as before there was the key
+
+
+@pytest.mark.parametrize(("line", "joins"), [("", False), ("join = true\n", True)])
+def test_identical_sentences_are_asked_once_only_if_the_plan_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, joins: bool
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(line + GOOD)
+    plan = read_plan(str(path))
+    served: list[Settings] = []
+
+    def note(_: object, settings: Settings, __: object) -> None:
+        served.append(settings)
+        raise InvalidMeasurementError("noted")
+
+    monkeypatch.setattr("tiankong.bench.sweep.ground.server_of", note)
+    built: Any = SimpleNamespace(require_same=lambda: None, folder=tmp_path)
+    gold: Any = None
+    ground = Ground({"v": built}, {}, gold, cache=plan.cache, join=plan.join)
+    with pytest.raises(InvalidMeasurementError):
+        ground.measure(Point("v", "reference", Load(1)), Window(1.0, 0.0))
+    assert [settings.join for settings in served] == [joins]
+    assert plan.as_json().get("join", False) is joins
+
+
 def test_smoke_is_the_small_model_for_under_a_minute() -> None:
     plan = read_plan("smoke")
     assert (plan.model, plan.variants) == ("builtin-small", ("onnx-fp32", "onnx-int8"))
@@ -154,6 +190,7 @@ def test_what_a_part_leaves_out_stands_above(tmp_path: Path) -> None:
     [
         ("levels = [1", "cannot be read"),
         (GOOD + "speed = 1\n", "unknown key 'speed'"),
+        (GOOD + "join = 1\n", "'join' is neither true nor false"),
         (GOOD + 'name = "x"\n', "unknown key 'name'"),
         (GOOD + "suited = true\n", "unknown key 'suited'"),
         (GOOD + 'evidence = ["size"]\n', "'evidence' is not a list of ceilings, distilbert, image"),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tiankong.server.http.access_log import AccessLog
+from tiankong.server.http.access_log import TOGETHER, AccessLog
 
 START = Callable[..., Any]
 TEXT = "今天气很[MASK]。"
@@ -95,6 +95,29 @@ def test_what_finds_no_room_is_dropped() -> None:
     log.close()
     os.close(writing)
     os.close(reading)
+
+
+def test_lines_are_written_together_but_never_more_than_a_pipe_keeps_whole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real, sizes = os.write, []
+
+    def write(descriptor: int, data: bytes) -> int:
+        sizes.append(len(data))
+        assert data.endswith(b"\n")
+        return real(descriptor, data)
+
+    entries = [{"n": n, "path": "/" + "x" * (n % 300)} for n in range(200)]
+    entries[100] = {"n": 100, "path": "y" * 5000}
+    with (tmp_path / "log").open("wb") as file:
+        monkeypatch.setattr("tiankong.server.http.access_log.os.write", write)
+        log = AccessLog(file.fileno())
+        for entry in entries:
+            assert log.write(entry)
+        log.close()
+    assert [json.loads(line) for line in (tmp_path / "log").open()] == entries
+    assert len(sizes) < 20
+    assert sum(size > TOGETHER for size in sizes) == 1  # the long line, alone
 
 
 def test_a_full_disk_ends_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
