@@ -20,8 +20,8 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 REFERENCE = "pytorch-fp32"
 OWN = "own-"  # how names of variants made from a user's file begin
 STEPS = (
-    "export", "fuse", "head-at-mask", "last-layer-at-mask", "plain-norms", "top-k", "fp16",
-    "fp16-naive", "int8-dynamic", "int8-static", "share-embedding", "small-tables",
+    "export", "fuse", "head-at-mask", "last-layer-at-mask", "plain-norms", "plain-gelu", "top-k",
+    "fp16", "fp16-naive", "int8-dynamic", "int8-static", "share-embedding", "small-tables",
     "prune-vocabulary",
 )  # fmt: skip
 STEP_MAKERS = {"fp16-naive": ("onnxconverter-common",)}

@@ -28,6 +28,7 @@ MESSAGES = {
     },
     "Attribute": {
         "name": (1, "string", False),
+        "f": (2, "float", False),
         "i": (3, "int64", False),
         "g": (6, "Graph", False),
         "graphs": (11, "Graph", True),
@@ -42,11 +43,11 @@ MESSAGES = {
     "Value": {"name": (1, "string", False)},
 }
 PACKAGE = "tiankong"
-INT = 2  # AttributeProto.AttributeType
-INT64 = 7  # TensorProto.DataType
+FLOATING, INT = 1, 2  # AttributeProto.AttributeType
+FLOAT, INT64 = 1, 7  # TensorProto.DataType
 Field = descriptor_pb2.FieldDescriptorProto
 KINDS = {
-    "string": Field.TYPE_STRING, "bytes": Field.TYPE_BYTES,
+    "string": Field.TYPE_STRING, "bytes": Field.TYPE_BYTES, "float": Field.TYPE_FLOAT,
     "int32": Field.TYPE_INT32, "int64": Field.TYPE_INT64,
 }  # fmt: skip
 

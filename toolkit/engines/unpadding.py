@@ -4,6 +4,10 @@ Sentences of several lengths share a batch padded to the longest.  In the rewrit
 of padding are removed after the embedding and restored for attention alone ("effective
 transformer", https://github.com/bytedance/effective_transformer; Zhai et al. 2022,
 arXiv:2210.03052).  Everything else works row by row, so no answer changes by a bit.
+
+Attention is written as plain products and softmax, with the same bits as ONNX Runtime's fused
+operator.  One Gather restores padding and brings each head's rows together, for which the fused
+operator makes a copy of its own (seen: 0.78 of its time with 8 sentences, 0.55 with 32).
 """
 
 from __future__ import annotations
@@ -13,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from .graph_bytes import INT, INT64, message, parse
+from .graph_bytes import FLOAT, FLOATING, INT, INT64, message, parse
 from .outputs import CONTRIB, POSITIONS
 
 PREFIX = "tiankong/unpadded"
+MASKED = -10000.0  # added to the score of padding: its exponential is exactly zero
 
 
 def unpadded(model: bytes) -> bytes | None:
@@ -53,7 +58,7 @@ class _Editor:
         embedded = makers[attentions[0].input[0]].input[0]  # before it is quantized
         last = next((n for n in nodes if n.op_type == "MultiHeadAttention"), None)
         per_mask = set(last.input[1:3]) if last else set()  # keys and values of the last layer
-        self._begin(self._shapes[attentions[0].input[1]][0])
+        self._begin(self._shapes[attentions[0].input[1]][0], _integer(attentions[0], "num_heads"))
         for node in nodes:
             if node.op_type == "QAttention":
                 self._attend(node)
@@ -73,9 +78,11 @@ class _Editor:
         del self._graph.node[:]
         self._graph.node.extend(copies)
 
-    def _begin(self, width: int) -> None:
-        """Compute which rows are not padding, and the index of every token among these."""
-        self._tokens_wide = self._constant([-1, width])
+    def _begin(self, width: int, heads: int) -> None:
+        """Compute where everything is: every row that is not padding, every row's heads."""
+        self._width = self._constant([-1, width])
+        self._head_width = self._constant([-1, width // heads])
+        self._scale = (width // heads) ** -0.5
         flat, one = self._constant([-1]), self._constant([1])
         mask = self._add("Reshape", ["attention_mask", flat])
         self._kept = self._add("Reshape", [self._add("NonZero", [mask]), flat])
@@ -84,28 +91,46 @@ class _Editor:
         place = self._add("Max", [self._add("Sub", [nth, one]), self._constant([0])])
         shape = self._add("Shape", ["attention_mask"])
         self._places = self._add("Reshape", [place, shape])
-        three = self._add("Mul", [self._places, self._constant([3])])
-        self._thirds = [three, *(self._add("Add", [three, self._constant([n])]) for n in (1, 2))]
+        # A row of the product has the heads of the query, then those of the key and the value.
+        first = self._add("Mul", [self._places, self._constant([3 * heads])])
+        first = self._add("Unsqueeze", [first, one])  # (sentences, 1, tokens)
+        of_heads = np.arange(3 * heads).reshape(3, heads, 1)
+        self._parts = [
+            self._add("Add", [first, self._constant(part.tolist())]) for part in of_heads
+        ]
+        # Attention's result is (sentences, heads, tokens, head's width): where a row's heads are.
+        tokens = self._add("Gather", [shape, one])
+        sentence = self._add("Div", [self._kept, tokens])
+        token = self._add("Sub", [self._kept, self._add("Mul", [sentence, tokens])])
+        before = self._add("Mul", [sentence, self._constant([heads])])
+        before = self._add("Unsqueeze", [before, one])
+        head = self._add("Add", [before, self._constant(list(range(heads)))])
+        head = self._add("Mul", [head, tokens])
+        self._back = self._add("Add", [head, self._add("Unsqueeze", [token, one])])
+        padding = self._add("Cast", ["attention_mask"], to=FLOAT)
+        padding = self._add("Sub", [self._constant(1.0), padding])
+        padding = self._add("Mul", [padding, self._constant(MASKED)])
+        self._mask = self._add("Unsqueeze", [padding, self._constant([1, 2])])
 
     def _remove_padding(self, padded: str, to: str) -> None:
-        rows = self._add("Reshape", [padded, self._tokens_wide])
+        rows = self._add("Reshape", [padded, self._width])
         self._add("Gather", [rows, self._kept], [to])
 
     def _attend(self, node: Any) -> None:
         """Replace QAttention by its matrix product, without padding, and attention, with it."""
-        values, weight, bias, scale, weight_scale, mask, zero, weight_zero = node.input
+        values, weight, bias, scale, weight_scale, _, zero, weight_zero = node.input
         product = self._add(
             "MatMulIntegerToFloat",
             [values, weight, scale, weight_scale, zero, weight_zero, bias],
             domain=CONTRIB,
         )
-        rows = self._add("Reshape", [product, self._tokens_wide])  # query, key, value, query, ...
-        inputs = [self._add("Gather", [rows, third]) for third in self._thirds]
-        heads = next(part.i for part in node.attribute if part.name == "num_heads")
-        context = self._add(
-            "MultiHeadAttention", [*inputs, "", mask], domain=CONTRIB, num_heads=heads
-        )
-        self._remove_padding(context, node.output[0])
+        heads = self._add("Reshape", [product, self._head_width])
+        query, key, value = (self._add("Gather", [heads, part]) for part in self._parts)
+        scores = self._add("FusedMatMul", [query, key], domain=CONTRIB, transB=1, alpha=self._scale)
+        weights = self._add("Softmax", [self._add("Add", [scores, self._mask])], axis=-1)
+        context = self._add("MatMul", [weights, value])
+        rows = self._add("Gather", [self._add("Reshape", [context, self._head_width]), self._back])
+        self._add("Reshape", [rows, self._width], [node.output[0]])
 
     def _add(
         self,
@@ -113,7 +138,7 @@ class _Editor:
         inputs: Sequence[str],
         outputs: Sequence[str] = (),
         domain: str = "",
-        **attributes: int,
+        **attributes: float,
     ) -> str:
         self._count += 1
         name = f"{PREFIX}/{operator}_{self._count}"
@@ -121,15 +146,28 @@ class _Editor:
             name=name, op_type=operator, domain=domain, input=inputs, output=outputs or [name]
         )
         for key, value in attributes.items():
-            node.attribute.add(name=key, i=value, type=INT)
+            if isinstance(value, int):
+                node.attribute.add(name=key, i=value, type=INT)
+            else:
+                node.attribute.add(name=key, f=value, type=FLOATING)
         self._nodes.append(node)
         return str(node.output[0])
 
-    def _constant(self, value: int | list[int]) -> str:
+    def _constant(self, value: float | list[Any]) -> str:
+        """Add a weight, in 32-bit floating point if it is a floating-point number."""
         self._count += 1
-        array = np.array(value, "<i8")
+        floating = isinstance(value, float)
+        array = np.array(value, "<f4" if floating else "<i8")
         name = f"{PREFIX}/constant_{self._count}"
         self._graph.initializer.add(
-            name=name, dims=array.shape, data_type=INT64, raw_data=array.tobytes()
+            name=name,
+            dims=array.shape,
+            data_type=FLOAT if floating else INT64,
+            raw_data=array.tobytes(),
         )
         return name
+
+
+def _integer(node: Any, name: str) -> int:
+    """Return a node's attribute."""
+    return next(int(part.i) for part in node.attribute if part.name == name)

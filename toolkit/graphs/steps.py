@@ -23,7 +23,14 @@ from ..errors import UnusableInputError
 from ..models.families import family, geometry
 from . import quantization
 from .half import LARGEST_HALF, SMALLEST_HALF, require_fits_half
-from .rewrites import head_at_mask, last_layer_at_mask, plain_norms, prune_vocabulary, top_k
+from .rewrites import (
+    head_at_mask,
+    last_layer_at_mask,
+    plain_gelu,
+    plain_norms,
+    prune_vocabulary,
+    top_k,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -287,6 +294,7 @@ REWRITES: dict[str, Change] = {
     "head-at-mask": lambda model, origin: head_at_mask(model, origin.mask_id),
     "last-layer-at-mask": lambda model, _: last_layer_at_mask(model),
     "plain-norms": lambda model, _: plain_norms(model),
+    "plain-gelu": lambda model, _: plain_gelu(model),
     "top-k": lambda model, _: top_k(model),
     "share-embedding": lambda model, _: quantization.share_embedding(model),
     "small-tables": lambda model, _: quantization.small_tables(model),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 MASK_ID, PAD_ID, VOCABULARY = 4, 0, 300
-CHAIN = ("fuse", "head-at-mask", "last-layer-at-mask", "plain-norms", "top-k")
+CHAIN = ("fuse", "head-at-mask", "last-layer-at-mask", "plain-norms", "plain-gelu", "top-k")
 REWRITTEN = CHAIN[1:]
 SHAPES = {
     "one token": [(1, 1)],

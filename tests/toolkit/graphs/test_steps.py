@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 OUTLIERS = [3, 40, 77]
 LAYERS = 12
 REWRITTEN = (
-    "head-at-mask", "last-layer-at-mask", "plain-norms", "int8-static", "share-embedding",
-    "small-tables",
+    "head-at-mask", "last-layer-at-mask", "plain-norms", "plain-gelu", "int8-static",
+    "share-embedding", "small-tables",
 )  # fmt: skip
 MASK_ID = 4
 
@@ -196,6 +196,16 @@ def test_every_layer_is_fused_and_quantized(case: Case) -> None:
     int8 = graphs.operators(case.folder / "int8.onnx")
     assert (int8["QAttention"], int8["MatMulInteger"]) == (LAYERS, 3 * LAYERS + 2)
     assert int8["MatMul"] == int8["Attention"] == 0
+
+
+def test_an_8_bit_product_adds_the_bias_before_gelu(case: Case) -> None:
+    import onnx
+
+    nodes = onnx.load(case.folder / "int8-static.onnx").graph.node
+    products = {node.output[0]: node for node in nodes if node.op_type == "MatMulIntegerToFloat"}
+    before = [products[node.input[0]] for node in nodes if node.op_type == "Gelu"]
+    assert [len(node.input) for node in before] == [7] * (LAYERS + 1)  # the last input is the bias
+    assert "BiasGelu" not in {node.op_type for node in nodes}
 
 
 def test_fusing_another_geometry_is_refused(case: Case, tmp_path: Path) -> None:
