@@ -75,6 +75,14 @@ def whole_cores_first(cpus: Sequence[int]) -> list[int]:
     return [cpu for _, cpu in sorted(turns, key=lambda turn: turn[0])]
 
 
+def whole_cores(cpus: Sequence[int]) -> int:
+    """Return how many cores these CPUs are: hardware threads of one core count once.
+
+    Without word from the kernel each CPU counts as a core.
+    """
+    return len({frozenset(_siblings(cpu)) for cpu in cpus})
+
+
 def fingerprint() -> dict[str, Any]:
     """Return CPU, instruction sets, cores, memory, kernel, and Python (JSON-ready).
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,9 +21,11 @@ from ...toolkit.options import (
 
 if TYPE_CHECKING:
     from ..explain.findings import Explanation, Measured
+    from ..explain.starts import Starts
     from ..explain.subject import Profile
 
 NOISY = 10.0  # percent of the machine used by other processes
+WIDTH = 98  # columns at most
 UNITS = {"fp32": "GFLOP/s", "bf16": "GFLOP/s", "fp16": "GFLOP/s", "int8": "GOP/s"}
 SHOWN_REASONS = 4
 
@@ -91,19 +94,29 @@ def _verdict(explanation: Explanation) -> Iterator[str]:
         f" ({_number(alone.latency_ms)} ms, at least {_number(alone.alone.ms)}"
         f" by {alone.alone.bound})"
     )
-    yield f"  between: {_reasons(explanation.profiles[0])}"
+    yield from _indented(f"between: {_reasons(explanation.profiles[0])}")
     best = most.rate / most.saturation.fraction
-    yield (
+    yield from wrap(
         f"saturation, {explanation.streams} streams of batches of {most.work.batch}:"
         f" {_share(most.saturation.fraction)} of the ceiling"
-        f" ({_number(most.rate)} sentences/s, at most {_number(best)} by {most.together.bound})"
+        f" ({_number(most.rate)} sentences/s, at most {_number(best)} by {most.together.bound})",
+        WIDTH, subsequent_indent="  ",
+    )  # fmt: skip
+    yield from _indented(f"between: {_reasons(explanation.profiles[1])}")
+    yield (
+        f"of the ceiling with weights hot: {_share(alone.hot_latency.fraction)} and"
+        f" {_share(most.hot_saturation.fraction)}"
     )
-    yield f"  between: {_reasons(explanation.profiles[1])}"
     if explanation.others_percent > NOISY:
         yield (
             f"other processes used {explanation.others_percent:.0f} % of the machine meanwhile:"
             " measure again on a quiet one"
         )
+
+
+def _indented(text: str) -> list[str]:
+    """Return the lines of a text that hangs under another one."""
+    return wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
 def _reasons(profile: Profile) -> str:
@@ -136,8 +149,8 @@ def _share(fraction: float) -> str:
 
 def _flags(explanation: Explanation) -> Iterator[str]:
     for flag in explanation.flags:
-        yield f"{flag.level}: {flag.what}"
-        yield f"  what to do: {flag.advice}"
+        yield from wrap(f"{flag.level}: {flag.what}", WIDTH, subsequent_indent="  ")
+        yield from _indented(f"what to do: {flag.advice}")
     if explanation.flags:
         yield ""
 
@@ -153,21 +166,108 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _ceilings(explanation: Explanation) -> Iterator[str]:
     cores = sorted({ceiling.cores for ceiling in explanation.ceilings})
-    rates = {(c.precision, c.cores): c.typical for c in explanation.ceilings}
-    rows = []
-    for precision in dict.fromkeys(ceiling.precision for ceiling in explanation.ceilings):
-        shown = [_rate(rates.get((precision, number))) for number in cores]
-        rows.append([f"{precision} products, {UNITS[precision]}", *shown])
-    rows += [[f"{name} products", *["-"] * len(cores)] for name in explanation.missing]
-    memory = {each.cores: each.typical for each in explanation.bandwidths}
-    rows.append(["memory, GB/s", *[_rate(memory.get(number)) for number in cores]])
-    heads = [f"{number} core" + "s" * (number > 1) for number in cores]
-    yield from table(["ceilings of this machine", *heads], rows)
-    for name, reason in explanation.missing.items():
-        yield f"  {name} not measured: {reason}"
+    heads = [
+        cell for number in cores for cell in (f"{_many(number, 'core')}: cold", "hot")
+    ]  # fmt: skip
+    yield from table(
+        ["ceilings of this machine", *heads, "of peak"],
+        [
+            row
+            for precision in dict.fromkeys(ceiling.precision for ceiling in explanation.ceilings)
+            for row in _kernels(explanation, precision, cores)
+        ]
+        + [[f"{name} products", *["-", ""] * len(cores), ""] for name in explanation.missing]
+        + [_memory(explanation, cores)],
+    )
+    yield from _indented(
+        "cold, hot: different weights in turn, as a model has them; the same again"
+    )
     for ceiling in explanation.ceilings:
         if ceiling.cores == cores[-1]:
-            yield f"  {ceiling.precision}: {ceiling.cell.words}"
+            yield from _indented(f"{ceiling.precision}, the best: {ceiling.cell.words}")
+    for name, reason in explanation.missing.items():
+        yield f"  {name} not measured: {reason}"
+    yield from _peak(explanation, cores)
+    yield from _starts(explanation.starts)
+    if explanation.levels:
+        times = ", ".join(f"{level.name} {_number(level.ms)}" for level in explanation.levels)
+        yield from _indented(f"levels of graph optimization, one thread: {times} ms")
+
+
+def _kernels(explanation: Explanation, precision: str, cores: Sequence[int]) -> Iterator[list[str]]:
+    """Yield the rows of a precision: the CPU's peak, then the kernels, the fastest first."""
+    best = {each.cores: each for each in explanation.ceilings if each.precision == precision}
+    peak = [cell for number in cores for cell in (_rate(best[number].peak), "")]
+    yield [f"{precision} products, {UNITS[precision]}: peak", *peak, ""]
+    of_library = {
+        library: {
+            kernel.cell.cores: kernel.as_json()
+            for kernel in explanation.kernels
+            if (kernel.cell.library, kernel.cell.precision) == (library, precision)
+        }
+        for library in dict.fromkeys(
+            kernel.cell.library
+            for kernel in explanation.kernels
+            if kernel.cell.precision == precision
+        )
+    }
+    most = cores[-1]
+    for library, rates in sorted(
+        of_library.items(), key=lambda each: -each[1][most]["cold_giga_per_second"]
+    ):
+        shown = [
+            _number(rates[number][f"{kind}_giga_per_second"])
+            for number in cores
+            for kind in ("cold", "hot")
+        ]
+        peak_rate = best[most].peak
+        share = rates[most]["cold_giga_per_second"] / peak_rate if peak_rate else None
+        own = " (its own)" if library == explanation.library else ""
+        yield [f"  {library}{own}", *shown, "-" if share is None else _share(share)]
+
+
+def _memory(explanation: Explanation, cores: Sequence[int]) -> list[str]:
+    memory = {each.cores: each.typical for each in explanation.bandwidths}
+    return [
+        "memory, GB/s",
+        *[cell for number in cores for cell in (_rate(memory.get(number)), "")],
+        "",
+    ]
+
+
+def _peak(explanation: Explanation, cores: Sequence[int]) -> Iterator[str]:
+    """Say what the nominal peak was computed from, or what is not known of it."""
+    peak, most = explanation.peak, cores[-1]
+    if peak.why:
+        yield f"  peak unknown: {peak.why}"
+    if peak.name and peak.clocks:
+        units = ", ".join(
+            f"{each.operations} in {each.precision} ({each.instructions})"
+            for each in peak.units.values()
+        )
+        yield from _indented(
+            f"peak: {peak.name}; operations a cycle and core {units}; cycles counted while"
+            f" computing {_number(max(peak.clocks[most]))}·10^9 a second on {_many(most, 'core')}"
+        )
+
+
+def _starts(every: Sequence[Starts]) -> Iterator[str]:
+    """Say what processes reached that started with one CPU in their mask, and with all."""
+    if not every:
+        return
+    cpus, precision = every[0].whole[0].cpus, every[0].cell.precision
+    if cpus < 2:
+        yield "  only one CPU is allowed: no start with more to compare with"
+        return
+    shown = ", ".join(
+        f"{starts.cell.library} {_number(starts.one_giga)} and {_number(starts.whole_giga)}"
+        f" ({starts.ratio:.2f})"
+        for starts in every
+    )
+    yield from _indented(
+        f"{precision}, one thread, processes that start with one CPU in their mask and with {cpus},"
+        f" {UNITS[precision]}: {shown}"
+    )
 
 
 def _rate(value: float | None) -> str:
@@ -175,22 +275,25 @@ def _rate(value: float | None) -> str:
 
 
 def _points(explanation: Explanation) -> Iterator[str]:
+    precisions = dict.fromkeys(
+        name for point in explanation.points for name in point.work.operations()
+    )
     head = [
-        "tokens x batch", "GOP/sentence", "weights MB", "activations MB",
-        "floor ms", "one call ms", "of ceiling", "sentences/s", "of ceiling",
+        "tokens x batch", *[f"GOP {name}" for name in precisions], "weights MB", "floor ms",
+        "call ms", "share", "sentences/s", "share",
     ]  # fmt: skip
-    yield from table(head, [_point(point) for point in explanation.points])
+    yield from table(head, [_point(point, list(precisions)) for point in explanation.points])
+    yield "  operations of one sentence; shares of the ceiling; a floor marked m is that of memory"
 
 
-def _point(point: Measured) -> list[str]:
+def _point(point: Measured, precisions: Sequence[str]) -> list[str]:
     work = point.work
-    giga = {name: each / work.batch / 1e9 for name, each in work.operations().items()}
+    operations = work.operations()
     return [
         f"{work.length} x {work.batch}",
-        " + ".join(f"{each:.2g} {name}" for name, each in giga.items()),
+        *[f"{operations.get(name, 0) / work.batch / 1e9:.2g}" for name in precisions],
         f"{work.weight_bytes / 1e6:.1f}",
-        f"{work.activation_bytes / 1e6:.1f}",
-        f"{_number(point.alone.ms)} {point.alone.bound}",
+        _number(point.alone.ms) + " m" * (point.alone.bound == "memory"),
         _number(point.latency_ms),
         _share(point.latency.fraction),
         _number(point.rate),

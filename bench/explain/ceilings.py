@@ -1,90 +1,95 @@
-"""The ceilings of this machine: the best rates that the engines' own kernels reach on it.
+"""The ceilings of this machine: the best rates that any installed engine's kernels reach on it.
 
-The ceiling of matrix products is measured with the engines' own kernels, on the weight shapes of
-the explained model.  There are many rows (a large batch), so that the time to load weights or to
-start threads is negligible.  First every kernel, shape and use of the cores is tried once.  Then
-the best ones are measured again in every round, in turns with the calls that are compared with
-them.
+Products have the weight shapes of the explained model and many rows (a large batch), so that the
+time to start threads is negligible.  First every kernel and shape is tried once.  Then the best of
+each engine is measured again in every round, in turns with the calls that are compared with it:
+with as many different weights in turn as the model has (cold: they come from where the model's
+come from), and with the same weights again and again (hot).
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from importlib.util import find_spec
+import statistics
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
-import numpy as np
 import psutil
-from numpy.typing import NDArray
 
-from ...toolkit.engines.outputs import CONTRIB
-from ...toolkit.files import MEBIBYTE
-from ...toolkit.machine import BF16_FLAGS, cache_bytes
-from .workload import BF16, FP32, INT8, OPERATIONS_A_PAIR
-
-Call = Callable[[], object]
-Shape = tuple[int, int]
-"""The shape of a weight matrix: (inner, columns)."""
-Kernels = Mapping[str, Sequence[str]]
-"""The precisions to measure, by library."""
+from ...toolkit.machine import BF16_FLAGS, allowed_cpus, cache_bytes, fingerprint, whole_cores
+from .clock import counter, gigahertz
+from .kernels.multiplication import Call, Multiplication, Shape, forms, open_calls, prepare
+from .kernels.rates import calls_per_second
+from .memory import Bandwidth, arrays, bandwidth
+from .peak import NO_CYCLES, Peak
+from .workload import BF16, BYTES, INT8
 
 ROWS = (256, 1024)
 TRY_SECONDS, CELL_SECONDS = 0.015, 0.06
-KEPT = 2  # cells of a precision measured in every round: the best may be the best by chance
-LARGEST_SHAPES = 3
-LEAST_ARRAY, CACHES = 256 * MEBIBYTE, 4  # an array must be several times the last-level cache
+TRIED_AGAIN = 2  # shapes of a library that are tried on more cores
+FREQUENT_SHAPES, LARGEST_SHAPES = 3, 2  # of those with most operations, those of most weights
+COLD_CACHES = 3  # cold weights are several times the last-level cache, if the model's are
+MEMORY_PART = 4  # of the free memory that cold weights may take
 
-ONNXRUNTIME, TORCH, OPENVINO = "onnxruntime", "torch", "openvino"
+Key = tuple[str, int]
+"""A precision and a number of cores."""
 
 
-@dataclass(frozen=True)
-class Multiplication:
-    """One way to multiply: a library's kernel, a shape, and ``callers`` with ``threads`` each."""
+@dataclass
+class Kernel:
+    """The best kernel of a library at one precision on a number of cores.
 
-    precision: str
-    library: str
-    form: str
-    rows: int
-    inner: int
-    columns: int
-    callers: int
-    threads: int
+    ``cold`` and ``hot`` have the rate of each round (10^9 operations a second).
+    """
 
-    @property
-    def giga(self) -> float:
-        """Operations of one call, in 10^9."""
-        return OPERATIONS_A_PAIR * self.rows * self.inner * self.columns / 1e9
+    cell: Multiplication
+    cold: list[float] = field(default_factory=list)
+    hot: list[float] = field(default_factory=list)
 
     @property
-    def words(self) -> str:
-        """The cell in a few words."""
-        return (
-            f"{self.library} {self.form}, {self.rows} x {self.inner} x {self.columns},"
-            f" {self.callers} x {self.threads} threads"
-        )
+    def key(self) -> Key:
+        """Precision and cores."""
+        return self.cell.precision, self.cell.cores
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the kernel as a JSON object; the rates are medians of the rounds."""
+        return {
+            "precision": self.cell.precision,
+            "cores": self.cell.cores,
+            "library": self.cell.library,
+            "cold_giga_per_second": statistics.median(self.cold),
+            "hot_giga_per_second": statistics.median(self.hot),
+            "weights": self.cell.weights,
+            "kernel": self.cell.words,
+        }
 
 
 @dataclass
 class Ceiling:
-    """The best rates reached at one precision on a number of cores.
+    """The best rates reached at one precision on a number of cores, by whichever kernel.
 
-    ``rates`` has the best of each round (10^9 operations a second); ``cell`` is the multiplication
-    with the best rate of all.
+    ``rates`` (weights cold) and ``hot`` have the best of each round (10^9 operations a second);
+    ``cell`` is the multiplication that is the best with cold weights in most rounds.  ``peak`` is
+    the CPU's nominal rate (None: not known).
     """
 
     precision: str
     cores: int
     cell: Multiplication
     rates: list[float] = field(default_factory=list)
+    hot: list[float] = field(default_factory=list)
+    peak: float | None = None
 
     @property
     def typical(self) -> float:
-        """The median of the rounds."""
-        return float(np.median(self.rates))
+        """The median of the rounds, weights cold."""
+        return statistics.median(self.rates)
+
+    @property
+    def typical_hot(self) -> float:
+        """The median of the rounds, weights hot."""
+        return statistics.median(self.hot)
 
     def as_json(self) -> dict[str, Any]:
         """Return the ceiling as a JSON object."""
@@ -93,31 +98,29 @@ class Ceiling:
             "cores": self.cores,
             "giga_per_second": self.typical,
             "best_giga_per_second": max(self.rates),
+            "hot_giga_per_second": self.typical_hot,
+            "peak_giga_per_second": self.peak,
+            "library": self.cell.library,
             "kernel": self.cell.words,
         }
 
 
-@dataclass
-class Bandwidth:
-    """How fast so many threads read or copy memory: 10^9 bytes a second, for each round."""
+@dataclass(frozen=True)
+class Contrast:
+    """The best kernel of another library against a library's own, weights cold, on all cores.
 
-    cores: int
-    array_bytes: int
-    rates: list[float] = field(default_factory=list)
+    ``ratios`` has the other's rate over the own one's in each round.
+    """
+
+    precision: str
+    own: str
+    other: str
+    ratios: tuple[float, ...]
 
     @property
-    def typical(self) -> float:
+    def ratio(self) -> float:
         """The median of the rounds."""
-        return float(np.median(self.rates))
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the bandwidth as a JSON object."""
-        return {
-            "cores": self.cores,
-            "gigabytes_per_second": self.typical,
-            "best_gigabytes_per_second": max(self.rates),
-            "array_bytes": self.array_bytes,
-        }
+        return statistics.median(self.ratios)
 
 
 class Ceilings:
@@ -126,271 +129,179 @@ class Ceilings:
     Args:
         shapes: shapes of the model's weights, those with the most operations first.
         cores: the numbers of cores to measure with.
-        kernels: the precisions to measure for each of ``onnxruntime``, ``torch``, ``openvino``.
-        isa: instruction sets of this CPU, as the fingerprint names them.
+        parameters: numbers in all weights of the model, for how many are taken in turn.
+        precisions: those wanted (none: all that there are).
 
-    ``best`` has the ceilings by precision and cores; ``missing`` says by precision why it could
-    not be measured.
+    ``kernels`` has the best of each library; ``missing`` says by precision why it could not be
+    measured; ``peak`` is the CPU's.
 
     """
 
     def __init__(
-        self, shapes: Sequence[Shape], cores: Collection[int], kernels: Kernels, isa: Sequence[str]
-    ) -> None:
+        self, shapes: Sequence[Shape], cores: Collection[int], parameters: int,
+        precisions: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        machine = fingerprint()
         self.missing: dict[str, str] = {}
-        self._cells = _cells(shapes[:LARGEST_SHAPES], cores, kernels, isa)
-        self._calls: dict[Multiplication, list[Call]] = {}
-        if all(cell.precision != BF16 for cell in self._cells):
-            self.missing[BF16] = _why_no_bf16(isa)
-        self.best: dict[tuple[str, int], Ceiling] = {}
-        self._kept: dict[tuple[str, int], list[Multiplication]] = {}
-        self._try_all()
-        self.bandwidths = [Bandwidth(n, _array_bytes()) for n in sorted(cores)]
-        self._arrays = np.ones((2, _array_bytes() // 8), np.float32)
+        self._parameters, self._cores = parameters, sorted(cores)
+        self.peak = Peak.of(machine)
+        self.kernels: list[Kernel] = []
+        self._calls: dict[Multiplication, tuple[list[Call], list[Call]]] = {}
+        grouped = _grouped(machine["isa"], precisions)
+        largest = sorted(shapes[:FREQUENT_SHAPES], key=prod, reverse=True)[:LARGEST_SHAPES]
+        self._cold_bytes = _cold_bytes(len(grouped) * len(cores))
+        for (library, precision), names in grouped.items():
+            self._try(library, precision, names, largest)
+        if all(precision != BF16 for _, precision in grouped):
+            self.missing[BF16] = _why_no_bf16(machine["isa"])
+        self._cycles = counter()
+        if self._cycles is None:
+            self.peak.why = NO_CYCLES
+        self.bandwidths = [Bandwidth(n, 0) for n in self._cores]
+        self._arrays = arrays()
+        for each in self.bandwidths:
+            each.array_bytes = self._arrays[0].nbytes
 
-    def _try_all(self) -> None:
-        tried: dict[tuple[str, int], list[tuple[float, Multiplication]]] = {}
-        for cell in self._cells:
-            rate = self._rate(cell, TRY_SECONDS)
-            tried.setdefault((cell.precision, cell.callers * cell.threads), []).append((rate, cell))
+    def _try(
+        self, library: str, precision: str, names: Sequence[str], shapes: Sequence[Shape]
+    ) -> None:
+        """Find the best kernel of a library at each number of cores.
+
+        All forms and shapes are tried on the fewest cores, the best few on more: as one call of all
+        threads and as calls of one thread each.
+        """
+        least, *more = self._cores
+        first = [
+            Multiplication(precision, library, name, rows, *shape, least, 1)
+            for name in names
+            for shape in shapes
+            for rows in ROWS
+        ]
+        best = self._ranked(first)
+        self._keep(best[0])
+        for number in more:
+            uses = [(number, 1), (1, number)]
+            again = [
+                replace(cell, callers=callers, threads=threads)
+                for cell in best[:TRIED_AGAIN]
+                for callers, threads in uses
+            ]
+            ranked = self._ranked(again)
+            self._keep(ranked[0])
+
+    def _ranked(self, cells: Sequence[Multiplication]) -> list[Multiplication]:
+        """Return multiplications by their rate, the fastest first; none of them stays open."""
+        rates = {}
+        for cell in cells:
+            rates[cell] = self._rate(cell, TRY_SECONDS, hot=True)
             del self._calls[cell]  # dozens are tried; memory is needed only for the best
-        for key, rates in tried.items():
-            rates.sort(key=lambda entry: -entry[0])
-            self._kept[key] = [cell for _, cell in rates[:KEPT]]
-            self.best[key] = Ceiling(*key, cell=rates[0][1])
+        return sorted(cells, key=lambda cell: -rates[cell])
+
+    def _keep(self, cell: Multiplication) -> None:
+        """Keep a multiplication for the rounds, with as many weights as the model has."""
+        wanted = min(self._parameters * BYTES[cell.precision], self._cold_bytes)
+        count = max(1, -(-wanted // cell.weight_bytes))
+        self.kernels.append(Kernel(replace(cell, weights=count)))
 
     def measure(self) -> None:
-        """Measure one round of all ceilings and bandwidths."""
-        for key, cells in self._kept.items():
-            rates = [(self._rate(cell, CELL_SECONDS), cell) for cell in cells]
-            rate, cell = max(rates, key=lambda entry: entry[0])
-            ceiling = self.best[key]
-            if not ceiling.rates or rate > max(ceiling.rates):
-                ceiling.cell = cell
-            ceiling.rates.append(rate)
-        for bandwidth in self.bandwidths:
-            bandwidth.rates.append(_bandwidth(self._arrays, bandwidth.cores))
+        """Measure one round of all kernels, of the CPU's cycles and of memory."""
+        for kernel in self.kernels:
+            kernel.cold.append(self._rate(kernel.cell, CELL_SECONDS))
+            kernel.hot.append(self._rate(kernel.cell, CELL_SECONDS, hot=True))
+        for each in self.bandwidths:
+            self._count_cycles(each.cores)
+            each.rates.append(bandwidth(self._arrays, each.cores))
 
-    def giga(self, cores: int, which: int | None = None) -> dict[str, float]:
-        """Return the ceilings by precision: of round ``which``, or (None) the typical ones."""
+    def _count_cycles(self, cores: int) -> None:
+        """Count cycles while the widest products are computed that there are."""
+        if self._cycles is None:
+            return
+        kernel = max(
+            (each for each in self.kernels if each.cell.cores == cores),
+            key=lambda each: (each.cell.precision == INT8, each.cold[-1]),
+        )
+        cell = replace(kernel.cell, callers=cores, threads=1, weights=1)
+        _, calls = self._open(cell)
+        clocks = gigahertz(self._cycles, calls, lambda: prepare(cell))
+        self.peak.add(cores, clocks, whole_cores(allowed_cpus()))
+
+    @property
+    def best(self) -> dict[Key, Ceiling]:
+        """The ceilings measured so far, by precision and cores."""
+        found: dict[Key, Ceiling] = {}
+        for key in dict.fromkeys(kernel.key for kernel in self.kernels):
+            own = [kernel for kernel in self.kernels if kernel.key == key]
+            cell = max(own, key=lambda kernel: statistics.median(kernel.cold)).cell
+            rates = [max(of_round) for of_round in zip(*(k.cold for k in own), strict=True)]
+            hot = [max(of_round) for of_round in zip(*(k.hot for k in own), strict=True)]
+            found[key] = Ceiling(*key, cell, rates, hot, self.peak.giga(*key))
+        return found
+
+    def contrasts(self, library: str, precisions: Collection[str]) -> list[Contrast]:
+        """Return for each precision the best other library against this one, where both have it."""
+        found = []
+        for precision in precisions:
+            of_all = {
+                kernel.cell.library: kernel.cold
+                for kernel in self.kernels
+                if kernel.key == (precision, self._cores[-1])
+            }
+            own = of_all.pop(library, None)
+            if own and of_all:
+                other = max(of_all, key=lambda name: statistics.median(of_all[name]))
+                ratios = tuple(b / a for a, b in zip(own, of_all[other], strict=True))
+                found.append(Contrast(precision, library, other, ratios))
+        return found
+
+    def giga(self, cores: int, which: int | None = None, hot: bool = False) -> dict[str, float]:
+        """Return the ceilings by precision: of round ``which``, or (None) the typical ones.
+
+        Those with cold weights, or with hot ones.
+        """
         return {
-            precision: ceiling.typical if which is None else ceiling.rates[which]
+            precision: statistics.median(rates) if which is None else rates[which]
             for (precision, used), ceiling in self.best.items()
             if used == cores
+            for rates in [ceiling.hot if hot else ceiling.rates]
         }
 
     def gigabytes(self, cores: int, which: int | None = None) -> float:
         """Return the bandwidth: of round ``which``, or (None) the typical one."""
-        bandwidth = next(b for b in self.bandwidths if b.cores == cores)
-        return bandwidth.typical if which is None else bandwidth.rates[which]
+        found = next(b for b in self.bandwidths if b.cores == cores)
+        return found.typical if which is None else found.rates[which]
 
-    def _rate(self, cell: Multiplication, seconds: float) -> float:
+    def _open(self, cell: Multiplication) -> tuple[list[Call], list[Call]]:
         if cell not in self._calls:
-            self._calls[cell] = OPENERS[cell.library](cell)
-        return cell.giga * calls_per_second(self._calls[cell], seconds, lambda: _prepare(cell))
+            self._calls[cell] = open_calls(cell)
+        return self._calls[cell]
+
+    def _rate(self, cell: Multiplication, seconds: float, hot: bool = False) -> float:
+        calls = self._open(cell)[hot]
+        return cell.giga * calls_per_second(calls, seconds, lambda: prepare(cell))
 
 
-def calls_per_second(
-    calls: Sequence[Call], seconds: float, prepare: Callable[[], None] = lambda: None
-) -> float:
-    """Return how many calls a second are made in total, each call repeated in its own thread.
+def _grouped(
+    isa: Sequence[str], precisions: Sequence[str]
+) -> dict[tuple[str, str], list[str]]:  # fmt: skip
+    """Return the kernels that there are, by library and precision."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for library, precision, name in forms(isa, precisions):
+        found.setdefault((library, precision), []).append(name)
+    return found
 
-    A single call is repeated in this thread.  Every thread makes one call before the clock starts.
+
+def _cold_bytes(kernels: int) -> int:
+    """Return how large the weights that a kernel takes in turn may be at most, in bytes.
+
+    Several times the last-level cache, so that a longer turn would change nothing, as far as a part
+    of the free memory has room for all kernels (each may hold its weights twice: as given, packed).
     """
-    if len(calls) == 1:
-        prepare()
-        calls[0]()
-        return _repeat(calls[0], seconds)
-    ready = threading.Barrier(len(calls))
-
-    def work(call: Call) -> float:
-        try:
-            prepare()
-            call()
-        except BaseException:
-            ready.abort()  # otherwise the other threads would wait for ever
-            raise
-        ready.wait()
-        return _repeat(call, seconds)
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        futures = [pool.submit(work, call) for call in calls]
-    errors = [error for each in futures if (error := each.exception()) is not None]
-    for error in errors:
-        if not isinstance(error, threading.BrokenBarrierError):
-            raise error
-    return sum(each.result() for each in futures)
-
-
-def _repeat(call: Call, seconds: float) -> float:
-    begun, count = time.perf_counter(), 0
-    while True:
-        call()
-        count += 1
-        passed = time.perf_counter() - begun
-        if passed >= seconds:
-            return count / passed
-
-
-def _cells(
-    shapes: Sequence[Shape], cores: Collection[int], kernels: Kernels, isa: Sequence[str]
-) -> list[Multiplication]:
-    uses = sorted({use for number in cores for use in ((1, number), (number, 1))})
-    return [
-        Multiplication(precision, library, form, rows, *shape, *use)
-        for library, precisions in kernels.items()
-        for precision, form in _forms(library, isa)
-        if precision in precisions
-        for shape in shapes
-        for rows in ROWS
-        for use in uses
-    ]
-
-
-def _forms(library: str, isa: Sequence[str]) -> list[tuple[str, str]]:
-    bf16 = bool(BF16_FLAGS & set(isa))
-    if library == ONNXRUNTIME:
-        return [(FP32, "MatMul"), (INT8, "MatMulInteger"), (INT8, "MatMulIntegerToFloat")]
-    if library == TORCH:
-        return [(FP32, "mm"), *([(BF16, "mm")] if bf16 else [])]
-    return [(FP32, "MatMul"), (INT8, "MatMul"), *([(BF16, "MatMul")] if bf16 else [])]
+    room = psutil.virtual_memory().available // MEMORY_PART // (2 * kernels)
+    cache = cache_bytes()
+    return min(room, COLD_CACHES * cache) if cache else room
 
 
 def _why_no_bf16(isa: Sequence[str]) -> str:
     if not BF16_FLAGS & set(isa):
         return "this CPU has no BF16 instructions"
     return "needs torch or openvino: pip install 'tiankong[build]'"
-
-
-def installed(library: str) -> bool:
-    """Tell whether a library is installed, without importing it."""
-    return find_spec(library) is not None
-
-
-def _prepare(cell: Multiplication) -> None:
-    """Set PyTorch's number of threads, which is a setting of the calling thread, not of a call."""
-    if cell.library == TORCH:
-        import torch
-
-        torch.set_num_threads(cell.threads)
-
-
-def _numbers(*shape: int) -> NDArray[np.float32]:
-    """Return random numbers other than zero; a product's time does not depend on their values."""
-    repeated = np.random.default_rng(0).standard_normal(65521, np.float32)
-    numbers: NDArray[np.float32] = np.resize(repeated, shape)
-    return numbers
-
-
-def _open_onnx(cell: Multiplication) -> list[Call]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = cell.threads
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(
-        _onnx_model(cell), options, providers=["CPUExecutionProvider"]
-    )
-    kind = np.float32 if cell.precision == FP32 else np.uint8
-    left = (np.abs(_numbers(cell.rows, cell.inner)) * 40).astype(kind)
-    result = np.int32 if cell.form == "MatMulInteger" else np.float32
-
-    def call() -> Call:
-        # Results go to memory that is allocated before, as inside a model.
-        binding = session.io_binding()
-        output = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
-            [cell.rows, cell.columns], result, "cpu"
-        )
-        binding.bind_ortvalue_input("x", onnxruntime.OrtValue.ortvalue_from_numpy(left))
-        binding.bind_ortvalue_output("y", output)
-        return lambda: session.run_with_iobinding(binding)
-
-    return [call() for _ in range(cell.callers)]
-
-
-def _onnx_model(cell: Multiplication) -> bytes:
-    from onnx import TensorProto, helper, numpy_helper
-
-    weight = _numbers(cell.inner, cell.columns)
-    constants: dict[str, NDArray[Any]] = {"w": weight}
-    left, result = TensorProto.FLOAT, TensorProto.FLOAT
-    inputs = ["x", "w"]
-    if cell.precision == INT8:
-        left = TensorProto.UINT8
-        constants["w"] = (weight * 40).clip(-127, 127).astype(np.int8)
-        constants["zero"] = np.array(128, np.uint8)
-        inputs = ["x", "w", "zero"]
-        if cell.form == "MatMulIntegerToFloat":
-            constants["scale"] = np.array(0.01, np.float32)
-            constants["scales"] = np.full(cell.columns, 0.01, np.float32)
-            inputs = ["x", "w", "scale", "scales", "zero"]
-        else:
-            result = TensorProto.INT32
-    domain = CONTRIB if cell.form == "MatMulIntegerToFloat" else ""
-    graph = helper.make_graph(
-        [helper.make_node(cell.form, inputs, ["y"], domain=domain)],
-        "ceiling",
-        [helper.make_tensor_value_info("x", left, [cell.rows, cell.inner])],
-        [helper.make_tensor_value_info("y", result, [cell.rows, cell.columns])],
-        [numpy_helper.from_array(values, name) for name, values in constants.items()],
-    )
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid(CONTRIB, 1)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
-    return bytes(model.SerializeToString())
-
-
-def _open_torch(cell: Multiplication) -> list[Call]:
-    import torch
-
-    kind = torch.bfloat16 if cell.precision == BF16 else torch.float32
-    left = torch.from_numpy(_numbers(cell.rows, cell.inner)).to(kind)
-    right = torch.from_numpy(_numbers(cell.columns, cell.inner)).to(kind).t()
-
-    def call() -> Call:
-        result = torch.empty(cell.rows, cell.columns, dtype=kind)
-        return lambda: torch.mm(left, right, out=result)
-
-    return [call() for _ in range(cell.callers)]
-
-
-def _open_openvino(cell: Multiplication) -> list[Call]:
-    from .openvino_kernels import requests
-
-    return requests(
-        _numbers(cell.inner, cell.columns), cell.rows, cell.precision, cell.callers, cell.threads
-    )
-
-
-OPENERS: dict[str, Callable[[Multiplication], list[Call]]] = {
-    ONNXRUNTIME: _open_onnx,
-    TORCH: _open_torch,
-    OPENVINO: _open_openvino,
-}
-
-
-def _array_bytes() -> int:
-    """Return the size of an array to read: several times the last-level cache, if memory allows."""
-    wanted = max(LEAST_ARRAY, CACHES * cache_bytes())
-    return min(wanted, psutil.virtual_memory().available // 8) // 4096 * 4096
-
-
-def _bandwidth(arrays: NDArray[np.float32], cores: int) -> float:
-    """Return the higher rate of reading and copying, in 10^9 bytes a second.
-
-    A copied byte counts twice: it is read and written.
-    """
-    source, target = (np.array_split(array, cores) for array in arrays)
-
-    def once(work: Callable[[int], object]) -> float:
-        threads = [threading.Thread(target=work, args=(n,)) for n in range(cores)]
-        begun = time.perf_counter()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return time.perf_counter() - begun
-
-    read = once(lambda n: source[n].max())
-    copy = once(lambda n: np.copyto(target[n], source[n]))
-    return float(max(arrays[0].nbytes / read, arrays.nbytes / copy)) / 1e9

@@ -10,31 +10,34 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...toolkit.console import progress
-from ...toolkit.engines.text import Batch, TextEncoder
+from ...toolkit.engines.text import TextEncoder
 from ...toolkit.errors import UnusableInputError
-from ...toolkit.machine import allowed_cpus, cache_bytes, fingerprint, usable_cores
+from ...toolkit.machine import allowed_cpus, cache_bytes, fingerprint
 from ..load.sentences import of_length
 from ..serving.accounting import snapshot, usage
-from .ceilings import Ceilings, Shape, calls_per_second
+from .call_plan import CallPlan, batch_of, ceilings_of
+from .ceilings import Ceilings
 from .findings import CallSamples, ExplainTerms, Explanation, Measured, Request, Share
 from .flags import Facts, flags
+from .kernels.rates import calls_per_second, timed
 from .opening import open_subject
-from .subject import Profile, Subject, timed
+from .starts import PAIRS, Starts, measure_starts
+from .subject import Profile
 from .workload import FP32, Floor, Workload, floor
 
 if TYPE_CHECKING:
-    from ...toolkit.engines.predictor import Predictor
     from ...toolkit.gate.gold import GoldSet
 
 LATENCY_SECONDS, SATURATION_SECONDS, REQUEST_CALLS = 0.25, 0.4, 8
 PADDING_BATCH = 8
 SPIN_SECONDS, SPIN_TIMES = 0.01, 5
+START_WEIGHTS = 4
 MOST_BATCH, MOST_ROUNDS = 8, 3  # 8: what the server's batches have at most by default
 
 
@@ -52,14 +55,14 @@ def explain(
     """
     with (
         tempfile.TemporaryDirectory(prefix="tiankong-explain-") as scratch,
-        progress("explain", terms.rounds + 4) as step,
+        progress("explain", terms.rounds + 6) as step,
     ):
         step(f"open {folder.name}")
-        plan = _CallPlan.of(open_subject(folder, Path(scratch)), texts, terms)
+        plan = CallPlan.of(open_subject(folder, Path(scratch)), texts, terms)
         before = snapshot()
         facts = _facts(plan, gold)
         step("try the kernels")
-        ceilings = _ceilings(plan)
+        ceilings = ceilings_of(plan)
         samples = [CallSamples(work) for work in plan.works]
         for number in range(terms.rounds):
             step(f"round {number + 1} of {terms.rounds}")
@@ -67,16 +70,29 @@ def explain(
             _call_all(plan, samples)
         step("where the time goes")
         profiles = _profiles(plan, ceilings)
+        step("processes that start with one CPU, or all")
+        starts = _starts(plan, ceilings)
+        step("levels of optimization")
+        levels = plan.subject.levels(plan.largest)
         step("from text to tokens")
         request = _request(plan, texts[terms.lengths[0]][0])
+        facts = replace(
+            facts,
+            contrasts=tuple(ceilings.contrasts(plan.subject.library, plan.precisions)),
+            starts=tuple(starts),
+            levels=tuple(levels),
+        )
         return Explanation(
             variant=plan.predictor.name,
             model=model,
             engine=plan.subject.engine,
+            library=plan.subject.library,
             threads=plan.threads,
             streams=plan.cores,
             rounds=terms.rounds,
             ceilings=list(ceilings.best.values()),
+            kernels=ceilings.kernels,
+            peak=ceilings.peak,
             missing=ceilings.missing,
             bandwidths=ceilings.bandwidths,
             points=[_measured(plan, ceilings, point) for point in samples],
@@ -85,6 +101,8 @@ def explain(
             request=request,
             flags=flags(facts),
             others_percent=usage(before, snapshot()).others,
+            starts=starts,
+            levels=levels,
         )
 
 
@@ -95,20 +113,28 @@ def most_sentences(
 
     The sentences have as many ``tokens`` as the gold set's have on average, and come in batches of
     ``batch``, one on every core at once.  Nothing but the matrix products takes time, each at the
-    best rate of its precision in any round (see :func:`.floor`); ``bound`` says whether computing
-    or memory limits.  Raises UnusableInputError if the engine is not known here.
+    best rate of its precision in any round, by whichever engine's kernel, weights cold (see
+    :func:`.floor`); ``bound`` says whether computing or memory limits.  Raises UnusableInputError
+    if the engine is not known here.
     """
     encoder = TextEncoder.from_folder(folder)
     tokens = round(statistics.fmean(len(encoder.encode(item.text)) for item in gold.items))
     terms = ExplainTerms((tokens,), (batch,), 1, rounds)
     with tempfile.TemporaryDirectory(prefix="tiankong-ceiling-") as scratch:
         texts = {tokens: of_length(folder, gold, tokens, 0)}
-        plan = _CallPlan.of(open_subject(folder, Path(scratch)), texts, terms)
+        plan = CallPlan.of(open_subject(folder, Path(scratch)), texts, terms)
         (work,) = plan.works
-        ceilings = _ceilings(plan, {plan.cores}, {FP32, *work.operations()})
+        ceilings = ceilings_of(plan, {plan.cores}, {FP32, *work.operations()})
         for _ in range(rounds):
             ceilings.measure()
-    giga = {ceiling.precision: max(ceiling.rates) for ceiling in ceilings.best.values()}
+    best = {ceiling.precision: ceiling for ceiling in ceilings.best.values()}
+    giga = {name: max(ceiling.rates) for name, ceiling in best.items()}
+    own = {
+        kernel.cell.precision: max(kernel.cold)
+        for kernel in ceilings.kernels
+        if kernel.cell.library == plan.subject.library
+    }
+    peak = {name: each.peak for name, each in best.items() if each.peak is not None}
     gigabytes = max(ceilings.bandwidths[0].rates)
     least = floor(work, giga, gigabytes, cache_bytes(), plan.cores)
     return {
@@ -118,54 +144,22 @@ def most_sentences(
         "cores": plan.cores,
         "bound": least.bound,
         "giga_operations": {name: n / batch / 1e9 for name, n in work.operations().items()},
-        "giga_per_second": {name: round(rate, 1) for name, rate in giga.items()},
+        "giga_per_second": _rounded(giga),
         "gigabytes_per_second": round(gigabytes, 1),
+        "kernels": {name: ceiling.cell.words for name, ceiling in best.items()},
+        "library": {"own": plan.subject.library}
+        | {name: ceiling.cell.library for name, ceiling in best.items()},
+        "own_giga_per_second": _rounded(own),
+        "hot_giga_per_second": _rounded({name: max(each.hot) for name, each in best.items()}),
+        "peak_giga_per_second": _rounded(peak),
     }
 
 
-@dataclass(frozen=True)
-class _CallPlan:
-    """What is measured: a subject, its batches, the workload of one call of each, and the cores.
-
-    ``threads`` is the number for one call, ``used`` the number of cores that they can use at most.
-    """
-
-    subject: Subject
-    terms: ExplainTerms
-    batches: Sequence[Batch]
-    works: Sequence[Workload]
-    threads: int
-    cores: int
-
-    @classmethod
-    def of(
-        cls, subject: Subject, texts: Mapping[int, Sequence[str]], terms: ExplainTerms
-    ) -> _CallPlan:
-        """Return the plan of a subject; the operations of its batches are counted."""
-        cores = usable_cores()
-        threads = terms.threads or cores
-        encoder = subject.predictor(threads).encoder
-        batches = [
-            _batch(encoder, texts[length], batch)
-            for length in terms.lengths
-            for batch in terms.batches
-        ]
-        subject.count(batches)
-        works = [subject.workload(batch) for batch in batches]
-        return cls(subject, terms, batches, works, threads, cores)
-
-    @property
-    def used(self) -> int:
-        """The number of cores one call can use: its threads, but at most the usable cores."""
-        return min(self.threads, self.cores)
-
-    @property
-    def predictor(self) -> Predictor:
-        """The variant, opened for calls with ``threads`` threads."""
-        return self.subject.predictor(self.threads)
+def _rounded(rates: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(rate, 1) for name, rate in rates.items()}
 
 
-def _facts(plan: _CallPlan, gold: Sequence[str]) -> Facts:
+def _facts(plan: CallPlan, gold: Sequence[str]) -> Facts:
     machine, batch = fingerprint(), plan.batches[0]
     allowed, limit = len(allowed_cpus()), machine["cgroup_quota_cores"]
     plan.subject.prepare(plan.threads)
@@ -185,28 +179,23 @@ def _facts(plan: _CallPlan, gold: Sequence[str]) -> Facts:
     )
 
 
-def _ceilings(
-    plan: _CallPlan, cores: Collection[int] = (), precisions: Collection[str] = ()
-) -> Ceilings:
-    """Return the ceilings for the shapes of the weights, those with the most operations first.
+def _starts(plan: CallPlan, ceilings: Ceilings) -> list[Starts]:
+    """Start processes with the kernels of the variant's main precision, its own library's first.
 
-    By default of one core, of those in use and of all, and of all precisions that there are.
+    The other libraries start once each: to compare with.
     """
-    operations: dict[Shape, int] = {}
-    for product in plan.works[0].products:
-        if not product.inside:
-            shape = (product.inner, product.columns)
-            operations[shape] = operations.get(shape, 0) + product.operations
-    shapes = sorted(operations, key=lambda shape: -operations[shape])
-    cores = cores or {1, plan.used, plan.cores}
-    kernels = {
-        library: [name for name in known if not precisions or name in precisions]
-        for library, known in plan.subject.kernels.items()
-    }
-    return Ceilings(shapes, cores, kernels, fingerprint()["isa"])
+    precision, own = plan.precisions[0], plan.subject.library
+    cells = [
+        replace(kernel.cell, weights=min(START_WEIGHTS, kernel.cell.weights))
+        for kernel in ceilings.kernels
+        if kernel.key == (precision, 1)
+    ]
+    cells.sort(key=lambda cell: cell.library != own)
+    found = [measure_starts(cell, PAIRS if cell.library == own else 1) for cell in cells]
+    return [starts for starts in found if starts is not None]
 
 
-def _call_all(plan: _CallPlan, samples: Sequence[CallSamples]) -> None:
+def _call_all(plan: CallPlan, samples: Sequence[CallSamples]) -> None:
     """Measure every batch for a moment: one call alone, and one call on every core at once."""
     subject, cores = plan.subject, plan.cores
     for point, batch in zip(samples, plan.batches, strict=True):
@@ -219,37 +208,44 @@ def _call_all(plan: _CallPlan, samples: Sequence[CallSamples]) -> None:
         point.rates.append(calls * point.work.batch)
 
 
-def _measured(plan: _CallPlan, ceilings: Ceilings, samples: CallSamples) -> Measured:
+def _measured(plan: CallPlan, ceilings: Ceilings, samples: CallSamples) -> Measured:
     work, rounds = samples.work, range(plan.terms.rounds)
-    alone = [_floor(ceilings, work, plan.used, 1, n) for n in rounds]
-    together = [_floor(ceilings, work, plan.cores, plan.cores, n) for n in rounds]
-    latency = [least.ms / ms for least, ms in zip(alone, samples.latencies_ms, strict=True)]
-    saturation = [
-        rate * least.ms / 1000 / work.batch
-        for least, rate in zip(together, samples.rates, strict=True)
-    ]
+
+    def shares(hot: bool) -> tuple[Share, Share]:
+        alone = [_floor(ceilings, work, plan.used, 1, n, hot) for n in rounds]
+        together = [_floor(ceilings, work, plan.cores, plan.cores, n, hot) for n in rounds]
+        latency = [least.ms / ms for least, ms in zip(alone, samples.latencies_ms, strict=True)]
+        saturation = [
+            rate * least.ms / 1000 / work.batch
+            for least, rate in zip(together, samples.rates, strict=True)
+        ]
+        return Share.of(latency), Share.of(saturation)
+
+    (latency, saturation), (hot_latency, hot_saturation) = shares(hot=False), shares(hot=True)
     return Measured(
         work,
         _floor(ceilings, work, plan.used, 1),
         statistics.median(samples.latencies_ms),
-        Share.of(latency),
+        latency,
         _floor(ceilings, work, plan.cores, plan.cores),
         statistics.median(samples.rates),
-        Share.of(saturation),
+        saturation,
+        hot_latency,
+        hot_saturation,
     )
 
 
 def _floor(
-    ceilings: Ceilings, work: Workload, cores: int, calls: int, which: int | None = None
-) -> Floor:
-    giga, gigabytes = ceilings.giga(cores, which), ceilings.gigabytes(cores, which)
+    ceilings: Ceilings, work: Workload, cores: int, calls: int, which: int | None = None,
+    hot: bool = False,
+) -> Floor:  # fmt: skip
+    giga, gigabytes = ceilings.giga(cores, which, hot), ceilings.gigabytes(cores, which)
     return floor(work, giga, gigabytes, cache_bytes(), calls)
 
 
-def _profiles(plan: _CallPlan, ceilings: Ceilings) -> list[Profile]:
+def _profiles(plan: CallPlan, ceilings: Ceilings) -> list[Profile]:
     """Profile the first length: the smallest batch alone, the largest one on every core at once."""
-    first = plan.batches[: len(plan.terms.batches)]
-    smallest, largest = min(first, key=_rows), max(first, key=_rows)
+    smallest, largest = plan.smallest, plan.largest
     giga = ceilings.giga(plan.used)
     part = {name: rate / plan.cores for name, rate in ceilings.giga(plan.cores).items()}
     return [
@@ -258,11 +254,11 @@ def _profiles(plan: _CallPlan, ceilings: Ceilings) -> list[Profile]:
     ]
 
 
-def _request(plan: _CallPlan, sentence: str) -> Request:
+def _request(plan: CallPlan, sentence: str) -> Request:
     """Time one sentence in total and in parts, in turns."""
     plan.subject.prepare(plan.threads)
     predictor, encoder = plan.predictor, plan.predictor.encoder
-    batch = _batch(encoder, [sentence], 1)
+    batch = batch_of(encoder, [sentence], 1)
     parts: dict[str, Callable[[], object]] = {
         "total_ms": lambda: predictor.predict([sentence]),
         "tokenization_ms": lambda: encoder.batch([encoder.encode(sentence)]),
@@ -275,14 +271,6 @@ def _request(plan: _CallPlan, sentence: str) -> Request:
     medians = {name: statistics.median(turn[name] for turn in turns) for name in parts}
     rest = [t["total_ms"] - t["tokenization_ms"] - t["engine_ms"] for t in turns]
     return Request(plan.terms.lengths[0], **medians, python_ms=statistics.median(rest))
-
-
-def _batch(encoder: TextEncoder, texts: Sequence[str], size: int) -> Batch:
-    return encoder.batch([encoder.encode(texts[n % len(texts)]) for n in range(size)])
-
-
-def _rows(batch: Batch) -> int:
-    return int(batch.input_ids.shape[0])
 
 
 def padding(lengths: Sequence[int], batch: int = PADDING_BATCH) -> float:

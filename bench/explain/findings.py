@@ -5,13 +5,19 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...toolkit.machine import cache_bytes, fingerprint, versions
-from .ceilings import Bandwidth, Ceiling
+from .ceilings import Ceiling, Kernel
 from .flags import Flag
+from .memory import Bandwidth
+from .peak import Peak
+from .starts import Starts
 from .subject import Profile
 from .workload import Floor, Workload
+
+if TYPE_CHECKING:
+    from .levels import Level
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,11 @@ class CallSamples:
 
 @dataclass(frozen=True)
 class Measured:
-    """One length and batch size: latency and rate, their floors, their shares of the ceilings."""
+    """One length and batch size: latency and rate, their floors, their shares of the ceilings.
+
+    Floors and shares are those of weights that come from where the model's come from; the ``hot``
+    shares those of a model whose weights cost nothing to load.
+    """
 
     work: Workload
     alone: Floor
@@ -66,6 +76,8 @@ class Measured:
     together: Floor
     rate: float
     saturation: Share
+    hot_latency: Share
+    hot_saturation: Share
 
     def as_json(self) -> dict[str, Any]:
         """Return the point as a JSON object; operations are those of one sentence."""
@@ -78,12 +90,14 @@ class Measured:
             "activation_bytes": self.work.activation_bytes,
             "latency": {
                 "ms": self.latency_ms, "floor": self.alone.as_json(), **self.latency.as_json(),
+                "hot": self.hot_latency.as_json(),
             },
             "saturation": {
                 "sentences_per_second": self.rate,
                 "ceiling_sentences_per_second": self.rate / self.saturation.fraction,
                 "floor": self.together.as_json(),
                 **self.saturation.as_json(),
+                "hot": self.hot_saturation.as_json(),
             },
         }  # fmt: skip
 
@@ -110,16 +124,21 @@ class Request:
 class Explanation:
     """All results of an explanation.
 
-    ``others_percent`` is the share of the usable CPUs that other processes and the host took.
+    ``library`` is the one whose kernels the variant computes with; ``kernels`` are the best of
+    every library.  ``others_percent`` is the share of the usable CPUs that other processes and the
+    host took.
     """
 
     variant: str
     model: str
     engine: str
+    library: str
     threads: int
     streams: int
     rounds: int
     ceilings: Sequence[Ceiling]
+    kernels: Sequence[Kernel]
+    peak: Peak
     missing: Mapping[str, str]
     bandwidths: Sequence[Bandwidth]
     points: Sequence[Measured]
@@ -128,6 +147,8 @@ class Explanation:
     request: Request
     flags: Sequence[Flag]
     others_percent: float
+    starts: Sequence[Starts] = ()
+    levels: Sequence[Level] = ()
     machine: Mapping[str, Any] = field(default_factory=fingerprint)
     versions: Mapping[str, str] = field(default_factory=versions)
 
@@ -150,17 +171,22 @@ class Explanation:
             "variant": self.variant,
             "model": self.model,
             "engine": self.engine,
+            "library": self.library,
             "threads": self.threads,
             "streams": self.streams,
             "rounds": self.rounds,
             "summary": {
                 "length": alone.work.length,
                 "latency": {"batch": alone.work.batch, "ms": alone.latency_ms}
-                | alone.latency.as_json(),
+                | alone.latency.as_json()
+                | {"hot": alone.hot_latency.as_json()},
                 "saturation": {"batch": most.work.batch, "sentences_per_second": most.rate}
-                | most.saturation.as_json(),
+                | most.saturation.as_json()
+                | {"hot": most.hot_saturation.as_json()},
             },
             "ceilings": [ceiling.as_json() for ceiling in self.ceilings],
+            "kernels": [kernel.as_json() for kernel in self.kernels],
+            "peak": self.peak.as_json(),
             "not_measured": dict(self.missing),
             "memory": [each.as_json() for each in self.bandwidths],
             "cache_bytes": cache_bytes(),
@@ -169,6 +195,8 @@ class Explanation:
             "casts": dict(self.casts or {}),
             "request": self.request.as_json(),
             "flags": [flag.as_json() for flag in self.flags],
+            "starts": [starts.as_json() for starts in self.starts],
+            "levels": [level.as_json() for level in self.levels],
             "others_percent": self.others_percent,
             "machine": dict(self.machine),
             "versions": dict(self.versions),

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...toolkit.machine import BF16_FLAGS
+from .ceilings import Contrast
+from .starts import Starts
 from .workload import BF16, FP16, INT8
+
+if TYPE_CHECKING:
+    from .levels import Level
 
 WARNING, NOTE = "warning", "note"
 INT8_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
 X86 = {"x86_64", "AMD64", "i686"}
 SPINNING = 0.1  # limit of cores kept busy by an idle process
 PADDING = 0.1  # limit of the share of tokens that are padding
+FASTER, EVERY_TIME, ROUNDS = 1.2, 1.1, 3  # another engine's kernels: median, lowest, rounds needed
+SOUND = 0.95  # of its speed has a library that a start with one CPU does not slow down
+AMX_FLAGS = {"amx_int8", "amx_bf16"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,9 @@ class Facts:
     that OMP_NUM_THREADS or a similar variable sets (None: not set).  ``spinning`` is how many cores
     the process kept busy just after a call had returned.  ``shared``: other processes or machines
     may use these cores.  ``padding`` is the share (0..1) of padding tokens if sentences in their
-    natural order are put into batches of ``padding_batch``.
+    natural order are put into batches of ``padding_batch``.  ``contrasts`` compare the kernels of
+    other libraries with the variant's own, ``starts`` processes that start with one CPU with others
+    (the variant's own library first), ``levels`` the optimization levels of its graph.
     """
 
     architecture: str = "x86_64"
@@ -44,6 +54,9 @@ class Facts:
     dynamic_scales: int = 0
     padding: float = 0.0
     padding_batch: int = 8
+    contrasts: tuple[Contrast, ...] = ()
+    starts: tuple[Starts, ...] = ()
+    levels: tuple[Level, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +77,8 @@ def flags(facts: Facts) -> list[Flag]:
     """Return all flags that apply, warnings first."""
     raised = [
         *_instructions(facts), *_threads(facts), *_spinning(facts), *_half(facts),
-        *_eight_bits(facts), *_padding(facts),
+        *_eight_bits(facts), *_padding(facts), *_kernels(facts), *_starts(facts),
+        *_tiles(facts), *_levels(facts),
     ]  # fmt: skip
     return sorted(raised, key=lambda flag: flag.level != WARNING)
 
@@ -158,4 +172,65 @@ def _padding(facts: Facts) -> Iterator[Flag]:
             f"{facts.padding:.0%} of the tokens are padding when batches of {facts.padding_batch}"
             " are filled in order of arrival",
             "put sentences of similar length into one batch, or run each alone on its own stream",
+        )  # fmt: skip
+
+
+def _kernels(facts: Facts) -> Iterator[Flag]:
+    for each in facts.contrasts:
+        clear = len(each.ratios) >= ROUNDS and min(each.ratios) >= EVERY_TIME
+        if clear and each.ratio >= FASTER:
+            yield Flag(
+                "other-engine-faster", WARNING,
+                f"{each.other}'s {each.precision} kernels are {each.ratio:.2g} times as fast on"
+                f" this CPU as {each.own}'s",
+                f"measure a variant of {each.other} here (tiankong compare), or another version of"
+                f" {each.own}",
+            )  # fmt: skip
+
+
+def _starts(facts: Facts) -> Iterator[Flag]:
+    for each in facts.starts:
+        if not each.slower:
+            continue
+        library, others = each.cell.library, [s for s in facts.starts if s is not each]
+        sound = [other.cell.library for other in others if other.ratio >= SOUND]
+        cure = f"start it with {each.restored[0]}" if each.restored else (
+            "start it with two CPUs in the mask and set a quota (or pin it afterwards)"
+        )  # fmt: skip
+        instead = f", or serve a variant of {sound[0]}, which is not affected" if sound else ""
+        yield Flag(
+            "one-cpu-start", WARNING if facts.allowed_cpus == 1 else NOTE,
+            f"a process that starts with one CPU in its mask has {library}'s"
+            f" {each.cell.precision} products at {each.ratio:.0%} of their speed (one thread)",
+            cure + instead,
+        )  # fmt: skip
+
+
+def _tiles(facts: Facts) -> Iterator[Flag]:
+    multiplied = {INT8, BF16} & set(facts.precisions)
+    if (
+        facts.starts
+        and multiplied
+        and AMX_FLAGS & set(facts.isa)
+        and facts.starts[0].tiles is False
+    ):
+        yield Flag(
+            "amx-not-granted", WARNING,
+            "this CPU has AMX, but a process that multiplied with"
+            f" {facts.starts[0].cell.library} may not use its registers",
+            "the kernel or a sandbox refuses them, or the library does not ask: try another kernel,"
+            " another sandbox or a newer version, and compare the measured ceilings",
+        )  # fmt: skip
+
+
+def _levels(facts: Facts) -> Iterator[Flag]:
+    faster = [level for level in facts.levels if level.faster]
+    if faster:
+        best = max(faster, key=lambda level: level.ratio)
+        yield Flag(
+            "graph-level", WARNING,
+            f"ONNX Runtime takes {best.ratio:.2g} times as long at its highest level of graph"
+            f" optimization (the default) as at the level {best.name!r}",
+            "report it with the model to ONNX Runtime; until then take another variant, or set"
+            " SessionOptions.graph_optimization_level where the session is yours",
         )  # fmt: skip

@@ -13,11 +13,13 @@ import numpy as np
 import onnxruntime
 
 from ...toolkit.building.manifest import read_manifest
-from ...toolkit.engines.onnx_engine import MASK_LOGITS, TOP_IDS, TOP_SCORES, TYPES, feed
+from ...toolkit.engines.onnx_engine import feed
 from ...toolkit.engines.text import Batch
 from ...toolkit.errors import UnusableInputError
 from ...toolkit.machine import cache_bytes
 from ...toolkit.stats import middle_half
+from .kernels.rates import timed
+from .levels import Level, measure_levels, usual_ends
 from .operators import (
     ATTENTION,
     GROUPS,
@@ -37,7 +39,6 @@ from .subject import (
     Subject,
     busy,
     calls_in,
-    timed,
     usual,
 )
 from .workload import Product, Workload, compute_ms
@@ -70,11 +71,7 @@ class Profiled:
         self._session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-        self._inputs = {entry.name: TYPES.get(entry.type) for entry in self._session.get_inputs()}
-        outputs = [entry.name for entry in self._session.get_outputs()]
-        ranked = [name for name in (TOP_SCORES, TOP_IDS) if name in outputs]
-        # The same outputs as the engine computes.
-        self._outputs = ranked or [MASK_LOGITS if MASK_LOGITS in outputs else outputs[0]]
+        self._inputs, self._outputs = usual_ends(self._session)
         self._runs: list[list[Operator]] | None = None
 
     def __enter__(self) -> Profiled:
@@ -187,6 +184,10 @@ class OnnxSubject(Subject):
         """Return what one call computes and moves, from the shapes of the graph as it ran."""
         rows, length = batch.input_ids.shape
         return workload(self.run_of(batch), length, rows, cache_bytes(), self._eight_bits)
+
+    def levels(self, batch: Batch) -> list[Level]:
+        """Return the time of a batch at each of ONNX Runtime's optimization levels."""
+        return measure_levels(self.path, batch)
 
     def facts(self, batch: Batch) -> dict[str, Any]:
         """Return facts of the graph as ONNX Runtime optimized it at load."""

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 from ...toolkit.building.manifest import read_manifest
 from ...toolkit.errors import UnusableInputError
-from .ceilings import OPENVINO, TORCH, installed
-from .workload import BF16
 
 if TYPE_CHECKING:
     from .subject import Subject
@@ -21,6 +19,4 @@ def open_subject(folder: Path, scratch: Path) -> Subject:
     if not kind.subject:
         raise UnusableInputError(f"{folder}: 'explain' knows no engine {kind.name!r}")
     subject: Subject = resolve_name(kind.subject)(folder, scratch)
-    if not {TORCH, OPENVINO} & set(subject.kernels) and installed(TORCH):
-        subject.kernels = {**subject.kernels, TORCH: (BF16,)}
     return subject

@@ -15,7 +15,8 @@ from ...toolkit.building.manifest import read_manifest
 from ...toolkit.engines.openvino_engine import OpenvinoEngine
 from ...toolkit.engines.text import Batch
 from ...toolkit.files import read_json
-from .ceilings import ONNXRUNTIME, OPENVINO
+from .kernels.multiplication import OPENVINO
+from .kernels.rates import timed
 from .operators import (
     ATTENTION,
     CASTS,
@@ -29,7 +30,7 @@ from .operators import (
     SUMS,
     Group,
 )
-from .subject import PROFILE_SECONDS, Profile, Subject, busy, calls_in, timed, usual, with_floors
+from .subject import PROFILE_SECONDS, Profile, Subject, busy, calls_in, usual, with_floors
 from .workload import BF16, FP16, FP32, INT8, Product, Workload, of_bert
 
 PRECISIONS = {"f32": FP32, "bf16": BF16, "f16": FP16, "u8": INT8, "i8": INT8}
@@ -186,9 +187,10 @@ def groups(compiled: Compiled, times: int, between: Callable[[], None]) -> list[
 class OpenvinoSubject(Subject):
     """OpenVINO: products are those of the compiled model, times are those of its counters."""
 
+    library = OPENVINO
+
     def __init__(self, folder: Path, scratch: Path) -> None:
         super().__init__(folder, scratch)
-        self.kernels = {OPENVINO: (FP32, BF16, INT8), ONNXRUNTIME: (INT8,)}
         self._config = read_json(folder / "config.json")
 
     def _compiled(self, batch: Batch, threads: int) -> Compiled:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,9 +18,13 @@ from ...toolkit.engines.outputs import TOP
 from ...toolkit.engines.predictor import Predictor
 from ...toolkit.engines.text import Batch
 from ...toolkit.stats import middle_half
-from .ceilings import ONNXRUNTIME, Kernels
+from .kernels.multiplication import ONNXRUNTIME
+from .kernels.rates import timed
 from .operators import ATTENTION, GROUPS, PRODUCTS, Group
-from .workload import FP32, INT8, Product, Workload, compute_ms
+from .workload import Product, Workload, compute_ms
+
+if TYPE_CHECKING:
+    from .levels import Level
 
 PROFILE_SECONDS, LEAST_CALLS, MOST_CALLS = 1.5, 5, 60
 PROJECTIONS, INSIDE = "projections in attention (estimated)", "inside attention (estimated)"
@@ -66,8 +69,8 @@ class Profile:
 class Subject(ABC):
     """A built variant and its engine.
 
-    ``kernels`` are the kernels that its ceilings are measured with.  ``casts`` counts the casts
-    that are left in a call, by their types; :meth:`facts` sets it; None if the profile counts them.
+    ``library`` is the one whose kernels it computes with.  ``casts`` counts the casts that are left
+    in a call, by their types; :meth:`facts` sets it; None if the profile counts them.
 
     Args:
         folder: the variant's folder.
@@ -75,10 +78,11 @@ class Subject(ABC):
 
     """
 
+    library = ONNXRUNTIME
+
     def __init__(self, folder: Path, scratch: Path) -> None:
         self.folder, self.scratch = folder, scratch
         self.engine = read_manifest(folder).recipe.engine
-        self.kernels: Kernels = {ONNXRUNTIME: (FP32, INT8)}
         self.casts: Mapping[str, int] | None = None
         self._predictors: dict[int, Predictor] = {}
 
@@ -109,6 +113,10 @@ class Subject(ABC):
     ) -> Profile:
         """Return where the time of a call goes; ``giga`` are the ceilings of one call's share."""
 
+    def levels(self, batch: Batch) -> Sequence[Level]:
+        """Return the time of a batch at each optimization level, if the engine has levels."""
+        return ()
+
     def facts(self, batch: Batch) -> dict[str, Any]:
         """Return the facts that flags are derived from, if the engine has them (flags.Facts)."""
         return {}
@@ -133,13 +141,6 @@ def busy(call: Callable[[], object], callers: int, prepare: Callable[[], None]) 
         done.set()
         for thread in threads:
             thread.join()
-
-
-def timed(call: Callable[[], object]) -> float:
-    """Return the milliseconds one call takes."""
-    begun = time.perf_counter()
-    call()
-    return (time.perf_counter() - begun) * 1000
 
 
 def usual(times: Sequence[float]) -> float:

@@ -14,9 +14,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...toolkit.engines.predictor import Predictor
 from ...toolkit.engines.text import Batch
-from .ceilings import ONNXRUNTIME, TORCH
+from .kernels.multiplication import TORCH
+from .kernels.rates import timed
 from .operators import ATTENTION, CASTS, GATHERS, GELU, NORMS, OTHER, PRODUCTS, RANKING, SUMS, Group
-from .subject import PROFILE_SECONDS, Profile, Subject, busy, calls_in, timed, usual, with_floors
+from .subject import PROFILE_SECONDS, Profile, Subject, busy, calls_in, usual, with_floors
 from .workload import BF16, FP16, FP32, INT8, Product, Workload
 
 PRECISIONS = {torch.float32: FP32, torch.bfloat16: BF16, torch.float16: FP16, torch.int8: INT8}
@@ -125,9 +126,10 @@ def _group(name: str) -> str:
 class TorchSubject(Subject):
     """PyTorch: products are counted as it dispatches them, times are those of its profiler."""
 
+    library = TORCH
+
     def __init__(self, folder: Path, scratch: Path) -> None:
         super().__init__(folder, scratch)
-        self.kernels = {ONNXRUNTIME: (INT8,), TORCH: (FP32, BF16)}
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else its profiler prints to the terminal
 
     def predictor(self, threads: int) -> Predictor:

@@ -24,6 +24,7 @@ from ...text.language import Language
 from ...text.phrases import machine, money
 from ...text.tables import Picture, Section, load
 from . import seen
+from .ceiling_notes import ceiling_notes
 from .cost_view import cost_view, cost_words, priced_points
 from .view import View, across, curve_of
 
@@ -226,6 +227,8 @@ def _ceiling(view: View) -> Section | None:
     told_shares = {series: rate / most for series, (rate, most) in shares.items()}
     told = seen.ceiling(told_shares, view.looks, view.language)
     notes = [view.language.say("note.ceiling", tokens=", ".join(dict.fromkeys(lengths)))]
+    told_of = {view.looks[series].name: _ceiling_of(view, series[0]) for series in shares}
+    notes += ceiling_notes(told_of, view.language)
     if above:
         names = view.language.listed([view.looks[series].name for series in above])
         notes.append(view.language.say("note.above", names=names))

@@ -16,7 +16,7 @@ import pytest
 
 from tiankong.__main__ import main
 from tiankong.bench.commands.explain import _gap, table
-from tiankong.bench.explain import ceilings, opening
+from tiankong.bench.explain import ceilings, memory, opening, starts
 from tiankong.bench.explain import explanation as explain
 from tiankong.bench.explain import subject as subjects
 from tiankong.bench.explain.explanation import most_sentences, padding
@@ -37,6 +37,11 @@ SHARE = {
     "fraction": POSITIVE,
     "low": POSITIVE,
     "high": POSITIVE,
+}
+HOT = {
+    "type": "object",
+    "properties": SHARE,
+    "required": list(SHARE),
 }  # how large is for a quiet machine
 
 
@@ -60,15 +65,27 @@ SCHEMA = record(
     rounds={"const": 1},
     summary=record(
         length={"const": 8},
-        latency=record(batch={"const": 1}, ms=POSITIVE, **SHARE),
-        saturation=record(batch={"enum": [1, 2]}, sentences_per_second=POSITIVE, **SHARE),
+        latency=record(batch={"const": 1}, ms=POSITIVE, hot=HOT, **SHARE),
+        saturation=record(batch={"enum": [1, 2]}, sentences_per_second=POSITIVE, hot=HOT, **SHARE),
     ),
     ceilings=many(
         record(
             precision={"enum": ["fp32", "bf16", "int8"]}, cores={"type": "integer"},
             giga_per_second=POSITIVE, best_giga_per_second=POSITIVE, kernel={"type": "string"},
+            hot_giga_per_second=POSITIVE, peak_giga_per_second={"type": ["number", "null"]},
+            library={"type": "string"},
         )
     ),
+    kernels=many(
+        record(
+            precision={"type": "string"}, cores={"type": "integer"}, library={"type": "string"},
+            cold_giga_per_second=POSITIVE, hot_giga_per_second=POSITIVE,
+            weights={"type": "integer"},
+        )
+    ),
+    peak=record(units={"type": "array"}, unknown={"type": "string"}),
+    starts=many(record(library={"type": "string"}, one_cpu=many({"type": "object"}))),
+    levels={"type": "array"},
     not_measured={"type": "object"},
     memory=many(record(cores={"type": "integer"}, gigabytes_per_second=POSITIVE)),
     points=many(
@@ -76,10 +93,10 @@ SCHEMA = record(
             length={"type": "integer"}, batch={"type": "integer"},
             giga_operations={"type": "object", "minProperties": 1},
             weight_bytes=POSITIVE, activation_bytes=POSITIVE,
-            latency=record(ms=POSITIVE, floor=FLOOR, **SHARE),
+            latency=record(ms=POSITIVE, floor=FLOOR, hot=HOT, **SHARE),
             saturation=record(
                 sentences_per_second=POSITIVE, ceiling_sentences_per_second=POSITIVE, floor=FLOOR,
-                **SHARE,
+                hot=HOT, **SHARE,
             ),
         )
     ),
@@ -103,8 +120,10 @@ SCHEMA = record(
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure for a moment only: these tests check that it measures, not how fast anything is."""
-    monkeypatch.setattr(ceilings, "LEAST_ARRAY", 1 << 22)
-    monkeypatch.setattr(ceilings, "CACHES", 0)
+    monkeypatch.setattr(memory, "LEAST_ARRAY", 1 << 22)
+    monkeypatch.setattr(memory, "CACHES", 0)
+    monkeypatch.setattr(starts, "SECONDS", 0.02)
+    monkeypatch.setattr(explain, "PAIRS", 1)
     monkeypatch.setattr(ceilings, "TRY_SECONDS", 0.002)
     monkeypatch.setattr(ceilings, "LARGEST_SHAPES", 1)
     monkeypatch.setattr(explain, "LATENCY_SECONDS", 0.1)
@@ -138,6 +157,12 @@ def test_a_variant_explained(variant: str, capsys: pytest.CaptureFixture[str]) -
         giga = {c["precision"]: c["giga_per_second"] for c in report["ceilings"]}
         least = point["batch"] * sum(each / giga[name] for name, each in work.items()) * 1000
         assert latency["floor"]["compute_ms"] == pytest.approx(least)
+    best = {(c["precision"], c["cores"]): c["giga_per_second"] for c in report["ceilings"]}
+    for kernel in report["kernels"]:  # a ceiling is never below one kernel's usual rate
+        assert kernel["cold_giga_per_second"] <= best[kernel["precision"], kernel["cores"]]
+    assert [level["level"] for level in report["levels"]] == (
+        ["all", "extended", "basic", "none"] if variant.startswith("onnx") else []
+    )
     for profile in report["profiles"]:
         spent = sum(group["ms"] for group in profile["groups"])
         assert spent + profile["between_ms"] == pytest.approx(profile["engine_ms"])
@@ -164,10 +189,14 @@ def test_a_person_reads_the_verdict_first(capsys: pytest.CaptureFixture[str]) ->
     assert "1 sentence of 8 tokens, 3 threads:" in lines[3]
     assert "% of the ceiling" in lines[3]
     assert lines[4].startswith("  between: ")
-    assert lines[5].startswith("saturation, 1 streams of batches of")
+    assert any(line.startswith("saturation, 1 streams of batches of") for line in lines[5:8])
+    assert max(map(len, lines)) <= 100
     assert "3 threads on 1 CPUs this process may use" in text
     assert "Casts that remain after load: " in text
-    for word in ("int8 products, GOP/s", "matrix products", "inside attention", "tokenization"):
+    for word in (
+        "int8 products, GOP/s: peak", "onnxruntime (its own)", "one CPU", "matrix products",
+        "inside attention", "tokenization",
+    ):  # fmt: skip
         assert word in text
     assert "e+" not in text
     assert "nan" not in text
@@ -272,3 +301,8 @@ def test_the_most_sentences_are_what_the_products_alone_would_take(
     seconds = sum(giga / found["giga_per_second"][kind] for kind, giga in products.items())
     assert found["bound"] == "compute"
     assert found["sentences_per_second"] == pytest.approx(1 / seconds, rel=0.01)
+    own = found["library"]["own"]
+    assert own == ("torch" if name == "pytorch-fp32" else "onnxruntime")
+    for kind, giga in found["own_giga_per_second"].items():
+        assert giga <= found["giga_per_second"][kind]  # the best of any engine's
+        assert found["kernels"][kind].startswith(found["library"][kind])

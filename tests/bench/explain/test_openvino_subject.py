@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
-from tiankong.bench.explain.workload import BF16, FP32, INT8
+from tiankong.bench.explain.workload import FP32
 from tiankong.toolkit.engines.text import TextEncoder
 from tiankong.toolkit.models.builtin.catalogue import small_geometry
 
@@ -40,11 +39,3 @@ def test_the_products_are_its_geometrys(small_variants: dict[str, Built]) -> Non
     by_name = {group.name: group for group in groups(compiled, 2, lambda: None)}
     assert by_name[PRODUCTS].operators == len(weights)
     assert by_name[PRODUCTS].ms > 0
-
-
-@pytest.mark.parametrize("precision", [FP32, BF16, INT8])
-def test_its_kernels_multiply(precision: str) -> None:
-    from tiankong.bench.explain.openvino_kernels import requests
-
-    first, second = requests(np.ones((64, 32), np.float32), 16, precision, callers=2, threads=1)
-    first(), second()

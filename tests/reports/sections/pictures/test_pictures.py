@@ -113,6 +113,31 @@ def test_a_share_of_the_ceiling(whole: Run) -> None:
     assert "39 % (158 of 400)" in texts(section.pictures[0].markup)
 
 
+BEST = {
+    "sentences_per_second": 400.0, "tokens": 17.5, "giga_operations": {"int8": 2.6, "fp32": 0.009},
+    "giga_per_second": {"int8": 880.0, "fp32": 222.0},
+    "own_giga_per_second": {"int8": 440.0, "fp32": 180.0},
+    "peak_giga_per_second": {"int8": 917.0},
+    "library": {"own": "onnxruntime", "int8": "openvino", "fp32": "torch"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_the_notes_name_the_fastest_kernels_and_what_is_slower(whole: Run, code: str) -> None:
+    run = replace(whole, evidence={"ceilings": {"onnx-int8": BEST}})
+    notes = shown(reported(run), code)["ceiling"].notes
+    assert len(notes) == 4
+    for part in ("INT8 880", "openvino", "96 %", "FP32 222", "torch"):
+        assert part in notes[1]
+    assert "50 %" in notes[2]  # its own 8-bit kernel
+    assert "81 %" in notes[3]
+    assert all("onnxruntime" in note and "onnx-int8" in note for note in notes[2:])
+
+
+def test_a_run_made_before_says_that_its_ceiling_is_its_own_engines(whole: Run) -> None:
+    assert "only its own engine's kernels" in shown(reported(whole))["ceiling"].notes[1]
+
+
 def test_a_picture_with_nothing_to_show_is_left_out_and_why_is_said(
     make_run: Callable[..., Run], make_open_cell: Callable[..., Cell]
 ) -> None:

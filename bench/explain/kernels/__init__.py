@@ -1,0 +1,1 @@
+"""The engines' own kernels for matrix products, each alone."""
