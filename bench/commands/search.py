@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...toolkit.console import say
-from ...toolkit.errors import UnusableInputError
+from ...toolkit.errors import GateFailedError, UnusableInputError
 from ...toolkit.files import write_text
 from ...toolkit.options import (
     BIND,
@@ -26,12 +26,16 @@ from ...toolkit.options import (
     Target,
     Workers,
     duration,
+    names,
     print_json,
 )
 
 if TYPE_CHECKING:
+    from ...toolkit.building.availability import Choice
+    from ...toolkit.building.folders import Built
     from ...toolkit.building.recipes import Recipe
     from ...toolkit.building.store import Store
+    from ...toolkit.gate.gold import GoldSet
     from ..search.tuned import Tuned
 
 
@@ -89,7 +93,12 @@ def capacity(
 
 
 def tune(
-    variant: Annotated[str, typer.Argument(metavar="V", help="which variant")],
+    variants: Annotated[
+        str,
+        typer.Argument(
+            metavar="V", help="which variant, several with commas, or @suited: those of this CPU"
+        ),
+    ],
     slo: Annotated[str, typer.Option("--slo", help="p95=100ms, or several with commas")],
     budget: Annotated[
         str,
@@ -99,11 +108,13 @@ def tune(
     revision: Revision = "", convert_pickle: ConvertPickle = False, processes: Processes = 1,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Search the serving settings with which a variant answers most within an objective."""
+    """Search the serving settings with which a variant answers most within an objective.
+
+    Of several variants it chooses the best among those that pass the gate.
+    """
     from ...reports.plots.tuning import space_picture
-    from ...toolkit.building.recipes import read_recipes
+    from ...toolkit.building.availability import SUITED, suited
     from ...toolkit.building.store import Store
-    from ...toolkit.gate.examination import ensure
     from ...toolkit.gate.gold import find_gold
     from ...toolkit.runs.slo import parse_slo
     from ..load.generator import Generators
@@ -113,13 +124,22 @@ def tune(
 
     objective, seconds = parse_slo(slo), duration(budget) if budget else None
     store = Store(model, revision or None, recipes, convert_pickle=convert_pickle)
-    [recipe] = read_recipes([variant], recipes)
+    asked = suited().expand(names(variants))
+    if not asked:
+        raise UnusableInputError("tune needs a variant: name one, several with commas, or @suited")
+    choice = store.choose(asked, optional=SUITED in names(variants))
+    if not choice.recipes:
+        raise UnusableInputError("no variant that suits this CPU can be built and run here")
     if seconds is not None:  # refuse before anything is built
-        require_enough(seconds, recipe.engine, batches=_may_share_batches(store, recipe))
+        first, *others = ((r.engine, _may_share_batches(store, r)) for r in choice.recipes)
+        require_enough(seconds, first[0], batches=first[1], others=others)
     gold_set = find_gold(gold)
-    built = ensure(store, [variant], gold_set)
+    built = _passing(store, choice, gold_set)
     result = find_settings(
-        variant, objective, seconds, Ground.of(built, gold_set, Generators(processes))
+        [entry.manifest.variant for entry in built],
+        objective,
+        seconds,
+        Ground.of(built, gold_set, Generators(processes)),
     )
     data = result.as_json()
     picture = result.run.with_suffix(".svg")
@@ -129,6 +149,25 @@ def tune(
         return
     print_tuned(result)
     say(f"picture of the space: {picture}")
+
+
+def _passing(store: Store, choice: Choice, gold: GoldSet) -> list[Built]:
+    """Return the variants of a choice; of several, those that pass the gate, a line for others.
+
+    Raises GateFailedError if none of several does.
+    """
+    from ...toolkit.gate.examination import ensure
+
+    built = ensure(store, store.prepare(choice).names, gold)
+    if len(choice.recipes) == 1:
+        return built
+    passed = [entry for entry in built if (entry.manifest.gate or {}).get("passed")]
+    for entry in built:
+        if entry not in passed:
+            say(f"skipped: {entry.manifest.variant} does not pass the gate: run 'tiankong check'")
+    if not passed:
+        raise GateFailedError("none of these variants passes the gate: run 'tiankong check'")
+    return passed
 
 
 def _may_share_batches(store: Store, recipe: Recipe) -> bool:
@@ -143,11 +182,13 @@ def _may_share_batches(store: Store, recipe: Recipe) -> bool:
 
 def print_tuned(result: Tuned) -> None:
     """Print the best and the default settings, and the command that serves with the best."""
+    several = len(result.variants) > 1
     for word, entry in (("best", result.best), ("usual", result.usual)):
         missed = "" if entry.held else f"  (misses {result.slo})"
-        print(f"{word:6}{entry.choice}: {entry.qps:.4g} QPS at {entry.users} users,"
+        name = f"{entry.variant}, " if several else ""
+        print(f"{word:6}{name}{entry.choice}: {entry.qps:.4g} QPS at {entry.users} users,"
               f" 95 % interval {entry.low:.4g} to {entry.high:.4g}{missed}")  # fmt: skip
-    if result.best.choice == result.usual.choice:
+    if result.best == result.usual:
         print("nothing was confirmed to be better than the usual settings")
     elif result.best.low < result.usual.high:
         print("too close to call: the intervals overlap")

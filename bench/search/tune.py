@@ -5,6 +5,9 @@ halving: Jamieson and Talwalkar 2016, https://arxiv.org/abs/1502.07943, with a r
 The number of users of a choice is adapted to its latency, so that each is judged near the load at
 which it just keeps the objective.  At the end the best and the usual settings are measured in
 turns.
+
+Several variants are one search: a choice is a variant with settings, so that what is slow leaves
+early, whatever its settings.
 """
 
 from __future__ import annotations
@@ -45,30 +48,37 @@ FIRST_LOOK, CONFIRMATION = "first look", "confirmation"  # stages; each rung is 
 MOST_USERS = 512
 FURTHEST = 2.0  # largest factor by which a choice's users change from one rung to the next
 
+Option = tuple[str, Setup]
+"""What is tried: a variant and its settings."""
+
 
 class NothingHoldsError(GateFailedError):
     """No settings meet the objective (exit code 1)."""
 
 
-def tune(variant: str, slo: Slo, budget: float | None, ground: Ground) -> Tuned:
+def tune(variant: str | Sequence[str], slo: Slo, budget: float | None, ground: Ground) -> Tuned:
     """Search, confirm, and return the best settings; an interrupted search is resumed.
 
-    ``budget`` is in seconds (None: as many as the settings need).  Raises NothingHoldsError if no
-    settings keep the objective, UnconfirmedError if a cell cannot be trusted, and
+    Of several variants the best is chosen too; it has to be better than the usual settings of the
+    first.  ``budget`` is in seconds (None: as many as the settings need).  Raises NothingHoldsError
+    if no settings keep the objective, UnconfirmedError if a cell cannot be trusted, and
     UnusableInputError for a budget too small.
     """
-    choices = choices_of(variant, ground)
-    seconds = usual_budget(len(choices)) if budget is None else budget
-    schedule = Schedule.within(seconds, len(choices))
-    say(f"tune: {len(choices)} settings to look at, about {seconds / 60:.3g} minutes")
+    names = [variant] if isinstance(variant, str) else list(dict.fromkeys(variant))
+    options = [(name, choice) for name in names for choice in choices_of(name, ground)]
+    seconds = usual_budget(len(options), len(names)) if budget is None else budget
+    schedule = Schedule.within(seconds, len(options), variants=len(names))
+    of = f" of {len(names)} variants" if len(names) > 1 else ""
+    say(f"tune: {len(options)} settings{of} to look at, about {seconds / 60:.3g} minutes")
     terms = {"name": "tune", "slo": slo.text, "rungs": schedule.rungs}
-    terms |= {"choices": [choice.options for choice in choices]}
+    # Of one variant as before there could be several: such a search can be gone on with.
+    terms |= {"choices": [_named(option, names, options=True) for option in options]}
     header = new_header("tune", terms | ground.as_json(), ground, is_search=True)
     with Session.resume_or_begin("tune", header, folder()) as session:
         if session.is_resumed:
             say(f"tune: going on with {session.path} ({len(session.cells)} cells are there)")
         try:
-            result = _Search(variant, slo, choices, schedule, ground, session).result()
+            result = _Search(names, slo, options, schedule, ground, session).result()
         except (NothingHoldsError, UnconfirmedError):
             session.finish()  # a failed search is complete, too: the next one begins anew
             raise
@@ -82,9 +92,17 @@ def choices_of(variant: str, ground: Ground) -> list[Setup]:
     return space(manifest.recipe.engine, usable_cores(), batches=manifest.mates != "none")
 
 
-def require_enough(budget: float, engine: str, *, batches: bool) -> None:
-    """Raise UnusableInputError if a budget (seconds) is too small for an engine on this machine."""
-    Schedule.within(budget, len(space(engine, usable_cores(), batches=batches)))
+def require_enough(
+    budget: float, engine: str, *, batches: bool, others: Sequence[tuple[str, bool]] = ()
+) -> None:
+    """Raise UnusableInputError if a budget (seconds) is too small for an engine on this machine.
+
+    ``batches`` says whether sentences may share a batch; ``others`` are the engines of further
+    variants, each with the same.
+    """
+    variants = [(engine, batches), *others]
+    spaces = [space(name, usable_cores(), batches=may) for name, may in variants]
+    Schedule.within(budget, sum(map(len, spaces)), variants=len(variants))
 
 
 def folder() -> Path:
@@ -92,108 +110,120 @@ def folder() -> Path:
     return artifacts() / "tuning"
 
 
+def _named(option: Option, variants: Sequence[str], *, options: bool = False) -> str:
+    """Return an option in a few words (or as options), with its variant if there are several."""
+    variant, choice = option
+    words = choice.options if options else str(choice)
+    return words if len(variants) == 1 else f"{variant}: {words}"
+
+
 @dataclass
 class _Search:
     """One search; cells that its session has are not measured again."""
 
-    variant: str
+    variants: Sequence[str]
     slo: Slo
-    choices: Sequence[Setup]
+    options: Sequence[Option]
     schedule: Schedule
     ground: Ground
     session: Session
 
     def result(self) -> Tuned:
-        usual, users = self._first_look()
-        if usual not in self.choices:
-            self.choices = [*self.choices, usual]
-        trials = self._halve(users)
-        latest = {trial.choice: trial for trial in trials}
-        last = [trial.choice for trial in trials if trial.rung == len(self.schedule.rungs)]
-        best = max(last, key=lambda choice: standing_of(choice, trials))
+        looks = {variant: self._first_look(variant) for variant in self.variants}
+        usual = {variant: (variant, choice) for variant, (choice, _) in looks.items()}
+        self.options = list(dict.fromkeys([*self.options, *usual.values()]))
+        trials = self._halve({option: looks[option[0]][1] for option in self.options})
+        latest = {(trial.variant, trial.choice): trial for trial in trials}
+        last = [key for key, trial in latest.items() if trial.rung == len(self.schedule.rungs)]
+        best = max(last, key=lambda option: standing_of(option, trials))
         if not latest[best].held:
             require_sound(latest[best].cell)
         if not latest[best].held and latest[best].score <= 0:
-            raise NothingHoldsError(f"no settings of {self.variant} keep {self.slo.text}")
-        pair = {choice: self._users_after(latest[choice]) for choice in (best, usual)}
+            names = ", ".join(self.variants)
+            raise NothingHoldsError(f"no settings of {names} keep {self.slo.text}")
+        first = usual[self.variants[0]]
+        pair = {
+            option: self._users_after(latest[option]) for option in (best, usual[best[0]], first)
+        }
         final = self._confirm(pair, best)
-        if (final[usual].held, final[usual].qps) >= (final[best].held, final[best].qps):
-            best = usual
+        for other in (usual[best[0]], first):
+            if (final[other].held, final[other].qps) >= (final[best].held, final[best].qps):
+                best = other
         if not final[best].held:
             say(f"tune: {self.slo.text} was just missed in the longer runs: take fewer users")
         return Tuned(
-            self.variant, self.slo.text, final[best], final[usual], trials, self.session.path
+            self.variants, self.slo.text, final[best], final[first], trials, self.session.path
         )
 
-    def _first_look(self) -> tuple[Setup, int]:
+    def _first_look(self, variant: str) -> tuple[Setup, int]:
         """Return the usual settings and, roughly, the most users at which they keep the objective.
 
         The usual settings are those that a server started without options reports.
         """
 
         def holds(users: float) -> bool:
-            return self.slo.held(self._look(int(users)))
+            return self.slo.held(self._look(variant, int(users)))
 
         bracket = highest(holds, 1, MOST_USERS, whole=True, fine=0.2)
-        usual = self._look(1)
-        engine = self.ground.variants[self.variant].manifest.recipe.engine
+        usual = self._look(variant, 1)
+        engine = self.ground.variants[variant].manifest.recipe.engine
         return Setup.usual(usual.settings, engine), int(bracket.held or 1)
 
-    def _halve(self, first: int) -> list[Trial]:
-        users = dict.fromkeys(self.choices, first)
-        running, trials = list(self.choices), list[Trial]()
+    def _halve(self, users: dict[Option, int]) -> list[Trial]:
+        running, trials = list(self.options), list[Trial]()
         shuffler = random.Random(self.session.header.seed)
         for rung, (count, seconds) in enumerate(self.schedule.rungs, start=1):
             running = running if rung == 1 else running[:count]
             shuffler.shuffle(running)
             rung_trials = []
             with progress(f"tune, rung {rung}", len(running)) as step:
-                for choice in running:
-                    step(f"{choice}, {users[choice]} users")
-                    rung_trials.append(self._trial(choice, users[choice], rung, seconds))
+                for option in running:
+                    step(f"{_named(option, self.variants)}, {users[option]} users")
+                    rung_trials.append(self._trial(option, users[option], rung, seconds))
             trials += rung_trials
-            running.sort(key=lambda choice: standing_of(choice, trials), reverse=True)
-            users = {t.choice: self._users_after(t) for t in rung_trials}
+            running.sort(key=lambda option: standing_of(option, trials), reverse=True)
+            users = {(t.variant, t.choice): self._users_after(t) for t in rung_trials}
         return trials
 
-    def _trial(self, choice: Setup, users: int, rung: int, seconds: float) -> Trial:
-        point = self._point(users, f"rung {rung}", choice)
-        cell = self._cell(point, seconds)
-        return Trial(choice, users, rung, cell, score(cell, self.slo), self.slo.held(cell))
+    def _trial(self, option: Option, users: int, rung: int, seconds: float) -> Trial:
+        cell = self._cell(self._point(users, f"rung {rung}", *option), seconds)
+        return Trial(*option, users, rung, cell, score(cell, self.slo), self.slo.held(cell))
 
     def _users_after(self, trial: Trial) -> int:
         return next_users(trial.cell, trial.users, self.slo)
 
-    def _confirm(self, pair: Mapping[Setup, int], best: Setup) -> dict[Setup, Confirmed]:
-        """Measure the choices in turns, and return the result of each.
+    def _confirm(self, pair: Mapping[Option, int], best: Option) -> dict[Option, Confirmed]:
+        """Measure the options in turns, and return the result of each.
 
-        Raises UnconfirmedError if a cell of the best choice is invalid.
+        Raises UnconfirmedError if a cell of the best option is invalid.
         """
-        cells: dict[Setup, list[Cell]] = {choice: [] for choice in pair}
+        cells: dict[Option, list[Cell]] = {option: [] for option in pair}
         with progress("tune, confirming", len(pair) * CONFIRMATIONS) as step:
             for repeat in range(1, CONFIRMATIONS + 1):
                 order = list(pair) if repeat % 2 else list(pair)[::-1]
-                for choice in order:
-                    step(f"{choice}, {pair[choice]} users")
-                    point = self._point(pair[choice], CONFIRMATION, choice, repeat)
-                    cells[choice].append(self._cell(point, CONFIRM_SECONDS))
+                for option in order:
+                    step(f"{_named(option, self.variants)}, {pair[option]} users")
+                    point = self._point(pair[option], CONFIRMATION, *option, repeat)
+                    cells[option].append(self._cell(point, CONFIRM_SECONDS))
         for cell in cells[best]:
             require_sound(cell)
         groups = [[cell.qps for cell in own] for own in cells.values()]
         between = variation([rates for rates in groups if min(rates)])
         results = {}
-        for choice, rates in zip(cells, groups, strict=True):
-            held = self.slo.kept(cells[choice]) is not False
-            results[choice] = Confirmed(choice, pair[choice], *_mean(rates, between), held)
+        for option, rates in zip(cells, groups, strict=True):
+            held = self.slo.kept(cells[option]) is not False
+            results[option] = Confirmed(*option, pair[option], *_mean(rates, between), held)
         return results
 
-    def _look(self, users: int) -> Cell:
-        return self._cell(self._point(users, FIRST_LOOK), LOOK_SECONDS)
+    def _look(self, variant: str, users: int) -> Cell:
+        return self._cell(self._point(users, FIRST_LOOK, variant), LOOK_SECONDS)
 
-    def _point(self, users: int, stage: str, choice: Setup | None = None, repeat: int = 1) -> Point:
+    def _point(
+        self, users: int, stage: str, variant: str, choice: Setup | None = None, repeat: int = 1
+    ) -> Point:
         """Return the point of a choice (None: a server started without options)."""
         settings = () if choice is None else tuple(choice.as_json().items())
-        return Point(self.variant, REFERENCE_STACK, Load(users), repeat, stage, settings)
+        return Point(variant, REFERENCE_STACK, Load(users), repeat, stage, settings)
 
     def _cell(self, point: Point, seconds: float) -> Cell:
         """Return the cell of a point; measure it if it is missing or cannot be believed."""
@@ -213,9 +243,9 @@ def _mean(rates: Sequence[float], between: Variation | None) -> tuple[float, flo
     return geometric_mean(rates), *(interval(rates, between) or (min(rates), max(rates)))
 
 
-def standing_of(choice: Setup, trials: Sequence[Trial]) -> float:
-    """Return the mean of a choice's scores, weighted by the seconds of each trial."""
-    own = [trial for trial in trials if trial.choice == choice]
+def standing_of(option: Option, trials: Sequence[Trial]) -> float:
+    """Return the mean of an option's scores, weighted by the seconds of each trial."""
+    own = [trial for trial in trials if (trial.variant, trial.choice) == option]
     seconds = sum(trial.cell.seconds for trial in own)
     return sum(trial.score * trial.cell.seconds for trial in own) / seconds
 

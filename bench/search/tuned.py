@@ -17,6 +17,7 @@ from .space import Setup
 class Trial:
     """A choice measured under ``users`` users; its score is its QPS reduced for late answers."""
 
+    variant: str
     choice: Setup
     users: int
     rung: int
@@ -28,6 +29,7 @@ class Trial:
         """Return the trial as a JSON object."""
         worst = rough_percentile(self.cell, 95)
         return {
+            "variant": self.variant,
             **self.choice.as_json(),
             "users": self.users,
             "rung": self.rung,
@@ -43,6 +45,7 @@ class Trial:
 class Confirmed:
     """A choice in the confirming runs: its load, and its QPS with the 95 % interval."""
 
+    variant: str
     choice: Setup
     users: int
     qps: float
@@ -59,20 +62,27 @@ class Confirmed:
 class Tuned:
     """The best settings, the usual ones for comparison, and every trial.
 
-    ``best`` equals ``usual`` if no other settings were confirmed to be better.
+    ``variants`` are those that were chosen among; ``usual`` is of the first.  ``best`` equals
+    ``usual`` if nothing else was confirmed to be better.
     """
 
-    variant: str
+    variants: Sequence[str]
     slo: str
     best: Confirmed
     usual: Confirmed
     trials: Sequence[Trial]
     run: Path
 
+    @property
+    def variant(self) -> str:
+        """The variant to serve: that of the best settings."""
+        return self.best.variant
+
     def as_json(self) -> dict[str, Any]:
         """Return the result as a JSON object."""
         return {
             "variant": self.variant,
+            "variants": list(self.variants),
             "slo": self.slo,
             "settings": self.best.choice.as_json(),
             "best": self.best.as_json(),

@@ -12,8 +12,8 @@ from .palette import INK, SOFT
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Row = tuple[int, int, bool]
-"""Streams, threads, spinning."""
+Row = tuple[str, int, int, bool]
+"""Variant (empty: there is only one), streams, threads, spinning."""
 
 AXIS = "sentences in a batch, at most (frame: best; dotted: usual; *: too late)"
 BOLD, PLAIN = "bold", "normal"
@@ -22,14 +22,17 @@ BOLD, PLAIN = "bold", "normal"
 def space_picture(result: Mapping[str, Any]) -> str:
     """Return a map of the results of ``tune`` (``Tuned.as_json()``).
 
-    One row for each pair of streams and threads, one column for each batch limit; each field shows
-    the score of the longest trial, darker is better.  A solid frame marks the best settings, a
-    dotted one the usual ones; ``*`` marks trials that missed the latency objective.
+    One row for each pair of streams and threads (of each variant, if there are several), one column
+    for each batch limit; each field shows the score of the longest trial, darker is better.  A
+    solid frame marks the best settings, a dotted one the usual ones; ``*`` marks trials that missed
+    the latency objective.
     """
-    latest = {_place(trial): trial for trial in result["trials"]}
+    several = len(result.get("variants", ())) > 1  # not written at first
+    latest = {_place(trial, trial, several): trial for trial in result["trials"]}
     rows = sorted({row for row, _ in latest})
     columns = sorted({batch for _, batch in latest})
-    title = f"{result['variant']}: requests/s within {result['slo']}"
+    named = ", ".join(result["variants"]) if several else result["variant"]
+    title = f"{named}: requests/s within {result['slo']}"
     labels = [_name(row) for row in rows]
     side = 9.0 * max(len(label) for label in labels)
     wide, high = 68.0 * len(columns), 27.0 * len(rows)
@@ -38,24 +41,28 @@ def space_picture(result: Mapping[str, Any]) -> str:
         write(figure, 6, high + 68, title, bold=True)
         write(figure, 6, 8, AXIS)
         _fields(axes, latest, rows, columns)
-        _frame(axes, _place(result["best"]["choice"]), rows, columns, "-")
-        _frame(axes, _place(result["usual"]["choice"]), rows, columns, ":")
+        for entry, style in ((result["best"], "-"), (result["usual"], ":")):
+            _frame(axes, _place(entry["choice"], entry, several), rows, columns, style)
         axes.set_xticks(range(len(columns)), [str(batch) for batch in columns])
         axes.set_yticks(range(len(rows)), labels)
         axes.tick_params(length=0)
         return document(svg(figure, Said("space", title, title)), themed=False)
 
 
-def _place(settings: Mapping[str, Any]) -> tuple[Row, int]:
-    row = settings["streams"], settings["threads"], settings["spin"]
-    return row, settings["max_batch"]
+def _place(settings: Mapping[str, Any], entry: Mapping[str, Any], several: bool) -> tuple[Row, int]:
+    variant = str(entry["variant"]) if several else ""
+    return (
+        (variant, settings["streams"], settings["threads"], settings["spin"]),
+        settings["max_batch"],
+    )
 
 
 def _name(row: Row) -> str:
-    streams, threads, spin = row
+    variant, streams, threads, spin = row
+    of = f"{variant}: " if variant else ""
     if not threads:
-        return f"{streams} × shared"
-    return f"{streams} × {threads} threads{', spin' if spin else ''}"
+        return f"{of}{streams} × shared"
+    return f"{of}{streams} × {threads} threads{', spin' if spin else ''}"
 
 
 def _fields(

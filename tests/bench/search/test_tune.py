@@ -120,6 +120,58 @@ def test_what_it_says_is_whole_and_strict_json(home: Path) -> None:
     assert "</svg>" in picture
 
 
+def test_of_several_variants_the_fastest_is_found_and_its_settings(home: Path) -> None:
+    ground = FakeGround(variants={"slow": 0.5, "fast": 1.0, "middle": 0.8})
+    found = tune(["slow", "fast", "middle"], SLO, 3 * TEN_MINUTES, cast(Any, ground))
+    alone = tuned(FakeGround())
+    assert (found.variant, found.best.variant, found.usual.variant) == ("fast", "fast", "slow")
+    assert found.best.qps >= 0.95 * alone.best.qps
+    assert found.usual.choice == USUAL
+    asked = {(trial.variant, trial.choice) for trial in found.trials if trial.rung == 1}
+    assert asked == {(name, c) for name in ground.variants for c in space("onnxruntime", 2)}
+    last = max(trial.rung for trial in found.trials)
+    assert {trial.variant for trial in found.trials if trial.rung == last} == {"fast"}
+    confirmed = {
+        cell.point.variant for cell in read_run(found.run).cells if cell.point.stage == CONFIRMATION
+    }
+    assert confirmed == {"fast", "slow"}
+    data = json.loads(json.dumps(found.as_json(), allow_nan=False))
+    assert (data["variant"], data["variants"]) == ("fast", ["slow", "fast", "middle"])
+    assert (data["best"]["variant"], data["usual"]["variant"]) == ("fast", "slow")
+    picture = space_picture(data)
+    assert "middle: 2 × shared" in picture
+    assert "slow, fast, middle: requests/s" in picture
+
+
+def test_the_first_variant_stays_where_no_other_is_better() -> None:
+    ground = FakeGround(variants={"a": 1.0, "b": 0.3})
+    found = tune(["a", "b"], SLO, 2 * TEN_MINUTES, cast(Any, ground))
+    assert found.variant == found.usual.variant == "a"
+
+
+def test_several_variants_need_more_time(capsys: pytest.CaptureFixture[str]) -> None:
+    assert schedule.usual_budget(90, 2) > schedule.usual_budget(90) > schedule.usual_budget(45)
+    with pytest.raises(UnusableInputError, match="90 settings cannot be told apart in 600 s"):
+        require_enough(600, "onnxruntime", batches=True, others=[("onnxruntime", True)])
+    ground = FakeGround(variants={"a": 1.0, "b": 1.0})
+    ground.patience = 0
+    with pytest.raises(Interrupted):
+        tune(["a", "b"], SLO, None, cast(Any, ground))
+    assert "tune: 90 settings of 2 variants to look at" in capsys.readouterr().err
+    [path] = tuning.folder().glob("*.jsonl")
+    choices = read_run(path).header.plan["choices"]
+    assert choices[0] == "a: " + space("onnxruntime", 2)[0].options
+    assert len(set(choices)) == 90
+
+
+def test_a_result_made_before_there_could_be_several_variants_is_drawn() -> None:
+    data = tuned(FakeGround()).as_json()
+    old = {key: value for key, value in data.items() if key != "variants"}
+    for entry in (old["best"], old["usual"], *old["trials"]):
+        del entry["variant"]
+    assert space_picture(old) == space_picture(data | {"variants": ["a"]})
+
+
 def test_an_interrupted_search_goes_on_where_it_stopped() -> None:
     whole = FakeGround()
     expected = tuned(whole)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -40,13 +41,23 @@ class Interrupted(BaseException):
 class FakeGround:
     """A simulated server, whose speed is a formula of its settings and the number of users."""
 
-    def __init__(self, engine: str = "onnxruntime", slow: float = 1.0, mates: str = "any") -> None:
+    def __init__(
+        self,
+        engine: str = "onnxruntime",
+        slow: float = 1.0,
+        mates: str = "any",
+        variants: Mapping[str, float] = MappingProxyType({"a": 1.0}),
+    ) -> None:
+        """``variants`` have their speed."""
         recipe = SimpleNamespace(engine=engine, summary="")
-        manifest = SimpleNamespace(
-            variant="a", model={"name": "m"}, digest="ab", size=1, model_file_size=1,
-            recipe=recipe, notes={}, gate=None, mates=mates,
-        )  # fmt: skip
-        self.variants = {"a": SimpleNamespace(manifest=manifest, folder=FOLDER)}
+        self.speeds = variants
+        self.variants = {}
+        for name in variants:
+            manifest = SimpleNamespace(
+                variant=name, model={"name": "m"}, digest="ab", size=1, model_file_size=1,
+                recipe=recipe, notes={}, gate=None, mates=mates,
+            )  # fmt: skip
+            self.variants[name] = SimpleNamespace(manifest=manifest, folder=FOLDER)
         self.gold = SimpleNamespace(name="gold", digest="cd", items=[1])
         self.slow = slow
         self.measured: list[tuple[Setup, int, float]] = []
@@ -74,7 +85,8 @@ class FakeGround:
         choice = Setup(**(dict(point.settings) or USUAL.as_json()))
         self.measured.append((choice, users, seconds))
         source = np.random.default_rng(list(repr(point).encode()))
-        rate = self.rate(choice, users) * float(np.exp(source.normal(0, 0.02)))
+        rate = self.rate(choice, users) * self.speeds[point.variant]
+        rate *= float(np.exp(source.normal(0, 0.02)))
         requests = max(1, int(rate * seconds))
         rate = requests / seconds  # of whole requests, so that Little's law holds
         noise = np.exp(source.normal(0, 0.15, requests))
