@@ -206,7 +206,7 @@ for peer in PEERS:
 @nox.session(default=False)
 def peers_compare(session: nox.Session) -> None:
     """Run the second half of ``peers``: measure with the environments that could be made."""
-    install(session, "bench,openvino", evidence=True)
+    install(session, "bench,openvino,ray", evidence=True)
     arguments = []
     for name in PEERS:
         home = Path(session.virtualenv.location).parent / f"peers_{name}"

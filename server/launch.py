@@ -40,9 +40,7 @@ RAY_ENVIRONMENT = {
     # Ray's own ports accept commands: they listen on this machine only, and require a token too.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's only way to listen on 127.0.0.1
     "RAY_AUTH_MODE": "token",
-    # With these set to 1 there would be no proxy that runs our middleware.
-    "RAY_SERVE_ENABLE_HA_PROXY": "0",
-    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "0",
+    # For Ray's own proxy, which HAProxy (haproxy.py) asks while there is no replica.
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "tiankong.server.retries.middlewares",
 }
 
@@ -58,7 +56,7 @@ def command(stack: Stack, settings: Settings) -> list[str]:
         case "ray":
             return command("reference", replace(settings, replicas=settings.replicas or 1))
         case "article":
-            return [sys.executable, "-m", "gunicorn", *_gunicorn_arguments(_address(settings))]
+            return [sys.executable, "-m", "gunicorn", *_gunicorn_arguments(settings.address)]
 
 
 def _gunicorn_arguments(place: str) -> list[str]:
@@ -246,7 +244,7 @@ def bind(settings: Settings) -> socket.socket:
     except OSError as error:
         listener.close()
         raise UnusableInputError(
-            f"cannot listen on {_address(settings)}: {error.strerror}; choose another --port"
+            f"cannot listen on {settings.address}: {error.strerror}; choose another --port"
         ) from None
     return listener
 
@@ -274,8 +272,3 @@ def _require_keys(path: Path) -> None:
     from .http.api_keys import read_keys  # here, because most servers start without it
 
     read_keys(path)
-
-
-def _address(settings: Settings) -> str:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"{host}:{settings.port}"

@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
@@ -34,8 +35,11 @@ from ..toolkit.console import say
 from ..toolkit.errors import UnusableInputError
 from ..toolkit.files import ARTIFACTS, artifacts_path, give_memory_back
 from ..toolkit.machine import usable_cores
+from ..toolkit.processes import free_port
+from . import haproxy
 from .batching.cores import cores_each, open_served
 from .batching.service import Service
+from .haproxy import HERE
 from .http.metrics import Collected
 from .reference import GRACE, KEEP_ALIVE
 from .retries import ServedBy
@@ -47,6 +51,7 @@ GATHER_SECONDS = 2.0
 UPSCALE_SECONDS = 5.0
 HEALTH_SECONDS = 1.0  # between two health checks of a replica: a dead one is replaced soon
 LOOK_SECONDS = 0.2  # between two checks whether a stopping replica has answered its last request
+LINGER_SECONDS = 0.5  # after the last replica, for the answer that the server drains
 GONE_SECONDS = 5.0
 OBJECT_STORE_BYTES = 80_000_000  # near Ray's minimum: requests do not use the object store
 USAGE_STATS = "RAY_USAGE_STATS_ENABLED"
@@ -203,6 +208,7 @@ def serve(settings: Settings) -> None:
     stopped = Event()
     folder = Path(tempfile.mkdtemp(prefix="tk-", dir="/tmp"))  # short: paths of sockets are limited
     try:
+        os.environ.update(_proxied(settings, folder))  # for Ray's processes
         # Ray prints the output of its processes; standard output is for the access log alone.
         with _logged(folder / "log"), redirect_stdout(sys.stderr), _ray(settings, cores, folder):
             # After Ray's start, to replace its own handler, which exits without cleaning up.
@@ -210,10 +216,19 @@ def serve(settings: Settings) -> None:
             _deploy(settings, cores, str(folder / "log"))
             stopped.wait()
             ray_serve.delete(NAME)
+            time.sleep(LINGER_SECONDS)
             with _muted():
                 ray_serve.shutdown()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _proxied(settings: Settings, folder: Path) -> dict[str, str]:
+    """Return Ray's variables for an HAProxy that listens for clients, on free ports of its own."""
+    own = ("HAPROXY_METRICS_PORT", "HAPROXY_STATS_PORT", "FALLBACK_PROXY_HTTP_PORT")
+    ports = {f"RAY_SERVE_{name}": str(free_port()) for name in own}
+    limits = (settings.deadline, settings.body_limit)
+    return ports | haproxy.variables(folder / "ha", *limits, settings.address, GRACE)
 
 
 @contextmanager
@@ -250,7 +265,7 @@ def _deploy(settings: Settings, cores: int, log_to: str) -> None:
     ray_serve.start(
         proxy_location="HeadOnly",
         http_options={
-            "host": settings.host,
+            "host": HERE,  # the replicas' address; HAProxy has the clients'
             "port": settings.port,
             "keep_alive_timeout_s": KEEP_ALIVE,
         },
@@ -265,8 +280,7 @@ def _deploy(settings: Settings, cores: int, log_to: str) -> None:
     remark, in_force = handle.told.remote().result()
     if remark:
         say(remark)
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    print(f"serving {settings.folder.name} on http://{host}:{settings.port}", file=sys.stderr)
+    print(f"serving {settings.folder.name} on http://{settings.address}", file=sys.stderr)
     print(f"settings {json.dumps(in_force)}", file=sys.stderr, flush=True)
 
 

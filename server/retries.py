@@ -1,4 +1,6 @@
-"""Middleware between the clients and the replicas: asks again if a replica died.
+"""Middleware of Ray's own proxy before the replicas: asks again if a replica died.
+
+HAProxy, if it is there (haproxy.py), asks Ray's proxy only while no replica is left.
 
 A request changes nothing, so it is safe to ask again.  An answer is passed on only when it is
 complete; this costs no time, because no route streams its answer.
@@ -143,10 +145,31 @@ class Retries:
 
 
 def middlewares() -> list[Middleware]:
-    """Return the middleware for Ray's proxies, with the limits in the environment variables."""
-    deadline = float(os.environ.get(DEADLINE, Settings.deadline))
-    body_limit = int(os.environ.get(BODY_LIMIT, Settings.body_limit))
+    """Return the middleware for Ray's proxies, with the limits in the environment variables.
+
+    Behind HAProxy replicas call this too: they get none, because HAProxy does the same for them.
+    """
+    if _is_replica():
+        return []
+    deadline, body_limit = limits()
     return [Middleware(Retries, deadline=deadline, body_limit=body_limit)]
+
+
+def limits() -> tuple[float, int]:
+    """Return the deadline in seconds and the largest body in bytes, as the environment says."""
+    deadline = float(os.environ.get(DEADLINE, Settings.deadline))
+    return deadline, int(os.environ.get(BODY_LIMIT, Settings.body_limit))
+
+
+def _is_replica() -> bool:
+    from ray import serve
+    from ray.serve.exceptions import RayServeException
+
+    try:
+        serve.get_replica_context()
+    except RayServeException:
+        return False
+    return True
 
 
 def _with_id(scope: Scope, name: str) -> Scope:

@@ -160,6 +160,12 @@ class Settings:
         """The largest number of processes at the same time."""
         return max(1, self.replicas, self.max_replicas)
 
+    @property
+    def address(self) -> str:
+        """Host and port as a URL has them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
     def values(self, *parts: Part) -> dict[str, Any]:
         """Return the values of all settings in these parts, by name."""
         return {entry.name: getattr(self, entry.name) for entry in table(*parts)}

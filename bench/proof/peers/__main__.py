@@ -9,7 +9,8 @@ each level (shuffled too), and stopped before the next starts: one server has th
 answer is compared with the variant's own top-5 without load.  Windows are appended to
 ``artifacts/proof/peers.jsonl``; those that are there with the same terms (seconds, seed, gold set,
 machine, variant, the server's program) are not measured again, so an interrupted run is resumed.
-Peers are written NAME[:VARIANT][@OPTION=VALUE+...], for example ``litserve@workers=1+threads=2``.
+Peers are written NAME[:VARIANT][@OPTION=VALUE+...], for example ``litserve@workers=1+threads=2``;
+``ray@replicas=2`` is our own server behind Ray Serve.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ from ...serving.served import Served
 from ...sweep.measure import Window, undisturbed
 from ..ledger import Key, Ledger
 from ..program import command_line, ended_well
-from .servers import PEERS, USUAL, Contestant, digest, opened, parse_peers, script
+from .servers import PEERS, RAY, USUAL, Contestant, digest, opened, parse_peers, script
 from .table import Tables, Turn, ours
 
 OURS = "onnx-int8,openvino-int8,onnx-fp32,pytorch-fp32"
@@ -181,7 +183,10 @@ def absences(
     """Return why peers cannot be measured: a reason in ``known``, no script or no interpreter."""
     reasons = dict(known)
     for peer in dict.fromkeys(each.server for each in peers):
-        if not script(peer).is_file():
+        if peer == RAY:
+            if find_spec("ray") is None:
+                reasons.setdefault(peer, "Ray is not installed: pip install -e '.[ray]'")
+        elif not script(peer).is_file():
             reasons.setdefault(peer, f"there is no {script(peer)}")
         elif peer not in pythons:
             reasons.setdefault(peer, NO_PYTHON)

@@ -10,12 +10,14 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from ....server.settings import Settings
+from ....server.settings import table as settings_table
 from ....toolkit.building.folders import Built
 from ....toolkit.errors import UnusableInputError
 from ....toolkit.files import PACKAGE
@@ -26,6 +28,8 @@ from ...load.target import Target
 from ...serving.accounting import processes
 from ...serving.served import Served, serve, started
 
+RAY = "ray"
+"""Our server in several replicas behind Ray Serve; its options are settings, such as replicas."""
 OURS = ("server", "toolkit")  # the packages that our servers' programs consist of
 PEERS = PACKAGE / "bench" / "peers"
 FILES: dict[str, tuple[str, ...]] = {
@@ -78,16 +82,27 @@ def parse_peers(text: str, folder: Path = PEERS) -> list[Contestant]:
     for part in filter(None, text.split(",")):
         head, _, tail = part.partition("@")
         peer, _, variant = head.partition(":")
-        if peer not in FILES and not script(peer, folder).is_file():
+        if peer not in (RAY, *FILES) and not script(peer, folder).is_file():
             known = ", ".join(sorted({*FILES, *(p.parent.name for p in folder.glob("*/serve.py"))}))
             raise UnusableInputError(f"there is no peer {peer!r} in {folder}; known: {known}")
         pairs = [each.partition("=") for each in filter(None, tail.split("+"))]
         if not all(key and value for key, _, value in pairs):
             raise UnusableInputError(f"{part!r}: options read NAME=VALUE+NAME=VALUE")
         options = tuple((key, value) for key, _, value in pairs)
+        if peer == RAY:
+            _require_settings(part, options)
         variants = (variant,) if variant else FILES.get(peer, ("onnx-int8",))
         found += [Contestant(peer, each, options) for each in variants]
     return found
+
+
+def _require_settings(part: str, options: Sequence[tuple[str, str]]) -> None:
+    known = {row.name for row in settings_table("speed", "replicas") if row.kind is int}
+    if wrong := sorted(key for key, value in options if key not in known or not value.isdecimal()):
+        raise UnusableInputError(
+            f"{part!r}: {', '.join(wrong)}: write a whole number for one of"
+            f" {', '.join(sorted(known))}"
+        )
 
 
 def script(peer: str, folder: Path = PEERS) -> Path:
@@ -97,7 +112,7 @@ def script(peer: str, folder: Path = PEERS) -> Path:
 
 def digest(contestant: Contestant, built: Built, folder: Path = PEERS) -> str:
     """Return a digest of the variant and of the server's program: other ones make another row."""
-    if contestant.server in (REFERENCE_STACK, ARTICLE_STACK):
+    if contestant.server in (REFERENCE_STACK, ARTICLE_STACK, RAY):
         files = [path for room in OURS for path in sorted((PACKAGE / room).rglob("*.py"))]
     else:
         home = script(contestant.server, folder).parent
@@ -115,6 +130,9 @@ def opened(
         return serve("reference", settings)
     if contestant.server == ARTICLE_STACK:
         return serve("article", settings)
+    if contestant.server == RAY:
+        values: dict[str, Any] = {key: int(value) for key, value in contestant.options}
+        return serve("ray", replace(settings, **values))
     options = [word for key, value in contestant.options for word in (f"--{key}", value)]
     python = pythons[contestant.server]
     return serve_peer(contestant.name, python, script(contestant.server, folder), built, options)

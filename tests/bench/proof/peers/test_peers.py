@@ -129,7 +129,8 @@ def test_peers_are_named_with_variants_and_options() -> None:
         Contestant("optimum_onnxruntime", VARIANT),
         Contestant("litserve", "onnx-fp32", (("workers", "1"), ("threads", "2"))),
     ]
-    for text in ("triton", "litserve@workers"):
+    assert parse_peers("ray@replicas=2") == [Contestant("ray", VARIANT, (("replicas", "2"),))]
+    for text in ("triton", "litserve@workers", "ray@replicas=two", "ray@host=1"):
         with pytest.raises(UnusableInputError):
             parse_peers(text)
 
