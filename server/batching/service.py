@@ -211,9 +211,8 @@ class Service:
         Raises a 400 or 422 problem for a text that cannot be asked, 503 if the queue is full, 504
         past ``until`` (seconds on the loop's clock; None: never).
         """
-        if (
-            self._cache is None and self._flights is None
-        ):  # what is known or in flight needs no room
+        # What is known, or in flight already, needs no room in the queue.
+        if self._cache is None and self._flights is None:
             self._scheduler.require_room(len(question.texts))
         if sum(map(len, question.texts)) + len(question.candidates or ()) <= LONG:
             jobs = list(self._jobs(question))
@@ -253,7 +252,7 @@ class Service:
         self, jobs: Sequence[Pending], until: float | None
     ) -> tuple[list[Answer], Sequence[Pending]]:
         """Return the answers, and the jobs that the engine was asked, by this or another caller."""
-        if not self._cache:
+        if self._cache is None:
             return await self._asked(jobs, until)
         cached = [self._cache.get(job) for job in jobs]
         unknown = [job for job, answer in zip(jobs, cached, strict=True) if answer is None]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Protocol
@@ -33,7 +34,7 @@ class Deadlines:
         self._queue: list[tuple[float, int, Waiting]] = []
         self._number = count()  # so that equal times are never decided by comparing what waits
         self._timer: asyncio.TimerHandle | None = None
-        self._rings_at = 0.0
+        self._rings_at = math.inf
         self._most = FEW
 
     def add(self, until: float, waiting: Waiting) -> None:
@@ -42,7 +43,7 @@ class Deadlines:
         if len(queue) >= self._most:
             self._tidy()
         heappush(queue, (until, next(self._number), waiting))
-        if self._timer is None or until < self._rings_at:
+        if until < self._rings_at:
             self._arm(until)
 
     def __len__(self) -> int:
@@ -61,11 +62,11 @@ class Deadlines:
         self._timer = self.loop.call_at(at, self._ring)
 
     def _ring(self) -> None:
-        self._timer = None
+        self._timer, self._rings_at = None, math.inf
         queue, now = self._queue, self.loop.time() + SLACK
         while queue and (queue[0][2].over or queue[0][0] <= now):
             _, _, waiting = heappop(queue)
             if not waiting.over:
                 waiting.ring()
-        if queue and self._timer is None:  # ringing may have added one
+        if queue and queue[0][0] < self._rings_at:  # ringing may have armed the timer already
             self._arm(queue[0][0])

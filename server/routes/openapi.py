@@ -9,6 +9,7 @@ from typing import Literal
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..http.problems import MEDIA_TYPE
 from .schemas import PROBLEMS, SCHEMAS, Schema, ref
@@ -19,6 +20,14 @@ DONE = "The answer"
 IDENTIFIER = str.maketrans("/-.", "___", "{}")
 
 Handler = Callable[[Request], Awaitable[Response]]
+
+
+def _app(handler: Handler) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await handler(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    return app
 
 
 class Operation(Route):
@@ -44,6 +53,8 @@ class Operation(Route):
         question: str = "",
     ) -> None:
         super().__init__(path, handler, methods=[method])
+        # Starlette's own would put the app's exception handlers around each route a second time.
+        self.app = _app(handler)
         self._method = method.lower()
         self._answer, self._problems, self._question = answer, problems, question
 

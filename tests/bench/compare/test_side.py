@@ -60,6 +60,7 @@ def test_a_contender_in_a_few_words(text: str, expected: dict[str, Any]) -> None
         ("a@streams=-1", "'streams=-1' is none of"),
         ("a@threads=1.5", "'threads=1.5' is none of"),
         ("a@cores=two", "'cores=two' is none of"),
+        ("a@join=1", "'join=1' is none of"),  # it would flatter: a plan alone may say so
         ("a@stack=flask", "'stack=flask' is none of"),
         ("a@stack=target", "'stack=target' is none of"),
         ("a@streams=2;threads=1", "'streams=2;threads=1' is none of"),

@@ -88,14 +88,17 @@ def test_ringing_may_add_more() -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         deadlines = Deadlines(loop)
-        second = Guest(deadlines)
+        soon, added = Guest(deadlines), Guest(deadlines)
 
         class First(Guest):
             def ring(self) -> None:
-                deadlines.add(loop.time() + 0.01, second)
+                deadlines.add(loop.time() + 0.08, added)
 
         deadlines.add(loop.time() + 0.01, First(deadlines))
+        deadlines.add(loop.time() + 0.03, soon)
         await asyncio.sleep(0.06)
-        assert len(second.rung) == 1
+        assert (len(soon.rung), added.rung) == (1, [])  # what was added later holds up nothing
+        await asyncio.sleep(0.1)
+        assert len(added.rung) == 1
 
     asyncio.run(scenario())
