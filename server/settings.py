@@ -113,7 +113,7 @@ class Settings:
 
     streams: int = setting("speed", 0, "batches inferred at the same time, 0: measured")
     threads: int = setting("speed", 0, "threads for one batch, 0: usable cores, shared")
-    max_batch: int = setting("speed", 8, "sentences in one inference, 1: each alone", least=1)
+    max_batch: int = setting("speed", 16, "sentences in one inference, 1: each alone", least=1)
     spin: bool = setting("speed", False, "ONNX Runtime's threads wait by spinning")
     cache: int = setting("speed", 0, "answers to remember for repeated questions")
     join: bool = setting("speed", False, "a sentence that is in flight already is not asked again")

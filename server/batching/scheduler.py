@@ -31,15 +31,17 @@ class Limits:
 
     Args:
         sentences: the most sentences in a batch.
-        tokens: the most tokens in a batch of several sentences, padding included.  Long sentences
-            gain nothing from a batch, and each sentence waits for the whole batch.
+        tokens: the most tokens in a batch of several sentences, padding apart.  Long sentences gain
+            nothing from a batch, and each sentence waits for the whole batch.
+        padded: the most tokens in a batch of several sentences, padding included.
         padding: how many tokens of padding each sentence after the first may add.
         multiple: each length is rounded up to a multiple of this, as the engine's padding does.
 
     """
 
-    sentences: int = 8
+    sentences: int = 16
     tokens: int = 256
+    padded: int = 256
     padding: int = 8
     multiple: int = 1
 
@@ -132,15 +134,19 @@ def next_batch(waiting: Collection[Pending], idle: int, limits: Limits) -> list[
     most = min(limits.sentences, -(-len(waiting) // idle))
     mates = [job for job in others if job.candidates == first.candidates]
     chosen, own = [first], limits.width(first)
-    longest = tokens = own
+    longest = padded_alone = own
+    tokens = len(first.ids)
     for job in sorted(mates, key=lambda job: abs(limits.width(job) - own)):
         if len(chosen) >= most:
             break
         width, count = limits.width(job), len(chosen) + 1
         padded = max(longest, width) * count
-        if padded <= limits.tokens and padded - tokens - width <= limits.padding * len(chosen):
+        more = padded - padded_alone - width
+        fits = tokens + len(job.ids) <= limits.tokens and padded <= limits.padded
+        if fits and more <= limits.padding * len(chosen):
             chosen.append(job)
-            longest, tokens = max(longest, width), tokens + width
+            longest, padded_alone = max(longest, width), padded_alone + width
+            tokens += len(job.ids)
     return chosen
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from threading import Thread
 
@@ -32,6 +33,7 @@ WARM_UP = f"今天天气很{MASK}。"
 WARM_UP_DELTA = 0.05  # of a probability: kernels of other machines round differently
 PREPARED_TOKENS = (16, 24, 32)
 PREPARING_SECONDS = 0.6
+UNPADDED = 1024  # tokens of a batch, padding included, where only attention computes padding
 MANY = 1_000_000  # concurrent calls: more than there ever are, so no limit
 
 
@@ -45,10 +47,12 @@ def limits_of(predictor: Predictor, settings: Settings, streams: int) -> Limits:
     """Return the limits of a batch under which each answer is that of the sentence alone."""
     if predictor.mates == "none":
         return Limits(sentences=1)
-    padding = Limits.tokens if unpads(predictor, streams) else Limits.padding
+    limits = Limits(settings.max_batch, multiple=predictor.pad_to)
     if predictor.mates == "same length":
-        padding = 0
-    return Limits(settings.max_batch, padding=padding, multiple=predictor.pad_to)
+        return replace(limits, padding=0)
+    if unpads(predictor, streams):
+        return replace(limits, padded=UNPADDED, padding=UNPADDED)
+    return limits
 
 
 class Service:
@@ -184,6 +188,7 @@ class Service:
             or usable_cores(),
             "max_batch": self._limits.sentences,
             "batch_tokens": self._limits.tokens,
+            "batch_padded": self._limits.padded,
             "batch_padding": self._limits.padding,
             "pad_to": self._limits.multiple,
             "unpads": unpads(self._predictor, self._scheduler.streams),

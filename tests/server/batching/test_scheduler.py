@@ -186,7 +186,7 @@ def test_the_end_drops_what_has_not_begun(start: Start, model: Model) -> None:
 
 
 def test_what_waits_becomes_a_batch_and_nothing_waits_for_one(start: Start, model: Model) -> None:
-    scheduler = start(queue_limit=20)
+    scheduler = start(queue_limit=20, limits=Limits(sentences=8))
 
     async def scenario() -> None:
         running = asyncio.create_task(scheduler.run([job(word=SLOW)], None))
@@ -223,6 +223,8 @@ def test_like_lengths_go_together_and_the_oldest_always_goes() -> None:
         (Limits(padding=1), [10, 10, 10, 11]),
         (Limits(tokens=25), [10, 10]),
         (Limits(tokens=9), [10]),
+        (Limits(padded=25), [10, 10]),
+        (Limits(tokens=43, padded=60, padding=60), [10, 10, 10, 11]),
     ],
 )
 def test_limits(limits: Limits, expected: list[int]) -> None:

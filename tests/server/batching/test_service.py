@@ -94,6 +94,6 @@ def test_one_stream_with_all_cores_computes_padding(
     open_client: Callable[..., TestClient], engine: Any
 ) -> None:
     engine.about = About(unpads=True, widths=[1, 2])
-    for streams, unpads, padding in (1, False, 8), (2, True, 256):
+    for streams, unpads, padding in (1, False, 8), (2, True, 1024):
         found = open_client(streams=streams).get("/v2/models/fake").json()["parameters"]
         assert (found["unpads"], found["batch_padding"]) == (unpads, padding)

@@ -111,7 +111,7 @@ def test_what_an_earlier_start_found_is_not_measured_again(
 
     first, asked = streams(), engine.asked
     (facts,) = tmp_path.iterdir()
-    assert json.loads(facts.read_text()) == {"streams, of 4 at most, with batches of 8": first}
+    assert json.loads(facts.read_text()) == {"streams, of 4 at most, with batches of 16": first}
     assert streams() == first
     assert engine.asked == asked + 1  # the warm-up
     streams(max_batch=2)

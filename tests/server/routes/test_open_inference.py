@@ -86,7 +86,7 @@ def test_what_server_and_model_say_of_themselves(client: TestClient) -> None:
         assert model["inputs"] == [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
         assert [output["name"] for output in model["outputs"]] == ["token", "score", "sentence"]
         assert model["parameters"]["streams"] == 1
-        assert model["parameters"]["max_batch"] == 8
+        assert model["parameters"]["max_batch"] == 16
         assert client.get(f"{path}/ready").json() == {"name": "fake", "ready": True}
 
 
