@@ -176,7 +176,11 @@ def _ceilings(explanation: Explanation) -> Iterator[str]:
             for precision in dict.fromkeys(ceiling.precision for ceiling in explanation.ceilings)
             for row in _kernels(explanation, precision, cores)
         ]
-        + [[f"{name} products", *["-", ""] * len(cores), ""] for name in explanation.missing]
+        + [
+            [f"{name} products", *["-", ""] * len(cores), ""]
+            for name in explanation.missing
+            if name in UNITS
+        ]
         + [_memory(explanation, cores)],
     )
     yield from _indented(

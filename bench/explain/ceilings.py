@@ -32,6 +32,8 @@ FREQUENT_SHAPES, LARGEST_SHAPES = 3, 2  # of those with most operations, those o
 COLD_CACHES = 3  # cold weights are several times the last-level cache, if the model's are
 MEMORY_PART = 4  # of the free memory that cold weights may take
 
+UNUSABLE = "the installed version has no kernel that runs here"
+
 Key = tuple[str, int]
 """A precision and a number of cores."""
 
@@ -178,24 +180,29 @@ class Ceilings:
             for rows in ROWS
         ]
         best = self._ranked(first)
+        if not best:
+            self.missing[f"{precision} by {library}"] = UNUSABLE
+            return
         self._keep(best[0])
         for number in more:
-            uses = [(number, 1), (1, number)]
             again = [
                 replace(cell, callers=callers, threads=threads)
                 for cell in best[:TRIED_AGAIN]
-                for callers, threads in uses
+                for callers, threads in ((number, 1), (1, number))
             ]
-            ranked = self._ranked(again)
-            self._keep(ranked[0])
+            self._keep(self._ranked(again)[0])
 
     def _ranked(self, cells: Sequence[Multiplication]) -> list[Multiplication]:
-        """Return multiplications by their rate, the fastest first; none of them stays open."""
+        """Return the multiplications that can run, the fastest first; none of them stays open."""
         rates = {}
         for cell in cells:
-            rates[cell] = self._rate(cell, TRY_SECONDS, hot=True)
-            del self._calls[cell]  # dozens are tried; memory is needed only for the best
-        return sorted(cells, key=lambda cell: -rates[cell])
+            try:
+                rates[cell] = self._rate(cell, TRY_SECONDS, hot=True)
+            except Exception:
+                continue
+            finally:
+                self._calls.pop(cell, None)  # memory is needed only for the best of dozens
+        return sorted(rates, key=lambda cell: -rates[cell])
 
     def _keep(self, cell: Multiplication) -> None:
         """Keep a multiplication for the rounds, with as many weights as the model has."""

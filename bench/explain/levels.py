@@ -22,10 +22,11 @@ HIGHEST, *LOWER = (
     ("basic", onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC),
     ("none", onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL),
 )
-TURNS = 7
+TURNS, FEWEST_TURNS = 7, 3
 FASTER = 1.1  # times as fast, on the median of the turns; and faster in every turn
+CLEARLY = 2.0  # times as fast in every turn, where there are few
 COPIES = 3  # of a file in memory, at most: as read, as packed, and what a session needs besides
-LONGEST_MS = 2000.0  # a level that takes so long for one call is timed once
+LONGEST_MS = 1000.0  # where a call takes so long, there are few turns
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,10 @@ class Level:
     @property
     def faster(self) -> bool:
         """Whether the highest level is slower than this one, beyond noise."""
-        return len(self.ratios) >= TURNS and self.ratio >= FASTER and min(self.ratios) > 1
+        if len(self.ratios) < FEWEST_TURNS:
+            return False
+        least = 1.0 if len(self.ratios) >= TURNS else CLEARLY
+        return self.ratio >= FASTER and min(self.ratios) > least
 
     def as_json(self) -> dict[str, Any]:
         """Return the level as a JSON object."""
@@ -69,7 +73,7 @@ def measure_levels(path: Path, batch: Batch) -> list[Level]:
         for session in (highest, lower):
             session.run(batch)
         pairs: list[tuple[float, float]] = []
-        while len(pairs) < TURNS and not (pairs and max(pairs[-1]) > LONGEST_MS):
+        while len(pairs) < FEWEST_TURNS or (len(pairs) < TURNS and max(pairs[-1]) < LONGEST_MS):
             pairs.append((timed(partial(highest.run, batch)), timed(partial(lower.run, batch))))
         highest_ms += [ms for ms, _ in pairs]
         own = statistics.median(ms for _, ms in pairs)

@@ -84,6 +84,26 @@ def test_where_one_engine_is_installed(
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_version_without_a_kernel_is_left_out_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = ceilings.open_calls
+
+    def opened(cell: Multiplication) -> object:
+        if cell.library != ONNXRUNTIME or cell.form == "MatMulInteger":
+            raise AttributeError("no such operator")
+        return whole(cell)
+
+    monkeypatch.setattr(ceilings, "open_calls", opened)
+    measured = Ceilings(SHAPES[:1], {1}, PARAMETERS, (INT8,))
+    measured.measure()
+    assert {kernel.cell.form for kernel in measured.kernels} == {"MatMulIntegerToFloat"}
+    for library in ("torch", OPENVINO):
+        if installed(library):
+            assert measured.missing[f"{INT8} by {library}"] == ceilings.UNUSABLE
+
+
+@pytest.mark.usefixtures("quick")
 def test_the_best_other_library_is_compared_round_by_round() -> None:
     measured = Ceilings(SHAPES[:1], {1}, PARAMETERS, (FP32,))
     of = {

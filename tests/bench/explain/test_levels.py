@@ -45,6 +45,8 @@ def test_no_room_for_two_sessions(
         ([7.0] * (TURNS - 1) + [1.01], True),
         ([1.2] * (TURNS - 1) + [0.99], False),  # not in every turn
         ([1.05] * TURNS, False),  # not much
+        ([7.0, 9.0, 8.0], True),  # a few long calls
+        ([1.5, 1.6, 1.7], False),  # few, and not so much
         ([7.0], False),  # once
     ],
 )
