@@ -9,6 +9,7 @@ from ...text import figures
 from ...text.language import Language
 
 MUCH_SLOWER = 0.9  # of the fastest kernel: an engine's own one below it is named
+MUCH = 0.1  # of a sentence's operations: a precision with less decides nothing
 PERCENT = 100
 
 
@@ -23,7 +24,8 @@ def ceiling_notes(found: Mapping[str, Mapping[str, Any]], language: Language) ->
         notes.append(language.say("ceiling.best", kernels=_kernels(whole, language)))
         notes += [line for name, told in whole.items() for line in _slower(name, told, language)]
     if older := [name for name in found if name not in whole]:
-        notes.append(language.say("ceiling.own", names=language.listed(older)))
+        said = "ceiling.own" if whole else "ceiling.own_all"
+        notes.append(language.say(said, names=language.listed(older)))
     return notes
 
 
@@ -46,9 +48,11 @@ def _kernels(found: Mapping[str, Mapping[str, Any]], language: Language) -> str:
 
 
 def _slower(name: str, told: Mapping[str, Any], language: Language) -> Iterator[str]:
+    operations = told["giga_operations"]
     for precision, own in told.get("own_giga_per_second", {}).items():
         share = own / told["giga_per_second"][precision]
-        if precision in told["giga_operations"] and share < MUCH_SLOWER:
+        much = operations.get(precision, 0.0) >= MUCH * sum(operations.values())
+        if much and share < MUCH_SLOWER:
             yield language.say(
                 "ceiling.slower", precision=precision.upper(), library=told["library"]["own"],
                 name=name, share=figures.percent(PERCENT * share),

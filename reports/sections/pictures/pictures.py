@@ -227,7 +227,7 @@ def _ceiling(view: View) -> Section | None:
     told_shares = {series: rate / most for series, (rate, most) in shares.items()}
     told = seen.ceiling(told_shares, view.looks, view.language)
     notes = [view.language.say("note.ceiling", tokens=", ".join(dict.fromkeys(lengths)))]
-    told_of = {view.looks[series].name: _ceiling_of(view, series[0]) for series in shares}
+    told_of = {series[0]: _ceiling_of(view, series[0]) for series in shares}
     notes += ceiling_notes(told_of, view.language)
     if above:
         names = view.language.listed([view.looks[series].name for series in above])

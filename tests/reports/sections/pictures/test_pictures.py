@@ -126,16 +126,20 @@ BEST = {
 def test_the_notes_name_the_fastest_kernels_and_what_is_slower(whole: Run, code: str) -> None:
     run = replace(whole, evidence={"ceilings": {"onnx-int8": BEST}})
     notes = shown(reported(run), code)["ceiling"].notes
-    assert len(notes) == 4
+    assert len(notes) == 3
     for part in ("INT8 880", "openvino", "96 %", "FP32 222", "torch"):
         assert part in notes[1]
-    assert "50 %" in notes[2]  # its own 8-bit kernel
-    assert "81 %" in notes[3]
-    assert all("onnxruntime" in note and "onnx-int8" in note for note in notes[2:])
+    # Its own 8-bit kernel; that of the few operations in FP32 is slower too, and decides nothing.
+    for part in ("50 %", "onnxruntime", "onnx-int8"):
+        assert part in notes[2]
 
 
 def test_a_run_made_before_says_that_its_ceiling_is_its_own_engines(whole: Run) -> None:
-    assert "only its own engine's kernels" in shown(reported(whole))["ceiling"].notes[1]
+    assert shown(reported(whole))["ceiling"].notes[1].startswith("Only the kernels of each")
+    names = sorted({cell.point.variant for cell in whole.cells} - {"onnx-int8"})
+    both = {names[0]: {"sentences_per_second": 400.0, "tokens": 17.5}, "onnx-int8": BEST}
+    notes = shown(reported(replace(whole, evidence={"ceilings": both})))["ceiling"].notes
+    assert notes[-1].startswith(f"For {names[0]} only the kernels")
 
 
 def test_a_picture_with_nothing_to_show_is_left_out_and_why_is_said(
