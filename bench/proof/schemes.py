@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx
 
-from ...toolkit.building.calibration import read_calibration
+from ...toolkit.building.calibration import asked_in_many_ways, read_calibration
 from ...toolkit.console import say
 from ...toolkit.engines.onnx_engine import OnnxEngine
 from ...toolkit.engines.outputs import CONTRIB, DEPTH
@@ -28,7 +28,9 @@ from ...toolkit.engines.text import TextEncoder
 from ...toolkit.gate.fidelity import fidelity
 from ...toolkit.gate.gold import read_gold
 from ...toolkit.graphs import steps as graphs
-from ...toolkit.graphs.quantization import observe, quantize, share_embedding
+from ...toolkit.graphs.eight_bits import activations
+from ...toolkit.graphs.observation import observe
+from ...toolkit.graphs.quantization import prepare, quantize, share_embedding
 from ...toolkit.graphs.rewrites import Rewriter
 from ...toolkit.models.loading import load_model
 from ..micro.ratios import Paired
@@ -55,7 +57,7 @@ def _made(model: str, folder: Path) -> tuple[TextEncoder, dict[str, Path]]:
     """Return the tokenizer and the graph of every scheme."""
     loaded = load_model(model)
     encoder = TextEncoder(loaded.tokenizer, loaded.info.positions)
-    batches = [encoder.batch([ids]) for ids in read_calibration().encode(encoder)]
+    batches = asked_in_many_ways(encoder, read_calibration().encode(encoder))
     origin = graphs.Origin(loaded.config, encoder.mask_id, batches)
     names = (FLOAT, "static", "per-tensor", "dynamic", "nbits")
     files = {name: folder / f"{name}.onnx" for name in names}
@@ -63,11 +65,11 @@ def _made(model: str, folder: Path) -> tuple[TextEncoder, dict[str, Path]]:
     graphs.export(loaded.network, folder / "plain.onnx")
     graphs.make(folder / "plain.onnx", folder / "fused.onnx", ["fuse"], origin)
     graphs.make(folder / "fused.onnx", files[FLOAT], EXACT, origin)
-    ranges = observe(files[FLOAT], batches)
+    seen = observe(files[FLOAT], activations(files[FLOAT]), batches)
     for name, per_channel in (("static", True), ("per-tensor", False)):
         say(f"schemes: {name}")
         eight = onnx.load(str(files[FLOAT]))
-        quantize(eight, ranges)
+        quantize(eight, prepare(eight, seen))
         share_embedding(eight)
         if not per_channel:
             _one_scale(eight)

@@ -13,11 +13,11 @@ from ..files import artifacts, require_disk, require_memory
 from ..machine import versions
 from ..models.info import ModelInfo
 from ..models.loading import builtin_info, load_model
-from .calibration import FIXED, Calibration, is_calibrated, read_calibration, require_calibration
+from .calibration import Calibration, is_calibrated, read_calibration, require_calibration
 from .folders import Built, variant_folder
 from .identity import Identity
 from .manifest import read_manifest
-from .recipes import REFERENCE, Recipe
+from .recipes import FIXED, REFERENCE, Recipe
 from .workshop import Workshop
 
 BYTES_PER_PARAMETER = 4

@@ -1,4 +1,7 @@
-"""The functions that write a variant's model into its folder; engines name theirs in kinds.py."""
+"""The functions that write a variant's model into its folder; engines name theirs in kinds.py.
+
+What such a function returns, if anything, are notes for the manifest.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,23 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .manifest import EIGHT_BITS
+from .recipes import FIXED
+
 if TYPE_CHECKING:
     from .recipes import Recipe
     from .workshop import Workshop
 
 
-def write_graph(workshop: Workshop, recipe: Recipe, folder: Path) -> None:
-    """Write the ONNX graph that the recipe's steps make."""
-    shutil.copyfile(workshop.graph(recipe.steps, recipe.name), folder / recipe.file)
+def write_graph(workshop: Workshop, recipe: Recipe, folder: Path) -> dict[str, Any]:
+    """Write the ONNX graph that the recipe's steps make; return what was found for 8 bits."""
+    target = folder / recipe.file
+    shutil.copyfile(workshop.graph(recipe), target)
+    if FIXED not in recipe.steps:
+        return {}
+    from ..graphs.eight_bits import read_facts
+
+    return {EIGHT_BITS: read_facts(target)}
 
 
 def write_weights(workshop: Workshop, recipe: Recipe, folder: Path) -> None:
@@ -37,8 +49,11 @@ def write_weights(workshop: Workshop, recipe: Recipe, folder: Path) -> None:
         rounded.save_pretrained(folder)
 
 
-def write_openvino(workshop: Workshop, recipe: Recipe, folder: Path) -> None:
-    """Write an OpenVINO model; the float32 model that recipes share is converted only once."""
+def write_openvino(workshop: Workshop, recipe: Recipe, folder: Path) -> dict[str, Any]:
+    """Write an OpenVINO model; the float32 model that recipes share is converted only once.
+
+    Returns what was found for 8 bits.
+    """
     from ..graphs import conversion
     from ..graphs.equalization import equalized
 
@@ -52,10 +67,11 @@ def write_openvino(workshop: Workshop, recipe: Recipe, folder: Path) -> None:
             )
     last = recipe.steps[-1]
     workshop.step(f"{recipe.name}: {last}")
-    if last == "int8-static":
-        conversion.quantize(plain, target, origin.calibration)
-    elif last == "fp16":
+    if last == FIXED:
+        return {EIGHT_BITS: conversion.quantize(plain, target, origin.calibration, recipe.budget)}
+    if last == "fp16":
         conversion.store_half(plain, target)
     else:
         for suffix in (".xml", ".bin"):
             shutil.copyfile(plain.with_suffix(suffix), target.with_suffix(suffix))
+    return {}

@@ -1,25 +1,31 @@
 """Calibration sentences: what fixed 8-bit scales are set by.
 
-The shipped ones are 64 Chinese sentences.  A model of another kind of text needs sentences of its
-own (``--calibration FILE``), one a line, each with one [MASK] or more.
+They are the user's (``--calibration FILE``), one a line, each with one [MASK] or more.  Otherwise
+they are the 64 Chinese sentences shipped here, if they fit the model's tokenizer, or sentences that
+the model writes itself (see own_sentences.py).
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ..console import say
-from ..engines.text import STRANGE, TextEncoder, TextError
+from ..engines.text import STRANGE, Batch, TextEncoder, TextError
 from ..errors import UnusableInputError
 from ..files import package_path, read_text
 from .manifest import Manifest, read_manifest
-from .recipes import Recipe
+from .recipes import FIXED, Recipe
 
 SHIPPED = package_path("toolkit/building/calibration.txt")  # no sentence of the gold sets
+FITTING = 0.2  # the largest share of unknown tokens in sentences that fit a tokenizer
+MOST_TOKENS = 1.5  # for a character, in sentences that fit it
+WAYS, QUESTIONS, SEED = 8, 512, 0  # how often each sentence is asked, how many in all
 NOTE = "calibration"  # the key in a manifest's notes, if the sentences are a user's
-FIXED = "int8-static"  # the step that they are for
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,19 @@ class Calibration:
     def note(self) -> str:
         """What a manifest says of the file."""
         return f"{self.name}, SHA-256 {self.digest[:12]}"
+
+    def fits(self, encoder: TextEncoder) -> bool:
+        """Tell whether a tokenizer reads these sentences: it knows nearly all of their tokens.
+
+        One that cuts characters into bytes knows every byte, and needs several for a character.
+        """
+        unknown, tokens, characters = 0.0, 0, 0
+        for text in self.texts:
+            ids = encoder.tokenizer.encode(text).ids
+            unknown += encoder.unknown_share(ids)
+            tokens += len(ids)
+            characters += len(text)
+        return unknown <= FITTING * len(self.texts) and tokens <= MOST_TOKENS * characters
 
     def encode(self, encoder: TextEncoder) -> list[list[int]]:
         """Return the ids of the sentences; those that the model cannot take are left out.
@@ -68,6 +87,26 @@ class Calibration:
                 f"calibration: the tokenizer knows few of the tokens of {self.name}: 8-bit variants"
                 " may fail the gate; name sentences of the model's kind by --calibration"
             )
+
+
+def asked_in_many_ways(encoder: TextEncoder, sentences: Sequence[Sequence[int]]) -> list[Batch]:
+    """Return a batch for each sentence: as it is, and with one more token masked, in many ways.
+
+    Part of the model is computed at masks alone, so few sentences would show it few values.  Seen
+    with builtin-small: eight ways instead of one halve the divergence of what is calibrated so.
+    """
+    random = np.random.default_rng(SEED)
+    ways = min(WAYS, max(1, QUESTIONS // len(sentences)))
+    batches = []
+    for ids in sentences:
+        places = [p for p, token in enumerate(ids) if p and token != encoder.mask_id][:-1]
+        if list(ids).count(encoder.mask_id) >= encoder.max_masks:
+            places = []
+        chosen = random.permutation(places)[: ways - 1]
+        more = [[encoder.mask_id if p == place else t for p, t in enumerate(ids)]
+                for place in chosen]  # fmt: skip
+        batches.append(encoder.batch([list(ids), *more]))
+    return batches
 
 
 def read_calibration(path: Path | None = None) -> Calibration:

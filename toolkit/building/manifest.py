@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 NAME = "variant.json"
 FORMAT = 1
+EIGHT_BITS = "eight_bits"  # the note on what 8 bits cost (see graphs/budget.py)
 ALONE = "file"  # the source of a model known only as one ONNX file: it has no reference
 
 

@@ -26,6 +26,7 @@ STEPS = (
 )  # fmt: skip
 STEP_MAKERS = {"fp16-naive": ("onnxconverter-common",)}
 """The distributions that a step needs beside the engine's own makers."""
+FIXED = "int8-static"  # the step that fixes 8-bit scales
 PRECISIONS = ("fp32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda")
 INDEPENDENT, DEPENDENT = BATCH = ("independent", "dependent")
@@ -67,7 +68,9 @@ class Recipe:
     server runs such a variant one sentence at a time.  ``pad_to``: sentences are padded to a
     multiple of so many tokens, in a batch and alone.  If the last bits depend on the padded length,
     sentences of similar length can then share a batch without any change; and an engine that
-    prepares for each length has fewer lengths.
+    prepares for each length has fewer lengths.  ``budget`` is the mean divergence on the
+    calibration sentences, in nats, that fixed 8-bit scales may cost; beyond it single products stay
+    in float32.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Recipe:
     device: str = "cpu"
     batch: str = INDEPENDENT
     pad_to: int = 1
+    budget: float | None = None
 
     @property
     def kind(self) -> Kind:
@@ -99,7 +103,10 @@ class Recipe:
 
     def as_json(self) -> dict[str, Any]:
         """Return the recipe as a JSON object (the form the manifest keeps)."""
-        return asdict(self) | {"steps": list(self.steps)}
+        facts = asdict(self) | {"steps": list(self.steps)}
+        if self.budget is None:  # as manifests of before
+            del facts["budget"]
+        return facts
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], origin: str) -> Recipe:
@@ -133,6 +140,7 @@ class Recipe:
         return cls(
             data["name"], data["summary"], data["engine"], data["file"], tuple(steps),
             _promise(data.get("promise", {}), origin), precision, device, batch, pad_to,
+            _budget(data.get("budget"), steps, origin),
         )  # fmt: skip
 
 
@@ -184,6 +192,16 @@ def _check_arithmetic(origin: str, kind: Kind, precision: object, device: object
         raise UnusableInputError(f"{origin}: a CPU does not compute in fp16: set device = 'cuda'")
     if precision not in kind.precisions:
         raise UnusableInputError(_choice(origin, "precision", precision, kind.precisions))
+
+
+def _budget(given: object, steps: Sequence[str], origin: str) -> float | None:
+    if given is None:
+        return None
+    if FIXED not in steps:
+        raise UnusableInputError(f"{origin}: a budget is for the step {FIXED!r}")
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given <= 1:
+        raise UnusableInputError(f"{origin}: budget = {given!r} is not in 0..1")
+    return float(given)
 
 
 def _choice(origin: str, what: str, given: object, known: Sequence[str]) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
@@ -18,14 +18,14 @@ from ..machine import fingerprint, versions
 from ..models.families import family
 from ..models.info import LoadedModel
 from ..models.tokenizer_files import write_tokenizer
-from ..models.tokens import MASK
+from ..models.tokens import MASK, UNK
 from .calibration import NOTE as CALIBRATION_NOTE
-from .calibration import Calibration, read_calibration
+from .calibration import Calibration, asked_in_many_ways, read_calibration
 from .comparison import NOT_COMPARED, ProbeAnswers, compare_with_plain
 from .folders import Built
-from .manifest import Manifest, record_files, write_manifest
+from .manifest import EIGHT_BITS, Manifest, record_files, write_manifest
 from .opening import open_variant
-from .recipes import REFERENCE, Recipe
+from .recipes import FIXED, REFERENCE, Recipe
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -54,12 +54,18 @@ class SourceModel:
         config = pruning.prune_config(self.config, kept)
         return SourceModel(tokenizer, config, self.positions, kept)
 
-    def origin(self, calibration: Calibration) -> Origin:
-        """Return what steps need to know about it."""
+    def origin(self, calibration: Calibration, written: Sequence[Sequence[int]]) -> Origin:
+        """Return what steps need to know about it.
+
+        ``written``: sentences as ids of the whole vocabulary, to be used instead of a file's.
+        """
         from ..graphs.steps import Origin
 
         encoder = TextEncoder(self.tokenizer, self.positions)
-        batches = [encoder.batch([ids]) for ids in calibration.encode(encoder)]
+        new = {old: place for place, old in enumerate(self.kept)}
+        unknown = encoder.vocabulary.get(UNK, encoder.mask_id)
+        sentences = [[new.get(i, unknown) for i in ids] if new else list(ids) for ids in written]
+        batches = asked_in_many_ways(encoder, sentences or calibration.encode(encoder))
         return Origin(self.config, encoder.mask_id, batches, self.kept)
 
 
@@ -81,10 +87,11 @@ class Workshop:
         self.calibration = calibration or read_calibration()
         self.scratch = scratch
         self.step = step
-        self._graphs: dict[tuple[str, ...], Path] = {}
+        self._graphs: dict[tuple[tuple[str, ...], float | None], Path] = {}
         self._origins: dict[bool, Origin] = {}
         self._answers = ProbeAnswers.of(loaded)
         self._compared = ""
+        self._own: list[list[int]] | None = None  # calibration sentences that the model wrote
 
     def compare(self) -> None:
         """Compare the network with what plain transformers loads from the model's folder.
@@ -105,9 +112,10 @@ class Workshop:
             inputs = family(source.config).inputs
             write_tokenizer(place, source.tokenizer, source.positions, inputs)
             (place / recipe.file).parent.mkdir(parents=True, exist_ok=True)
-            resolve_name(recipe.kind.builder)(self, recipe, place)
+            found = resolve_name(recipe.kind.builder)(self, recipe, place) or {}
+            _tell_kept(recipe.name, found.get(EIGHT_BITS, {}))
             write_json(place / "config.json", source.config)
-            manifest = self._manifest(recipe, place, source)
+            manifest = self._manifest(recipe, place, source, found)
             write_manifest(place, manifest)
             self.step(f"{recipe.name}: verify")
             predictor = _verified(place)
@@ -117,27 +125,33 @@ class Workshop:
                 )
         return Built(folder, manifest, skipped=False)
 
-    def graph(self, steps: tuple[str, ...], variant: str) -> Path:
-        """Return the ONNX file that a chain of steps makes; equal parts of chains are made once."""
+    def graph(self, recipe: Recipe, steps: tuple[str, ...] | None = None) -> Path:
+        """Return the ONNX file that a recipe's steps make; equal parts of chains are made once.
+
+        ``steps`` is a part of the chain, from its beginning; without it, it is the whole.
+        """
         from ..graphs import steps as graphs
         from ..graphs.equalization import equalized
 
-        if steps in self._graphs:
-            return self._graphs[steps]
-        target = self.scratch / f"{'-'.join(steps)}.onnx"
+        steps = recipe.steps if steps is None else steps
+        budget = recipe.budget if FIXED in steps else None
+        if (steps, budget) in self._graphs:
+            return self._graphs[steps, budget]
         if len(steps) == 1:
-            self.step(f"{variant}: export")
+            target = self.scratch / f"{steps[0]}.onnx"
+            self.step(f"{recipe.name}: export")
             with equalized(self.loaded.network):
                 graphs.export(self.loaded.network, target)
         else:
             # Consecutive rewrites change one graph in memory, without files of 400 MB between them.
             last = list(takewhile(lambda step: step in graphs.REWRITES, reversed(steps)))[::-1]
             last = last or [steps[-1]]
-            source = self.graph(steps[: -len(last)], variant)
+            source = self.graph(recipe, steps[: -len(last)])
+            target = self.scratch / f"{len(self._graphs)}-{steps[-1]}.onnx"
             for step in last:
-                self.step(f"{variant}: {step}")
-            graphs.make(source, target, last, self.origin(steps))
-        self._graphs[steps] = target
+                self.step(f"{recipe.name}: {step}")
+            graphs.make(source, target, last, replace(self.origin(steps), budget=budget))
+        self._graphs[steps, budget] = target
         give_memory_back()
         return target
 
@@ -152,11 +166,27 @@ class Workshop:
         source = self.source(steps)
         pruned = bool(source.kept)
         if pruned not in self._origins:
-            self._origins[pruned] = source.origin(self.calibration)
+            self._origins[pruned] = source.origin(self.calibration, self._written())
         return self._origins[pruned]
 
-    def _manifest(self, recipe: Recipe, folder: Path, source: SourceModel) -> Manifest:
-        notes = {}
+    def _written(self) -> list[list[int]]:
+        """Return the sentences that the model writes itself, if no others fit it."""
+        if self._own is None:
+            encoder = TextEncoder(self.loaded.tokenizer, self.loaded.info.positions)
+            self._own = []
+            if not (self.calibration.given or self.calibration.fits(encoder)):
+                from .own_sentences import written
+
+                say("calibration: the tokenizer knows few of the shipped sentences' tokens, so the"
+                    " model writes its own: name better ones by --calibration")  # fmt: skip
+                self.step("write calibration sentences")
+                self._own = written(self.loaded.network, encoder)
+        return self._own
+
+    def _manifest(
+        self, recipe: Recipe, folder: Path, source: SourceModel, found: Mapping[str, Any]
+    ) -> Manifest:
+        notes = dict(found)
         if self.loaded.remarks:
             notes["checkpoint"] = "; ".join(self.loaded.remarks)
         if self._compared and recipe.name == REFERENCE:
@@ -170,6 +200,10 @@ class Workshop:
             notes["batch"] = "an answer does not depend on its neighbours in a batch (fixed scales)"
             if self.calibration.given:
                 notes[CALIBRATION_NOTE] = self.calibration.note
+            elif self._own:
+                notes["sentences"] = (
+                    f"calibrated on {len(self._own)} sentences that the model wrote"
+                )
         if source.kept:
             whole = int(self.loaded.config["vocab_size"])
             notes["vocabulary"] = (
@@ -186,6 +220,16 @@ class Workshop:
             built=datetime.now(UTC).isoformat(timespec="seconds"),
             notes=notes,
             sources=self.loaded.sources,
+        )
+
+
+def _tell_kept(name: str, facts: Mapping[str, Any]) -> None:
+    """Say which part of an 8-bit variant stays in float32."""
+    if kept := facts.get("float32"):
+        say(
+            f"{name}: {len(kept)} products stay in float32, {sum(kept.values()):.0%} of the"
+            f" multiply-adds; in 8 bits alone answers diverge by {facts['all_in_8_bits']} nats, the"
+            f" budget is {facts['budget']}"
         )
 
 

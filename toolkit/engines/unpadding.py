@@ -36,8 +36,10 @@ def unpadded(model: bytes) -> bytes | None:
     """
     parsed = parse(model)
     nodes = list(parsed.graph.node)
-    attentions = [node for node in nodes if node.op_type == "QAttention"]
-    if not attentions or not any(POSITIONS in node.output for node in nodes):
+    # Where 8 bits cost too much, a layer's attention is in float32.
+    attentions = [node for node in nodes if node.op_type in ("QAttention", "Attention")]
+    eight_bits = any(node.op_type == "QAttention" for node in attentions)
+    if not eight_bits or not any(POSITIONS in node.output for node in nodes):
         return None
     editor = _Editor(parsed.graph)
     editor.rewrite(nodes, attentions)
@@ -55,12 +57,14 @@ class _Editor:
 
     def rewrite(self, nodes: Sequence[Any], attentions: Sequence[Any]) -> None:
         makers = {name: node for node in nodes for name in node.output}
-        embedded = makers[attentions[0].input[0]].input[0]  # before it is quantized
+        embedded = attentions[0].input[0]
+        if attentions[0].op_type == "QAttention":
+            embedded = makers[embedded].input[0]  # before it is quantized
         last = next((n for n in nodes if n.op_type == "MultiHeadAttention"), None)
         per_mask = set(last.input[1:3]) if last else set()  # keys and values of the last layer
         self._begin(self._shapes[attentions[0].input[1]][0], _integer(attentions[0], "num_heads"))
         for node in nodes:
-            if node.op_type == "QAttention":
+            if node.op_type in ("QAttention", "Attention"):
                 self._attend(node)
             elif node.op_type == "GatherND" and node.input[1] == POSITIONS:
                 masks = self._add("GatherND", [self._places, POSITIONS])
@@ -117,13 +121,17 @@ class _Editor:
         self._add("Gather", [rows, self._kept], [to])
 
     def _attend(self, node: Any) -> None:
-        """Replace QAttention by its matrix product, without padding, and attention, with it."""
-        values, weight, bias, scale, weight_scale, _, zero, weight_zero = node.input
-        product = self._add(
-            "MatMulIntegerToFloat",
-            [values, weight, scale, weight_scale, zero, weight_zero, bias],
-            domain=CONTRIB,
-        )
+        """Replace attention by its matrix product, without padding, and attention, with it."""
+        if node.op_type == "Attention":
+            values, weight, bias = node.input[:3]
+            product = self._add("Add", [self._add("MatMul", [values, weight]), bias])
+        else:
+            values, weight, bias, scale, weight_scale, _, zero, weight_zero = node.input
+            product = self._add(
+                "MatMulIntegerToFloat",
+                [values, weight, scale, weight_scale, zero, weight_zero, bias],
+                domain=CONTRIB,
+            )
         heads = self._add("Reshape", [product, self._head_width])
         query, key, value = (self._add("Gather", [heads, part]) for part in self._parts)
         scores = self._add("FusedMatMul", [query, key], domain=CONTRIB, transB=1, alpha=self._scale)

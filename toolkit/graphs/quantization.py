@@ -1,70 +1,117 @@
 """Static 8-bit quantization of a fused graph: unsigned activations x signed weights.
 
-VNNI instructions multiply U8 x S8.  A weight has one scale for each output channel; an activation
-has one scale and zero point for the whole tensor, fixed beforehand from its minimum and maximum on
-calibration sentences.  So an answer depends neither on its neighbours in a batch nor on padding.
+VNNI and AMX instructions multiply U8 x S8.  A weight has one scale for each output channel; an
+activation has one scale and zero point for the whole tensor, fixed beforehand on calibration
+sentences (see grids.py).  So an answer depends neither on its neighbours in a batch nor on padding.
 Quantized products and attention are ONNX Runtime's own operators (``MatMulIntegerToFloat``,
 ``QAttention``) with float32 results; everything between them stays float32.  Method: Jacob et al.
 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-Inference", with float32 between products.
+Inference", with float32 between products.  What is constant in a product's error its bias takes
+away (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction",
+section 4.2).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
 from ..engines.outputs import CONTRIB
-from ..engines.text import Batch
-from ..errors import UnusableInputError
+from .grids import Floats, Observed, Range, chosen_range, rounded
 from .rewrites import Rewriter
-
-Floats = NDArray[np.float32]
-Ranges = Mapping[str, tuple[float, float]]
-"""Smallest and largest value of each activation that a weight multiplies, by its graph name."""
+from .smoothing import Smoothing, add_to_bias, products, stored_weight, weight_of
 
 
-def observe(path: Path, batches: Iterable[Batch]) -> Ranges:
-    """Return the ranges of a float graph's multiplied activations over calibration batches."""
-    import onnxruntime
+@dataclass(frozen=True)
+class EightBits:
+    """A weight in 8 bits as it is stored, and its scales."""
 
-    model = onnx.load(str(path))
-    names = sorted({node.input[0] for node in _products(Rewriter(model))})
-    model.graph.output.extend(
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
-    )
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    # Optimization at load would remove or rename the activations.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    inputs = [entry.name for entry in session.get_inputs()]
-    low, high = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
-    for batch in batches:
-        activations = session.run(names, {name: getattr(batch, name) for name in inputs})
-        for name, values in zip(names, activations, strict=True):
-            low[name] = min(low[name], float(values.min()))
-            high[name] = max(high[name], float(values.max()))
-    return {name: (low[name], high[name]) for name in names}
+    values: NDArray[np.int8]
+    scale: Floats
 
 
-def quantize(model: onnx.ModelProto, ranges: Ranges) -> None:
-    """Replace every product with a weight, and every attention, by its 8-bit form."""
+@dataclass(frozen=True)
+class Scheme:
+    """All that is chosen for a graph: ranges by activation, weights by name, what biases add.
+
+    ``corrections`` are by the name of a product's result, ``noises`` (the error of a product, as a
+    share of its result's variance, see grids.py) and ``shares`` (of all multiply-adds on the
+    calibration sentences) by its weight.  ``multiplied``: how many multiplications were added for
+    channels out of line (see smoothing.py).
+    """
+
+    ranges: Mapping[str, Range]
+    weights: Mapping[str, EightBits]
+    corrections: Mapping[str, Floats]
+    noises: Mapping[str, float]
+    shares: Mapping[str, float]
+    multiplied: int = 0
+
+
+def prepare(model: onnx.ModelProto, seen: Mapping[str, Observed]) -> Scheme:
+    """Change a float graph for 8 bits (it still computes the same), and choose all scales."""
+    rewriter = Rewriter(model)
+    smoothing = Smoothing(rewriter, dict(seen))
+    smoothing.run()
+    seen = smoothing.seen
+    ranges: dict[str, Range] = {}
+    weights: dict[str, EightBits] = {}
+    corrections: dict[str, Floats] = {}
+    noises: dict[str, float] = {}
+    work: dict[str, int] = {}
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for product in products(rewriter):
+        readers.setdefault(product.input[0], []).append(product)
+    for name, nodes in readers.items():
+        wide = np.concatenate([weight_of(rewriter, node) for node in nodes], axis=1)
+        ranges[name], noise = chosen_range(name, seen[name], wide)
+        for node in nodes:
+            stored, transposed = stored_weight(rewriter, node)
+            noises[stored] = max(noise, noises.get(stored, 0.0))
+            size = weight_of(rewriter, node).size
+            work[stored] = work.get(stored, 0) + size * seen[name].count
+            if stored not in weights:
+                importance = None if transposed else np.square(seen[name].rows).mean(axis=0)
+                axis = 0 if transposed else 1
+                weights[stored] = EightBits(*rounded(rewriter.weight(stored), axis, importance))
+            corrections[node.output[0]] = _correction(
+                seen[name].rows, weight_of(rewriter, node), ranges[name], weights[stored],
+                transposed,
+            )  # fmt: skip
+    shares = {name: part / sum(work.values()) for name, part in work.items()}
+    return Scheme(ranges, weights, corrections, noises, shares, smoothing.multiplied)
+
+
+def _correction(
+    rows: Floats, weight: Floats, span: Range, eight: EightBits, transposed: bool
+) -> Floats:
+    """Return what is missing from a product's result in 8 bits, on average over some rows."""
+    exact = rows.mean(axis=0) @ weight
+    values = eight.values.T if transposed else eight.values
+    result: Floats = exact - (span.applied(rows).mean(axis=0) @ values) * eight.scale
+    return result.astype(np.float32)
+
+
+def quantize(model: onnx.ModelProto, scheme: Scheme, kept: Collection[str] = ()) -> None:
+    """Replace every product with a weight, and every attention, by its 8-bit form.
+
+    Products of the weights ``kept`` stay in float32.
+    """
     rewriter = Rewriter(model)
     quantized: dict[str, tuple[str, str, str]] = {}
-    for node in _products(rewriter):
+    for node in products(rewriter):
         name = node.input[0]
+        if stored_weight(rewriter, node)[0] in kept:
+            continue
         if name not in quantized:
-            quantized[name] = _activation(rewriter, name, ranges[name])
+            quantized[name] = _activation(rewriter, name, scheme.ranges[name])
+        add_to_bias(rewriter, node, scheme.corrections[node.output[0]])
         values, scale, zero = quantized[name]
-        weight, weight_scale = _weight(rewriter, node.input[1])
+        weight, weight_scale = _weight(rewriter, node, scheme)
         weight_zero = rewriter.constant(np.zeros((), np.int8))
         if node.op_type == "Attention":
             heads = next(a.i for a in node.attribute if a.name == "num_heads")
@@ -84,21 +131,6 @@ def quantize(model: onnx.ModelProto, ranges: Ranges) -> None:
     rewriter.tidy()
 
 
-def _products(rewriter: Rewriter) -> list[onnx.NodeProto]:
-    """Return the nodes that multiply an activation with a weight."""
-    weights = {tensor.name for tensor in rewriter.graph.initializer}
-    transposed = {
-        node.output[0]
-        for node in rewriter.graph.node
-        if node.op_type == "Transpose" and node.input[0] in weights
-    }
-    return [
-        node
-        for node in rewriter.graph.node
-        if node.op_type in ("MatMul", "Attention") and node.input[1] in weights | transposed
-    ]
-
-
 def _bias(rewriter: Rewriter, product: onnx.NodeProto) -> tuple[list[str], str]:
     """Return a product's bias and the name of their sum; remove the Add node."""
     users = rewriter.consumers(product.output[0])
@@ -110,36 +142,21 @@ def _bias(rewriter: Rewriter, product: onnx.NodeProto) -> tuple[list[str], str]:
     return [], product.output[0]
 
 
-def _activation(rewriter: Rewriter, name: str, bounds: tuple[float, float]) -> tuple[str, str, str]:
-    low, high = bounds
-    scale = (high - low) / 255
-    if not np.isfinite(scale) or scale <= 0:
-        raise UnusableInputError(f"activation {name} has the range {low} to {high}")
-    scale_name = rewriter.constant(np.float32(scale))
-    zero_name = rewriter.constant(np.uint8(np.clip(np.rint(-low / scale), 0, 255)))
+def _activation(rewriter: Rewriter, name: str, span: Range) -> tuple[str, str, str]:
+    scale_name = rewriter.constant(np.float32(span.scale))
+    zero_name = rewriter.constant(np.uint8(span.zero))
     values = rewriter.add("QuantizeLinear", [name, scale_name, zero_name])
     return values, scale_name, zero_name
 
 
-def rounded(weight: Floats, axis: int) -> tuple[NDArray[np.int8], Floats]:
-    """Return a weight as int8 and its scales, one for each index along ``axis``."""
-    others = tuple(i for i in range(weight.ndim) if i != axis)
-    scale = np.maximum(np.abs(weight).max(axis=others), np.finfo(np.float32).tiny) / 127
-    shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
-    values = np.clip(np.rint(weight / scale.reshape(shape)), -127, 127).astype(np.int8)
-    return values, scale.astype(np.float32)
-
-
-def _weight(rewriter: Rewriter, name: str) -> tuple[str, str]:
-    """Quantize a weight and return its name and its scale's; a Transpose before its use stays."""
-    transpose = next((n for n in rewriter.graph.node if name in n.output), None)
-    stored = name if transpose is None else transpose.input[0]
+def _weight(rewriter: Rewriter, product: onnx.NodeProto, scheme: Scheme) -> tuple[str, str]:
+    """Store a product's 8-bit weight; return its name and its scale's; a Transpose stays."""
+    stored, transposed = stored_weight(rewriter, product)
     quantized_name, scale_name = f"{stored}_int8", f"{stored}_scale"
     if all(tensor.name != quantized_name for tensor in rewriter.graph.initializer):
-        values, scale = rounded(rewriter.weight(stored), axis=1 if transpose is None else 0)
-        rewriter.constant(values, quantized_name)
-        rewriter.constant(scale, scale_name)
-    if transpose is None:
+        rewriter.constant(scheme.weights[stored].values, quantized_name)
+        rewriter.constant(scheme.weights[stored].scale, scale_name)
+    if not transposed:
         return quantized_name, scale_name
     return rewriter.add("Transpose", [quantized_name], perm=[1, 0]), scale_name
 

@@ -22,6 +22,7 @@ from ..engines.text import Batch
 from ..errors import UnusableInputError
 from ..models.families import family, geometry
 from . import quantization
+from .eight_bits import to_int8_static
 from .half import LARGEST_HALF, SMALLEST_HALF, require_fits_half
 from .rewrites import (
     head_at_mask,
@@ -277,13 +278,15 @@ class Origin:
     """What steps need to know about the model.
 
     ``config`` is its config.json, ``mask_id`` the id of [MASK], ``kept`` the old ids that a pruned
-    vocabulary keeps (the other fields then use the new ids).
+    vocabulary keeps (the other fields then use the new ids).  ``budget`` is the divergence that 8
+    bits may cost (see budget.py), None for any.
     """
 
     config: Mapping[str, Any]
     mask_id: int
     calibration: Sequence[Batch]
     kept: Sequence[int] = ()
+    budget: float | None = None
 
 
 Step = Callable[[Path, Path, Origin], None]
@@ -310,14 +313,6 @@ def rewrite(source: Path, target: Path, changes: Sequence[Change], origin: Origi
     _save(model, target)
 
 
-def to_int8_static(source: Path, target: Path, calibration: Sequence[Batch]) -> None:
-    """Quantize with fixed scales, from the ranges of activations on calibration sentences."""
-    ranges = quantization.observe(source, calibration)
-    model = onnx.load(str(source))
-    quantization.quantize(model, ranges)
-    _save(model, target)
-
-
 def _save(model: onnx.ModelProto, target: Path) -> None:
     """Write a graph and check the file (to check a graph in memory, the checker copies it)."""
     onnx.save(model, str(target))
@@ -331,7 +326,7 @@ STEPS: dict[str, Step] = {
     "fp16-naive": lambda source, target, _: to_fp16_naive(source, target),
     "int8-dynamic": lambda source, target, _: to_int8(source, target),
     "int8-static": lambda source, target, origin: to_int8_static(
-        source, target, origin.calibration
+        source, target, origin.calibration, origin.budget
     ),
 }
 """Steps from file to file."""

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from family_models import save_family_model
 
-from tiankong.toolkit.building.calibration import read_calibration
+from tiankong.toolkit.building.calibration import asked_in_many_ways, read_calibration
+from tiankong.toolkit.building.own_sentences import written as written_by
 from tiankong.toolkit.building.store import Store
 from tiankong.toolkit.engines.text import TextEncoder
 from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.models.builtin import vocabulary
+from tiankong.toolkit.models.loading import load_model
 
 
 @pytest.fixture
@@ -78,3 +80,63 @@ def test_a_variant_keeps_the_sentences_it_was_built_with(
     with pytest.raises(UnusableInputError, match=r"calibrated on sentences.txt.* --calibration"):
         Store(model).build(names)
     assert asked.build(names)[1].manifest.notes == eight_bits.manifest.notes
+
+
+def strange_model(folder: Path) -> Path:
+    """Save a random model whose tokens are no Chinese characters."""
+    save_family_model(folder, "bert")
+    tokens = (folder / "vocab.txt").read_text(encoding="utf-8").split()
+    others = [*tokens[:5], *(f"a{number}" for number in range(len(tokens) - 5))]
+    (folder / "vocab.txt").write_text("\n".join(others) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_shipped_sentences_fit_a_tokenizer_that_knows_them(
+    encoder: TextEncoder, tmp_path: Path
+) -> None:
+    assert read_calibration().fits(encoder)
+    strange = load_model(str(strange_model(tmp_path / "model")))
+    assert not read_calibration().fits(TextEncoder(strange.tokenizer))
+
+
+def test_a_sentence_is_asked_in_many_ways(encoder: TextEncoder) -> None:
+    ids = encoder.encode("今天天气真[MASK]啊。")
+    (batch,) = asked_in_many_ways(encoder, [ids])
+    asked = batch.input_ids.tolist()
+    assert asked[0] == ids
+    assert len(asked) == len({tuple(one) for one in asked}) == 8
+    assert all(one.count(encoder.mask_id) == 2 for one in asked[1:])
+    assert all((one[0], one[-1]) == (ids[0], ids[-1]) for one in asked)
+    again = asked_in_many_ways(encoder, [ids])[0]
+    assert again.input_ids.tolist() == asked
+    many = asked_in_many_ways(encoder, [ids] * 512)
+    assert all(len(batch.input_ids) == 1 for batch in many)
+
+
+def test_a_model_of_another_kind_writes_its_own_sentences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TIANKONG_ARTIFACTS", str(tmp_path / "artifacts"))
+    folder = strange_model(tmp_path / "model")
+    built = Store(str(folder)).build(["pytorch-fp32", "onnx-int8", "onnx-int8-small"])
+    assert "the model writes its own" in capsys.readouterr().err
+    for eight_bits in built[1:]:
+        assert eight_bits.manifest.notes["sentences"].startswith("calibrated on 64 sentences")
+        assert "calibration" not in eight_bits.manifest.notes
+        assert eight_bits.manifest.notes["eight_bits"]["divergence"] > 0
+    assert [again.skipped for again in Store(str(folder)).build(["onnx-int8"])] == [True]
+
+
+def test_what_a_model_writes_are_sentences_of_its_tokens(tmp_path: Path) -> None:
+    folder = save_family_model(tmp_path / "model", "bert")
+    loaded = load_model(str(folder))
+    encoder = TextEncoder(loaded.tokenizer, loaded.info.positions)
+    sentences = written_by(loaded.network, encoder)
+    assert sentences == written_by(loaded.network, encoder)
+    assert len(sentences) == 64
+    specials = {encoder.vocabulary[token] for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]")}
+    for ids in sentences:
+        assert (ids[0], ids[-1]) == (encoder.vocabulary["[CLS]"], encoder.vocabulary["[SEP]"])
+        assert 1 <= ids.count(encoder.mask_id) <= 4
+        assert not specials & set(ids[1:-1])
+    assert len({tuple(ids) for ids in sentences}) == 64

@@ -179,7 +179,9 @@ def with_outliers(network: BertForMaskedLM) -> None:
                     part.bias[channel] *= factor
 
 
-def one_scale(weight: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+def one_scale(
+    weight: np.ndarray, axis: int, importance: object = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Round a weight matrix with one scale for all channels."""
     scale = float(np.abs(weight).max()) / 127
     values = np.clip(np.rint(weight / scale), -127, 127).astype(np.int8)

@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tiankong.toolkit.building.calibration import SHIPPED
 from tiankong.toolkit.building.opening import open_variant
 from tiankong.toolkit.engines.predictor import Answer
-from tiankong.toolkit.errors import UnusableInputError
 from tiankong.toolkit.gate.answers import same_answer
 from tiankong.toolkit.gate.gold import read_gold
-from tiankong.toolkit.graphs import quantization
+from tiankong.toolkit.graphs import grids, quantization
 from tiankong.toolkit.graphs import steps as graphs
 
 if TYPE_CHECKING:
@@ -97,6 +95,11 @@ def product(weight: np.ndarray) -> onnx.ModelProto:
     )  # fmt: skip
 
 
+def observed(rows: list[list[float]]) -> grids.Observed:
+    values = np.float32(rows)
+    return grids.Observed(values, values.min(axis=0), values.max(axis=0), len(rows))
+
+
 def run(model: onnx.ModelProto, x: np.ndarray) -> Any:
     import onnxruntime
 
@@ -110,7 +113,12 @@ def test_a_product_by_hand() -> None:
     weight = np.float32([[1, 100], [0.5, -50], [-1, 0], [0.25, 25]])
     x = np.float32([[1, 2, 3, 4], [-1, 0.5, 0, 2], [100, 0, 0, 0]])
     model = product(weight)
-    quantization.quantize(model, {"x": (-1.0, 4.0)})
+    eight = quantization.EightBits(*grids.rounded(weight, axis=1))
+    nothing = {"y": np.zeros(2, np.float32)}
+    scheme = quantization.Scheme(
+        {"x": grids.Range(-1.0, 4.0)}, {"w": eight}, nothing, {"w": 0.0}, {"w": 1.0}
+    )
+    quantization.quantize(model, scheme)
     result = run(model, x)
     clipped = np.clip(x, -1, 4)  # values outside the range are clipped
     bias = np.float32([0, 1])
@@ -120,16 +128,10 @@ def test_a_product_by_hand() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("bounds", [(0.0, 0.0), (0.0, float("inf")), (float("nan"), 1.0)])
-def test_a_range_that_is_none_is_refused(bounds: tuple[float, float]) -> None:
-    with pytest.raises(UnusableInputError, match="activation x has the range"):
-        quantization.quantize(product(np.ones((4, 2), np.float32)), {"x": bounds})
-
-
-def test_weights_are_rounded_a_channel_and_zeros_stay() -> None:
-    weight = np.float32([[1, 1000, 0], [-0.5, 254, 0]])
-    values, scale = quantization.rounded(weight, axis=1)
-    assert values[:, 0].tolist() == [127, -64]
-    assert values[:, 1].tolist() == [127, 32]
-    assert values[:, 2].tolist() == [0, 0]
-    assert np.allclose(values * scale, weight, atol=[0.004, 4, 0])
+def test_what_is_kept_stays_as_it_is() -> None:
+    model = product(np.ones((4, 2), np.float32))
+    before = model.SerializeToString()
+    scheme = quantization.prepare(model, {"x": observed([[1, 2, 3, 4], [-1, 0, 0, 2]])})
+    quantization.quantize(model, scheme, kept=["w"])
+    assert model.SerializeToString() == before
+    assert scheme.shares == {"w": 1.0}
