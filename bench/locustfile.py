@@ -159,15 +159,16 @@ class Party:
         if key not in self.requests:
             assert self.job is not None
             texts = [self.job.sentences[place] for place in places]
-            data = {"texts": texts} if self.job.batch > 1 else {"text": texts[0]}
-            self.requests[key] = encode_request(self.job.targets[target], self.job.path, data)
+            path, data = self.job.question(target, texts)
+            self.requests[key] = encode_request(self.job.targets[target], path, data)
         return self.requests[key]
 
     def _wrong(self, result: Result) -> str:
         assert self.job is not None
         right = self.job.right(result.target, result.places)
         text = self.job.sentences[result.places[0]]
-        return wrong_answer(text, result.answer, right) if right else ""
+        dialect = self.job.targets[result.target].dialect
+        return wrong_answer(text, result.answer, right, dialect) if right else ""
 
 
 party = Party()

@@ -25,6 +25,7 @@ BUFFER_BYTES = 32 * 1024  # beyond a body: only a request that fits into a buffe
 HERE = "127.0.0.1"
 IDENTITY = "%[var(txn.id),json(ascii)]"
 ERRORS: Mapping[str, tuple[int, str, str]] = {
+    "408": (408, "body_too_late", "the body did not arrive in time"),
     "500": (500, "internal", "the server failed; its log says why"),
     "502": (503, "no_replica", "no replica could answer"),
     "503": (503, "no_replica", "no replica could answer"),
@@ -136,6 +137,8 @@ def _mended(
             if "errors" not in done:
                 yield from _errors(errors)
                 yield f"    timeout http-request {seconds}s"
+                # Only a request that is there as a whole before it is passed on is asked again.
+                yield "    option http-buffer-request"
             done.add("errors")
         elif word == "bind" and section == "frontend http_frontend":
             done.add("front")

@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 from ...toolkit.engines.predictor import Ranking
+from .dialects import DIALECTS
 from .target import Target
 
 JOB_FILE, RESULT_FILE = "TIANKONG_LOAD", "TIANKONG_OUT"  # variables that name them to the generator
@@ -54,6 +55,13 @@ class Job:
     def path(self) -> str:
         """The path of the requests."""
         return "/predict/batch" if self.batch > 1 else "/predict"
+
+    def question(self, target: int, texts: Sequence[str]) -> tuple[str, Any]:
+        """Return path and JSON body of a request of these texts to a target."""
+        if self.batch > 1:
+            return self.path, {"texts": texts}
+        dialect = DIALECTS[self.targets[target].dialect]
+        return dialect.path, dialect.question(texts[0])
 
     @property
     def is_measured(self) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from ...toolkit.engines.outputs import TOP
 from ...toolkit.engines.predictor import Ranked, Ranking
 from ...toolkit.gate.answers import same_answer
+from .dialects import DIALECTS, PREDICT
 
 SHOWN_EXAMPLES = 3
 
@@ -104,15 +105,13 @@ def reason(error: BaseException) -> str:
     return f"HTTP {status}" if status else type(error).__name__
 
 
-def wrong_answer(text: str, body: bytes | str, expected: Sequence[Ranking]) -> str:
+def wrong_answer(
+    text: str, body: bytes | str, expected: Sequence[Ranking], dialect: str = PREDICT
+) -> str:
     """Return what is wrong with a response to one sentence or to a batch, or ""."""
     try:
-        data = json.loads(body)
-        answers = data.get("predictions", [data])
-        rankings = [
-            [Ranked(str(entry["token"]), entry["score"]) for entry in answer["results"]]
-            for answer in answers
-        ]
+        answers = DIALECTS[dialect].answers(json.loads(body))
+        rankings = [[Ranked(*entry) for entry in answer] for answer in answers]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{text}: not an answer ({error!r})"
     if len(rankings) != len(expected):

@@ -18,6 +18,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from ...toolkit.errors import UnusableInputError
+from .dialects import PREDICT
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # of a header: a token of RFC 9110
 FRAMING = {"connection", "content-length", "transfer-encoding", "upgrade"}  # ours to send
@@ -102,10 +103,14 @@ OPEN = Access()
 
 @dataclass(frozen=True)
 class Target:
-    """A server: its base URL, without a slash at its end, and how it is asked."""
+    """A server: its base URL, without a slash at its end, and how it is asked.
+
+    ``dialect`` names how it wants a sentence (dialects.py).
+    """
 
     url: str
     access: Access = OPEN
+    dialect: str = PREDICT
 
     @cached_property
     def _open(self) -> Callable[..., Any]:
@@ -127,7 +132,7 @@ class Target:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Target:
         """Return the target of a JSON object."""
-        return cls(data["url"], Access.from_json(data["access"]))
+        return cls(data["url"], Access.from_json(data["access"]), data.get("dialect", PREDICT))
 
 
 def read_access(

@@ -6,7 +6,8 @@
 round each server, in shuffled order, is started twice (the second start counts: by then its files
 are in the page cache and its prepared weights are stored), warmed up, loaded by the Locust users of
 each level (shuffled too), and stopped before the next starts: one server has the machine.  Every
-answer is compared with the variant's own top-5 without load.  Windows are appended to
+answer is compared with the variant's own top-5 without load; everybody has the same CPUs and as
+many threads for the engine, or is refused.  Windows are appended to
 ``artifacts/proof/peers.jsonl``; those that are there with the same terms (seconds, seed, gold set,
 machine, variant, the server's program) are not measured again, so an interrupted run is resumed.
 Peers are written NAME[:VARIANT][@OPTION=VALUE+...], for example ``litserve@workers=1+threads=2``;
@@ -34,7 +35,7 @@ from ....toolkit.gate.answers import load
 from ....toolkit.gate.examination import ensure
 from ....toolkit.gate.gold import GoldSet, read_gold
 from ....toolkit.machine import digest as machine_digest
-from ....toolkit.machine import fingerprint
+from ....toolkit.machine import fingerprint, usable_cores
 from ....toolkit.options import names
 from ....toolkit.runs.load import ARTICLE_STACK, Load
 from ....toolkit.runs.point import Point
@@ -43,8 +44,19 @@ from ...serving.served import Served
 from ...sweep.measure import Window, undisturbed
 from ..ledger import Key, Ledger
 from ..program import command_line, ended_well
-from .servers import PEERS, RAY, USUAL, Contestant, digest, opened, parse_peers, script
+from .servers import (
+    PEERS,
+    RAY,
+    USUAL,
+    Contestant,
+    digest,
+    opened,
+    parse_peers,
+    require_equal_budgets,
+    script,
+)
 from .table import Tables, Turn, ours
+from .threads import require_same_cpus, spent, working
 
 OURS = "onnx-int8,openvino-int8,onnx-fp32,pytorch-fp32"
 YARDSTICK = "onnx-fp32"
@@ -134,7 +146,11 @@ class Match:
         point = Point(contestant.variant, contestant.server, Load(users), number)
         questions = self.questions[contestant.variant]
         window = Window(self.terms.seconds, self.terms.warmup_seconds, seed=self.terms.seed)
-        return Turn.of(contestant, number, undisturbed(point, server, questions, window))
+        assert server.pid is not None
+        require_same_cpus(contestant.name, server.pid)
+        before = spent(server.pid)
+        cell = undisturbed(point, server, questions, window)
+        return Turn.of(contestant, number, cell, working(before, spent(server.pid)))
 
     def _keep(self, turn: Turn) -> None:
         key = self._key(turn.contestant, turn.number, turn.users)
@@ -219,6 +235,7 @@ def prepared(given: argparse.Namespace, gold: GoldSet) -> tuple[Match, Tables]:
     absent = absences(peers, pythons, known) if given.rounds else known
     for name, why in absent.items():
         say(f"peers: without {name}: {why}")
+    require_equal_budgets(peers, usable_cores())
     mine = names(given.variants)
     stacks = [] if given.no_article else [Contestant(ARTICLE_STACK, YARDSTICK)]
     rows = [*map(ours, mine), *stacks, *peers]

@@ -24,6 +24,7 @@ from ....toolkit.files import PACKAGE
 from ....toolkit.machine import usable_cores
 from ....toolkit.processes import free_port
 from ....toolkit.runs.load import ARTICLE_STACK, REFERENCE_STACK
+from ...load.dialects import DIALECTS, KSERVE, LISTS, PREDICT
 from ...load.target import Target
 from ...serving.accounting import processes
 from ...serving.served import Served, serve, started
@@ -37,11 +38,33 @@ FILES: dict[str, tuple[str, ...]] = {
     "optimum_onnxruntime": ("onnx-fp32", "onnx-int8"),
     "litserve": ("onnx-int8",),
     "ray_batch": ("onnx-int8",),
+    "bentoml": ("onnx-int8",),
+    "mlserver": ("onnx-int8",),
+    "pytriton": ("onnx-int8",),
+    "onnxruntime_openvino": ("onnx-int8",),
 }
 """The variants each peer serves unless told otherwise."""
-ONE_USER = ("litserve@workers=1+threads=2", "ray_batch@replicas=1+batch-wait=0")
+SPOKEN = {"bentoml": LISTS, "mlserver": KSERVE, "pytriton": KSERVE}
+"""The dialects of peers that have one of their own."""
+ONE_USER = (
+    "litserve@workers=1+threads=2",
+    "ray_batch@replicas=1+batch-wait=0",
+    "bentoml@workers=1+threads=2",
+    "mlserver@workers=0+threads=2+max-batch=1",
+    "pytriton@instances=1+threads=2",
+    "onnxruntime_openvino@streams=1+threads=2",
+)
 """Settings that are better at one user than the usual ones, which are so at many."""
 USUAL = ",".join((*FILES, *ONE_USER))
+COPIES = {
+    "litserve": "workers",
+    "ray_batch": "replicas",
+    "bentoml": "workers",
+    "mlserver": "workers",
+    "pytriton": "instances",
+    "onnxruntime_openvino": "streams",
+}
+"""The option of a peer that says how many batches it computes at a time; by default each core."""
 ENDING_SECONDS = 10.0
 
 
@@ -71,6 +94,30 @@ class Contestant:
     def label(self) -> str:
         """Return the name of the server, with its options, in a table."""
         return self.name.replace(f":{self.variant}", "").replace("@", " ").replace("+", ", ")
+
+
+def budget(contestant: Contestant, cores: int) -> int:
+    """Return how many threads the engine of a server has by its settings.
+
+    Our batches share the cores.  The article's two workers have ONNX Runtime's default each.
+    """
+    if contestant.server == ARTICLE_STACK:
+        return 2 * cores
+    given = {key: int(value) for key, value in contestant.options if value.isdecimal()}
+    if contestant.server not in COPIES:
+        return cores if contestant.server == RAY else given.get("threads", cores)
+    copies = max(1, given.get(COPIES[contestant.server], cores))  # 0: in the server's own process
+    usual = max(1, cores // copies) if contestant.server == "ray_batch" else 1
+    return copies * given.get("threads", usual)
+
+
+def require_equal_budgets(contestants: Sequence[Contestant], cores: int) -> None:
+    """Raise UnusableInputError for a peer whose engine has not a thread for each core."""
+    for each in contestants:
+        if each.server != ARTICLE_STACK and (threads := budget(each, cores)) != cores:
+            raise UnusableInputError(
+                f"{each.name}: {threads} threads for its engine, everybody else has {cores}"
+            )
 
 
 def parse_peers(text: str, folder: Path = PEERS) -> list[Contestant]:
@@ -135,12 +182,19 @@ def opened(
         return serve("ray", replace(settings, **values))
     options = [word for key, value in contestant.options for word in (f"--{key}", value)]
     python = pythons[contestant.server]
-    return serve_peer(contestant.name, python, script(contestant.server, folder), built, options)
+    dialect = SPOKEN.get(contestant.server, PREDICT)
+    program = script(contestant.server, folder)
+    return serve_peer(contestant.name, python, program, built, options, dialect)
 
 
 @contextmanager
 def serve_peer(
-    name: str, python: Path, program: Path, built: Built, options: Sequence[str] = ()
+    name: str,
+    python: Path,
+    program: Path,
+    built: Built,
+    options: Sequence[str] = (),
+    dialect: str = PREDICT,
 ) -> Iterator[Served]:
     """Start a peer on a free port and wait until it is ready; at the end stop its processes.
 
@@ -153,9 +207,10 @@ def serve_peer(
     left: list[psutil.Process] = []
     try:
         with started(name, [*argv, *options], _environment()) as process:
-            process.await_ready(f"{url}/health")
+            process.await_ready(url + DIALECTS[dialect].ready)
             try:
-                yield Served(Target(url), process.pid, time.monotonic() - begun, None)
+                target = Target(url, dialect=dialect)
+                yield Served(target, process.pid, time.monotonic() - begun, None)
                 process.require_alive()
             finally:
                 left = processes(process.pid)

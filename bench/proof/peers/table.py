@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 from statistics import geometric_mean, median
 from typing import Any
 
+from ....toolkit.machine import usable_cores
 from ....toolkit.runs.cell import Cell
 from ....toolkit.runs.load import ARTICLE_STACK, REFERENCE_STACK
 from ....toolkit.runs.validity import invalidating
 from ....toolkit.stats import interval, percentile, variation
 from ..ratio import told
-from .servers import Contestant
+from .servers import Contestant, budget
 
 MEGABYTE = 1e6
 TOO_FEW, NONE = "too few", "–"
@@ -29,7 +30,8 @@ class Turn:
     """One window of one server; or, in ``missing``, one line that says why there is none.
 
     ``memory`` is bytes of the server's processes, shared pages counted once (PSS, or RSS
-    if the kernel does not report it); ``doubts`` are the codes of what makes the window invalid.
+    if the kernel does not report it); ``threads`` did at least a twentieth of the server's work
+    each (0: not counted); ``doubts`` are the codes of what makes the window invalid.
     """
 
     server: str
@@ -50,15 +52,17 @@ class Turn:
     steal_percent: float = 0.0
     doubts: Sequence[str] = ()
     missing: str = ""
+    threads: int = 0
 
     @classmethod
-    def of(cls, contestant: Contestant, number: int, cell: Cell) -> Turn:
+    def of(cls, contestant: Contestant, number: int, cell: Cell, threads: int = 0) -> Turn:
         """Return the turn that a measured cell makes."""
         names = ("seconds", "failed", "wrong", "start_seconds", "server_cpu_percent",
                  "generator_cpu_percent", "other_cpu_percent", "steal_percent")  # fmt: skip
         return cls(
             **asdict(contestant),
             number=number,
+            threads=threads,
             users=cell.load.users,
             latencies_ms=list(cell.latencies_ms),
             example=next(iter(cell.examples), ""),
@@ -125,7 +129,8 @@ class Tables:
     def text(self) -> str:
         """Return all tables as Markdown."""
         levels = sorted({turn.users for turn in self.turns if not turn.missing})
-        return "\n\n".join([*map(self.level, levels), self.article(levels)])
+        last = (self.article(levels), self.budgets(levels))
+        return "\n\n".join([*map(self.level, levels), *last])
 
     def level(self, users: int) -> str:
         """Return the table of one number of users."""
@@ -145,6 +150,21 @@ class Tables:
         ]
         title = f"**Over the article's server** ({yardstick.variant})"
         return "\n".join([title, "", *_head(ARTICLE, 2), *map(_row, rows)])
+
+    def budgets(self, levels: Sequence[int]) -> str:
+        """Return the threads of everybody's engine by its settings, and those that worked."""
+        cores = usable_cores()
+        columns = ("server", "variant", "engine's threads", *(f"at {n}" for n in levels))
+        rows = []
+        for each in self.contestants:
+            counts = [sorted({t.threads for t in self._valid(each, n).values()}) for n in levels]
+            seen = [_span(count) if count else NONE for count in counts]
+            rows.append(_row([each.label, each.variant, str(budget(each, cores)), *seen]))
+        title = (
+            f"**Threads** on the same {cores} CPUs: the engine's by the server's settings, and"
+            " those that did at least a twentieth of its work, by users"
+        )
+        return "\n".join([title, "", *_head(columns, 2), *rows])
 
     def unusable(self) -> list[str]:
         """Return a line for each level at which a present contestant has no valid window."""
@@ -236,6 +256,11 @@ class Tables:
         if wrong:
             reason += f"; {wrong[0].example}"
         return reason if reason != NONE else "not measured"
+
+
+def _span(values: Sequence[int]) -> str:
+    """Return the least and the most of sorted values."""
+    return "–".join(str(value) for value in dict.fromkeys((values[0], values[-1])))
 
 
 def _p95(windows: Iterable[Turn]) -> str:

@@ -20,6 +20,7 @@ from tiankong.bench.proof.peers import __main__ as peers
 from tiankong.bench.proof.peers import servers as peer_servers
 from tiankong.bench.proof.peers.servers import PEERS, Contestant, digest, parse_peers, serve_peer
 from tiankong.bench.proof.peers.table import Tables, Turn, ours, verdict
+from tiankong.bench.proof.peers.threads import working
 from tiankong.bench.serving.served import Served
 from tiankong.toolkit.errors import InvalidMeasurementError, UnusableInputError
 from tiankong.toolkit.gate.answers import load
@@ -155,6 +156,28 @@ def test_what_cannot_be_used_is_one_line(
     assert captured.err.startswith("peers: ")
     assert captured.err.count("\n") == 1
     assert not captured.out
+
+
+@pytest.mark.parametrize(
+    "text", [peer_servers.USUAL, "ray@replicas=2", "mlserver@workers=1+threads=2"]
+)
+def test_everybody_s_engine_has_a_thread_for_each_core(text: str) -> None:
+    peer_servers.require_equal_budgets(parse_peers(text), 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "threads"),
+    [("litserve@threads=2", 4), ("pytriton@instances=1", 1), ("optimum_onnxruntime@threads=1", 1)],
+)
+def test_another_budget_is_refused(text: str, threads: int) -> None:
+    with pytest.raises(UnusableInputError, match=f": {threads} threads .* has 2"):
+        peer_servers.require_equal_budgets(parse_peers(text), 2)
+
+
+def test_threads_that_work_are_counted() -> None:
+    before = {(1, 1): 5.0, (1, 2): 0.0}
+    after = {(1, 1): 5.0, (1, 2): 1.0, (1, 3): 0.9, (2, 9): 0.01}
+    assert working(before, after) == 2
 
 
 def test_who_cannot_be_measured_is_told_why() -> None:
