@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 import openvino
+from numpy.typing import NDArray
 
 from ...toolkit.building.manifest import read_manifest
 from ...toolkit.engines.openvino_engine import OpenvinoEngine
@@ -51,7 +52,7 @@ KINDS = {
 }  # fmt: skip
 GROUP_OF = {kind: group for group, kinds in KINDS.items() for kind in kinds}
 ATTENDING = ("oftmax", "scaled_dot_product")  # in the names of layers that were fused
-EXECUTED = "EXECUTED"
+EXECUTED, MASK, CHOICE = "EXECUTED", "attention_mask", "NonZero"
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ class Compiled:
     def __init__(self, path: Path, batch: Batch, hint: object, threads: int) -> None:
         core = openvino.Core()
         model = core.read_model(str(path))
+        self._asked_only = _fix_rows(model, batch)
         self._feed = {entry.any_name: getattr(batch, entry.any_name) for entry in model.inputs}
-        model.reshape({name: list(values.shape) for name, values in self._feed.items()})
         for entry in model.inputs:
             kind = entry.element_type.to_dtype()
             self._feed[entry.any_name] = self._feed[entry.any_name].astype(kind)
@@ -118,7 +119,7 @@ class Compiled:
             elif kind in ("MatMul", "ScaledDotProductAttention"):
                 attention = True
                 products += _inside(node, facts, kind)
-        return Counted(products, not attention, "rows" in self._feed)
+        return Counted(products, not attention, self._asked_only)
 
     def times(self) -> list[tuple[str, float]]:
         """Return the (group, milliseconds) of every operator of the last run."""
@@ -135,6 +136,35 @@ class Compiled:
             if any(word in merged for word in ATTENDING):
                 return ATTENTION
         return group
+
+
+def _fix_rows(model: openvino.Model, batch: Batch) -> bool:
+    """Put into a model which rows a batch keeps, and tell whether it asks for those of the masks.
+
+    A model that leaves padding out finds the rows to keep in the attention mask, and those of the
+    masks in the ids: computed in the model, the shapes of its products would stay open.
+    """
+    for parameter in model.get_parameters():
+        if parameter.output(0).any_name == MASK:
+            kept = openvino.op.Constant(_as(batch.attention_mask, parameter))
+            parameter.output(0).replace(kept.output(0))
+            model.remove_parameter(parameter)
+    shapes = {entry.any_name: getattr(batch, entry.any_name).shape for entry in model.inputs}
+    model.reshape({name: list(shape) for name, shape in shapes.items()})
+    open_ones = [
+        node
+        for node in model.get_ordered_ops()
+        if node.get_type_name() == CHOICE and node.output(0).get_partial_shape().is_dynamic
+    ]
+    for node in open_ones:
+        asked = openvino.op.Constant(_as(np.stack([batch.rows, batch.columns]), node))
+        node.output(0).replace(asked.output(0))
+    model.validate_nodes_and_infer_types()
+    return bool(open_ones) or "rows" in shapes
+
+
+def _as(values: NDArray[Any], node: Any) -> NDArray[Any]:
+    return values.astype(node.get_element_type().to_dtype())
 
 
 def _shape(port: Any) -> tuple[int, ...]:

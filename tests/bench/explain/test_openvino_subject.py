@@ -39,3 +39,22 @@ def test_the_products_are_its_geometrys(small_variants: dict[str, Built]) -> Non
     by_name = {group.name: group for group in groups(compiled, 2, lambda: None)}
     assert by_name[PRODUCTS].operators == len(weights)
     assert by_name[PRODUCTS].ms > 0
+
+
+def test_a_model_that_leaves_padding_out_has_the_products_of_the_rows_it_keeps(
+    small_variants: dict[str, Built],
+) -> None:
+    from tiankong.bench.explain.openvino_subject import Compiled
+
+    built = small_variants["openvino-int8"]
+    encoder = TextEncoder.from_folder(built.folder)
+    texts = ["今天天气[MASK]啊", "今天天气很[MASK]，我们去[MASK]吧"]
+    batch = encoder.batch([encoder.encode(text) for text in texts])
+    compiled = Compiled(built.folder / built.manifest.recipe.file, batch, "f32", 1)
+    counted = compiled.count()
+    assert counted.asked_only
+    rows = [each.rows for each in counted.products if not each.inside]
+    assert set(rows) == {int(batch.attention_mask.sum()), len(batch.rows)}
+    assert rows[-1] == len(batch.rows) == 3  # the head
+    compiled.run()
+    assert compiled.times()
