@@ -25,6 +25,7 @@ PROGRAMS = ("chromium", "strace")  # for the browser tests; to see what is sent 
 MEASURED = HERE / "reports" / "pages" / "run.jsonl"
 README_WRITER = "tests/support/pages/readmes.py"  # the committed pages too
 EVIDENCE = ("proof", "peers", "micro")
+OPTIMUM_INTEL = "optimum-intel==2.2.0"  # see tests/interop/requirements-openvino.txt
 TRAINED = "antiberty==0.1.3"  # it carries the weights; its own requirements are not needed
 LINTERS = [
     pinned
@@ -154,16 +155,17 @@ def micro(session: nox.Session) -> None:
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """Check that Optimum and plain onnxruntime load our variants and answer as we do.
+    """Check that Optimum (ONNX Runtime, OpenVINO) and plain onnxruntime answer as we do.
 
     ``-- builtin`` checks that model's variants instead of builtin-small's.
     """
-    install(session, "build")
+    install(session, "build,openvino")
     answers = HERE / "artifacts" / "interop.json"
     answers.parent.mkdir(exist_ok=True)
     model = session.posargs[0] if session.posargs else "builtin-small"
     session.run("python", "tests/interop/ask.py", model, str(answers))
     session.notify("interop_load", [str(answers)])
+    session.notify("interop_load_openvino", [str(answers)])
 
 
 @nox.session(default=False)
@@ -171,6 +173,14 @@ def interop_load(session: nox.Session) -> None:
     """Run the second half of ``interop`` in an environment of its own with Optimum's libraries."""
     session.install("--quiet", "-r", "tests/interop/requirements.txt")
     session.run("python", "tests/interop/load.py", *session.posargs)
+
+
+@nox.session(default=False)
+def interop_load_openvino(session: nox.Session) -> None:
+    """Run the second half of ``interop`` in an environment of its own with Optimum Intel."""
+    session.install("--quiet", "-r", "tests/interop/requirements-openvino.txt")
+    session.install("--quiet", "--no-deps", OPTIMUM_INTEL)
+    session.run("python", "tests/interop/load_openvino.py", *session.posargs)
 
 
 @nox.session(venv_backend="none")

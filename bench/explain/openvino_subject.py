@@ -13,7 +13,7 @@ import openvino
 from numpy.typing import NDArray
 
 from ...toolkit.building.manifest import read_manifest
-from ...toolkit.engines.openvino_engine import OpenvinoEngine
+from ...toolkit.engines.openvino_engine import OpenvinoEngine, read_asked
 from ...toolkit.engines.text import Batch
 from ...toolkit.files import read_json
 from .kernels.multiplication import OPENVINO
@@ -81,7 +81,7 @@ class Compiled:
 
     def __init__(self, path: Path, batch: Batch, hint: object, threads: int) -> None:
         core = openvino.Core()
-        model = core.read_model(str(path))
+        model = read_asked(path)
         self._asked_only = _fix_rows(model, batch)
         self._feed = {entry.any_name: getattr(batch, entry.any_name) for entry in model.inputs}
         for entry in model.inputs:

@@ -1,4 +1,4 @@
-"""Load variant folders as others do, and hold the answers to ours (written by ask.py).
+"""Load ONNX variants as others do, and hold the answers to ours (written by ask.py).
 
     python tests/interop/load.py ASKED.json
 
@@ -8,10 +8,8 @@ environment of its own (requirements.txt); ends with 1 if an answer differs.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,10 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import torch
+from held import Ask, asked_of, hold
 from optimum.onnxruntime import ORTModelForMaskedLM
-from plain import Best, Plain, best_of, differs
+from plain import Best, Plain, best_of
 from transformers import AutoTokenizer
-
-Ask = Callable[[str], Best]
 
 
 def with_optimum(folder: Path, file: str) -> Ask:
@@ -45,21 +42,12 @@ def with_optimum(folder: Path, file: str) -> Ask:
 
 
 def main(asked: str) -> int:
-    """Compare every variant and print a line for each way of loading it."""
+    """Compare every ONNX variant, and print a line for each way of loading it."""
     different = 0
-    for variant in json.loads(Path(asked).read_text(encoding="utf-8")):
+    for variant in asked_of(asked, "onnxruntime"):
         folder, file = Path(variant["folder"]), variant["file"]
         ways = {"Optimum": with_optimum(folder, file), "onnxruntime": Plain(folder, file).best}
-        for way, best in ways.items():
-            wrong = [
-                text
-                for text, answer in variant["answers"].items()
-                if differs([(int(i), score) for i, score in answer], best(text))
-            ]
-            different += len(wrong)
-            same = len(variant["answers"]) - len(wrong)
-            print(f"{variant['name']:<16} {way:<12} {same} of {len(variant['answers'])} alike",
-                  *wrong[:3], flush=True)  # fmt: skip
+        different += hold(variant, ways)
     return 1 if different else 0
 
 

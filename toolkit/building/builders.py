@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..files import write_json
 from .manifest import EIGHT_BITS
 from .recipes import FIXED
 
@@ -50,7 +51,7 @@ def write_weights(workshop: Workshop, recipe: Recipe, folder: Path) -> None:
 
 
 def write_openvino(workshop: Workshop, recipe: Recipe, folder: Path) -> dict[str, Any]:
-    """Write an OpenVINO model; the float32 model that recipes share is converted only once.
+    """Write an OpenVINO model as Optimum reads it; what recipes share is converted only once.
 
     Returns what was found for 8 bits.
     """
@@ -65,13 +66,17 @@ def write_openvino(workshop: Workshop, recipe: Recipe, folder: Path) -> dict[str
             conversion.convert(
                 workshop.loaded.network, plain, origin.calibration[0], origin.mask_id
             )
-    last = recipe.steps[-1]
+    last, notes = recipe.steps[-1], dict[str, Any]()
     workshop.step(f"{recipe.name}: {last}")
     if last == FIXED:
-        return {EIGHT_BITS: conversion.quantize(plain, target, origin.calibration, recipe.budget)}
-    if last == "fp16":
+        found = conversion.quantize(plain, target, origin.calibration, recipe.budget)
+        notes = {EIGHT_BITS: found}
+    elif last == "fp16":
         conversion.store_half(plain, target)
     else:
         for suffix in (".xml", ".bin"):
             shutil.copyfile(plain.with_suffix(suffix), target.with_suffix(suffix))
-    return {}
+    conversion.offer_logits(target, origin.mask_id)
+    # Optimum looks for the configuration beside the model too.
+    write_json(target.parent / "config.json", workshop.source(recipe.steps).config)
+    return notes

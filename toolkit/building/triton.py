@@ -117,10 +117,7 @@ def _write_model(place: Path, built: Built, running: Running) -> None:
     recipe = built.manifest.recipe
     backend = BACKENDS[recipe.kind.triton]
     source = built.folder / recipe.file
-    for name, path in backend.files(source).items():
-        target = place / VERSION / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+    backend.write(source, place / VERSION)
     shutil.copyfile(built.folder / "tokenizer.json", place / "tokenizer.json")
     graph = backend.describe(source, TextEncoder.from_folder(built.folder).mask_id)
     config = config_of(built.manifest.variant, recipe.kind.triton, graph, running)
@@ -195,10 +192,13 @@ def _gives_rows_of_sentences(session: Any, mask_id: int) -> bool:
     return all(output.shape[0] == sentences for output in session.run(None, feed))
 
 
-def onnx_files(path: Path) -> dict[str, Path]:
-    """Return a model's files by name: Triton looks for model.onnx, weights keep their names."""
+def write_onnx(path: Path, place: Path) -> None:
+    """Copy a model's files: Triton looks for model.onnx, weights keep their names."""
     model = read_onnx_file(path)
-    return {"model.onnx" if name == model.name else name: p for name, p in model.files.items()}
+    for name, file in model.files.items():
+        target = place / ("model.onnx" if name == model.name else name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
 
 
 def onnx_parameters(running: Running) -> dict[str, str]:
@@ -211,9 +211,9 @@ def onnx_parameters(running: Running) -> dict[str, str]:
 
 def describe_openvino(path: Path, mask_id: int) -> Graph:
     """Return what OpenVINO says of a file; Triton makes no batches: the backend would pad them."""
-    import openvino
+    from ..engines.openvino_engine import read_asked
 
-    model = openvino.Core().read_model(path)
+    model = read_asked(path)
     inputs = [_openvino_tensor(port, path) for port in model.inputs]
     outputs = [_openvino_tensor(port, path) for port in model.outputs]
     return Graph(inputs, outputs, False, AS_GIVEN)
@@ -227,9 +227,13 @@ def _openvino_tensor(port: Any, path: Path) -> TritonTensor:
     return TritonTensor(name, OPENVINO_TYPES[kind], tuple(dims))
 
 
-def openvino_files(path: Path) -> dict[str, Path]:
-    """Return the two files of a model by the names Triton looks for."""
-    return {"model.xml": path, "model.bin": path.with_suffix(".bin")}
+def write_openvino(path: Path, place: Path) -> None:
+    """Write a model without ``logits`` (the backend computes every output), as Triton names it."""
+    import openvino
+
+    from ..engines.openvino_engine import read_asked
+
+    openvino.save_model(read_asked(path), str(place / "model.xml"), compress_to_fp16=False)
 
 
 def openvino_parameters(running: Running) -> dict[str, str]:
@@ -243,12 +247,12 @@ class Backend:
     """How to describe and configure models for one of Triton's backends."""
 
     describe: Callable[[Path, int], Graph]
-    files: Callable[[Path], dict[str, Path]]
+    write: Callable[[Path, Path], None]
     parameters: Callable[[Running], dict[str, str]]
 
 
 BACKENDS = {
-    "onnxruntime": Backend(describe_onnx, onnx_files, onnx_parameters),
-    "openvino": Backend(describe_openvino, openvino_files, openvino_parameters),
+    "onnxruntime": Backend(describe_onnx, write_onnx, onnx_parameters),
+    "openvino": Backend(describe_openvino, write_openvino, openvino_parameters),
 }
 """The backends by their names in Triton."""

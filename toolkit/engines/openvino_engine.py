@@ -22,6 +22,8 @@ from .text import Batch
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 PLACES = ("rows", "columns")  # further inputs of models that compute padding, as once were made
 MASK_LOGITS, TOP_SCORES, TOP_IDS = OUTPUTS = ("mask_logits", "top_scores", "top_ids")
+LOGITS = "logits"
+"""An output for other programs: (sentences, tokens, vocabulary), zero but at each [MASK]."""
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 # The first array that becomes a tensor loads NumPy's interface.  Two threads that do this at the
@@ -32,6 +34,18 @@ openvino.Tensor(np.zeros(1, np.int32))
 def feed(batch: Batch, names: Iterable[str] = INPUTS) -> dict[str, NDArray[np.int32]]:
     """Return a batch as the model takes it: in int32 (OpenVINO would convert int64)."""
     return {name: getattr(batch, name).astype(np.int32) for name in names}
+
+
+def read_asked(path: Path) -> openvino.Model:
+    """Read a model without its output ``logits``, if it has those of the masks as well.
+
+    What a compiled model has as an output, it computes in every call.
+    """
+    model = openvino.Core().read_model(str(path))
+    outputs = {name: r for r in model.get_results() for name in r.input_value(0).get_names()}
+    if {LOGITS, MASK_LOGITS} <= outputs.keys():
+        model.remove_result(outputs[LOGITS])
+    return model
 
 
 def open_engine(files: VariantFiles, threads: Threads) -> Engine:
@@ -80,7 +94,7 @@ class OpenvinoEngine(Engine):
         if prepared:
             options["CACHE_DIR"] = str(prepared)
         try:
-            self._model = openvino.Core().compile_model(str(path), "CPU", options)
+            self._model = openvino.Core().compile_model(read_asked(path), "CPU", options)
         except Exception as error:  # the library's errors share no public base class
             raise UnusableInputError(f"OpenVINO cannot load {path}: {_last_line(error)}") from None
         names = {name for entry in self._model.inputs for name in entry.names}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import openvino
 
-from ..engines.openvino_engine import INPUTS, OUTPUTS, feed
+from ..engines.openvino_engine import INPUTS, LOGITS, MASK_LOGITS, OUTPUTS, feed
 from ..engines.text import Batch
 from . import fake_quantization
 from .budget import divergence, measured, settle
@@ -47,6 +47,36 @@ def convert(network: Module, path: Path, example: Batch, mask_id: int) -> None:
         entry.get_tensor().set_names({name})
     model.validate_nodes_and_infer_types()
     openvino.save_model(model, str(path), compress_to_fp16=False)
+
+
+def offer_logits(path: Path, mask_id: int) -> None:
+    """Add the output ``logits`` to a model's file, so that other programs can use it.
+
+    Of shape (sentences, tokens, vocabulary), zero but where a [MASK] is, as in the ONNX variants:
+    what Optimum's OVModelForMaskedLM reads.  The rest of the graph stays as it is, and
+    :func:`.read_asked` reads it without this output.
+    """
+    from openvino import opset13 as ops
+
+    model = openvino.Core().read_model(str(path))
+    ids, mask, *_ = (entry.get_node() for entry in model.inputs)
+    picked = model.output(MASK_LOGITS)
+    vocabulary = picked.get_partial_shape()[1].get_length()
+    asked = ops.logical_and(ops.equal(ids, np.int32(mask_id)), ops.not_equal(mask, np.int32(0)))
+    places = ops.transpose(ops.non_zero(asked, output_type="i32"), np.array([1, 0], np.int32))
+    whole = ops.concat(
+        [ops.shape_of(ids, output_type="i32"), ops.constant(np.array([vocabulary], np.int32))], 0
+    )
+    zeros = ops.broadcast(ops.constant(np.float32(0)), whole)
+    logits = ops.scatter_nd_update(zeros, places, picked.get_node().input_value(0))
+    logits.output(0).get_tensor().set_names({LOGITS})
+    model.add_results([ops.result(logits)])
+    model.validate_nodes_and_infer_types()
+    beside = path.with_name(f"{path.stem}_{LOGITS}.xml")  # the file that was read is mapped
+    openvino.save_model(model, str(beside), compress_to_fp16=False)
+    del model, ids, mask, picked, asked, places, whole, zeros, logits
+    for suffix in (".xml", ".bin"):
+        beside.with_suffix(suffix).replace(path.with_suffix(suffix))
 
 
 def store_half(source: Path, target: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,38 @@ def test_the_original_network_stays_as_it_was(model: LoadedModel, converted: Pat
     fresh = load_model("builtin-small").network
     for name, weight in model.network.state_dict().items():
         assert (weight == fresh.state_dict()[name]).all(), name
+
+
+def test_other_programs_read_the_logits_and_we_do_not_compute_them(
+    model: LoadedModel, encoder: TextEncoder, converted: Path, tmp_path: Path
+) -> None:
+    import openvino
+
+    from tiankong.toolkit.engines.openvino_engine import feed, read_asked
+    from tiankong.toolkit.graphs.conversion import offer_logits
+
+    offered = tmp_path / "openvino_model.xml"
+    for suffix in (".xml", ".bin"):
+        shutil.copyfile(converted.with_suffix(suffix), offered.with_suffix(suffix))
+    offer_logits(offered, encoder.mask_id)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "openvino_model.bin", "openvino_model.xml",
+    ]  # fmt: skip
+    sizes = [path.with_suffix(".bin").stat().st_size for path in (offered, converted)]
+    assert sizes[0] < sizes[1] + 1000
+    asked = [name for port in read_asked(offered).outputs for name in port.get_names()]
+    assert sorted(asked) == ["mask_logits", "top_ids", "top_scores"]
+    given = batch(encoder, MIXED)
+    hint = {"INFERENCE_PRECISION_HINT": "f32"}
+    whole = openvino.Core().compile_model(str(offered), "CPU", hint)
+    assert [port.partial_shape.rank.get_length() for port in whole.inputs] == [2, 2, 2]
+    logits = whole(feed(given))["logits"].copy()
+    assert logits.shape == (*given.input_ids.shape, encoder.tokenizer.get_vocab_size())
+    picked = logits[given.rows, given.columns]
+    assert np.abs(picked - OpenvinoEngine(offered).logits(given)).max() <= 1e-5
+    assert np.abs(picked - pytorch(model, given)).max() <= 1e-4
+    logits[given.rows, given.columns] = 0
+    assert not logits.any()
 
 
 def test_half_the_size(converted: Path, tmp_path: Path) -> None:
