@@ -6,17 +6,23 @@ Pages: https://triton-inference-server.github.io/pytriton/latest/binding_models/
 of a model), https://triton-inference-server.github.io/pytriton/latest/decorators/ (``batch``).
 The batcher takes what waits (no queue delay, its default); clients speak KServe's protocol v2.
 
+Triton's Python stub loads the shared libpython, which has to be this interpreter's.
+
 ``--instances 1 --threads 2`` is one instance with two threads, which is for one user.
 """
 
 import argparse
 import os
 import socket
+import sysconfig
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ["LD_LIBRARY_PATH"] = ":".join(
+    filter(None, [sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH")])
+)
 
 import numpy as np
 import onnxruntime

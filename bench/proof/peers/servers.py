@@ -41,7 +41,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "bentoml": ("onnx-int8",),
     "mlserver": ("onnx-int8",),
     "pytriton": ("onnx-int8",),
-    "onnxruntime_openvino": ("onnx-int8",),
+    "onnxruntime_openvino": ("onnx-fp32", "onnx-int8"),
 }
 """The variants each peer serves unless told otherwise."""
 SPOKEN = {"bentoml": LISTS, "mlserver": KSERVE, "pytriton": KSERVE}
