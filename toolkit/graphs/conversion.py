@@ -7,6 +7,7 @@ converted.
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -24,6 +25,8 @@ from .half import require_fits_half
 
 if TYPE_CHECKING:
     from torch.nn import Module
+
+ATTENTION = "attention"  # of all layers, as a manifest names it
 
 
 def convert(network: Module, path: Path, example: Batch, mask_id: int) -> None:
@@ -107,30 +110,35 @@ def quantize(
     Products with a weight are done by :mod:`.fake_quantization`, the rest by NNCF, whose ranges are
     the smallest and largest values on the calibration sentences.  So an answer depends neither on
     its neighbours in a batch nor on padding.  Products that cost more than the ``budget`` stay in
-    float32 (see :mod:`.budget`).  Returns what was found, for the manifest.
+    float32 (see :mod:`.budget`); attention, whose ranges nothing evens out, counts as one of them.
+    Returns what was found, for the manifest.
     """
-    model = openvino.Core().read_model(str(source))
-    chosen = fake_quantization.choose(model, fake_quantization.observe(model, calibration))
+    plain = openvino.Core().read_model(str(source))
+    chosen = fake_quantization.choose(plain, fake_quantization.observe(plain, calibration))
     asked = measured(calibration)
-    exact = fake_quantization.logits(model, asked)
-    lookups = fake_quantization.lookups_of(model)
-    others = _others_quantized(model, asked, [*chosen, *lookups.values()])
-    del model
+    exact = fake_quantization.logits(plain, asked)
+    lookups = fake_quantization.lookups_of(plain)
+    others = _others_quantized(plain, asked, [*chosen, *lookups.values()])
 
-    def far(kept: Collection[str]) -> float:
-        trial = others.clone()
-        fake_quantization.apply(trial, chosen, kept, lookups)
-        return divergence(fake_quantization.logits(trial, asked), exact)
+    def made(kept: Collection[str]) -> openvino.Model:
+        model = (plain if ATTENTION in kept else others).clone()
+        fake_quantization.apply(model, chosen, kept, lookups)
+        return model
 
-    whole = sum(eight.work for eight in chosen.values())
+    noises = {name: eight.noise for name, eight in chosen.items()}
+    work = {name: eight.work for name, eight in chosen.items()}
+    if attention := fake_quantization.attention_work(plain, calibration):
+        # Its error is not known beforehand, so its damage is measured first.
+        noises, work = {ATTENTION: math.inf} | noises, {ATTENTION: attention} | work
+    whole = sum(work.values())
+    shares = {name: part / whole for name, part in work.items()}
     precision = settle(
-        {name: eight.noise for name, eight in chosen.items()},
-        {name: eight.work / whole for name, eight in chosen.items()},
+        noises,
+        shares,
         budget,
-        far,
+        lambda kept: divergence(fake_quantization.logits(made(kept), asked), exact),
     )
-    fake_quantization.apply(others, chosen, precision.kept, lookups)
-    openvino.save_model(others, str(target), compress_to_fp16=False)
+    openvino.save_model(made(precision.kept), str(target), compress_to_fp16=False)
     return precision.as_json()
 
 

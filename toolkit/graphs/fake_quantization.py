@@ -129,6 +129,18 @@ def choose(model: openvino.Model, seen: Mapping[str, Observed]) -> dict[str, Eig
     return chosen
 
 
+def attention_work(model: openvino.Model, batches: Sequence[Batch]) -> int:
+    """Return the multiply-adds of attention, without its products with weights, on batches."""
+    lengths = [int(count) for batch in batches for count in batch.attention_mask.sum(axis=1)]
+    shapes = [
+        node.get_output_partial_shape(0)
+        for node in model.get_ops()
+        if node.get_type_name() == "ScaledDotProductAttention"
+    ]
+    widths = sum(int(shape[1].get_length() * shape[3].get_length()) for shape in shapes)
+    return 2 * widths * sum(length * length for length in lengths)
+
+
 def lookups_of(model: openvino.Model) -> dict[str, str]:
     """Return the lookups in a weight that a product has too (the decoder), by product's name."""
     found = {}

@@ -199,6 +199,25 @@ def test_models_that_compute_padding_still_run(
     assert np.abs(engine.logits(given) - pytorch(model, given)).max() <= 1e-2
 
 
+def test_attention_counts_as_a_product(
+    converted: Path, encoder: TextEncoder, tmp_path: Path
+) -> None:
+    """Where no loss is allowed, it is in float32 as well; its work grows with the square."""
+    import openvino
+
+    from tiankong.toolkit.graphs import conversion, fake_quantization
+
+    some = [batch(encoder, [text]) for text in MIXED[:4]]
+    model = openvino.Core().read_model(str(converted))
+    squares = sum(int(given.attention_mask.sum()) ** 2 for given in some)
+    assert fake_quantization.attention_work(model, some) == 2 * 4 * 256 * squares
+    facts = conversion.quantize(converted, tmp_path / "none.xml", some, budget=0.0)
+    assert conversion.ATTENTION in facts["float32"]
+    assert sum(facts["float32"].values()) == pytest.approx(1, abs=0.01)
+    # What is left is the embedding, which stays in 8 bits.
+    assert 0 < facts["divergence"] < facts["all_in_8_bits"]
+
+
 def test_quantizing_keeps_standard_output_clean(
     converted: Path, encoder: TextEncoder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
