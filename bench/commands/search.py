@@ -124,10 +124,13 @@ def tune(
 
     objective, seconds = parse_slo(slo), duration(budget) if budget else None
     store = Store(model, revision or None, recipes, convert_pickle=convert_pickle)
-    asked = suited().expand(names(variants))
+    named, those = names(variants), suited()
+    asked = those.expand(named)
     if not asked:
         raise UnusableInputError("tune needs a variant: name one, several with commas, or @suited")
-    choice = store.choose(asked, optional=SUITED in names(variants))
+    choice = store.choose(asked, optional=SUITED in named)
+    if SUITED in named:
+        choice = choice.beside(those.others)
     if not choice.recipes:
         raise UnusableInputError("no variant that suits this CPU can be built and run here")
     if seconds is not None:  # refuse before anything is built

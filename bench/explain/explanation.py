@@ -38,7 +38,7 @@ LATENCY_SECONDS, SATURATION_SECONDS, REQUEST_CALLS = 0.25, 0.4, 8
 PADDING_BATCH = 8
 SPIN_SECONDS, SPIN_TIMES = 0.01, 5
 START_WEIGHTS = 4
-MOST_BATCH, MOST_ROUNDS = 8, 3  # 8: what the server's batches have at most by default
+MOST_BATCH, MOST_ROUNDS = 8, 3
 
 
 def explain(
@@ -173,7 +173,9 @@ def _facts(plan: CallPlan, gold: Sequence[str]) -> Facts:
         threads=plan.threads,
         spinning=_spinning(plan.subject.call(batch, plan.threads)),
         shared=machine["hypervisor"] or limit is not None or allowed < machine["logical_cpus"],
-        padding=padding([len(plan.predictor.encoder.encode(text)) for text in gold]),
+        padding=0.0
+        if plan.predictor.engine.about.unpads
+        else padding([len(plan.predictor.encoder.encode(text)) for text in gold]),
         padding_batch=PADDING_BATCH,
         **plan.subject.facts(batch),
     )

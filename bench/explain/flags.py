@@ -212,6 +212,7 @@ def _tiles(facts: Facts) -> Iterator[Flag]:
         facts.starts
         and multiplied
         and AMX_FLAGS & set(facts.isa)
+        and facts.starts[0].cell.precision in multiplied
         and facts.starts[0].tiles is False
     ):
         yield Flag(

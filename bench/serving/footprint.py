@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import cycle, islice
 from pathlib import Path
@@ -30,6 +31,7 @@ def measure(settings: Settings, gold: GoldSet, cores: int) -> Footprint:
     InvalidMeasurementError if it does not start or does not answer.
     """
     manifest = read_manifest(settings.folder)
+    settings = replace(settings, cache=0, join=False)  # the few sentences are all inferred
     longest = int(manifest.model.get("positions", 512))
     with (
         TemporaryDirectory() as empty_artifacts,

@@ -63,7 +63,8 @@ class AccessLog:
             except BrokenPipeError:
                 raise
             except OSError:
-                return
+                if not self._closing.is_set():
+                    return  # the next ones are tried next time
 
     def _next_lines(self) -> bytes:
         """Return the lines of the next write (one for each line would hold up other threads)."""

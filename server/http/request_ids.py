@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from random import getrandbits
+from random import Random
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,6 +15,7 @@ RAW_HEADER = b"x-request-id"  # as it stands in a scope
 MAX_LENGTH = 128
 
 log = logging.getLogger("tiankong.server")
+_bits = Random().getrandbits  # nobody else seeds it
 
 
 class RequestIds:
@@ -69,7 +70,7 @@ def name_of(scope: Scope) -> str:
 
 
 def _new() -> str:
-    return f"{getrandbits(128):032x}"  # unlike a UUID's, these bits need no call of the system
+    return f"{_bits(128):032x}"  # unlike a UUID's, these bits need no call of the system
 
 
 def _usable(header: str) -> str:

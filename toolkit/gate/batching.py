@@ -106,8 +106,8 @@ def _same_length(
         lengths.setdefault(ceiling(len(ids), predictor.pad_to), []).append(name)
     largest = 0.0
     for names in lengths.values():
-        for begin in range(0, len(names), SIZES[0]):
-            chosen = names[begin : begin + SIZES[0]]
+        for begin in range(0, len(names), max(SIZES)):
+            chosen = names[begin : begin + max(SIZES)]
             given = predictor.answer([encoded[name] for name in chosen], top_k=DEPTH)
             for name, rankings in zip(chosen, given, strict=True):
                 largest = max(largest, *map(delta, rankings, alone[name]))

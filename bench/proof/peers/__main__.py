@@ -235,7 +235,9 @@ def prepared(given: argparse.Namespace, gold: GoldSet) -> tuple[Match, Tables]:
     absent = absences(peers, pythons, known) if given.rounds else known
     for name, why in absent.items():
         say(f"peers: without {name}: {why}")
-    require_equal_budgets(peers, usable_cores())
+    if given.rounds:
+        taking_part = [each for each in peers if each.server not in absent]
+        require_equal_budgets(taking_part, usable_cores())
     mine = names(given.variants)
     stacks = [] if given.no_article else [Contestant(ARTICLE_STACK, YARDSTICK)]
     rows = [*map(ours, mine), *stacks, *peers]

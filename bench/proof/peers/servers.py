@@ -47,15 +47,15 @@ FILES: dict[str, tuple[str, ...]] = {
 SPOKEN = {"bentoml": LISTS, "mlserver": KSERVE, "pytriton": KSERVE}
 """The dialects of peers that have one of their own."""
 ONE_USER = (
-    "litserve@workers=1+threads=2",
+    "litserve@workers=1+threads={cores}",
     "ray_batch@replicas=1+batch-wait=0",
-    "bentoml@workers=1+threads=2",
-    "mlserver@workers=0+threads=2+max-batch=1",
-    "pytriton@instances=1+threads=2",
-    "onnxruntime_openvino@streams=1+threads=2",
+    "bentoml@workers=1+threads={cores}",
+    "mlserver@workers=0+threads={cores}+max-batch=1",
+    "pytriton@instances=1+threads={cores}",
+    "onnxruntime_openvino@streams=1+threads={cores}",
 )
 """Settings that are better at one user than the usual ones, which are so at many."""
-USUAL = ",".join((*FILES, *ONE_USER))
+USUAL = ",".join((*FILES, *ONE_USER)).format(cores=usable_cores())
 COPIES = {
     "litserve": "workers",
     "ray_batch": "replicas",

@@ -109,10 +109,10 @@ def test_who_leaves_after_the_inference_has_begun_takes_nobody_along(
 ) -> None:
     async def play(ask: Callable[..., Any]) -> None:
         first = ask(SLOW)
+        await asyncio.sleep(0)
         engine.gate.set()
-        await until(lambda: engine.asked == 1)  # the busy one is done
-        engine.gate.clear()
-        await until(lambda: service.waiting == 0)
+        engine.gate.clear()  # the busy one is done
+        await until(lambda: engine.asked == 2)
         second = ask(SLOW)
         await asyncio.sleep(0)
         first.cancel()

@@ -33,7 +33,7 @@ def random_network(kind: str, vocabulary: int = 300, layers: int = 3, **more: An
                  "num_attention_heads": "n_heads", "intermediate_size": "hidden_dim"}  # fmt: skip
         sizes = {short.get(name, name): size for name, size in sizes.items()}
     spelled = {"bert": "Bert", "distilbert": "DistilBert", "albert": "Albert", "electra": "Electra"}
-    configuration = getattr(transformers, f"{spelled[kind]}Config")(**sizes, **more)
+    configuration = getattr(transformers, f"{spelled[kind]}Config")(**{**sizes, **more})
     torch.manual_seed(3)
     network: PreTrainedModel = getattr(transformers, f"{spelled[kind]}ForMaskedLM")(configuration)
     with torch.no_grad():  # biases are zero at first: a lost one would not be noticed
