@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -99,8 +100,14 @@ def add_to_bias(rewriter: Rewriter, product: onnx.NodeProto, vector: Floats) -> 
 
 
 def _replace(rewriter: Rewriter, node: onnx.NodeProto, place: int, value: NDArray[Any]) -> None:
-    """Give a node a weight of its own as input (others may share the one that it has)."""
-    node.input[place] = rewriter.constant(np.ascontiguousarray(value, np.float32))
+    """Give a node a weight of its own as input (others may share the one that it has).
+
+    It is named after the one before: ``layer.2.output.dense.bias#1``.
+    """
+    taken = {tensor.name for tensor in rewriter.graph.initializer}
+    first, _, _ = node.input[place].partition("#")
+    name = next(name for n in count(1) if (name := f"{first}#{n}") not in taken)
+    node.input[place] = rewriter.constant(np.ascontiguousarray(value, np.float32), name)
 
 
 def _rewrite(rewriter: Rewriter, name: str, value: NDArray[Any]) -> None:
