@@ -44,7 +44,7 @@ def answering() -> Iterator[Callable[[bytes, int], Target]]:
 def counted(requests: int) -> Metrics:
     metrics = Metrics(30.0)
     for _ in range(requests):
-        metrics.answered(SECONDS)
+        metrics.requested("/predict", 200, 0.1, SECONDS)
     return metrics
 
 
