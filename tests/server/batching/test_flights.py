@@ -247,13 +247,17 @@ def test_the_cache_keeps_what_was_joined(predictor: Predictor, engine: Any) -> N
     settings = Settings(Path("nowhere"), streams=1, cache=8, join=True)
     service = Service(predictor, settings)
 
-    async def run() -> None:
-        for _ in range(2):
-            await asyncio.gather(*(service.ask(Question((OTHER,)), None) for _ in range(4)))
+    async def play(ask: Callable[..., Any]) -> None:
+        together = [ask(OTHER) for _ in range(4)]
+        await asyncio.sleep(0)
+        engine.gate.set()
+        await asyncio.gather(*together)
+        asked = engine.asked
+        await asyncio.gather(*(ask(OTHER) for _ in range(4)))
+        assert engine.asked == asked
 
-    asyncio.run(run())
+    scenario(service, engine, play)
     service.close()
-    assert engine.asked == 1
 
 
 def test_over_http_the_answers_are_equal_and_the_stages_add_up(
