@@ -39,9 +39,8 @@ FRONT = """
     http-request set-var(txn.id) req.fhdr(x-request-id,1) if { req.fhdr(x-request-id,1) -m reg '^[ -~]{1,128}$' }
     http-request set-header X-Request-ID %[var(txn.id)]
     http-request set-header X-Forwarded-For %[src]
-    # The app has its own deadline, and sees itself that a client has gone.
+    # The app has its own deadline.
     http-request del-header X-Request-Timeout-Seconds
-    http-request set-header X-Request-Disconnect-Disabled true
     # Ray adds a second one.
     http-after-response set-header X-Request-ID %[var(txn.id)]
     http-after-response set-status 503 reason "Service Unavailable" if { status 502 }
